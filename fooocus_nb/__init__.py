@@ -1,0 +1,93 @@
+"""Fooocus in a Jupyter notebook.
+
+The public names are loaded when they are first used: importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb._version import __version__
+
+if TYPE_CHECKING:
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.errors import (
+        ConfigurationError,
+        EngineError,
+        FooocusError,
+        GenerationError,
+        ParameterError,
+        StartError,
+    )
+    from fooocus_nb.health import Health
+    from fooocus_nb.job import Job
+    from fooocus_nb.lifecycle import EngineState
+    from fooocus_nb.magics import load_ipython_extension, unload_ipython_extension
+    from fooocus_nb.manager import aconnect, astart, connect, current, get, running, start
+    from fooocus_nb.results import Image, Result
+    from fooocus_nb.snapshot import Snapshot
+
+_HOME = {
+    "ConfigurationError": "errors",
+    "Engine": "engine",
+    "EngineError": "errors",
+    "EngineState": "lifecycle",
+    "FooocusError": "errors",
+    "GenerationError": "errors",
+    "Health": "health",
+    "Image": "results",
+    "Job": "job",
+    "ParameterError": "errors",
+    "Result": "results",
+    "Snapshot": "snapshot",
+    "StartError": "errors",
+    "aconnect": "manager",
+    "astart": "manager",
+    "connect": "manager",
+    "current": "manager",
+    "get": "manager",
+    "load_ipython_extension": "magics",
+    "running": "manager",
+    "start": "manager",
+    "unload_ipython_extension": "magics",
+}
+
+__all__ = [
+    "ConfigurationError",
+    "Engine",
+    "EngineError",
+    "EngineState",
+    "FooocusError",
+    "GenerationError",
+    "Health",
+    "Image",
+    "Job",
+    "ParameterError",
+    "Result",
+    "Snapshot",
+    "StartError",
+    "__version__",
+    "aconnect",
+    "astart",
+    "connect",
+    "current",
+    "get",
+    "load_ipython_extension",
+    "running",
+    "start",
+    "unload_ipython_extension",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

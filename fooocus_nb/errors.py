@@ -1,0 +1,183 @@
+"""Every exception that a public call raises.
+
+Each message says what happened, in which engine, with the log lines that matter,
+and what to do next. All derive from :class:`FooocusError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fooocus_nb.results import Result
+
+__all__ = [
+    "ConfigurationError",
+    "ConnectionLost",
+    "CorruptedModel",
+    "EngineDied",
+    "EngineError",
+    "EngineStopped",
+    "EngineTimeout",
+    "FooocusError",
+    "GenerationError",
+    "GenerationStopped",
+    "InstallError",
+    "MetadataError",
+    "ModelNotFound",
+    "NetworkError",
+    "OutOfMemory",
+    "OutOfVRAM",
+    "ParameterError",
+    "PortTaken",
+    "StartError",
+    "StartTimeout",
+    "UnsupportedParameter",
+    "UnsupportedServer",
+    "WorkerDead",
+    "nearest",
+]
+
+
+class FooocusError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class ConfigurationError(FooocusError):
+    """A setting is missing or contradicts another one."""
+
+
+class InstallError(FooocusError):
+    """The folder is no Fooocus checkout, or its interpreter cannot be used."""
+
+
+class MetadataError(FooocusError, ValueError):
+    """A file's embedded parameters are missing, broken or too large."""
+
+
+class ParameterError(FooocusError, ValueError):
+    """A generation parameter has a wrong name, type, choice or range."""
+
+
+class UnsupportedParameter(ParameterError):
+    """The parameter exists in Fooocus, but not on this server."""
+
+
+class UnsupportedServer(FooocusError):
+    """The server is not shaped as any Fooocus that we can speak to."""
+
+
+class EngineError(FooocusError):
+    """Something went wrong in, or on the way to, one engine.
+
+    Parameters
+    ----------
+    message : str
+        What happened and in which engine.
+    log : sequence of str, optional
+        The engine's log lines that matter, oldest first. They become part of the message.
+    remedy : str, optional
+        What to do next.
+    """
+
+    def __init__(self, message: str, *, log: Sequence[str] = (), remedy: str | None = None) -> None:
+        self.message = message
+        self.log = tuple(log)
+        self.remedy = remedy
+        parts = [message]
+        if self.log:
+            parts.append("The engine's log says:\n" + "\n".join(f"    {line}" for line in self.log))
+        if remedy:
+            parts.append(remedy)
+        super().__init__("\n".join(parts))
+
+
+class EngineTimeout(EngineError, TimeoutError):
+    """Something was waited for and did not come in time."""
+
+
+class StartError(EngineError):
+    """The engine could not be started."""
+
+
+class StartTimeout(StartError, EngineTimeout):
+    """The engine stopped making progress before it was ready."""
+
+
+class EngineDied(EngineError):
+    """The engine's process ended by itself."""
+
+
+class EngineStopped(EngineError):
+    """The engine has been stopped, so it cannot do this."""
+
+
+class ConnectionLost(EngineError):
+    """The engine's web server does not answer, or broke the connection."""
+
+
+class WorkerDead(EngineError):
+    """The engine's worker thread has ended while its web server still answers."""
+
+
+class PortTaken(StartError):
+    """Another program listens on the engine's port."""
+
+
+class NetworkError(EngineError):
+    """The engine could not download something."""
+
+
+class GenerationError(EngineError):
+    """A generation failed in the engine.
+
+    Attributes
+    ----------
+    result : Result or None
+        The images that were finished before it failed; their files are safe in the output folder.
+    """
+
+    result: Result | None = None
+
+
+class GenerationStopped(GenerationError):
+    """The generation was stopped before it had finished a single image."""
+
+
+class OutOfMemory(GenerationError):
+    """The engine ran out of system memory."""
+
+
+class OutOfVRAM(OutOfMemory):
+    """The engine ran out of the GPU's memory."""
+
+
+class ModelNotFound(GenerationError):
+    """A checkpoint, LoRA or VAE file is not where the engine looks for it."""
+
+
+class CorruptedModel(GenerationError):
+    """A model file could not be loaded; Fooocus renames such a file to ``*.corrupted``."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the choice most like `word`, or an empty string.
+
+    Parameters
+    ----------
+    word : str
+        What was given.
+    choices : iterable of str
+        What would have been allowed.
+
+    Returns
+    -------
+    str
+        ``" Did you mean 'x'?"`` with its leading space, or ``""`` where nothing is near.
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
