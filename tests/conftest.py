@@ -1,0 +1,161 @@
+"""What every room of tests shares: demo engines, a browser, and a look behind at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Every process that the tests start inherits this, however far it daemonises itself.
+MARK = "FOOOCUS_NB_TEST_SESSION"
+SESSION = uuid.uuid4().hex
+LEFTOVER_SECONDS = 15.0
+DEMO_START_SECONDS = 30.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure() -> None:
+    os.environ[MARK] = SESSION
+    os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need recordings of real servers where there are none."""
+    recordings = Path(__file__).resolve().parents[2] / "shared" / "fooocus"
+    if recordings.is_dir():
+        return
+    left_out = [item for item in items if item.get_closest_marker("recorded")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail the session when a process that the tests started outlives them."""
+    yield
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    while (left := _marked_processes()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    told = [_describe(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    if told:
+        pytest.fail("the tests left these processes behind:\n" + "\n".join(told), pytrace=False)
+
+
+@dataclass(frozen=True)
+class DemoServer:
+    """A demo engine that runs as a child, without a guardian or a client."""
+
+    url: str
+    pid: int
+    temp_path: Path
+    output_path: Path
+    log_path: Path
+
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture
+def demo_server(tmp_path: Path) -> Iterator[Callable[..., DemoServer]]:
+    """Start demo engines with the given flags; each answers HTTP when it is handed out."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*flags: str, step_seconds: float = 0.0) -> DemoServer:
+        folder = tmp_path / f"demo-{len(children)}"
+        temp_path, output_path = folder / "temp", folder / "outputs"
+        temp_path.mkdir(parents=True)
+        log_path = folder / "engine.log"
+        port = free_port()
+        places = ["--temp-path", str(temp_path), "--output-path", str(output_path)]
+        with log_path.open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "fooocus_nb.demo", "--port", str(port), *places, *flags],
+                env=os.environ
+                | {"PYTHONUNBUFFERED": "1", "FOOOCUS_DEMO_STEP_SECONDS": str(step_seconds)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        children.append(child)
+        server = DemoServer(f"http://127.0.0.1:{port}", child.pid, temp_path, output_path, log_path)
+        _wait_until_it_answers(server, child)
+        return server
+
+    yield start
+    for child in children:
+        child.terminate()
+    for child in children:
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(5)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one the test is skipped, but on CI it fails."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and os.environ.get("CI"):
+        pytest.fail("CI has no Chromium: .ci/run should have installed it")
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+def free_port() -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait_until_it_answers(server: DemoServer, child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + DEMO_START_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            pytest.fail(f"the demo engine ended with {child.returncode}:\n{server.log()}")
+        try:
+            with urllib.request.urlopen(f"{server.url}/config", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.05)
+    pytest.fail(f"the demo engine does not answer:\n{server.log()}")
+
+
+def _marked_processes() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if process.environ().get(MARK) == SESSION:
+                found.append(process)
+    return found
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())}"
+    except psutil.Error:
+        return f"{process.pid}: (it has just ended)"
