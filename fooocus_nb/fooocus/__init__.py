@@ -1,0 +1,1 @@
+"""All that we know of Fooocus: its installation, its wire, its parameters, its files."""

@@ -1,0 +1,320 @@
+"""A client of one Fooocus server: a request in, a stream of typed events out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Self
+
+from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
+from fooocus_nb.fooocus.events import (
+    Event,
+    Finished,
+    ImageFinished,
+    Queued,
+    Started,
+)
+from fooocus_nb.fooocus.progress import (
+    ABSENT,
+    gallery_paths,
+    parse_preview,
+    parse_progress,
+    updated_value,
+)
+from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.transport import Completed, Estimation, Generating
+from fooocus_nb.fooocus.transport import Started as CallStarted
+from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from fooocus_nb.fooocus.schema import Call, Outputs
+    from fooocus_nb.fooocus.transport import Message, Transport
+
+__all__ = ["Client", "new_session_hash"]
+
+#: Seconds that stop and skip may take; the server answers them at once or not at all.
+CONTROL_TIMEOUT = 5.0
+
+
+def new_session_hash() -> str:
+    """Return a name for the server's state of one generation, never used before.
+
+    Returns
+    -------
+    str
+    """
+    return secrets.token_hex(8)
+
+
+class Client:
+    """Speaks to one Fooocus server, wholly on the event loop of its caller.
+
+    Parameters
+    ----------
+    transport : Transport
+        The wire.
+    schema : Schema
+        What the server offers.
+
+    Attributes
+    ----------
+    schema : Schema
+        What the server offers.
+    """
+
+    def __init__(self, transport: Transport, schema: Schema) -> None:
+        self._transport = transport
+        self.schema = schema
+
+    @classmethod
+    async def connect(cls, url: str, *, timeout: float = 10.0) -> Client:
+        """Read a server's description and return a client that fits it.
+
+        Parameters
+        ----------
+        url : str
+            The server's address.
+        timeout : float, optional
+            Seconds to wait for it.
+
+        Returns
+        -------
+        Client
+
+        Raises
+        ------
+        ConnectionLost
+            Where nothing answers.
+        UnsupportedServer
+            Where something else than Fooocus answers.
+        """
+        transport: Transport = Gradio3Transport(url, timeout=timeout)
+        try:
+            try:
+                async with asyncio.timeout(timeout):
+                    config = await transport.config()
+            except TimeoutError as error:
+                msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
+                raise ConnectionLost(msg) from error
+            transport = await _fitting(transport, config)
+            return cls(transport, Schema.from_config(config))
+        except BaseException:
+            await transport.aclose()
+            raise
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._transport.url
+
+    async def generate(
+        self, values: Mapping[str, Any], *, session_hash: str
+    ) -> AsyncGenerator[Event, None]:
+        """Run one generation.
+
+        Close the generator (`contextlib.aclosing`) where you leave it early. That does not
+        stop the server: ask `stop` for it.
+
+        Parameters
+        ----------
+        values : mapping
+            A wire value for every parameter, by canonical name.
+        session_hash : str
+            A new one for every generation; `stop` and `skip` need it too.
+
+        Yields
+        ------
+        Event
+            `Finished` is the last. Its gallery is empty after a stop, and also where the
+            worker failed: only the server's log tells which.
+
+        Raises
+        ------
+        GenerationError
+            When the server says that it failed, or could not build the task.
+        ConnectionLost
+            When the server does not answer, or breaks the connection.
+        """
+        reader = _Reader(self.schema.outputs)
+        *setters, generator = self.schema.steps
+        for setter in setters:
+            async with aclosing(self._messages(setter, values, session_hash)) as messages:
+                async for message in messages:
+                    if isinstance(message, Estimation):
+                        for event in reader.queued(message.rank):
+                            yield event
+                    elif isinstance(message, Completed):
+                        self._check(message, "it did not accept the request")
+        async with aclosing(self._messages(generator, values, session_hash)) as messages:
+            async for message in messages:
+                if isinstance(message, Completed):
+                    self._check(message, "the generation failed")
+                    self._check_task(message)
+                for event in reader.translate(message):
+                    yield event
+        yield Finished(reader.final)
+
+    def _messages(
+        self, call: Call, values: Mapping[str, Any], session_hash: str
+    ) -> AsyncGenerator[Message, None]:
+        payload = self.schema.payload(call, values)
+        return self._transport.call(call.fn_index, payload, session_hash)
+
+    def _check(self, end: Completed, what: str) -> None:
+        """Raise where the server says that a call failed."""
+        if not end.success:
+            reason = f": {end.error}" if end.error else ", and gives no reason"
+            msg = f"The server at {self.url} says that {what}{reason}."
+            raise GenerationError(msg)
+
+    def _check_task(self, end: Completed) -> None:
+        """Raise where the generator found nothing to do, which it reports as success."""
+        if all(entry is None for entry in end.data):
+            msg = f"The server at {self.url} had no task to run: it could not build one."
+            raise GenerationError(
+                msg, remedy="Its log tells why; often a value is one that it does not know."
+            )
+
+    async def stop(self, session_hash: str) -> None:
+        """Stop a generation; it ends within a step, with the images that are done.
+
+        Parameters
+        ----------
+        session_hash : str
+            The generation's.
+        """
+        await self._control(self.schema.stop, "stop", session_hash)
+
+    async def skip(self, session_hash: str) -> None:
+        """Skip the image in the making and go on with the next.
+
+        Parameters
+        ----------
+        session_hash : str
+            The generation's.
+        """
+        await self._control(self.schema.skip, "skip", session_hash)
+
+    async def _control(self, call: Call | None, verb: str, session_hash: str) -> None:
+        if call is None:
+            msg = f"The server at {self.url} offers no way to {verb} a generation."
+            raise UnsupportedServer(msg)
+        payload = self.schema.payload(call, {})
+        await self._transport.post(call.fn_index, payload, session_hash, timeout=CONTROL_TIMEOUT)
+
+    async def fetch(self, path: str) -> bytes:
+        """Return the bytes of an image.
+
+        Parameters
+        ----------
+        path : str
+            As the server named it.
+
+        Returns
+        -------
+        bytes
+        """
+        return await self._transport.fetch(path)
+
+    async def healthy(self, timeout: float = 2.0) -> bool:
+        """Whether the web server answers. It does so also when the worker is dead.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait.
+
+        Returns
+        -------
+        bool
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._transport.answers(timeout)
+        except TimeoutError:
+            return False
+
+    async def aclose(self) -> None:
+        """Release every socket. May be repeated."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+async def _fitting(transport: Transport, config: Mapping[str, Any]) -> Transport:
+    """Return the wire that the server speaks, by what it says of itself."""
+    protocol = config.get("protocol", "ws")
+    if protocol == "ws":
+        return transport
+    msg = (
+        f"The server at {transport.url} runs Gradio {config.get('version', '(unknown)')} "
+        f"(protocol {protocol!r}), which is not supported."
+    )
+    raise UnsupportedServer(msg)
+
+
+class _Reader:
+    """Turns the outputs of the generator into events, each thing once."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._rank: int | None = None
+        self._progress: object = None
+        self._preview: object = None
+        self._seen: set[str] = set()
+        self.final: tuple[str, ...] = ()
+
+    def queued(self, rank: int) -> Iterator[Event]:
+        if rank != self._rank:
+            self._rank = rank
+            yield Queued(rank)
+
+    def translate(self, message: Message) -> Iterator[Event]:
+        match message:
+            case Estimation(rank=rank):
+                yield from self.queued(rank)
+            case CallStarted():
+                yield Started()
+            case Generating(data=data) | Completed(data=data):
+                yield from self._read(data)
+
+    def _read(self, data: Sequence[Any]) -> Iterator[Event]:
+        progress = _value_at(data, self._outputs.progress)
+        if progress != self._progress and (parsed := parse_progress(progress)) is not None:
+            self._progress = progress
+            yield parsed
+        preview = _value_at(data, self._outputs.preview)
+        if preview != self._preview and (picture := parse_preview(preview)) is not None:
+            self._preview = preview
+            yield picture
+        yield from self._gallery(_value_at(data, self._outputs.running_gallery))
+        final = _value_at(data, self._outputs.final_gallery)
+        if isinstance(final, list):
+            self.final = gallery_paths(final)
+            yield from self._gallery(final)
+
+    def _gallery(self, value: object) -> Iterator[Event]:
+        for path in gallery_paths(value):
+            if path not in self._seen:
+                self._seen.add(path)
+                yield ImageFinished(path)
+
+
+def _value_at(data: Sequence[Any], index: int | None) -> Any:
+    """Return an output's value, or `ABSENT` where there is none."""
+    if index is None or not 0 <= index < len(data):
+        return ABSENT
+    return updated_value(data[index])

@@ -1,0 +1,259 @@
+"""The plain HTTP half of talking to a Gradio server, with our exceptions for httpx's."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import httpx
+
+from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, UnsupportedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HttpSession", "is_loopback", "normalise_url"]
+
+#: Seconds to open a connection. A server that loads a model may hold its GIL for long.
+CONNECT_TIMEOUT = 10.0
+#: Seconds between two pieces of an answer.
+READ_TIMEOUT = 30.0
+
+
+def normalise_url(url: str) -> str:
+    """Return a server's address in the form that paths can be appended to.
+
+    Parameters
+    ----------
+    url : str
+        What a person copied: with or without scheme, path prefix, slash, query.
+
+    Returns
+    -------
+    str
+        ``scheme://host[:port][/prefix]``.
+    """
+    given = url.strip()
+    refusal = f"{url!r} is no address of a server; write one like http://127.0.0.1:7865"
+    try:
+        parts = urlsplit(given if "://" in given else f"http://{given}")
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(refusal) from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(refusal)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine.
+
+    Parameters
+    ----------
+    url : str
+        A normalised address.
+
+    Returns
+    -------
+    bool
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # 0.0.0.0 is what people copy from a server that listens everywhere.
+    return address.is_loopback or address.is_unspecified
+
+
+class HttpSession:
+    """Requests to one server.
+
+    No connection is kept: on an idle one the server may hang up at the very moment that
+    a stop is sent, and a repeated POST is not always harmless.
+
+    Parameters
+    ----------
+    url : str
+        The server's normalised address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_keepalive_connections=0),
+            # A proxy named in the environment cannot reach this machine's loopback.
+            trust_env=not is_loopback(url),
+        )
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        timeout: float | None = None,
+        follow: bool = False,
+    ) -> httpx.Response:
+        """Send one request, whatever its status then is.
+
+        Parameters
+        ----------
+        method, path : str
+            As in HTTP; the path is appended to the server's address.
+        json : object, optional
+            The body.
+        timeout : float, optional
+            Seconds between two pieces of the answer.
+        follow : bool, optional
+            Whether to go where a redirection points.
+
+        Returns
+        -------
+        httpx.Response
+
+        Raises
+        ------
+        ConnectionLost
+            Without an answer.
+        """
+        limits = (
+            httpx.USE_CLIENT_DEFAULT
+            if timeout is None
+            else httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        )
+        try:
+            return await self._client.request(
+                method, self.url + path, json=json, timeout=limits, follow_redirects=follow
+            )
+        except httpx.TimeoutException as error:
+            msg = f"The server at {self.url} did not answer {method} {_brief(path)} in time."
+            raise ConnectionLost(msg) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            msg = f"The server at {self.url} cannot be reached: {_reason(error)}."
+            raise ConnectionLost(msg) from error
+        except RuntimeError as error:
+            if not self._client.is_closed:
+                raise
+            msg = f"The connection to {self.url} has been closed."
+            raise ConnectionLost(msg) from error
+
+    async def config(self, timeout: float) -> dict[str, Any]:
+        """Return the answer to ``/config``, and remember where a redirection led.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds between two pieces of the answer.
+
+        Returns
+        -------
+        dict
+        """
+        answer = await self.request("GET", "/config", timeout=timeout, follow=True)
+        if answer.status_code in (502, 503, 504):
+            msg = f"What answers at {self.url} says {answer.status_code}: nothing runs behind it."
+            raise ConnectionLost(msg)
+        if answer.status_code in (401, 403):
+            msg = f"The server at {self.url} wants a login, which is not supported."
+            raise UnsupportedServer(msg)
+        config = _json(answer)
+        if answer.status_code != 200 or not isinstance(config, dict):
+            msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status_code})."
+            raise UnsupportedServer(msg)
+        if answer.history:
+            self.url = normalise_url(str(answer.url).partition("/config")[0])
+        return config
+
+    async def fetch(self, path: str) -> bytes:
+        """Return the bytes of a file that the server offers.
+
+        Parameters
+        ----------
+        path : str
+            As the server named it.
+
+        Returns
+        -------
+        bytes
+        """
+        # Never redirected: the server would send us to any address that is put for a path.
+        answer = await self.request("GET", f"/file={quote(path, safe='/')}")
+        if answer.status_code != 200:
+            msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
+            raise EngineError(msg)
+        return answer.content
+
+    async def post(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Post JSON and return the JSON object that is answered.
+
+        Parameters
+        ----------
+        path : str
+            Appended to the server's address.
+        body : mapping
+            What to send.
+        timeout : float
+            Seconds between two pieces of the answer.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        EngineError
+            When the server refuses, with its reason.
+        """
+        answer = await self.request("POST", path, json=dict(body), timeout=timeout)
+        content = _json(answer)
+        if answer.status_code != 200 or not isinstance(content, dict):
+            reason = content.get("error") if isinstance(content, dict) else None
+            msg = (
+                f"The server at {self.url} refused function {body.get('fn_index')} "
+                f"({answer.status_code}): {reason or 'it gave no reason'}."
+            )
+            raise EngineError(msg)
+        return content
+
+    async def answers(self, timeout: float) -> bool:
+        """Whether the web server answers anything but a gateway's regret.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait.
+
+        Returns
+        -------
+        bool
+        """
+        try:
+            answer = await self.request("GET", "/app_id", timeout=timeout)
+        except ConnectionLost:
+            return False
+        return answer.status_code < 500
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception's words; httpx's are often empty."""
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def _brief(path: str) -> str:
+    return path if len(path) <= 80 else path[:77] + "..."

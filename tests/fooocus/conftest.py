@@ -1,0 +1,298 @@
+"""Servers to speak to: a real Gradio 3.41.2 in an environment of its own, and a scripted one."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from filelock import FileLock
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+#: Recordings of real servers, beside the checkout where there are any.
+RECORDED = ROOT.parent / "shared" / "fooocus"
+APP = HERE.parent / "servers" / "gradio3_app.py"
+
+#: A Gradio 3.41.2 that still installs and runs, on Python 3.11 and 3.12.
+PINS = (
+    "gradio==3.41.2",
+    "fastapi==0.112.0",
+    "starlette==0.37.2",
+    "pydantic==2.8.2",
+    "huggingface_hub==0.24.5",
+    "jinja2==3.1.4",
+    "uvicorn==0.30.5",
+    "numpy==1.26.4",
+    "pillow==10.4.0",
+)
+BUILD_SECONDS = 900.0
+START_SECONDS = 90.0
+TINY_PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test that needs the environment the time to build it."""
+    for item in items:
+        if "gradio3_python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Let a forgotten socket warn in the test that forgot it."""
+    yield
+    gc.collect()
+
+
+# -- a real Gradio 3.41.2 ---------------------------------------------------------------------
+
+
+def _interpreter() -> str:
+    """Return a Python that the pins have wheels for."""
+    if sys.version_info < (3, 13):
+        return sys.executable
+    for name in ("python3.12", "python3.11"):
+        if (found := shutil.which(name)) is not None:
+            return found
+    pytest.skip("Gradio 3.41.2 needs Python 3.11 or 3.12, and neither is on the PATH")
+
+
+def _checked(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    assert done.returncode == 0, f"{argv}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def gradio3_python() -> Path:
+    """Return the interpreter of an environment with Gradio 3.41.2, made once per machine."""
+    base = _interpreter()
+    version = _checked([base, "-c", "import sys; print(sys.version)"])
+    key = hashlib.sha256("\n".join((*PINS, version)).encode()).hexdigest()[:12]
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    folder = cache / f"gradio3-{key}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete = folder / "complete"
+    with FileLock(cache / f"gradio3-{key}.lock", timeout=BUILD_SECONDS):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _checked([base, "-m", "venv", str(folder)])
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+            _checked([*pip, *PINS])
+            complete.touch()
+    return python
+
+
+@dataclass
+class Gradio3Server:
+    """The app of ours, served by a real Gradio."""
+
+    url: str
+    record: Path
+    temp_path: Path
+    process: subprocess.Popen[bytes]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return all that has arrived, oldest first."""
+        text = self.record.read_text(encoding="utf-8") if self.record.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def last(self, call: str) -> dict[str, Any]:
+        """Return what the latest call of that name brought."""
+        return next(entry for entry in reversed(self.calls()) if entry["call"] == call)
+
+    def stop(self) -> None:
+        """End the server, politely and then not."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_http(server: Gradio3Server, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert server.process.poll() is None, log.read_text(errors="replace")
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            opener.open(f"{server.url}/config", timeout=5),
+        ):
+            return
+        time.sleep(0.1)
+    server.stop()
+    pytest.fail(f"Gradio did not start:\n{log.read_text(errors='replace')}")
+
+
+@contextlib.contextmanager
+def _serving(python: Path, folder: Path, *flags: str) -> Iterator[Gradio3Server]:
+    port = _free_port()
+    temp, record, log = folder / "temp", folder / "record.jsonl", folder / "server.log"
+    temp.mkdir()
+    kept = ("PATH", "HOME", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP", "TMP", "USERPROFILE")
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    env |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    env |= {"PYTHONUNBUFFERED": "1", "MPLCONFIGDIR": str(folder)}
+    options = {"--port": str(port), "--record": str(record), "--temp-path": str(temp)}
+    argv = [str(python), str(APP), *(part for pair in options.items() for part in pair), *flags]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=env
+        )
+    server = Gradio3Server(f"http://127.0.0.1:{port}", record, temp, process)
+    try:
+        _await_http(server, log)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def start_gradio3(
+    gradio3_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Gradio3Server]]:
+    """Return a function that starts a server with flags of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*flags: str) -> Gradio3Server:
+            folder = tmp_path_factory.mktemp("gradio3")
+            return stack.enter_context(_serving(gradio3_python, folder, *flags))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def gradio3_server(
+    gradio3_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gradio3Server]:
+    """Run one server for all tests that only speak to it."""
+    with _serving(gradio3_python, tmp_path_factory.mktemp("gradio3")) as server:
+        yield server
+
+
+# -- a scripted server ------------------------------------------------------------------------
+
+
+@dataclass
+class ScriptedServer:
+    """A server that says what a test tells it to."""
+
+    url: str
+    joins: int = 0
+    requested: list[str] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
+    closed: int = 0
+
+
+class Wire:
+    """Makes scripted servers, and knows the recordings."""
+
+    def recorded(self, case: str) -> dict[int, list[dict[str, Any]]]:
+        """Return the messages of a recording by function, its shortened pictures made whole."""
+        calls: dict[int, list[dict[str, Any]]] = {}
+        for line in (RECORDED / "wire" / f"{case}.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["kind"] == "recv":
+                calls.setdefault(entry["fn"], []).append(_whole(entry["msg"]))
+        return calls
+
+    def replaying(
+        self, calls: dict[int, list[dict[str, Any]]]
+    ) -> Callable[[ServerConnection, ScriptedServer], Awaitable[None]]:
+        """Return a handler that says what was recorded, and listens where the server did."""
+
+        async def handle(connection: ServerConnection, server: ScriptedServer) -> None:
+            await connection.send(json.dumps({"msg": "send_hash"}))
+            identity = json.loads(await connection.recv())
+            server.received.append(identity)
+            for message in calls[identity["fn_index"]][1:]:
+                await connection.send(json.dumps(message))
+                if message["msg"] == "send_data":
+                    server.received.append(json.loads(await connection.recv()))
+
+        return handle
+
+    @contextlib.asynccontextmanager
+    async def serving(
+        self,
+        handler: Callable[[ServerConnection, ScriptedServer], Awaitable[None]] | None = None,
+        *,
+        prefix: str = "",
+        answers: dict[str, tuple[int, str, dict[str, str]]] | None = None,
+    ) -> AsyncIterator[ScriptedServer]:
+        """Run a server whose queue is `handler`, and whose pages are `answers` (by path)."""
+        server = ScriptedServer("")
+        pages = answers or {}
+
+        def page(_connection: ServerConnection, request: Request) -> Response | None:
+            server.requested.append(request.path)
+            if request.path == f"{prefix}/queue/join" and handler is not None:
+                return None
+            status, body, headers = pages.get(request.path, (404, "", {}))
+            data = body.encode()
+            more = {"Content-Length": str(len(data)), "Connection": "close"}
+            return Response(status, HTTPStatus(status).phrase, Headers({**more, **headers}), data)
+
+        async def join(connection: ServerConnection) -> None:
+            server.joins += 1
+            assert handler is not None
+            try:
+                await handler(connection, server)
+            finally:
+                server.closed += 1
+
+        async with serve(join, "127.0.0.1", 0, process_request=page, max_size=None) as listening:
+            port = next(iter(listening.sockets)).getsockname()[1]
+            server.url = f"http://127.0.0.1:{port}{prefix}"
+            yield server
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, str) and value.startswith("data:image/png;base64,") and " chars>" in value:
+        return TINY_PNG
+    return value
+
+
+@pytest.fixture(scope="session")
+def wire() -> Wire:
+    """Return the maker of scripted servers."""
+    return Wire()
