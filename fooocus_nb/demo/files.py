@@ -1,0 +1,122 @@
+"""The files that the demo engine writes: images, their copies for the page, metadata, the log."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.demo.console import say
+from fooocus_nb.fooocus.metadata import append_log, write_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL.Image import Image
+
+__all__ = ["Files"]
+
+#: The folders of copies are named after the SHA-1 of what is in them.
+_COPIES = re.compile(r"[0-9a-f]{40}")
+#: Fast, and hardly larger: grain does not compress.
+PNG_LEVEL = 1
+QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where files go.
+
+    Attributes
+    ----------
+    outputs, temp : Path
+        The folder for images, and the one that the page's copies are in.
+    image_log : bool
+        Whether images go to the outputs, with a log page; else they go to the temp folder.
+    """
+
+    outputs: Path
+    temp: Path
+    image_log: bool = True
+
+    def clean_temp(self) -> None:
+        """Empty the temporary folder as Fooocus does, but only of what an engine left there."""
+        self.temp.mkdir(parents=True, exist_ok=True)
+        for entry in self.temp.iterdir():
+            if entry.is_dir() and not entry.is_symlink() and _COPIES.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def save(
+        self, image: Image, form: str, values: Mapping[str, Any], scheme: str | None = None
+    ) -> Path:
+        """Save an image, embed how it was made and note it in the log page.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            The picture.
+        form : {"png", "jpeg", "webp"}
+            The format.
+        values : mapping
+            How it was made, by Fooocus's own keys.
+        scheme : str, optional
+            The metadata scheme; without it nothing is embedded.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        root = self.outputs if self.image_log else self.temp
+        folder = root / time.strftime("%Y-%m-%d")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _new_path(folder, form)
+        if form == "png":
+            image.save(path, compress_level=PNG_LEVEL)
+        else:
+            image.save(path, form.upper(), quality=QUALITY, optimize=True)
+        if scheme:
+            write_metadata(path, values, scheme=scheme)
+        if self.image_log:
+            log = folder / "log.html"
+            append_log(log, path.name, values)
+            say(f"Image generated with private log at: {log}")
+        return path
+
+    def publish(self, path: Path) -> dict[str, Any]:
+        """Copy a file to where the page fetches it, and return how a gallery names the copy."""
+        copy = self.keep(path.read_bytes(), path.name)
+        return {"name": str(copy), "data": None, "is_file": True}
+
+    def keep(self, data: bytes, name: str) -> Path:
+        """Store bytes in the temporary folder, under a folder that is named after them."""
+        folder = self.temp / hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (Path(name.replace("\\", "/")).name or "file")
+        if not path.exists():  # the same image is told of again while somebody may read it
+            path.write_bytes(data)
+        return path
+
+    def served(self, text: str) -> Path | None:
+        """Return the file that the page asks for, if it is one that may be served."""
+        try:
+            path = Path(text).resolve(strict=True)
+        except (OSError, ValueError):
+            return None
+        roots = (self.outputs.resolve(), self.temp.resolve())
+        if path.is_file() and any(path.is_relative_to(root) for root in roots):
+            return path
+        return None
+
+
+def _new_path(folder: Path, extension: str) -> Path:
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    while True:
+        path = folder / f"{stamp}_{secrets.randbelow(9000) + 1000}.{extension}"
+        if not path.exists():
+            return path

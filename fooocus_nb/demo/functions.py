@@ -1,0 +1,195 @@
+"""What the page's functions do: make a task, run it, stop it, fill in a preset, read metadata."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.demo.choices import PRESETS
+from fooocus_nb.demo.console import say
+from fooocus_nb.demo.task import MAX_SEED, Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from fooocus_nb.demo.config import Function, Page
+    from fooocus_nb.demo.files import Files
+    from fooocus_nb.demo.task import News
+    from fooocus_nb.demo.worker import Worker
+
+__all__ = ["Functions", "update"]
+
+#: How often the generator looks for news of the worker.
+POLL_SECONDS = 0.01
+#: Sessions are never closed by the page, so the oldest are forgotten.
+MAX_SESSIONS = 500
+
+
+def update(**changes: object) -> dict[str, Any]:
+    """Return a change of some of a component's properties."""
+    return {**changes, "__type__": "update"}
+
+
+def _progress(percent: int, text: str) -> str:
+    return (
+        f'\n<div class="loader-container"><div class="loader"></div>'
+        f'<progress value="{percent}" max="100"></progress>\n<span>{text}</span></div>\n'
+    )
+
+
+class Functions:
+    """The functions behind a page.
+
+    Parameters
+    ----------
+    page : Page
+        The page.
+    worker : Worker
+        Who runs the tasks.
+    files : Files
+        Where images are.
+    """
+
+    def __init__(self, page: Page, worker: Worker, files: Files) -> None:
+        self.page = page
+        self.files = files
+        self._worker = worker
+        self._tasks: OrderedDict[str, Task] = OrderedDict()
+
+    def call(self, function: Function, data: list[Any], session: str) -> list[Any]:
+        """Run a function that answers once.
+
+        Parameters
+        ----------
+        function : Function
+            One of the page's.
+        data : list
+            The values of its inputs.
+        session : str
+            Whose they are.
+
+        Returns
+        -------
+        list
+            What becomes of its outputs.
+
+        Raises
+        ------
+        ValueError
+            When there are too few values, or one of them is wrong.
+        """
+        if len(data) < len(function.inputs):
+            msg = f"{function.name} takes {len(function.inputs)} values and got {len(data)}"
+            raise ValueError(msg)
+        act = getattr(self, f"_{function.name}", None) if function.name else None
+        if act is not None:
+            answer: list[Any] = act(dict(zip(function.inputs, data, strict=False)), session)
+            return answer
+        return [update() for _ in function.outputs]
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    def _get_task(self, values: dict[str, Any], session: str) -> list[Any]:
+        self._tasks.pop(session, None)
+        self._tasks[session] = Task(values)
+        while len(self._tasks) > MAX_SESSIONS:
+            self._tasks.popitem(last=False)
+        return [None]
+
+    def _stop(self, values: dict[str, Any], session: str) -> list[Any]:
+        return self._order("stop", session)
+
+    def _skip(self, values: dict[str, Any], session: str) -> list[Any]:
+        return self._order("skip", session)
+
+    def _order(self, order: str, session: str) -> list[Any]:
+        task = self._tasks.get(session)
+        if task is not None:
+            task.order = order
+        return [None]
+
+    async def generate(self, session: str) -> AsyncGenerator[list[Any], None]:
+        """Run a session's task.
+
+        Parameters
+        ----------
+        session : str
+            Whose task.
+
+        Yields
+        ------
+        list
+            What the page is to show: progress, preview, running gallery and final gallery.
+        """
+        task = self._tasks.get(session)
+        if task is None or task.begun:
+            return
+        began = time.monotonic()
+        task.begun = True
+        yield [
+            update(visible=True, value=_progress(1, "Waiting for task to start ...")),
+            update(visible=True, value=None),
+            update(visible=False, value=[]),
+            update(visible=False),
+        ]
+        self._worker.add(task)
+        finished = False
+        while not finished:
+            await asyncio.sleep(POLL_SECONDS)
+            for news in _take(task):
+                yield self._shown(news)
+                finished = news.kind == "finish"
+        say(f"Total time: {time.monotonic() - began:.2f} seconds")
+
+    def _shown(self, news: News) -> list[Any]:
+        if news.kind == "preview":
+            picture = update(visible=True, value=news.picture) if news.picture else update()
+            bar = update(visible=True, value=_progress(news.percent, news.text))
+            return [bar, picture, update(), update(visible=False)]
+        gallery = update(visible=True, value=[self.files.publish(path) for path in news.paths])
+        if news.kind == "results":
+            return [update(visible=True), update(visible=True), gallery, update(visible=False)]
+        return [*(update(visible=False) for _ in range(3)), gallery]
+
+    # -- the rest of the page ---------------------------------------------------------------
+
+    def _begin(self, values: dict[str, Any], session: str) -> list[Any]:
+        return [
+            update(visible=True, interactive=True),
+            update(visible=True, interactive=True),
+            update(visible=False, interactive=False),
+            [],
+            True,
+        ]
+
+    def _draw_seed(self, values: dict[str, Any], session: str) -> list[Any]:
+        return [str(secrets.randbelow(MAX_SEED + 1)) if values["random_seed"] else update()]
+
+    def _end(self, values: dict[str, Any], session: str) -> list[Any]:
+        hidden = update(visible=False, interactive=False)
+        return [update(visible=True, interactive=True), hidden, hidden, False]
+
+    def _preset(self, values: dict[str, Any], session: str) -> list[Any]:
+        changes = PRESETS[values["preset"]].values
+        untouched = {"advanced", "prompt", "generate", "load", "random_seed", "seed"}
+        function = self.page.functions[self.page.index("preset")]
+        return [
+            update()
+            if key in untouched or (value := changes.get(key, self.page.default(key))) is None
+            else value
+            for key in function.outputs
+        ]
+
+
+def _take(task: Task) -> list[News]:
+    """Return the news since the last time; of previews in a row only the last one."""
+    taken: list[News] = []
+    while not task.news.empty():
+        news = task.news.get()
+        if taken and taken[-1].kind == news.kind == "preview":
+            taken.pop()
+        taken.append(news)
+    return taken

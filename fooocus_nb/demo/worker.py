@@ -1,0 +1,259 @@
+"""The worker: one thread that makes the images, and what it logs and tells meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import queue
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from fooocus_nb.demo.choices import BASE_MODELS
+from fooocus_nb.demo.console import Bar, say
+from fooocus_nb.demo.task import News, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fooocus_nb.demo.artist import Artist
+    from fooocus_nb.demo.faults import Faults
+    from fooocus_nb.demo.files import Files
+
+__all__ = ["Worker"]
+
+#: Where sampling begins on the way to 100.
+PREPARED = 6
+#: How many previews an image of many steps has.
+PREVIEWS = 8
+PREVIEW_SIDE = 384
+#: What is asked for must not fill the memory.
+MAX_PICTURES = 32
+_MODELS = "/models/checkpoints"
+
+
+class _Order(Exception):
+    """Somebody asked to stop, or to skip the image in the making."""
+
+
+class Worker:
+    """Takes one task after the other.
+
+    Parameters
+    ----------
+    files : Files
+        Where images go.
+    faults : Faults
+        What is to go wrong.
+    step_seconds : float
+        How long a sampling step takes.
+    """
+
+    def __init__(self, files: Files, faults: Faults, step_seconds: float) -> None:
+        self._files = files
+        self._faults = faults
+        self._step_seconds = step_seconds
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begin to work, on a thread of its own."""
+        # The name is what Python says when the thread dies: "Exception in thread ... (worker)".
+        name = "Thread-1 (worker)"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        say(f"Started worker with PID {os.getpid()}")
+        thread.start()
+
+    def add(self, task: Task) -> None:
+        """Hand in a task."""
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        self._die("start")
+        while True:
+            task = self._tasks.get()
+            self._die("")
+            try:
+                self._generate(task)
+            except Exception:  # noqa: BLE001 - as Fooocus does: print, and show what there is
+                traceback.print_exc()
+            task.news.put(News("finish", paths=tuple(task.results)))
+
+    def _die(self, when: str) -> None:
+        if "dead-worker" in self._faults and self._faults.argument("dead-worker") == when:
+            msg = "the worker was told to die"
+            raise RuntimeError(msg)
+
+    # -- one task ---------------------------------------------------------------------------
+
+    def _generate(self, task: Task) -> None:
+        began = time.monotonic()
+        _say_parameters(task)
+        _tell(task, 1, "Initializing ...")
+        _tell(task, 2, "Loading models ...")
+        _load_models(task)
+        _prepare(task)
+        width, height = task.size
+        say("[Parameters] Denoising Strength = 1.0")
+        say(f"[Parameters] Initial Latent shape: Image Space ({height}, {width})")
+        say(f"Preparation time: {time.monotonic() - began:.2f} seconds")
+        say(f"Using {task.values['scheduler']} scheduler.")
+        self._make_images(task)
+        if task.values["image_grid"] and len(task.results) > 1:
+            task.results.append(self._save_grid(task))
+
+    def _make_images(self, task: Task) -> None:
+        began = time.monotonic()
+        percent = PREPARED
+        for index in range(min(task.count, MAX_PICTURES)):
+            _tell(task, percent, f"Preparing task {index + 1}/{task.count} ...")
+            try:
+                percent = self._make_image(task, index, percent)
+            except _Order as order:
+                if str(order) == "stop":
+                    say("User stopped")
+                    break
+                say("User skipped")
+                task.order = ""
+            self._faults.after_image()
+        say("[Enhance] Skipping, preconditions aren't met")
+        say(f"Processing time (total): {time.monotonic() - began:.2f} seconds")
+
+    def _make_image(self, task: Task, index: int, percent: int) -> int:
+        """Make and save one image; return how much of the task is done then."""
+        began = time.monotonic()
+        say(f"[Sampler] refiner_swap_method = {task.values['swap_method']}")
+        say("[Sampler] sigma_min = 0.0291671771556139, sigma_max = 14.614643096923828")
+        picture, percent = self._sample(task, index, percent)
+        if "empty-gallery" in self._faults:
+            return percent
+        _tell(task, percent, f"Saving image {index + 1}/{task.count} to system ...")
+        if task.values["black_out"] and "nsfw" in task.prompt.lower():
+            picture = Image.new("RGB", picture.size)
+        form = str(task.values["output_format"])
+        path = self._files.save(picture, form, task.record(index), task.scheme)
+        task.results.append(path)
+        say(f"Generating and saving time: {time.monotonic() - began:.2f} seconds")
+        if task.count > 1 and not task.values["disable_intermediate"]:
+            task.news.put(News("results", paths=tuple(task.results)))
+        return percent
+
+    def _sample(self, task: Task, index: int, before: int) -> tuple[Image.Image, int]:
+        """Draw, and show how the picture comes out of the noise step by step."""
+        percent = before
+        bar = Bar(task.steps)
+        try:
+            deadline = time.monotonic()
+            artist, picture = _draw(task, index)
+            for step in range(1, task.steps + 1):
+                deadline += self._step_seconds
+                _wait(task, deadline)
+                if step == (task.steps + 1) // 2:
+                    self._faults.in_mid_generation()
+                bar.advance()
+                done = len(task.results) + step / task.steps
+                percent = int(PREPARED + (100 - PREPARED) * done / task.count)
+                shown = None
+                if not task.values["disable_preview"] and step in _previews(task.steps):
+                    shown = _data_uri(artist.sketch(picture, step / task.steps, PREVIEW_SIDE))
+                text = f"Sampling step {step}/{task.steps}, image {index + 1}/{task.count} ..."
+                task.tell(percent, text, shown)
+            _wait(task, deadline + self._step_seconds)
+        finally:
+            bar.close()
+        return picture, percent
+
+    def _save_grid(self, task: Task) -> Path:
+        columns = math.ceil(math.sqrt(len(task.results)))
+        rows = math.ceil(len(task.results) / columns)
+        width, height = task.size
+        grid = Image.new("RGB", (columns * width, rows * height))
+        for number, path in enumerate(task.results):
+            with Image.open(path) as picture:
+                grid.paste(picture, (number % columns * width, number // columns * height))
+        return self._files.save(grid, str(task.values["output_format"]), task.record(0))
+
+
+def _tell(task: Task, percent: int, text: str) -> None:
+    say(f"[Fooocus] {text}")
+    task.tell(percent, text)
+
+
+def _say_parameters(task: Task) -> None:
+    values = task.values
+    if task.performance.hurried:
+        say(f"Enter {task.performance.value} mode.")
+    say(f"[Parameters] Adaptive CFG = {values['adaptive_cfg']}")
+    say(f"[Parameters] CLIP Skip = {values['clip_skip']}")
+    say(f"[Parameters] Sharpness = {task.sharpness}")
+    say(f"[Parameters] ControlNet Softness = {values['softness']}")
+    adm = (values[f"adm_{name}"] for name in ("positive", "negative", "end"))
+    say(f"[Parameters] ADM Scale = {' : '.join(map(str, adm))}")
+    say(f"[Parameters] Seed = {task.seed()}")
+    say(f"[Parameters] CFG = {task.guidance}")
+    say("[Fooocus] Loading control models ...")
+    say(f"[Parameters] Sampler = {values['sampler']} - {values['scheduler']}")
+    say(f"[Parameters] Steps = {task.steps} - {task.switch}")
+
+
+def _load_models(task: Task) -> None:
+    for name in (task.values["base_model"], task.values["refiner"]):
+        if name not in (*BASE_MODELS, "None"):
+            msg = f'No such file or directory: "{_MODELS}/{name}"'
+            raise FileNotFoundError(msg)
+    if task.values["refiner"] == "None":
+        say("Refiner unloaded.")
+
+
+def _prepare(task: Task) -> None:
+    _tell(task, 3, "Processing prompts ...")
+    numbers = range(1, min(task.count, MAX_PICTURES) + 1)
+    for number in numbers:
+        expansion = task.expansion(number - 1)
+        if expansion:
+            _tell(task, 4, f"Preparing Fooocus text #{number} ...")
+            say(f"[Prompt Expansion] {expansion}")
+    for number in numbers:
+        _tell(task, 5, f"Encoding positive #{number} ...")
+    for number in numbers:
+        _tell(task, PREPARED, f"Encoding negative #{number} ...")
+
+
+def _draw(task: Task, index: int) -> tuple[Artist, Image.Image]:
+    # NumPy is imported here, on the worker's thread, so that the server answers sooner.
+    from fooocus_nb.demo.artist import Artist, Scene
+
+    width, height = task.size
+    negative = str(task.values["negative_prompt"])
+    scene = Scene(task.prompt, negative, task.styles, task.seed(index), width, height)
+    artist = Artist(scene)
+    return artist, artist.paint()
+
+
+def _wait(task: Task, deadline: float) -> None:
+    """Wait until then, or raise what was asked for meanwhile."""
+    while True:
+        if task.order:
+            raise _Order(task.order)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, 0.05))
+
+
+def _previews(steps: int) -> Iterator[int]:
+    """Yield the steps that are shown: all of a few, some of many, the first and the last."""
+    if steps <= PREVIEWS:
+        return iter(range(1, steps + 1))
+    return (1 + number * (steps - 1) // (PREVIEWS - 1) for number in range(PREVIEWS))
+
+
+def _data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
