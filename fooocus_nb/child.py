@@ -1,0 +1,291 @@
+"""The child of one engine: launched, followed through its start, and cleaned up after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from fooocus_nb.errors import StartError, StartTimeout
+from fooocus_nb.fooocus.diagnosis import diagnose
+from fooocus_nb.fooocus.launch import Launch, build_launch, free_port
+from fooocus_nb.fooocus.startup import Stage, StartupTracker
+from fooocus_nb.supervise import ChildSpec, Line, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fooocus_nb.fooocus.install import Installation
+
+__all__ = ["Child", "ChildSettings"]
+
+#: How long a start may show no progress at all before it is given up.
+DEFAULT_START_TIMEOUT = 300.0
+#: A port can be taken between choosing it and binding it; then we choose another.
+PORT_ATTEMPTS = 3
+TICK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ChildSettings:
+    """How an engine is started; the same at every restart.
+
+    Attributes
+    ----------
+    installation : Installation or None
+        The Fooocus to start; None is the demo engine.
+    args : tuple of str
+        Further command line flags.
+    port : int or None
+        The port; None chooses a free one at every start.
+    temp_dir : Path or None
+        Where the child keeps its temporary files; None makes a folder of its own.
+    gpu : int or None
+        The index of the GPU.
+    env : mapping
+        Environment variables that win over the inherited ones.
+    """
+
+    installation: Installation | None
+    args: tuple[str, ...] = ()
+    port: int | None = None
+    temp_dir: Path | None = None
+    gpu: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Child:
+    """One run of an engine's process.
+
+    Parameters
+    ----------
+    name : str
+        The engine's name.
+    settings : ChildSettings
+        How to start it.
+    on_line : callable
+        Gets the text of each log line that is no redrawn progress bar, on the follower's thread.
+    """
+
+    def __init__(
+        self, name: str, settings: ChildSettings, *, on_line: Callable[[str], None]
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._on_line = on_line
+        self._tracker = StartupTracker()
+        self._process: Process | None = None
+        self._launch: Launch | None = None
+        self._moved = threading.Event()
+        self._temporary: list[Path] = []
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, once it runs."""
+        return self._process.pid if self._process else None
+
+    @property
+    def url(self) -> str | None:
+        """Where its web server will answer."""
+        return self._launch.url if self._launch else None
+
+    @property
+    def log_path(self) -> Path | None:
+        """The log file of this run."""
+        return self._process.spec.log_path if self._process else None
+
+    @property
+    def detail(self) -> str:
+        """What the child does or waits for while it starts."""
+        return self._tracker.detail
+
+    @property
+    def worker_dead(self) -> bool:
+        """Whether the log says that the worker thread has ended."""
+        return self._tracker.worker_dead
+
+    @property
+    def returncode(self) -> int | None:
+        """How the process ended, negative for a signal; None while it runs."""
+        return self._process.returncode if self._process else None
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.alive()
+
+    def tail(self, n: int) -> list[str]:
+        """Return the last `n` log lines, oldest first."""
+        return self._process.tail(n) if self._process else []
+
+    def on_exit(self, listener: Callable[[int | None], None]) -> None:
+        """Call `listener` with the return code when the process ends."""
+        if self._process is not None:
+            self._process.add_exit_listener(listener)
+
+    # -- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the process under its guardian.
+
+        Raises
+        ------
+        StartError
+            When the guardian or the child cannot be started.
+        """
+        settings = self._settings
+        temp_dir = settings.temp_dir or self._temporary_folder("fooocus-nb-")
+        temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._launch = build_launch(
+            settings.installation,
+            port=settings.port or free_port(),
+            temp_dir=temp_dir,
+            gpu=settings.gpu,
+            args=settings.args,
+            env=settings.env,
+        )
+        run_dir = self._temporary_folder("run-", runtime_folder())
+        spec = ChildSpec(
+            argv=self._launch.argv,
+            cwd=self._launch.cwd,
+            env=self._launch.env,
+            name=self.name,
+            run_dir=run_dir,
+            log_path=log_folder(self.name) / "engine.log",
+            cleanup=tuple(self._temporary),
+        )
+        self._process = Process.start(spec)
+        self._process.add_listener(self._take)
+
+    def _temporary_folder(self, prefix: str, parent: Path | None = None) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))  # mkdtemp makes it 0700
+        self._temporary.append(folder)
+        return folder
+
+    def _take(self, line: Line) -> None:
+        self._tracker.feed(line.text, line.transient)
+        self._moved.set()
+        if not line.transient:
+            self._on_line(line.text)
+
+    def wait_ready(self, timeout: float | None, on_tick: Callable[[], None]) -> None:
+        """Wait until the worker is ready.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds without any progress after which to give up. None is 300.
+        on_tick : callable
+            Called about five times a second while waiting.
+
+        Raises
+        ------
+        StartError
+            When the child ends, or its worker does; the subclass and message tell the cause.
+        StartTimeout
+            When nothing has moved for `timeout` seconds.
+        """
+        patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
+        while self._tracker.stage is not Stage.READY:
+            if not self.alive():
+                raise self._start_error()
+            if self._tracker.worker_dead:
+                raise self._start_error()
+            if time.monotonic() - self._tracker.last_movement > patience:
+                msg = (
+                    f"Engine {self.name!r} is not ready: nothing has moved for {patience:g} s. "
+                    f"It was waiting for: {self.detail}."
+                )
+                raise StartTimeout(
+                    msg,
+                    log=self.tail(10),
+                    remedy="If it only needs longer, start it with a larger timeout=.",
+                )
+            on_tick()
+            self._moved.wait(TICK_SECONDS)
+            self._moved.clear()
+        on_tick()
+
+    def _start_error(self) -> StartError:
+        process = self._process
+        if process is not None:
+            process.wait(1.0)
+        returncode = self.returncode
+        if self._stopped():
+            msg = f"Engine {self.name!r} was stopped while it started."
+            return StartError(msg)
+        lines = self.tail(200)
+        found = diagnose(lines, returncode=returncode)
+        what = "its worker died" if self._tracker.worker_dead else f"exit code {returncode}"
+        cause = found.cause if found else f"While {self.detail}: {what}."
+        kind = found.error if found and issubclass(found.error, StartError) else StartError
+        return kind(
+            f"Engine {self.name!r} ended while it started ({what}). {cause}",
+            log=(found.lines if found else ()) or lines[-10:],
+            remedy=found.remedy if found else None,
+        )
+
+    def _stopped(self) -> bool:
+        return self._process is None
+
+    def stop(self) -> None:
+        """End the process with all that it started, and remove what was only its own."""
+        process = self._process
+        if process is not None:
+            process.stop()
+        for folder in self._temporary:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+        self._temporary.clear()
+
+
+def runtime_folder() -> Path:
+    """Make and return the user's own folder for sockets and the like, of mode 0700.
+
+    Raises
+    ------
+    StartError
+        When the folder is there, but somebody else's.
+    """
+    if os.name == "posix" and not os.environ.get("XDG_RUNTIME_DIR"):
+        # Containers and macOS seldom have one; what the system empties at its start is next best.
+        folder = Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
+    else:
+        folder = platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        msg = f"The folder {folder} belongs to somebody else, so no engine's socket can be in it."
+        raise StartError(msg, remedy="Set XDG_RUNTIME_DIR to a folder of your own.")
+    return folder
+
+
+def log_folder(name: str) -> Path:
+    """Make and return the log folder of one run, and let go of the oldest ones.
+
+    Parameters
+    ----------
+    name : str
+        The engine's name.
+
+    Returns
+    -------
+    Path
+        A new folder; the newest 20 of all runs are kept.
+    """
+    root = platformdirs.user_log_path("fooocus-nb", appauthor=False)
+    safe = re.sub(r"[^\w.-]+", "_", name)
+    folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
+    folder.mkdir(mode=0o700, parents=True)
+    for old in sorted(root.iterdir())[:-20]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder

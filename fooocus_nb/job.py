@@ -1,0 +1,503 @@
+"""One generation: submitted, watched, stopped or skipped, and its images brought home."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import queue
+import re
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb._loop import run_sync, submit, wait_future
+from fooocus_nb.errors import (
+    ConnectionLost,
+    EngineTimeout,
+    GenerationError,
+    GenerationStopped,
+)
+from fooocus_nb.fooocus.client import new_session_hash
+from fooocus_nb.fooocus.diagnosis import diagnose
+from fooocus_nb.fooocus.events import (
+    Event,
+    Finished,
+    ImageFinished,
+    Preview,
+    Progress,
+    Queued,
+    Started,
+)
+from fooocus_nb.results import Image, Result
+from fooocus_nb.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from pathlib import Path
+
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.fooocus.request import Request
+
+__all__ = ["Job"]
+
+#: How long the log may lag behind the reply before we judge a generation by what it says.
+LOG_LAG_SECONDS = 1.0
+#: How long a stop or skip may take to be accepted by the server.
+CONTROL_TIMEOUT = 5.0
+#: How long an interrupted call waits for the engine to end its current step.
+INTERRUPT_TIMEOUT = 30.0
+
+_SAVING = re.compile(r"Saving image (\d+)/\d+")
+_END_OF_LOG = re.compile(r"^Total time: ")
+
+
+class Job:
+    """A generation that runs in the background.
+
+    Iterate it for its events, await it or call :meth:`result` for its images. Jobs of one
+    engine run one after the other, in the order in which they were submitted.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where it runs.
+    request : Request
+        What to generate, already validated.
+
+    Attributes
+    ----------
+    engine : Engine
+        Where it runs.
+    request : Request
+        What was asked for.
+    log : tuple of str
+        The engine's log lines of this generation so far.
+    """
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self.engine = engine
+        self.request = request
+        self._parameters = request.record()
+        self._session = new_session_hash()
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+        self._submitted = time.monotonic()
+        self._began: float | None = None
+        self._ended: float | None = None
+        self._history: list[Event] = []
+        self._listeners: list[Callable[[Event | None], None]] = []
+        self._lines: deque[str] = deque(maxlen=2000)
+        self._log_ended = threading.Event()
+        self._saved_numbers: list[int] = []
+        self._copied: dict[str, Path] = {}
+        self._final: tuple[str, ...] | None = None
+        self._stop_asked = False
+        self._skip_asked = False
+        self._last_movement = time.monotonic()
+        self._future = submit(self._run())
+
+    def __repr__(self) -> str:
+        return f"<Job on {self.engine.name!r}: {self.snapshot().state}>"
+
+    # -- watching ---------------------------------------------------------------------------
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The engine's log lines of this generation so far, oldest first (the last 2,000)."""
+        return tuple(self._lines)
+
+    def snapshot(self) -> Snapshot:
+        """Return what the generation looks like now. Cheap, and safe from any thread."""
+        with self._lock:
+            snapshot, began, ended = self._snapshot, self._began, self._ended
+        now = ended or time.monotonic()
+        remaining = None
+        if began is not None and ended is None and 5 <= snapshot.percent < 100:
+            remaining = (now - began) * (100 - snapshot.percent) / snapshot.percent
+        return dataclasses.replace(
+            snapshot,
+            elapsed=now - self._submitted,
+            remaining=remaining,
+            last_line=self._lines[-1] if self._lines else "",
+        )
+
+    def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
+        """Call `listener` with each event, those of the past first, and None at the end.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets an event, or None when the generation has ended. It is called on the thread that
+            talks to the engine, so it must return at once. Previews of the past are left out.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        with self._lock:
+            for event in self._history:
+                listener(event)
+            if self._ended is not None:
+                listener(None)
+            else:
+                self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            with self._lock, contextlib.suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Iterate the events until the generation has ended.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for each event; by default as long as it takes.
+
+        Yields
+        ------
+        Event
+            Of the kinds in :mod:`fooocus_nb.fooocus.events`.
+
+        Raises
+        ------
+        EngineTimeout
+            When no event came in time. The generation goes on.
+        """
+        inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        unsubscribe = self.subscribe(inbox.put)
+        try:
+            while True:
+                try:
+                    event = inbox.get(timeout=timeout)
+                except queue.Empty:
+                    msg = f"Engine {self.engine.name!r} sent nothing for {timeout:g} s."
+                    raise EngineTimeout(msg, log=self.log[-5:]) from None
+                if event is None:
+                    return
+                yield event
+        finally:
+            unsubscribe()
+
+    __iter__ = events
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate the events, awaiting each."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        def pass_on(event: Event | None) -> None:
+            loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+        unsubscribe = self.subscribe(pass_on)
+        try:
+            while (event := await inbox.get()) is not None:
+                yield event
+        finally:
+            unsubscribe()
+
+    # -- waiting ----------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether the generation has ended, well or badly."""
+        return self._future.done()
+
+    def exception(self) -> BaseException | None:
+        """Return what went wrong, or None while it runs and when all went well."""
+        if not self._future.done() or self._future.cancelled():
+            return None
+        return self._future.exception()
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the images.
+
+        Ctrl-C, or the notebook's stop button, stops the generation and not the engine: the images
+        that are done stay in the output folder and in ``engine.last_result``.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; by default as long as the engine makes progress.
+
+        Returns
+        -------
+        Result
+            The images, in order.
+
+        Raises
+        ------
+        GenerationError
+            When the engine failed. Its `result` holds the images that were finished before.
+        EngineTimeout
+            When it is not done in time. The generation goes on.
+        """
+        try:
+            return wait_future(self._future, timeout)
+        except TimeoutError as error:
+            if self._future.done():
+                raise
+            msg = f"The generation on engine {self.engine.name!r} is not done after {timeout:g} s."
+            raise EngineTimeout(
+                msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
+            ) from error
+        except KeyboardInterrupt:
+            self._stop_and_wait()
+            raise
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Result:
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._future))
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
+            raise
+
+    def _stop_and_wait(self) -> None:
+        """Stop, then give the engine the time to end its step and us to copy what is done."""
+        with contextlib.suppress(Exception):
+            self.stop()
+        with contextlib.suppress(Exception):
+            wait_future(self._future, INTERRUPT_TIMEOUT)
+
+    # -- steering ---------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop the generation; the images that are done are kept. Safe from any thread.
+
+        Raises
+        ------
+        ConnectionLost, EngineTimeout
+            When the engine did not take the order.
+        """
+        self._control("stop")
+
+    def skip(self) -> None:
+        """Skip the image in the making and go on with the next. Safe from any thread.
+
+        Raises
+        ------
+        ConnectionLost, EngineTimeout
+            When the engine did not take the order.
+        """
+        self._control("skip")
+
+    async def astop(self) -> None:
+        """Stop the generation; see :meth:`stop`."""
+        await asyncio.to_thread(self.stop)
+
+    async def askip(self) -> None:
+        """Skip the image in the making; see :meth:`skip`."""
+        await asyncio.to_thread(self.skip)
+
+    def _control(self, verb: str) -> None:
+        if self._future.done():
+            return
+        try:
+            run_sync(self._send_control(verb), CONTROL_TIMEOUT)
+        except TimeoutError as error:
+            msg = f"Engine {self.engine.name!r} did not take the {verb} in {CONTROL_TIMEOUT:g} s."
+            raise EngineTimeout(msg) from error
+
+    async def _send_control(self, verb: str) -> None:
+        if verb == "stop":
+            self._stop_asked = True
+            if self._began is None:
+                self._runner.cancel()
+                return
+            await self.engine._client.stop(self._session)
+        elif self._began is not None:
+            self._skip_asked = True
+            await self.engine._client.skip(self._session)
+
+    # -- running, on the background loop ----------------------------------------------------
+
+    async def _run(self) -> Result:
+        self._runner = asyncio.ensure_future(self._in_turn())
+        try:
+            result = await self._runner
+        except asyncio.CancelledError:
+            msg = "The generation was stopped while it waited for its turn."
+            self._finish("stopped")
+            raise GenerationStopped(msg) from None
+        except Exception as error:
+            if isinstance(error, GenerationError) and error.result is None:
+                error.result = self._result()
+            self._finish("stopped" if isinstance(error, GenerationStopped) else "failed")
+            raise
+        self._finish("stopped" if result.stopped else "done")
+        return result
+
+    async def _in_turn(self) -> Result:
+        async with self.engine._turn(self):
+            self._begin()
+            remove = self.engine._listen(self._take_line)
+            try:
+                await self.engine._guard(self._consume(), self)
+                await self._await_log()
+                return self._judge()
+            except ConnectionLost as error:
+                raise await self.engine._explain_loss(error, self) from error
+            finally:
+                remove()
+                # Whatever went wrong, and most of all then: what is on disk is brought home.
+                with contextlib.suppress(Exception):
+                    await self._rescue()
+                self.engine.last_result = self._result()
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._began = self._last_movement = time.monotonic()
+            self._snapshot = dataclasses.replace(self._snapshot, state="starting", rank=0)
+
+    def _queued(self, rank: int) -> None:
+        with self._lock:
+            self._snapshot = dataclasses.replace(self._snapshot, rank=rank)
+        self._publish(Queued(rank))
+
+    async def _consume(self) -> None:
+        stream = self.engine._client.generate(self.request.values, session_hash=self._session)
+        async with contextlib.aclosing(stream):
+            async for event in stream:
+                self._last_movement = time.monotonic()
+                await self._handle(event)
+
+    async def _handle(self, event: Event) -> None:
+        changes: dict[str, Any] = {}
+        match event:
+            case Progress():
+                if (saving := _SAVING.search(event.text)) is not None:
+                    self._saved_numbers.append(int(saving[1]))
+                changes = {
+                    "state": "running",
+                    "percent": max(self._snapshot.percent, event.percent)
+                    if event.image in (None, self._snapshot.image)
+                    else event.percent,
+                    "text": event.text,
+                    "step": event.step,
+                    "steps": event.steps,
+                    "image": event.image or self._snapshot.image,
+                    "images": event.images or self._snapshot.images,
+                }
+            case Preview():
+                changes = {"preview": event}
+            case ImageFinished():
+                await self._copy(event.path)
+                changes = {"paths": tuple(self._copied.values())}
+            case Finished():
+                self._final = event.paths
+                for path in event.paths:
+                    await self._copy(path)
+                changes = {"paths": tuple(self._copied.values())}
+            case Started() | Queued():
+                pass
+        if changes:
+            with self._lock:
+                self._snapshot = dataclasses.replace(self._snapshot, **changes)
+        self._publish(event)
+
+    async def _copy(self, server_path: str) -> None:
+        if server_path not in self._copied:
+            self._copied[server_path] = await self.engine._bring_home(server_path)
+
+    async def _rescue(self) -> None:
+        """Copy what the server announced and we did not get to copy."""
+        for path in self._final or ():
+            await self._copy(path)
+
+    def _take_line(self, text: str) -> None:
+        self._lines.append(text)
+        self._last_movement = time.monotonic()
+        if _END_OF_LOG.match(text):
+            self._log_ended.set()
+
+    async def _await_log(self) -> None:
+        """Wait until the log of this generation is whole, or long enough."""
+        if self.engine.owned and not self._log_ended.is_set():
+            await asyncio.to_thread(self._log_ended.wait, LOG_LAG_SECONDS)
+
+    # -- judging ----------------------------------------------------------------------------
+
+    def _judge(self) -> Result:
+        """Tell a good end from the failures that the server reports as success."""
+        result = self._result()
+        diagnosis = diagnose(list(self._lines)) if self.engine.owned else None
+        if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
+            raise self.engine._error(
+                diagnosis.error, diagnosis.cause, diagnosis.lines, diagnosis.remedy
+            )
+        if self._final or self._stop_asked or self._skip_asked:
+            return result
+        raise self._no_images()
+
+    def _no_images(self) -> GenerationError:
+        name = self.engine.name
+        if any("User stopped" in line for line in self._lines):
+            msg = f"The generation on engine {name!r} was stopped by somebody else."
+            return GenerationStopped(msg)
+        if self.engine.owned:
+            msg = f"Engine {name!r} ended the generation without an image, and said no reason."
+            return GenerationError(
+                msg, log=self.log[-10:], remedy="engine.tail() has its whole log."
+            )
+        msg = f"The server at {self.engine.url} ended the generation without an image."
+        return GenerationError(
+            msg,
+            remedy="We only connected to it, so its log is not ours: look there for the cause.",
+        )
+
+    def _result(self) -> Result:
+        finals = [path for path in self._final or () if path in self._copied]
+        ordered = [*finals, *(path for path in self._copied if path not in finals)]
+        images = [
+            self._image(self._copied[path], self._number(index, len(ordered)))
+            for index, path in enumerate(ordered)
+        ]
+        parameters = self._parameters
+        return Result(
+            images,
+            elapsed=(self._ended or time.monotonic()) - self._submitted,
+            log=self.log,
+            parameters=parameters,
+            prompt=str(parameters.get("prompt", "")),
+            stopped=self._stop_asked or self._skip_asked,
+            engine=self.engine.name,
+        )
+
+    def _number(self, index: int, count: int) -> int:
+        """Return which image of the request, from 0, the index-th file is.
+
+        A skipped image leaves no file, so the engine's own numbers decide where it says them.
+        """
+        numbers = list(dict.fromkeys(self._saved_numbers))
+        return numbers[index] - 1 if len(numbers) == count else index
+
+    def _image(self, path: Path, number: int) -> Image:
+        seed = self.request.seed_of(number)
+        parameters = {**self._parameters, "image_seed": seed, "image_number": 1}
+        return Image(path, seed=seed, parameters=parameters)
+
+    # -- telling ----------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        with self._lock:
+            if not isinstance(event, Preview):
+                self._history.append(event)
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(event)
+
+    def _finish(self, state: str) -> None:
+        with self._lock:
+            self._ended = time.monotonic()
+            percent = 100 if state == "done" else self._snapshot.percent
+            self._snapshot = dataclasses.replace(self._snapshot, state=state, percent=percent)
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener(None)

@@ -1,0 +1,287 @@
+"""Start engines, connect to them, and find them by name."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fooocus_nb.config import configuration, configured_path
+from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.lifecycle import EngineState
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fooocus_nb.engine import Engine
+
+__all__ = ["aconnect", "astart", "connect", "current", "get", "running", "start"]
+
+_lock = threading.Lock()
+_engines: dict[str, Engine] = {}
+_current: str | None = None
+
+DEFAULT_OUTPUT_DIR = "fooocus-outputs"
+
+
+def start(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    python: str | os.PathLike[str] | None = None,
+    args: Sequence[str] = (),
+    demo: bool = False,
+    port: int | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    temp_dir: str | os.PathLike[str] | None = None,
+    gpu: int | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    on_progress: Callable[[Engine], None] | None = None,
+) -> Engine:
+    """Start Fooocus and wait until it can generate.
+
+    It ends with this kernel, however the kernel ends.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The folder of the Fooocus checkout. By default ``FOOOCUS_HOME``, then ``c.Fooocus.path``
+        of the IPython configuration.
+    name : str, optional
+        What to call the engine. By default ``fooocus`` or ``demo``, with a number when taken.
+    python : path-like, optional
+        The interpreter that Fooocus is installed in. By default ``c.Fooocus.python``, then a
+        virtual environment or an embedded Python in or beside the checkout. Never the kernel's.
+    args : sequence of str
+        Further flags for Fooocus, such as ``("--always-low-vram",)``.
+    demo : bool
+        Start the bundled demo engine, which draws pictures without AI and needs no GPU.
+    port : int, optional
+        The port of its web server. By default a free one.
+    output_dir : path-like, optional
+        Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    temp_dir : path-like, optional
+        The engine's own temporary folder; Fooocus empties it at every start. By default a new one.
+    gpu : int, optional
+        The index of the GPU to use.
+    env : mapping, optional
+        Environment variables for the engine.
+    timeout : float, optional
+        Seconds without any progress after which the start is given up. Default 300.
+    on_progress : callable, optional
+        Called with the engine about five times a second while it starts.
+
+    Returns
+    -------
+    Engine
+        Ready to generate.
+
+    Raises
+    ------
+    ConfigurationError
+        When nothing says where Fooocus is, or the arguments contradict each other.
+    InstallError
+        When there is no usable Fooocus in `path`.
+    StartError
+        When the engine ends, or stops moving, before it is ready.
+    """
+    from fooocus_nb.child import ChildSettings
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.fooocus.install import find_installation
+
+    if demo and (path or python):
+        msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
+        raise ConfigurationError(msg)
+    settings = ChildSettings(
+        installation=None
+        if demo
+        else find_installation(
+            configured_path(path), python=python or configuration().python or None
+        ),
+        args=tuple(args),
+        port=port,
+        temp_dir=Path(temp_dir).expanduser().resolve() if temp_dir else None,
+        gpu=gpu,
+        env=dict(env or {}),
+    )
+    engine = Engine(
+        _reserve(name, "demo" if demo else "fooocus"),
+        settings=settings,
+        output_dir=_output_dir(output_dir),
+    )
+    return _begin(engine, timeout, on_progress)
+
+
+def connect(
+    url: str,
+    *,
+    name: str | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+) -> Engine:
+    """Use a Fooocus that somebody else runs. It is never stopped by us.
+
+    Parameters
+    ----------
+    url : str
+        Where its web page is, such as ``http://127.0.0.1:7865``.
+    name : str, optional
+        What to call the engine.
+    output_dir : path-like, optional
+        Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+
+    Returns
+    -------
+    Engine
+        Ready to generate.
+
+    Raises
+    ------
+    ConnectionLost
+        When nothing answers there.
+    UnsupportedServer
+        When what answers is no Fooocus that we can speak to.
+    """
+    from fooocus_nb.engine import Engine
+
+    engine = Engine(
+        _reserve(name, "remote"), url=url.rstrip("/"), output_dir=_output_dir(output_dir)
+    )
+    return _begin(engine, None, None)
+
+
+async def astart(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    python: str | os.PathLike[str] | None = None,
+    args: Sequence[str] = (),
+    demo: bool = False,
+    port: int | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    temp_dir: str | os.PathLike[str] | None = None,
+    gpu: int | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    on_progress: Callable[[Engine], None] | None = None,
+) -> Engine:
+    """Start Fooocus without blocking the event loop; see :func:`start`."""
+    return await asyncio.to_thread(
+        start,
+        path,
+        name=name,
+        python=python,
+        args=args,
+        demo=demo,
+        port=port,
+        output_dir=output_dir,
+        temp_dir=temp_dir,
+        gpu=gpu,
+        env=env,
+        timeout=timeout,
+        on_progress=on_progress,
+    )
+
+
+async def aconnect(
+    url: str, *, name: str | None = None, output_dir: str | os.PathLike[str] | None = None
+) -> Engine:
+    """Connect without blocking the event loop; see :func:`connect`."""
+    return await asyncio.to_thread(connect, url, name=name, output_dir=output_dir)
+
+
+def running() -> dict[str, Engine]:
+    """Return this kernel's engines that have not been stopped, by name, oldest first."""
+    with _lock:
+        return {
+            name: engine
+            for name, engine in _engines.items()
+            if engine.state is not EngineState.STOPPED
+        }
+
+
+def get(name: str) -> Engine:
+    """Return the engine of that name, running or stopped.
+
+    Parameters
+    ----------
+    name : str
+        What it was called when it was started.
+
+    Returns
+    -------
+    Engine
+        The engine.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is none of that name.
+    """
+    with _lock:
+        if name in _engines:
+            return _engines[name]
+        names = list(_engines)
+    known = f"There are: {', '.join(names)}." if names else "None has been started yet."
+    msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
+    raise ConfigurationError(msg)
+
+
+def current() -> Engine:
+    """Return the engine that was started or connected last.
+
+    Returns
+    -------
+    Engine
+        The default engine of the magics.
+
+    Raises
+    ------
+    ConfigurationError
+        When none has been started yet.
+    """
+    with _lock:
+        if _current is not None:
+            return _engines[_current]
+    msg = "No engine runs yet. Start one: %fooocus start --path ~/Fooocus (or --demo)."
+    raise ConfigurationError(msg)
+
+
+def _output_dir(given: str | os.PathLike[str] | None) -> Path:
+    return Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+
+
+def _reserve(name: str | None, default: str) -> str:
+    """Return a name that no running engine has."""
+    taken = running()
+    if name is not None:
+        if name in taken:
+            msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
+            raise ConfigurationError(msg)
+        return name
+    number = 1
+    while (candidate := default if number == 1 else f"{default}-{number}") in taken:
+        number += 1
+    return candidate
+
+
+def _begin(
+    engine: Engine, timeout: float | None, on_progress: Callable[[Engine], None] | None
+) -> Engine:
+    global _current
+    with _lock:
+        previous = _engines.get(engine.name)
+        _engines[engine.name] = engine
+    try:
+        engine._start(timeout, on_progress)
+    except BaseException:
+        with _lock:
+            del _engines[engine.name]
+            if previous is not None:
+                _engines[engine.name] = previous
+        raise
+    with _lock:
+        _current = engine.name
+    return engine

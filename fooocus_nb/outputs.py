@@ -1,0 +1,112 @@
+"""The folder that finished images are copied into, their bytes unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fooocus_nb.errors import FooocusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """A folder of original image files.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go. It is made when the first one comes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def copy(self, source: Path) -> Path:
+        """Copy a file into the folder.
+
+        Parameters
+        ----------
+        source : Path
+            An image file.
+
+        Returns
+        -------
+        Path
+            The copy. A file that is there already with the same bytes is not copied again; one
+            with other bytes is never overwritten.
+
+        Raises
+        ------
+        FooocusError
+            When the folder cannot be written; the message says where the image still is.
+        """
+        return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Write a file into the folder.
+
+        Parameters
+        ----------
+        name : str
+            Its name, without a folder.
+        data : bytes
+            Its content.
+
+        Returns
+        -------
+        Path
+            The file; see :meth:`copy`.
+
+        Raises
+        ------
+        FooocusError
+            When the folder cannot be written.
+        """
+        return self._place(Path(name).name, lambda part: part.write_bytes(data), "the server")
+
+    def _place(self, name: str, fill: Callable[[Path], object], origin: str) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._part() as part:
+                fill(part)
+                return self._settle(part, name)
+        except OSError as error:
+            msg = (
+                f"The image {name} could not be copied into {self.folder}: {error}. "
+                f"It is not lost: the original is still at {origin}."
+            )
+            raise FooocusError(msg) from error
+
+    @contextlib.contextmanager
+    def _part(self) -> Iterator[Path]:
+        """Give a temporary file in the folder, so that nobody ever sees half an image."""
+        handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _settle(self, part: Path, name: str) -> Path:
+        """Give the file the first of its names that is free, or holds the same bytes already."""
+        wanted = Path(name)
+        number = 1
+        target = self.folder / wanted.name
+        while target.exists():
+            if filecmp.cmp(part, target, shallow=False):
+                return target
+            number += 1
+            target = self.folder / f"{wanted.stem}-{number}{wanted.suffix}"
+        part.chmod(0o644)
+        part.replace(target)
+        return target

@@ -1,0 +1,284 @@
+"""Engines and jobs against the demo engine, end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import fooocus_nb
+from fooocus_nb import EngineState
+from fooocus_nb.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    EngineDied,
+    EngineStopped,
+    EngineTimeout,
+    GenerationError,
+    GenerationStopped,
+    OutOfVRAM,
+    ParameterError,
+    StartError,
+    StartTimeout,
+    WorkerDead,
+)
+from fooocus_nb.fooocus.events import Finished, ImageFinished, Progress
+
+
+def wait_for(condition, timeout=15.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def test_three_generations_in_a_row(start_demo, tmp_path):
+    engine = start_demo()
+    assert engine.state is EngineState.READY
+    for seed in (1, 2, 3):
+        result = engine.generate("a lighthouse at dusk", seed=seed, image_number=1)
+        assert len(result) == 1
+        image = result[0]
+        assert image.seed == seed
+        assert image.path.parent == tmp_path / "images"
+        assert image.sha256 == hashlib.sha256(image.path.read_bytes()).hexdigest()
+        assert any("Total time" in line for line in result.log)
+        assert not any("Total time" in line for line in result.log[:-3])
+    assert len(list((tmp_path / "images").iterdir())) == 3
+
+
+def test_images_of_a_request_carry_the_seeds_that_made_them(start_demo):
+    engine = start_demo()
+    result = engine.generate("a forest", seed=10, image_number=3)
+    assert [image.seed for image in result] == [10, 11, 12]
+    again = engine.generate("a forest", seed=11, image_number=1)
+    assert again[0].open().tobytes() == result[1].open().tobytes()
+
+
+def test_what_made_an_image_makes_it_again(start_demo):
+    engine = start_demo()
+    image = engine.generate("a harbour", image_number=2, aspect_ratio="704x1408", steps=4)[1]
+    again = engine.generate(**image.parameters)
+    assert len(again) == 1
+    assert again[0].open().tobytes() == image.open().tobytes()
+
+
+def test_bad_parameters_raise_before_anything_is_sent(start_demo):
+    engine = start_demo()
+    before = engine.tail(1000)
+    with pytest.raises(ParameterError, match="Did you mean 'guidance_scale'"):
+        engine.generate("x", guidance_scal=3)
+    with pytest.raises(ParameterError, match=r"sampler_name='eulr'.*'euler'"):
+        engine.generate("x", sampler="eulr")
+    assert engine.tail(1000) == before
+    assert engine.state is EngineState.READY
+
+
+def test_a_job_tells_its_events_in_order(start_demo):
+    engine = start_demo()
+    job = engine.submit("a mountain", image_number=2, seed=1)
+    events = list(job.events(timeout=30))
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(event, ImageFinished) for event in events) == 2
+    assert any(isinstance(event, Progress) and event.step for event in events)
+    assert job.snapshot().state == "done"
+    assert job.snapshot().percent == 100
+    assert len(job.result()) == 2
+
+
+def test_jobs_run_one_by_one_in_order(start_demo):
+    engine = start_demo()
+    jobs = [engine.submit("a cat", seed=seed, image_number=1) for seed in range(4)]
+    assert [job.result(60)[0].seed for job in jobs] == [0, 1, 2, 3]
+
+
+def test_stop_keeps_what_is_done_and_leaves_the_engine_ready(start_demo):
+    engine = start_demo(slow=True)
+    job = engine.submit("a city", image_number=3, seed=5, steps=6)
+    wait_for(lambda: len(job.snapshot().paths) == 1)
+    job.stop()
+    result = job.result(30)
+    assert result.stopped
+    assert 1 <= len(result) < 3
+    assert result[0].path.is_file()
+    assert len(engine.generate("a city", image_number=1, steps=1)) == 1
+
+
+def test_skip_goes_on_with_the_next_image_and_knows_its_seed(start_demo):
+    engine = start_demo(slow=True)
+    job = engine.submit("a city", image_number=2, seed=5, steps=8)
+    wait_for(lambda: (job.snapshot().step or 0) >= 1)
+    job.skip()
+    result = job.result(60)
+    assert [image.seed for image in result] == [6]
+
+
+def test_a_job_that_waits_can_be_stopped(start_demo):
+    engine = start_demo(slow=True)
+    first = engine.submit("a", image_number=1, steps=10)
+    second = engine.submit("b", image_number=1)
+    wait_for(lambda: second.snapshot().rank == 1)
+    second.stop()
+    with pytest.raises(GenerationStopped):
+        second.result(5)
+    assert len(first.result(60)) == 1
+
+
+def test_an_interrupt_stops_the_generation_and_not_the_engine(start_demo):
+    engine = start_demo(slow=True)
+    timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate("a city", image_number=30, steps=4)
+    timer.join()
+    assert engine.last_result.stopped
+    assert engine.last_result[0].path.is_file()
+    assert engine.state is EngineState.READY
+    assert len(engine.generate("a", image_number=1, steps=1)) == 1
+
+
+def test_awaiting_and_cancelling(start_demo):
+    engine = start_demo(slow=True)
+
+    async def run():
+        assert len(await engine.agenerate("a", image_number=1, steps=1)) == 1
+        task = asyncio.ensure_future(engine.agenerate("b", image_number=9, steps=10))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(await engine.agenerate("c", image_number=1, steps=1)) == 1
+
+    asyncio.run(run())
+
+
+def test_a_result_that_is_not_there_in_time(start_demo):
+    engine = start_demo(slow=True)
+    job = engine.submit("a", image_number=1, steps=20)
+    with pytest.raises(EngineTimeout):
+        job.result(0.2)
+    job.stop()
+    job.result(30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("crash", EngineDied),
+        ("segfault", EngineDied),
+        ("oom", OutOfVRAM),
+        ("empty-gallery", GenerationError),
+        ("dead-worker", WorkerDead),
+    ],
+)
+def test_a_fault_in_mid_run_is_a_typed_error(start_demo, fault, error):
+    engine = start_demo(fault)
+    with pytest.raises(error) as caught:
+        engine.generate("x", image_number=1, steps=3)
+    assert engine.name in str(caught.value)
+    engine.stop()
+    assert engine.state is EngineState.STOPPED
+
+
+def test_a_hang_is_found_by_its_silence(start_demo):
+    engine = start_demo("hang")
+    engine.stall_timeout = 1.0
+    with pytest.raises(EngineTimeout, match="no sign of life"):
+        engine.generate("x", image_number=1)
+
+
+def test_a_killed_engine_is_dead_and_can_be_restarted(start_demo):
+    engine = start_demo()
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_for(lambda: engine.state is EngineState.DEAD)
+    with pytest.raises(EngineDied):
+        engine.generate("x")
+    engine.restart()
+    assert engine.state is EngineState.READY
+    assert len(engine.generate("x", image_number=1)) == 1
+
+
+def test_a_child_that_crashes_at_start_says_why(start_demo):
+    with pytest.raises(StartError, match="exit code"):
+        start_demo("crash-start")
+
+
+def test_a_child_that_never_gets_ready_is_given_up(start_demo):
+    with pytest.raises(StartTimeout, match="nothing has moved"):
+        start_demo("never-ready", timeout=2)
+
+
+def test_nothing_is_left_after_stop(start_demo):
+    engine = start_demo("daemon")
+    engine.generate("x", image_number=1)
+    child = psutil.Process(engine.pid)
+    guardian = child.parent()
+    family = [guardian, *guardian.children(recursive=True)]
+    temporary = list(engine._child._temporary)
+    assert all(folder.exists() for folder in temporary)
+    engine.stop()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    assert not any(folder.exists() for folder in temporary)
+    with pytest.raises(EngineStopped):
+        engine.generate("x")
+
+
+def test_health(start_demo):
+    engine = start_demo()
+    health = engine.health()
+    assert health.ok
+    assert health.process
+    assert health.worker
+    assert health.memory > 1e6
+    engine.stop()
+    assert not engine.health().ok
+
+
+def test_an_engine_of_somebody_else_is_never_stopped(start_demo, tmp_path):
+    owner = start_demo()
+    guest = fooocus_nb.connect(owner.url, name="guest", output_dir=tmp_path / "guest")
+    image = guest.generate("a lighthouse", image_number=1, seed=3)[0]
+    assert image.path.parent == tmp_path / "guest"
+    assert image.path.read_bytes()[:4] == b"\x89PNG"
+    assert guest.pid is None
+    guest.stop()
+    assert owner.health().ok
+
+
+def test_connecting_to_nothing(tmp_path):
+    with pytest.raises(ConnectionLost):
+        fooocus_nb.connect("http://127.0.0.1:9", output_dir=tmp_path)
+
+
+def test_engines_have_names(start_demo):
+    engine = start_demo(name="mine")
+    assert fooocus_nb.get("mine") is engine
+    assert fooocus_nb.current() is engine
+    assert fooocus_nb.running()["mine"] is engine
+    with pytest.raises(ConfigurationError, match="runs already"):
+        start_demo(name="mine")
+    with pytest.raises(ConfigurationError, match="Did you mean 'mine'"):
+        fooocus_nb.get("mien")
+
+
+def test_without_a_path_the_ways_to_say_it_are_named(monkeypatch):
+    monkeypatch.delenv("FOOOCUS_HOME", raising=False)
+    with pytest.raises(ConfigurationError, match="FOOOCUS_HOME"):
+        fooocus_nb.start()
+
+
+def test_a_flood_between_the_images_blocks_nothing(start_demo):
+    engine = start_demo("flood=20")
+    for _ in range(3):
+        assert len(engine.generate("x", image_number=1, steps=1)) == 1
+    logs = sorted(engine.log_path.parent.iterdir())
+    assert len(logs) == 3
+    assert sum(Path(log).stat().st_size for log in logs) <= 30_100_000
