@@ -1,0 +1,226 @@
+"""The monitor as static HTML and as one line of text. Everything in it is escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fooocus_nb._html import clip, data_uri, duration, escape, wrap
+
+__all__ = ["View", "monitor_html", "monitor_text", "note_html"]
+
+MAX_THUMBNAILS = 8
+BOX_WIDTH = 208
+BOX_MAX_HEIGHT = 264
+
+_SHEET = """
+.fnb-monitor{border:1px solid var(--jp-border-color2,rgba(128,128,128,.3));
+background:var(--jp-layout-color1,transparent)}
+.fnb-box{background:var(--jp-layout-color2,rgba(128,128,128,.12))}
+.fnb-track{background:var(--jp-layout-color3,rgba(128,128,128,.28))}
+.fnb-fill{background:var(--jp-brand-color1,#1976d2)}
+.fnb-wait{background:linear-gradient(90deg,transparent,var(--jp-brand-color1,#1976d2),transparent)}
+.fnb-ok{color:var(--jp-success-color1,#2e9e44)}
+.fnb-bad{color:var(--jp-error-color1,#d84a3a)}
+.fnb-warn{color:var(--jp-warn-color1,#c77700)}
+@media (prefers-reduced-motion:no-preference){
+.fnb-wait{animation:fnb-wait 1.6s ease-in-out infinite}
+@keyframes fnb-wait{from{transform:translateX(-100%)}to{transform:translateX(330%)}}}
+"""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a monitor shows at one moment, with no more in it than is shown.
+
+    Attributes
+    ----------
+    title : str
+        What is made: the prompt, or the engine that starts.
+    stage : str
+        What happens now.
+    percent : int or None
+        How far it is; None where nobody can tell.
+    facts : tuple of str
+        Counts that stand beside the stage.
+    elapsed : float
+        Seconds so far.
+    remaining : float or None
+        Seconds left, as far as known.
+    line : str
+        The last log line.
+    box : tuple of (int, int) or None
+        The size of the image in the making, for the room kept for its preview; None keeps none.
+    preview : bytes
+        The preview as JPEG; empty before the first one.
+    thumbnails : tuple of bytes
+        The finished images as small JPEG.
+    several : bool
+        Whether to show them, and to keep room for them from the beginning.
+    """
+
+    title: str
+    stage: str
+    percent: int | None = None
+    facts: tuple[str, ...] = ()
+    elapsed: float = 0.0
+    remaining: float | None = None
+    line: str = ""
+    box: tuple[int, int] | None = None
+    preview: bytes = field(default=b"", repr=False)
+    thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
+    several: bool = False
+
+    @property
+    def times(self) -> str:
+        """The elapsed and the remaining time, for people."""
+        text = f"{duration(self.elapsed)} elapsed"
+        return text if self.remaining is None else f"{text}, about {duration(self.remaining)} left"
+
+
+def box_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height on the screen of the room for a preview."""
+    width, height = max(size[0], 1), max(size[1], 1)
+    scale = min(BOX_WIDTH / width, BOX_MAX_HEIGHT / height)
+    return max(round(width * scale), 24), max(round(height * scale), 24)
+
+
+def monitor_html(view: View) -> str:
+    """Return the monitor as HTML.
+
+    Parameters
+    ----------
+    view : View
+        What to show.
+
+    Returns
+    -------
+    str
+        HTML without scripts, of bounded size.
+    """
+    return wrap(
+        '<div class="fnb-monitor" style="display:flex;flex-wrap:wrap;gap:14px;padding:10px 12px;'
+        'border-radius:8px;max-width:760px;box-sizing:border-box">',
+        _box(view),
+        '<div style="flex:1 1 260px;min-width:0;display:flex;flex-direction:column;gap:6px">',
+        '<div style="font-weight:600;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">',
+        escape(" ".join(view.title.split()) or "(no prompt)", 160),
+        "</div>",
+        _status(view),
+        _bar(view.percent),
+        f'<div class="fnb-dim fnb-mono" style="font-size:12px">{escape(view.times)}</div>',
+        '<div class="fnb-dim fnb-mono" style="font-size:11px;white-space:nowrap;overflow:hidden;'
+        f'text-overflow:ellipsis;min-height:1.5em">{escape(view.line, 160)}</div>',
+        _thumbnails(view),
+        "</div></div>",
+        sheet=_SHEET,
+        label="Fooocus progress",
+    )
+
+
+def _box(view: View) -> str:
+    """Return the preview, or the room that is kept for it so that nothing jumps when it comes."""
+    if view.box is None:
+        return ""
+    width, height = box_size(view.box)
+    image = ""
+    if view.preview:
+        # Decoded at once, or the picture would flicker with every update.
+        image = (
+            f'<img src="{data_uri(view.preview, "image/jpeg")}" alt="Preview" decoding="sync" '
+            f'width="{width}" height="{height}" style="display:block;width:100%;height:100%;'
+            'object-fit:contain;margin:0">'
+        )
+    return (
+        f'<div class="fnb-box" style="flex:none;width:{width}px;height:{height}px;'
+        f'border-radius:6px;overflow:hidden">{image}</div>'
+    )
+
+
+def _status(view: View) -> str:
+    facts = "".join(
+        f'<span class="fnb-dim fnb-mono" style="font-size:12px">{escape(fact)}</span>'
+        for fact in view.facts
+    )
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:0 12px;align-items:baseline;min-height:1.5em">'
+        f'<span role="status">{escape(view.stage, 160)}</span>{facts}</div>'
+    )
+
+
+def _bar(percent: int | None) -> str:
+    if percent is None:
+        value, fill = "", '<div class="fnb-wait" style="width:30%;height:100%"></div>'
+    else:
+        percent = min(max(percent, 0), 100)
+        value = f' aria-valuenow="{percent}"'
+        fill = f'<div class="fnb-fill" style="width:{percent}%;height:100%"></div>'
+    return (
+        '<div style="display:flex;align-items:center;gap:10px">'
+        '<div class="fnb-track" role="progressbar" aria-label="Progress" aria-valuemin="0" '
+        f'aria-valuemax="100"{value} style="flex:1;height:6px;border-radius:3px;overflow:hidden">'
+        f'{fill}</div><span class="fnb-mono" style="font-size:12px;width:3em;text-align:right">'
+        f"{'' if percent is None else f'{percent} %'}</span></div>"
+    )
+
+
+def _thumbnails(view: View) -> str:
+    if not view.several:
+        return ""
+    images = "".join(
+        f'<img src="{data_uri(data, "image/jpeg")}" alt="Finished image" decoding="sync" '
+        'style="display:block;height:40px;width:auto;border-radius:4px;margin:0">'
+        for data in view.thumbnails[-MAX_THUMBNAILS:]
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:6px;min-height:40px">{images}</div>'
+
+
+def note_html(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
+    """Return one line that says how something ended.
+
+    Parameters
+    ----------
+    mark : str
+        ``ok``, ``warn`` or ``bad``: its colour.
+    title : str
+        What happened.
+    facts : tuple of str
+        What stands beside it.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    return wrap(
+        '<div style="display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline">',
+        f'<span class="fnb-{mark}" aria-hidden="true">●</span>',
+        f'<span style="font-weight:600">{escape(title, 400)}</span>',
+        f'<span class="fnb-dim" style="font-size:12px">{" · ".join(map(escape, facts))}</span>',
+        "</div>",
+        sheet=_SHEET,
+    )
+
+
+def monitor_text(view: View, width: int = 0) -> str:
+    """Return the monitor as one line of text.
+
+    Parameters
+    ----------
+    view : View
+        What to show.
+    width : int, optional
+        How long it may be; 0 is as long as it is.
+
+    Returns
+    -------
+    str
+        Without a line ending.
+    """
+    parts = []
+    if view.percent is not None:
+        filled = min(max(view.percent, 0), 100) // 5
+        parts.append(f"[{'#' * filled}{'.' * (20 - filled)}] {view.percent:3d} %")
+    parts.append(", ".join((view.stage, *view.facts)))
+    parts.append(view.times)
+    text = " ".join("  ".join(parts).split("\n"))
+    return clip(text, width) if width else clip(text, 400)
