@@ -1,0 +1,101 @@
+"""A progress bar for a terminal, and plain lines where there is none."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["ProgressBar", "format_seconds"]
+
+BAR_WIDTH = 24
+UNICODE_SHAPES = ("━", "─", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+ASCII_SHAPES = ("#", "-", "|/-\\")
+CLEAR_LINE = "\r\x1b[2K"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as ``m:ss``, or ``h:mm:ss`` from an hour on.
+
+    Parameters
+    ----------
+    seconds : float
+        The duration.
+
+    Returns
+    -------
+    str
+        Whole seconds, rounded down.
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class ProgressBar:
+    """One line that is redrawn in a terminal; elsewhere, one line for every new title.
+
+    Parameters
+    ----------
+    stream : text stream
+        Where to write. A terminal is told by its ``isatty``.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._redraws = stream.isatty()
+        self._full, self._empty, spinner = (
+            UNICODE_SHAPES if _can_encode(stream, "".join(UNICODE_SHAPES)) else ASCII_SHAPES
+        )
+        self._spinner = itertools.cycle(spinner)
+        self._drawn = False
+        self._title: str | None = None
+
+    def show(self, done: int, total: int, elapsed: float, title: str, detail: str = "") -> None:
+        """Draw where the work is.
+
+        Parameters
+        ----------
+        done, total : int
+            How many steps are finished, and of how many.
+        elapsed : float
+            Seconds since the work began.
+        title : str
+            What is being done now.
+        detail : str
+            How far that is. Only a terminal shows it.
+        """
+        if self._redraws:
+            self._redraw(done, total, elapsed, f"{title}: {detail}" if detail else title)
+        elif title != self._title:
+            self._stream.write(f"[{done}/{total}] {format_seconds(elapsed)} {title}\n")
+            self._stream.flush()
+        self._title = title
+
+    def close(self) -> None:
+        """Remove the line, so that what is printed next begins at the margin."""
+        if self._drawn:
+            self._stream.write(CLEAR_LINE)
+            self._stream.flush()
+            self._drawn = False
+
+    def _redraw(self, done: int, total: int, elapsed: float, title: str) -> None:
+        filled = BAR_WIDTH * done // total if total else 0
+        bar = self._full * filled + self._empty * (BAR_WIDTH - filled)
+        mark = next(self._spinner) if done < total else " "
+        line = f"{mark} {bar} {done}/{total}  {format_seconds(elapsed)}  {title}"
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(CLEAR_LINE + line[:width])
+        self._stream.flush()
+        self._drawn = True
+
+
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
