@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync, submit
-from fooocus_nb.errors import (
-    ConnectionLost,
-    EngineDied,
-    EngineError,
-    EngineStopped,
-    EngineTimeout,
-    StartError,
-    WorkerDead,
-)
+from fooocus_nb.errors import EngineStopped, StartError
+from fooocus_nb.failures import death, loss, stalled
 from fooocus_nb.fooocus.client import Client
-from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.health import Health, memory_of
 from fooocus_nb.job import Job
@@ -29,7 +21,7 @@ from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.outputs import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     from fooocus_nb.child import Child, ChildSettings
@@ -42,8 +34,6 @@ __all__ = ["Engine", "presenters"]
 #: Loading a checkpoint from a slow disk is the longest honest silence that we know.
 STALL_TIMEOUT = 900.0
 CONNECT_TIMEOUT = 20.0
-#: How long a process may take to show that it has ended, once its web server is gone.
-DEATH_LAG_SECONDS = 3.0
 
 
 class Engine:
@@ -369,7 +359,7 @@ class Engine:
         if client is not None and self.state is not EngineState.DEAD:
             return client
         if self.state is EngineState.DEAD:
-            raise self._death()
+            raise death(self)
         msg = f"Engine {self.name!r} is {self.state}, so it cannot do this."
         raise EngineStopped(msg, remedy="engine.restart() starts it again.")
 
@@ -398,15 +388,15 @@ class Engine:
         self._watchers.add(alarm)
         try:
             if self.state in (EngineState.DEAD, EngineState.STOPPING, EngineState.STOPPED):
-                raise self._loss()
+                raise loss(self)
             while not task.done():
                 await asyncio.wait({task, alarm}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
                 if task.done():
                     break
                 if alarm.done():
-                    raise self._loss()
+                    raise loss(self)
                 if time.monotonic() - job._last_movement > self.stall_timeout:
-                    raise self._stalled(job)
+                    raise stalled(self, job)
             await task
         finally:
             self._watchers.discard(alarm)
@@ -446,56 +436,6 @@ class Engine:
                     watcher.set_result(None)
 
         submit(ring())
-
-    def _loss(self) -> EngineError:
-        """Return the error that says why a job cannot go on."""
-        if self.state in (EngineState.STOPPING, EngineState.STOPPED):
-            msg = f"Engine {self.name!r} was stopped during the generation."
-            return EngineStopped(msg)
-        if self._child is not None and self._child.worker_dead:
-            lines = self.tail(60)
-            found = diagnose(lines)
-            msg = f"The worker of engine {self.name!r} has died, though its web page still answers."
-            return WorkerDead(
-                msg,
-                log=found.lines if found else lines[-10:],
-                remedy="engine.restart() starts it anew.",
-            )
-        return self._death()
-
-    def _death(self) -> EngineError:
-        child = self._child
-        returncode = child.returncode if child else None
-        lines = self.tail(60)
-        found = diagnose(lines, returncode=returncode)
-        cause = found.cause if found else f"It ended with exit code {returncode}."
-        return EngineDied(
-            f"Engine {self.name!r} has died. {cause}",
-            log=(found.lines if found else ()) or lines[-10:],
-            remedy=(f"{found.remedy}\n" if found and found.remedy else "")
-            + "engine.restart() starts it again.",
-        )
-
-    async def _explain_loss(self, error: ConnectionLost, job: Job) -> EngineError:
-        """Return what is behind a lost connection: mostly, that the process has just ended."""
-        deadline = time.monotonic() + DEATH_LAG_SECONDS
-        while self._child is not None and time.monotonic() < deadline:
-            if self.state is not EngineState.BUSY:
-                return self._loss()
-            await asyncio.sleep(0.05)
-        return error
-
-    def _stalled(self, job: Job) -> EngineTimeout:
-        msg = (
-            f"Engine {self.name!r} has shown no sign of life for {self.stall_timeout:g} s during "
-            f"the generation (its last word: {job.snapshot().text or 'none'!r})."
-        )
-        return EngineTimeout(msg, log=self.tail(5), remedy="engine.restart() starts it anew.")
-
-    def _error(
-        self, kind: type[EngineError], cause: str, log: Sequence[str], remedy: str | None
-    ) -> EngineError:
-        return kind(f"Engine {self.name!r}: {cause}", log=log, remedy=remedy)
 
 
 #: What shows a job while a plain ``engine.generate()`` waits for it. The magics add theirs.

@@ -19,6 +19,7 @@ from fooocus_nb.errors import (
     GenerationError,
     GenerationStopped,
 )
+from fooocus_nb.failures import diagnosed, lost_connection, no_images
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.events import (
@@ -343,7 +344,7 @@ class Job:
                 await self._await_log()
                 return self._judge()
             except ConnectionLost as error:
-                raise await self.engine._explain_loss(error, self) from error
+                raise await lost_connection(self.engine, error) from error
             finally:
                 remove()
                 # Whatever went wrong, and most of all then: what is on disk is brought home.
@@ -429,28 +430,10 @@ class Job:
         result = self._result()
         diagnosis = diagnose(list(self._lines)) if self.engine.owned else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
-            raise self.engine._error(
-                diagnosis.error, diagnosis.cause, diagnosis.lines, diagnosis.remedy
-            )
+            raise diagnosed(self.engine, diagnosis)
         if self._final or self._stop_asked or self._skip_asked:
             return result
-        raise self._no_images()
-
-    def _no_images(self) -> GenerationError:
-        name = self.engine.name
-        if any("User stopped" in line for line in self._lines):
-            msg = f"The generation on engine {name!r} was stopped by somebody else."
-            return GenerationStopped(msg)
-        if self.engine.owned:
-            msg = f"Engine {name!r} ended the generation without an image, and said no reason."
-            return GenerationError(
-                msg, log=self.log[-10:], remedy="engine.tail() has its whole log."
-            )
-        msg = f"The server at {self.engine.url} ended the generation without an image."
-        return GenerationError(
-            msg,
-            remedy="We only connected to it, so its log is not ours: look there for the cause.",
-        )
+        raise no_images(self)
 
     def _result(self) -> Result:
         finals = [path for path in self._final or () if path in self._copied]

@@ -30,6 +30,7 @@ FLOORS = (
         "child",
         "config",
         "engine",
+        "failures",
         "health",
         "job",
         "lifecycle",
