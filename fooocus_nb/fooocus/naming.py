@@ -202,7 +202,6 @@ def name_inputs(
     for call in calls:
         _check_no_repeat(call)
         found = _read_call(call, version)
-        check_plausible(call, found)
         for component, name in zip(call, found, strict=True):
             if name is None:
                 unknown.append(component)
@@ -223,14 +222,13 @@ def _flat(name: Name) -> str:
 
 def _read_call(call: Sequence[Component], version: tuple[int, ...]) -> list[Name | None]:
     """Read one function's inputs, first as Fooocus speaks, then as if it were translated."""
-    speaking = sum(_is_spoken(component) for component in call)
-    labelled = sum(bool(component.label) and not component.elem_id for component in call)
     try:
         return _Reader(call, version, _SPOKEN).names()
     except UnsupportedServer:
         reader = _Reader(call, version, _TRANSLATED)
-        mostly_foreign = speaking < labelled / 2
-        if not mostly_foreign and not reader.is_translation():
+        speaking = sum(_is_spoken(component) for component in call)
+        labelled = sum(bool(component.label) and not component.elem_id for component in call)
+        if speaking >= labelled / 2 and not reader.is_translation():
             raise
         return reader.names()
 
@@ -278,7 +276,9 @@ class _Reader:
         known = sum(reading.outcome is not None for reading in readings)
         if known < self._prices.least_known * len(readings):
             _refuse(f"only {known} of {len(readings)} inputs are known")
-        return _number_groups([reading.outcome for reading in readings])
+        found = _number_groups([reading.outcome for reading in readings])
+        check_plausible(self._call, found)
+        return found
 
     # -- the template and its prices ---------------------------------------------------------
 
