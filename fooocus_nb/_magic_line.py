@@ -320,14 +320,16 @@ def parse_generate_line(line: str) -> GenerateOptions:
 
 
 def _refuse_late_options(prompt: str) -> None:
-    """Refuse options behind the prompt: to draw them is what nobody wants."""
-    late = [word for word in prompt.split() if word.partition("=")[0] in LONG_OPTIONS]
-    if late:
-        msg = (
-            f"%fooocus: options come before the prompt, but {late[0]} is behind it. Where it "
-            "belongs to the prompt, write -- before the prompt."
-        )
-        raise UsageError(msg)
+    """Refuse options behind the prompt, mistyped ones too: to draw them is what nobody wants."""
+    for word in prompt.split():
+        option = word.partition("=")[0]
+        if re.match("--[A-Za-z]", option):
+            hint = "" if option in LONG_OPTIONS else nearest(option, LONG_OPTIONS)
+            msg = (
+                f"%fooocus: options come before the prompt, but {word} is behind it.{hint} Where "
+                "it belongs to the prompt, write -- before the prompt."
+            )
+            raise UsageError(msg)
 
 
 def _options(known: argparse.Namespace, prompt: str) -> GenerateOptions:

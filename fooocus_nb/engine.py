@@ -81,9 +81,15 @@ class Engine:
     # -- what it is -------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        what = f"Fooocus {self.version}" if self._connected else "Fooocus"
         where = f" at {self.url}" if self.url else ""
-        return f"<Engine {self.name!r}: {what}{where}, {self.state}>"
+        return f"<Engine {self.name!r}: {self.title}{where}, {self.state}>"
+
+    @property
+    def title(self) -> str:
+        """What runs, for people: ``Fooocus 2.5.5`` or ``demo engine``."""
+        if self._settings is not None and self._settings.installation is None:
+            return "demo engine"
+        return f"Fooocus {self.version}" if self._connected else "Fooocus"
 
     @property
     def state(self) -> EngineState:

@@ -310,7 +310,7 @@ class StartMonitor:
         """Say that the engine is ready, in the same place."""
         facts = [duration(time.monotonic() - self._began), engine.url or ""]
         facts += [f"pid {engine.pid}"] if engine.pid else []
-        title = f"Fooocus {engine.version} is ready as {engine.name!r}"
+        title = f"{engine.title[0].upper()}{engine.title[1:]} is ready as {engine.name!r}"
         self.surface.finish(note_bundle("ok", title, tuple(facts)))
 
 
