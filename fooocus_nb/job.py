@@ -47,6 +47,8 @@ __all__ = ["Job"]
 LOG_LAG_SECONDS = 1.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
+#: How often an awaiting call wakes the event loop, for an interrupt to get through.
+WAKE_SECONDS = 0.1
 #: How long an interrupted call waits for the engine to end its current step.
 INTERRUPT_TIMEOUT = 30.0
 
@@ -254,8 +256,14 @@ class Job:
         return self._wait().__await__()
 
     async def _wait(self) -> Result:
+        waiter = asyncio.wrap_future(self._future)
+        waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._future))
+            while not waiter.done():
+                # ipykernel's way to cancel an interrupted cell does not wake the event loop. One
+                # that wakes by itself now and then lets the interrupt through.
+                await asyncio.wait({waiter}, timeout=WAKE_SECONDS)
+            return waiter.result()
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
             raise

@@ -21,7 +21,6 @@ __all__ = ["aconnect", "astart", "connect", "current", "get", "running", "start"
 
 _lock = threading.Lock()
 _engines: dict[str, Engine] = {}
-_current: str | None = None
 
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
 
@@ -230,12 +229,13 @@ def get(name: str) -> Engine:
 
 
 def current() -> Engine:
-    """Return the engine that was started or connected last.
+    """Return the engine that was started or connected last, of those that have not been stopped.
 
     Returns
     -------
     Engine
-        The default engine of the magics.
+        The default engine of the magics. When all have been stopped, the last one: it can be
+        restarted.
 
     Raises
     ------
@@ -243,8 +243,10 @@ def current() -> Engine:
         When none has been started yet.
     """
     with _lock:
-        if _current is not None:
-            return _engines[_current]
+        engines = list(_engines.values())
+    if engines:
+        alive = [engine for engine in engines if engine.state is not EngineState.STOPPED]
+        return (alive or engines)[-1]
     msg = "No engine runs yet. Start one: %fooocus start --path ~/Fooocus (or --demo)."
     raise ConfigurationError(msg)
 
@@ -270,9 +272,8 @@ def _reserve(name: str | None, default: str) -> str:
 def _begin(
     engine: Engine, timeout: float | None, on_progress: Callable[[Engine], None] | None
 ) -> Engine:
-    global _current
     with _lock:
-        previous = _engines.get(engine.name)
+        previous = _engines.pop(engine.name, None)
         _engines[engine.name] = engine
     try:
         engine._start(timeout, on_progress)
@@ -282,6 +283,4 @@ def _begin(
             if previous is not None:
                 _engines[engine.name] = previous
         raise
-    with _lock:
-        _current = engine.name
     return engine
