@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -18,15 +19,31 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
 
 #: Every process that the tests start inherits this, however far it daemonises itself.
 MARK = "FOOOCUS_NB_TEST_SESSION"
 SESSION = uuid.uuid4().hex
 LEFTOVER_SECONDS = 15.0
 DEMO_START_SECONDS = 30.0
+#: A Gradio 3.41.2 that still installs and runs, on Python 3.11 and 3.12.
+PINS = (
+    "gradio==3.41.2",
+    "fastapi==0.112.0",
+    "starlette==0.37.2",
+    "pydantic==2.8.2",
+    "huggingface_hub==0.24.5",
+    "jinja2==3.1.4",
+    "uvicorn==0.30.5",
+    "numpy==1.26.4",
+    "pillow==10.4.0",
+)
+BUILD_SECONDS = 900.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -36,8 +53,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need recordings of real servers where there are none."""
-    recordings = Path(__file__).resolve().parents[2] / "shared" / "fooocus"
+    """Leave out the tests that need recordings of real servers where there are none.
+
+    And give those that may have to build an environment the time for that.
+    """
+    for item in items:
+        if "gradio3_python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
+    recordings = ROOT.parent / "shared" / "fooocus"
     if recordings.is_dir():
         return
     left_out = [item for item in items if item.get_closest_marker("recorded")]
@@ -121,6 +144,43 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium on this machine")
     return found
+
+
+def _interpreter() -> str:
+    """Return a Python that the pins have wheels for."""
+    if sys.version_info < (3, 13):
+        return sys.executable
+    for name in ("python3.12", "python3.11"):
+        if (found := shutil.which(name)) is not None:
+            return found
+    pytest.skip("Gradio 3.41.2 needs Python 3.11 or 3.12, and neither is on the PATH")
+
+
+def _checked(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    assert done.returncode == 0, f"{argv}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def gradio3_python() -> Path:
+    """Return the interpreter of an environment with Gradio 3.41.2, made once per machine."""
+    base = _interpreter()
+    version = _checked([base, "-c", "import sys; print(sys.version)"])
+    key = hashlib.sha256("\n".join((*PINS, version)).encode()).hexdigest()[:12]
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    folder = cache / f"gradio3-{key}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete = folder / "complete"
+    with FileLock(cache / f"gradio3-{key}.lock", timeout=BUILD_SECONDS):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _checked([base, "-m", "venv", str(folder)])
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+            _checked([*pip, *PINS])
+            complete.touch()
+    return python
 
 
 def free_port() -> int:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -34,31 +30,11 @@ ROOT = HERE.parent.parent
 RECORDED = ROOT.parent / "shared" / "fooocus"
 APP = HERE.parent / "servers" / "gradio3_app.py"
 
-#: A Gradio 3.41.2 that still installs and runs, on Python 3.11 and 3.12.
-PINS = (
-    "gradio==3.41.2",
-    "fastapi==0.112.0",
-    "starlette==0.37.2",
-    "pydantic==2.8.2",
-    "huggingface_hub==0.24.5",
-    "jinja2==3.1.4",
-    "uvicorn==0.30.5",
-    "numpy==1.26.4",
-    "pillow==10.4.0",
-)
-BUILD_SECONDS = 900.0
 START_SECONDS = 90.0
 TINY_PNG = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test that needs the environment the time to build it."""
-    for item in items:
-        if "gradio3_python" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
 
 
 @pytest.fixture(autouse=True)
@@ -69,43 +45,6 @@ def _collected() -> Iterator[None]:
 
 
 # -- a real Gradio 3.41.2 ---------------------------------------------------------------------
-
-
-def _interpreter() -> str:
-    """Return a Python that the pins have wheels for."""
-    if sys.version_info < (3, 13):
-        return sys.executable
-    for name in ("python3.12", "python3.11"):
-        if (found := shutil.which(name)) is not None:
-            return found
-    pytest.skip("Gradio 3.41.2 needs Python 3.11 or 3.12, and neither is on the PATH")
-
-
-def _checked(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
-    assert done.returncode == 0, f"{argv}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def gradio3_python() -> Path:
-    """Return the interpreter of an environment with Gradio 3.41.2, made once per machine."""
-    base = _interpreter()
-    version = _checked([base, "-c", "import sys; print(sys.version)"])
-    key = hashlib.sha256("\n".join((*PINS, version)).encode()).hexdigest()[:12]
-    cache = ROOT / ".cache"
-    cache.mkdir(exist_ok=True)
-    folder = cache / f"gradio3-{key}"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    complete = folder / "complete"
-    with FileLock(cache / f"gradio3-{key}.lock", timeout=BUILD_SECONDS):
-        if not complete.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _checked([base, "-m", "venv", str(folder)])
-            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-            _checked([*pip, *PINS])
-            complete.touch()
-    return python
 
 
 @dataclass
