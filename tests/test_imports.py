@@ -25,6 +25,7 @@ FLOORS = (
     {"supervise"},
     {"fooocus"},
     {
+        "_cell",
         "_loop",
         "_thumbnails",
         "child",
