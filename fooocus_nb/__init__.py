@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ParameterError,
         StartError,
     )
+    from fooocus_nb.fooocus.metadata import Metadata, read_log, read_metadata, write_metadata
     from fooocus_nb.health import Health
     from fooocus_nb.job import Job
     from fooocus_nb.lifecycle import EngineState
@@ -38,6 +39,7 @@ _HOME = {
     "Health": "health",
     "Image": "results",
     "Job": "job",
+    "Metadata": "fooocus.metadata",
     "ParameterError": "errors",
     "Result": "results",
     "Snapshot": "snapshot",
@@ -48,9 +50,12 @@ _HOME = {
     "current": "manager",
     "get": "manager",
     "load_ipython_extension": "magics",
+    "read_log": "fooocus.metadata",
+    "read_metadata": "fooocus.metadata",
     "running": "manager",
     "start": "manager",
     "unload_ipython_extension": "magics",
+    "write_metadata": "fooocus.metadata",
 }
 
 __all__ = [
@@ -63,6 +68,7 @@ __all__ = [
     "Health",
     "Image",
     "Job",
+    "Metadata",
     "ParameterError",
     "Result",
     "Snapshot",
@@ -74,9 +80,12 @@ __all__ = [
     "current",
     "get",
     "load_ipython_extension",
+    "read_log",
+    "read_metadata",
     "running",
     "start",
     "unload_ipython_extension",
+    "write_metadata",
 ]
 
 

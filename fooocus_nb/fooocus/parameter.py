@@ -35,6 +35,7 @@ _ALLOWED = {
 }
 _MARKUP = re.compile(r"<[^>]*>")
 _SIZE = re.compile(r"\d+x\d+")
+_MODEL_FILE = re.compile(r"([^/\\]+)\.(?:safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
 #: How far from a whole number of steps a value may be, for want of exact fractions.
 STEP_TOLERANCE = 1e-4
 
@@ -190,6 +191,10 @@ class Parameter:
         sized = [choice for choice in choices if plain(choice).split(" ")[0].casefold() == size]
         if _SIZE.fullmatch(size) and len(sized) == 1:
             return sized[0]
+        # Metadata names models without folder and extension, as people do.
+        stems = [choice for choice in choices if _stem(choice) == value.casefold()]
+        if len(stems) == 1:
+            return stems[0]
         hint = nearest(value, [plain(choice) for choice in choices])
         raise self._wrong(value, f"one of: {self.allowed}", hint)
 
@@ -202,6 +207,12 @@ class Parameter:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         return ParameterError(f"{self.name}={shown} is not possible: it must be {wanted}.{hint}")
+
+
+def _stem(choice: str) -> str:
+    """Return the name of a model file without folder and extension; nothing for other choices."""
+    found = _MODEL_FILE.search(choice)
+    return found[1].casefold() if found else ""
 
 
 def plain(text: str) -> str:
