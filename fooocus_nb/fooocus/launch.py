@@ -139,8 +139,11 @@ def build_launch(
     if gpu is not None:
         wanted.append((GPU_FLAG, str(gpu)))
     ours = [word for words in wanted if not known or words[0] in known for word in words]
+    # Gradio keeps a copy of each image, by default where nobody ever removes it.
+    fallback = {"GRADIO_TEMP_DIR": str(temp_dir / "gradio")}
     # Versions without --temp-path derive theirs from TMPDIR, which all engines would share.
-    fallback = {} if "--temp-path" in ours else {"TMPDIR": str(temp_dir)}
+    if "--temp-path" not in ours:
+        fallback["TMPDIR"] = str(temp_dir)
     rest = tuple(flag for flag in flags if flag != "--disable-in-browser")
     python = Path(demo_python) if installation is None else installation.python
     program = ("-m", DEMO_MODULE) if installation is None else ("launch.py",)
