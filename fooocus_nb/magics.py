@@ -26,6 +26,7 @@ from fooocus_nb.engine import Engine, presenters
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.monitor import JobMonitor, StartMonitor
+from fooocus_nb.widgets.surface import probe_frontend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,8 @@ class FooocusMagics(Magics):
         results = []
         with JobMonitor(total=options.repeat) as monitor:
             for parameters in options.runs(engine.parameters):
+                if monitor.stopped:
+                    break
                 job = engine.submit(options.prompt, **parameters)
                 monitor.watch(job)
                 try:
@@ -118,8 +121,10 @@ class FooocusMagics(Magics):
     async def _generate_awaited(self, options: GenerateOptions) -> Result:
         engine = self._engine(options.name)
         results = []
-        async with JobMonitor(total=options.repeat) as monitor:
+        async with JobMonitor(total=options.repeat, awaited=True) as monitor:
             for parameters in options.runs(engine.parameters):
+                if monitor.stopped:
+                    break
                 job = engine.submit(options.prompt, **parameters)
                 monitor.watch(job)
                 try:
@@ -275,6 +280,7 @@ def load_ipython_extension(ipython: InteractiveShell) -> None:
     if ipython.Completer is not None:
         ipython.Completer.custom_matchers.append(fooocus_matcher)
     presenters.append(_present)
+    probe_frontend()
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:

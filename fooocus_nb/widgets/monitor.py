@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.events import Preview
     from fooocus_nb.job import Job
     from fooocus_nb.results import Result
+    from fooocus_nb.snapshot import Snapshot
     from fooocus_nb.widgets.surface import Surface
 
 __all__ = ["JobMonitor", "StartMonitor"]
@@ -122,8 +123,15 @@ class JobMonitor:
         How many generations there will be.
     result : bool, optional
         Whether the images take the monitor's place at the end; else only a line does.
+    awaited : bool, optional
+        Whether the cell awaits the generations, so that the kernel listens meanwhile.
     surface : Surface, optional
         Where to draw; by default what fits the frontend.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether Stop was pressed: then no further generation shall begin.
     """
 
     def __init__(
@@ -132,13 +140,16 @@ class JobMonitor:
         *,
         total: int = 1,
         result: bool = True,
+        awaited: bool = False,
         surface: Surface | None = None,
     ) -> None:
-        self.surface = surface or choose_surface()
+        self.surface = surface or choose_surface(awaited=awaited, buttons=True)
         self._total = total
         self._show_result = result
         self._first = job
+        self.stopped = False
         self._jobs: list[Job] = []
+        self._pace = Pace()
         self._unsubscribe: Callable[[], None] = _nothing
         self._preview: Preview | None = None
         self._jpeg = b""
@@ -184,9 +195,13 @@ class JobMonitor:
         self._unsubscribe()
         self._jobs.append(job)
         self._preview, self._jpeg = None, b""
+        self.surface.watch(job, self._ordered)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
         if len(self._jobs) == 1:
             self._renderer.start()
+
+    def _ordered(self, verb: str) -> None:
+        self.stopped = self.stopped or verb == "stop"
 
     def result(self) -> Result | None:
         """Return the images that are done so far, of all generations; None before the first one."""
@@ -217,6 +232,8 @@ class JobMonitor:
             facts.append(f"image {now.image or 1} of {now.images}")
         if now.step and now.steps:
             facts.append(f"step {now.step} of {now.steps}")
+        if (rate := self._pace.rate(now)) is not None:
+            facts.append(f"{rate:.1f} steps/s")
         stage = _WORDS.get(now.state, now.state)
         if now.state == "queued" and now.rank:
             facts.append(f"{now.rank} before it")
@@ -261,6 +278,25 @@ class JobMonitor:
                         path.read_bytes(), THUMBNAIL_SIDE, THUMBNAIL_BYTES
                     )
         return tuple(self._thumbnails.values())
+
+
+class Pace:
+    """Measures how fast the steps of an image go."""
+
+    def __init__(self) -> None:
+        self._image: int | None = None
+        self._first = 0
+        self._began = 0.0
+
+    def rate(self, now: Snapshot) -> float | None:
+        """Return the steps per second of the image in the making; None where too few are done."""
+        if now.step is None or now.state != "running":
+            return None
+        if now.image != self._image or now.step < self._first:
+            self._image, self._first, self._began = now.image, now.step, time.monotonic()
+        elapsed = time.monotonic() - self._began
+        steps = now.step - self._first
+        return steps / elapsed if steps >= 2 and elapsed > 0.2 else None
 
 
 class StartMonitor:

@@ -6,15 +6,29 @@ import os
 import shutil
 import sys
 import uuid
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import ConfigurationError, nearest
 from fooocus_nb.widgets._html import monitor_html, monitor_text
 
 if TYPE_CHECKING:
-    from fooocus_nb.widgets._html import View
+    from collections.abc import Callable
 
-__all__ = ["HtmlSurface", "Surface", "TerminalSurface", "TextSurface", "display_mode", "surface"]
+    from fooocus_nb.job import Job
+    from fooocus_nb.widgets._html import View
+    from fooocus_nb.widgets.live import LiveMonitor
+
+__all__ = [
+    "HtmlSurface",
+    "Surface",
+    "TerminalSurface",
+    "TextSurface",
+    "WidgetSurface",
+    "display_mode",
+    "probe_frontend",
+    "surface",
+]
 
 MODES = ("widget", "html", "text")
 VARIABLE = "FOOOCUS_NB_DISPLAY"
@@ -22,6 +36,9 @@ VARIABLE = "FOOOCUS_NB_DISPLAY"
 
 class Surface(Protocol):
     """A place that shows one view after the other and, in the end, what remains."""
+
+    def watch(self, job: Job, order: Callable[[str], None]) -> None:
+        """Take orders for this job, and say each to `order`, where there are buttons."""
 
     def draw(self, view: View) -> None:
         """Show how things are now."""
@@ -59,8 +76,16 @@ def in_kernel() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
-def surface() -> Surface:
-    """Return the surface that fits this frontend and what the user asked for."""
+def surface(*, awaited: bool = False, buttons: bool = False) -> Surface:
+    """Return the surface that fits this frontend and what the user asked for.
+
+    Parameters
+    ----------
+    awaited : bool, optional
+        Whether the cell awaits what is shown, so that the kernel listens meanwhile.
+    buttons : bool, optional
+        Whether there is something to stop or to skip.
+    """
     from IPython.core.displaypub import CapturingDisplayPublisher
     from IPython.core.getipython import get_ipython
 
@@ -70,11 +95,43 @@ def surface() -> Surface:
         return QuietSurface()  # under %%capture every update would be kept for ever
     if not in_kernel():
         return TerminalSurface() if mode in ("auto", "text") else HtmlSurface()
-    return TextSurface() if mode == "text" else HtmlSurface()
+    if mode == "text":
+        return TextSurface()
+    if not buttons or mode == "html" or (mode == "auto" and not someone_watches()):
+        return HtmlSurface()
+    return WidgetSurface(awaited=awaited and _listens(), forced=mode == "widget")
+
+
+def someone_watches() -> bool:
+    """Whether a person may sit before the screen: programs that run notebooks take no input."""
+    from IPython.core.getipython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return bool(getattr(kernel, "_allow_stdin", False))
+
+
+def probe_frontend() -> None:
+    """Ask, when the extension is loaded, whether the frontend has widgets."""
+    if in_kernel() and display_mode() == "auto" and someone_watches():
+        from fooocus_nb.widgets.live import probe
+
+        probe()
+
+
+def ignore_order(verb: str) -> None:
+    """Note nothing when a button is pressed."""
+
+
+def _listens() -> bool:
+    """Whether the kernel takes messages while a cell awaits, as ipykernel does from version 7."""
+    return int(version("ipykernel").partition(".")[0]) >= 7
 
 
 class QuietSurface:
     """Shows only what remains."""
+
+    def watch(self, job: Job, order: Callable[[str], None]) -> None:
+        """Take no orders."""
 
     def draw(self, view: View) -> None:
         """Show nothing."""
@@ -91,6 +148,9 @@ class TextSurface:
     def __init__(self) -> None:
         self._display_id = uuid.uuid4().hex
         self._shown = False
+
+    def watch(self, job: Job, order: Callable[[str], None]) -> None:
+        """Take no orders: there are no buttons."""
 
     def draw(self, view: View) -> None:
         """Show how things are now."""
@@ -116,12 +176,68 @@ class HtmlSurface(TextSurface):
         self._put({"text/html": monitor_html(view), "text/plain": monitor_text(view)})
 
 
+class WidgetSurface(HtmlSurface):
+    """Shows a widget with buttons, or HTML until a frontend with widgets has answered.
+
+    Parameters
+    ----------
+    awaited : bool
+        Whether the kernel listens while this shows.
+    forced : bool
+        Whether to show the widget without having heard of a frontend that has widgets.
+    """
+
+    def __init__(self, *, awaited: bool, forced: bool) -> None:
+        super().__init__()
+        self._awaited = awaited
+        self._forced = forced
+        self._widget: LiveMonitor | None = None
+        self._job: Job | None = None
+        self._order: Callable[[str], None] = ignore_order
+
+    def watch(self, job: Job, order: Callable[[str], None]) -> None:
+        """Take orders for this job from now on."""
+        self._job, self._order = job, order
+        if self._widget is not None:
+            self._widget.watch(job, order)
+
+    def draw(self, view: View) -> None:
+        """Show how things are now."""
+        from fooocus_nb.widgets.live import frontend_answers
+
+        if self._widget is None and (self._forced or frontend_answers()):
+            self._open(view)
+        elif self._widget is None:
+            super().draw(view)
+        else:
+            self._widget.show(view)
+
+    def finish(self, bundle: dict[str, Any] | None) -> None:
+        """Put what remains into the widget's place, then close it."""
+        super().finish(bundle)
+        if self._widget is not None:
+            self._widget.close()
+
+    def _open(self, view: View) -> None:
+        from fooocus_nb.widgets.live import LiveMonitor
+
+        widget = LiveMonitor(control="comm" if self._awaited else "interrupt")
+        widget.watch(self._job, self._order)
+        widget.show(view)
+        self._widget = widget
+        shown: Any = widget._repr_mimebundle_() or ({}, {})
+        self._put({**shown[0], "text/plain": monitor_text(view)})
+
+
 class TerminalSurface:
     """Redraws the last line of a terminal."""
 
     def __init__(self) -> None:
         self._width = 0
         self._live = sys.stdout.isatty()
+
+    def watch(self, job: Job, order: Callable[[str], None]) -> None:
+        """Take no orders: Ctrl-C stops."""
 
     def draw(self, view: View) -> None:
         """Show how things are now. Where nothing can be redrawn, show nothing."""

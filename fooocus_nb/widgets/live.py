@@ -1,0 +1,158 @@
+"""The live monitor as a widget: what a generation looks like, with Stop and Skip."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from fooocus_nb._html import clean, clip
+from fooocus_nb.errors import FooocusError
+from fooocus_nb.widgets._html import View, box_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fooocus_nb.job import Job
+
+__all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "probe"]
+
+_log = logging.getLogger(__name__)
+_STATIC = Path(__file__).parent / "static"
+_KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
+
+MAX_TITLE = 300
+MAX_LINE = 300
+LOG_LINES = 200
+MAX_THUMBNAILS = 24
+
+_answered = threading.Event()
+
+
+class LiveMonitor(anywidget.AnyWidget):
+    """Shows a generation and takes orders for it.
+
+    Attributes
+    ----------
+    control : str
+        ``comm`` where the kernel listens while it shows; ``interrupt`` where a busy cell keeps it
+        from listening, so that Stop has to interrupt the kernel by way of the Jupyter server.
+    """
+
+    _esm = _STATIC / "monitor.js"
+    _css = _STATIC / "monitor.css"
+    view = traitlets.Dict().tag(sync=True)
+    preview = traitlets.Bytes().tag(sync=True)
+    thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)
+    log = traitlets.Unicode().tag(sync=True)
+    control = traitlets.Unicode("comm").tag(sync=True)
+    kernel_id = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        self._job: Job | None = None
+        self._job_number = 0
+        self._on_order: Callable[[str], None] | None = None
+        self._log_open = False
+        super().__init__(kernel_id=kernel_id(), **traits)
+        self.on_msg(self._take)
+
+    def watch(self, job: Job | None, on_order: Callable[[str], None]) -> None:
+        """Take orders for this job from now on, and say each to `on_order` first."""
+        self._on_order = on_order
+        if job is not self._job:
+            self._job = job
+            self._job_number += 1
+
+    def show(self, view: View, *, active: bool = True) -> None:
+        """Show how things are now. Only what has changed is sent.
+
+        Parameters
+        ----------
+        view : View
+            What to show.
+        active : bool, optional
+            Whether there is something to stop.
+        """
+        if view.preview != self.preview:
+            self.preview = view.preview
+        thumbnails = list(view.thumbnails[-MAX_THUMBNAILS:])
+        if thumbnails != self.thumbnails:
+            self.thumbnails = thumbnails
+        if self._log_open and self._job is not None:
+            lines = self._job.log[-LOG_LINES:]
+            self.log = "\n".join(clip(line, MAX_LINE) for line in lines)
+        self.view = {
+            "title": " ".join(clip(view.title, MAX_TITLE).split()) or "(no prompt)",
+            "stage": clip(view.stage, MAX_LINE),
+            "percent": view.percent,
+            "facts": [clip(fact, MAX_LINE) for fact in view.facts],
+            "times": view.times,
+            "line": clip(view.line, MAX_LINE),
+            "box": list(box_size(view.box)) if view.box else None,
+            "several": view.several,
+            "active": active,
+            "job": self._job_number,
+        }
+
+    def _take(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        """Handle what the browser says. It may come on any thread, and it may say anything."""
+        kind = content.get("kind")
+        if kind == "hello":
+            _answered.set()
+        elif kind == "log":
+            self._log_open = bool(content.get("open"))
+        elif kind in ("stop", "skip") and content.get("job") == self._job_number:
+            threading.Thread(target=self._order, args=(kind,), daemon=True).start()
+
+    def _order(self, verb: str) -> None:
+        """Pass an order on. On a thread of its own: the engine may take its time."""
+        job = self._job
+        self.send({"kind": "took", "verb": verb})
+        try:
+            if job is not None:
+                if self._on_order is not None:
+                    self._on_order(verb)
+                job.stop() if verb == "stop" else job.skip()
+        except FooocusError as error:
+            self.send({"kind": "refused", "text": clean(str(error).partition("\n")[0])})
+
+
+class _Probe(anywidget.AnyWidget):
+    """A widget that shows nothing: a frontend that has widgets says hello to it."""
+
+    _esm = "export default { initialize({ model }) { model.send({ kind: 'hello' }); } };"
+
+
+def frontend_answers() -> bool:
+    """Whether a frontend with widgets has answered in this kernel."""
+    return _answered.is_set()
+
+
+def probe() -> None:
+    """Ask whether there is a frontend with widgets. Returns at once; the answer comes later."""
+    widget = _Probe()
+
+    def heard(_widget: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("kind") == "hello":
+            _answered.set()
+            with contextlib.suppress(Exception):
+                widget.close()
+
+    widget.on_msg(heard)
+
+
+def kernel_id() -> str:
+    """Return the id under which the Jupyter server knows this kernel; empty where none is known."""
+    try:
+        from ipykernel.connect import get_connection_file
+
+        found = _KERNEL_FILE.search(get_connection_file())
+    except (ImportError, RuntimeError):
+        return ""
+    return found[1] if found else ""

@@ -1,0 +1,237 @@
+// The live monitor of a generation. All text is set with textContent: nothing is ever parsed.
+
+const ACK_MS = 1000;
+
+function el(tag, className, attributes = {}) {
+  const node = document.createElement(tag);
+  node.className = className;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function pageConfig() {
+  const node = document.getElementById("jupyter-config-data");
+  try {
+    return node ? JSON.parse(node.textContent) : null;
+  } catch {
+    return null;
+  }
+}
+
+// While a cell runs synchronous code no message reaches the kernel, but an interrupt does.
+async function interruptKernel(kernelId) {
+  const config = pageConfig();
+  if (!config || !kernelId) return false;
+  const base = config.baseUrl || "/";
+  const cookie = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]*)/);
+  const headers = {};
+  if (cookie) headers["X-XSRFToken"] = decodeURIComponent(cookie[1]);
+  if (config.token) headers["Authorization"] = `token ${config.token}`;
+  try {
+    const url = `${base}api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
+    const answer = await fetch(url, { method: "POST", headers, credentials: "same-origin" });
+    return answer.ok;
+  } catch {
+    return false;
+  }
+}
+
+class PictureUrl {
+  constructor(image) {
+    this.image = image;
+    this.url = null;
+  }
+  show(data) {
+    const old = this.url;
+    this.url = data && data.byteLength ? URL.createObjectURL(new Blob([data], { type: "image/jpeg" })) : null;
+    if (this.url) this.image.src = this.url;
+    else this.image.removeAttribute("src");
+    this.image.hidden = !this.url;
+    if (old) URL.revokeObjectURL(old);
+  }
+}
+
+function initialize({ model }) {
+  model.send({ kind: "hello" });
+}
+
+function render({ model, el: host }) {
+  const root = el("div", "fnb-live", { role: "group", "aria-label": "Fooocus progress" });
+  const box = el("div", "fnb-live-box");
+  const picture = el("img", "", { alt: "Preview", decoding: "sync" });
+  picture.hidden = true;
+  box.append(picture);
+  const body = el("div", "fnb-live-body");
+  const head = el("div", "fnb-live-head");
+  const title = el("div", "fnb-live-title");
+  const buttons = el("div", "fnb-live-buttons");
+  const skip = el("button", "fnb-live-button", { type: "button" });
+  skip.textContent = "Skip";
+  const stop = el("button", "fnb-live-button fnb-live-stop", { type: "button" });
+  stop.textContent = "Stop";
+  buttons.append(skip, stop);
+  head.append(title, buttons);
+  const status = el("div", "fnb-live-status");
+  const stage = el("span", "", { role: "status" });
+  const facts = el("span", "fnb-live-dim");
+  status.append(stage, facts);
+  const row = el("div", "fnb-live-row");
+  const track = el("div", "fnb-live-track", {
+    role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100",
+  });
+  const fill = el("div", "fnb-live-fill");
+  track.append(fill);
+  const percent = el("span", "fnb-live-percent");
+  row.append(track, percent);
+  const times = el("div", "fnb-live-dim");
+  const line = el("div", "fnb-live-line");
+  const note = el("div", "fnb-live-note", { role: "alert" });
+  const strip = el("div", "fnb-live-strip", { role: "list", "aria-label": "Finished images" });
+  const fold = el("details", "fnb-live-fold");
+  const summary = el("summary", "");
+  summary.textContent = "Log";
+  const log = el("pre", "fnb-live-log", { tabindex: "0", "aria-label": "Last log lines" });
+  fold.append(summary, log);
+  body.append(head, status, row, times, line, note, strip, fold);
+  root.append(box, body);
+  host.append(root);
+
+  const preview = new PictureUrl(picture);
+  const thumbnails = [];
+
+  function drawView() {
+    const view = model.get("view");
+    title.textContent = view.title || "";
+    title.title = view.title || "";
+    stage.textContent = view.stage || "";
+    facts.textContent = (view.facts || []).join("  ·  ");
+    times.textContent = view.times || "";
+    line.textContent = view.line || "";
+    const known = Number.isFinite(view.percent);
+    track.classList.toggle("fnb-live-wait", !known && view.active);
+    fill.style.width = known ? `${view.percent}%` : "";
+    percent.textContent = known ? `${view.percent} %` : "";
+    if (known) track.setAttribute("aria-valuenow", String(view.percent));
+    else track.removeAttribute("aria-valuenow");
+    box.hidden = !view.box;
+    if (view.box) {
+      box.style.width = `${view.box[0]}px`;
+      box.style.height = `${view.box[1]}px`;
+    }
+    strip.hidden = !view.several;
+    buttons.hidden = !view.active;
+    if (view.job !== drawView.job) {
+      drawView.job = view.job;
+      calm();
+    }
+  }
+
+  function drawThumbnails() {
+    const pictures = model.get("thumbnails") || [];
+    pictures.forEach((data, index) => {
+      if (!thumbnails[index]) {
+        const image = el("img", "", { alt: `Finished image ${index + 1}`, role: "listitem" });
+        thumbnails[index] = new PictureUrl(image);
+        thumbnails[index].data = null;
+        strip.append(image);
+      }
+      if (thumbnails[index].data !== data) {
+        thumbnails[index].data = data;
+        thumbnails[index].show(data);
+      }
+    });
+    for (const extra of thumbnails.splice(pictures.length)) {
+      extra.show(null);
+      extra.image.remove();
+    }
+  }
+
+  function drawLog() {
+    const following = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+    log.textContent = model.get("log") || "";
+    if (following) log.scrollTop = log.scrollHeight;
+  }
+
+  function drawControl() {
+    const control = model.get("control");
+    skip.hidden = control === "interrupt";
+    fold.hidden = control === "interrupt";
+  }
+
+  let asked = "";
+  let timer = 0;
+  function calm() {
+    asked = "";
+    clearTimeout(timer);
+    note.textContent = "";
+    stop.disabled = skip.disabled = false;
+    stop.textContent = "Stop";
+  }
+
+  async function interrupt() {
+    stop.disabled = true;
+    if (!(await interruptKernel(model.get("kernel_id")))) {
+      note.textContent = "The kernel is busy: use the notebook's own stop button.";
+      stop.disabled = false;
+    }
+  }
+
+  function ask(verb) {
+    stop.disabled = verb === "stop";
+    skip.disabled = true;
+    asked = verb;
+    note.textContent = "";
+    model.send({ kind: verb, job: model.get("view").job });
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      skip.disabled = false;
+      stop.disabled = false;
+      note.textContent = "The kernel is busy with a cell and does not listen.";
+      if (verb === "stop") stop.textContent = "Interrupt it";
+    }, ACK_MS);
+  }
+
+  stop.addEventListener("click", () => {
+    const busy = model.get("control") === "interrupt" || stop.textContent !== "Stop";
+    if (busy) interrupt();
+    else ask("stop");
+  });
+  skip.addEventListener("click", () => ask("skip"));
+  fold.addEventListener("toggle", () => model.send({ kind: "log", open: fold.open }));
+
+  function onMessage(message) {
+    if (message.kind === "took" && message.verb === asked) {
+      calm();
+      if (message.verb === "stop") stop.disabled = skip.disabled = true;
+    } else if (message.kind === "refused") {
+      calm();
+      note.textContent = message.text;
+    }
+  }
+
+  const drawPreview = () => preview.show(model.get("preview"));
+  model.on("change:view", drawView);
+  model.on("change:preview", drawPreview);
+  model.on("change:thumbnails", drawThumbnails);
+  model.on("change:log", drawLog);
+  model.on("change:control", drawControl);
+  model.on("msg:custom", onMessage);
+  drawView();
+  drawPreview();
+  drawThumbnails();
+  drawLog();
+  drawControl();
+  return () => {
+    clearTimeout(timer);
+    preview.show(null);
+    thumbnails.forEach((item) => item.show(null));
+    model.off("change:view", drawView);
+    model.off("change:preview", drawPreview);
+    model.off("change:thumbnails", drawThumbnails);
+    model.off("change:log", drawLog);
+    model.off("change:control", drawControl);
+    model.off("msg:custom", onMessage);
+  };
+}
+
+export default { initialize, render };

@@ -1,0 +1,258 @@
+"""A real jupyter server and a real Chromium, and notebooks that are opened and run in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / "test-artifacts"
+SERVER_SECONDS = 60.0
+CELL_MS = 60_000
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+QUIET = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+}
+
+
+@dataclass
+class JupyterServer:
+    """A running jupyter server."""
+
+    url: str
+    token: str
+    folder: Path
+    config: Path
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Call its REST interface."""
+        request = urllib.request.Request(
+            f"{self.url}/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+class OpenNotebook:
+    """A notebook in the browser.
+
+    Attributes
+    ----------
+    page : Page
+        Playwright's page.
+    name : str
+        The notebook's file name.
+    """
+
+    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
+        self.page = page
+        self.server = server
+        self.name = name
+
+    def cell(self, index: int) -> Locator:
+        """Return a cell."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def output(self, index: int) -> Locator:
+        """Return what a code cell shows."""
+        return self.cell(index).locator(".jp-OutputArea")
+
+    def run(self, index: int, *, wait: bool = True) -> None:
+        """Run a cell, and wait until it is done if that is wanted."""
+        self.cell(index).locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        if wait:
+            self.wait(index)
+
+    def wait(self, index: int) -> None:
+        """Wait until a cell has run."""
+        prompt = self.cell(index).locator(".jp-InputPrompt").first
+        self.page.wait_for_function(
+            "node => /^\\[\\d+\\]:/.test(node.textContent)",
+            arg=prompt.element_handle(),
+            timeout=CELL_MS,
+        )
+
+    def text(self, index: int) -> str:
+        """Return the text that a code cell shows."""
+        return self.output(index).first.inner_text()
+
+    def save(self) -> dict[str, Any]:
+        """Save the notebook and return what is in the file."""
+        path = self.server.folder / self.name
+        before = path.stat().st_mtime_ns
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Control+s")
+        deadline = time.monotonic() + 20
+        while path.stat().st_mtime_ns == before and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+        return json.loads(path.read_text())
+
+    def shot(self, name: str, target: Locator | None = None) -> Path:
+        """Keep a screenshot as an artifact."""
+        ARTIFACTS.mkdir(exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        (target or self.page).screenshot(path=str(path))
+        return path
+
+
+@pytest.fixture(scope="session")
+def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """Run one jupyter server with JupyterLab and Notebook 7."""
+    base = tmp_path_factory.mktemp("jupyter")
+    folder, config = base / "notebooks", base / "config"
+    folder.mkdir()
+    for plugin, settings in QUIET.items():
+        _set(config, plugin, settings)
+    token = secrets.token_hex(8)
+    env = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(config),
+        "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(config / "lab" / "user-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces"),
+        "IPYTHONDIR": str(base / "ipython"),
+    }
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"),
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={folder}",
+        "--ServerApp.ip=127.0.0.1",
+    ]
+    log = base / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        url = _await_server(process, log)
+        yield JupyterServer(url, token, folder, config)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def _await_server(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text(errors="replace"))
+        if found:
+            try:
+                with urllib.request.urlopen(f"{found[0]}/api", timeout=5):
+                    return found[0]
+            except (urllib.error.URLError, OSError):
+                pass
+        time.sleep(0.1)
+    pytest.fail(f"the jupyter server does not answer:\n{log.read_text(errors='replace')}")
+
+
+def _set(config: Path, plugin: str, settings: dict[str, Any]) -> None:
+    package, name = plugin.split(":")
+    path = config / "lab" / "user-settings" / package / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Run one Chromium."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_notebook(
+    jupyter_server: JupyterServer, browser: Browser, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., OpenNotebook]]:
+    """Open notebooks of the given cells; their kernels end with the test.
+
+    ``app`` is ``lab`` or ``notebook`` (version 7); ``dark`` chooses the theme; ``cells`` may be a
+    whole notebook, too.
+    """
+    pages: list[Page] = []
+    before = {session["id"] for session in jupyter_server.ask("api/sessions")}
+
+    def open_one(
+        cells: list[str] | dict[str, Any],
+        *,
+        app: str = "lab",
+        dark: bool = False,
+        size: tuple[int, int] = (1100, 900),
+    ) -> OpenNotebook:
+        theme = "JupyterLab Dark" if dark else "JupyterLab Light"
+        _set(jupyter_server.config, "@jupyterlab/apputils-extension:themes", {"theme": theme})
+        safe = re.sub(r"\W+", "_", request.node.name)[:60]
+        name = f"{safe}_{len(pages)}.ipynb"
+        content = cells if isinstance(cells, dict) else _notebook(cells)
+        (jupyter_server.folder / name).write_text(json.dumps(content))
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        pages.append(page)
+        place = "doc/tree" if app == "lab" else "notebooks"
+        page.goto(f"{jupyter_server.url}/{place}/{name}?token={jupyter_server.token}")
+        page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content", timeout=CELL_MS)
+        opened = OpenNotebook(page, jupyter_server, name)
+        _await_kernel(opened)
+        return opened
+
+    yield open_one
+    for page in pages:
+        page.context.close()
+    for session in jupyter_server.ask("api/sessions"):
+        if session["id"] not in before:
+            jupyter_server.ask(f"api/sessions/{session['id']}", "DELETE")
+
+
+def _await_kernel(notebook: OpenNotebook) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for session in notebook.server.ask("api/sessions"):
+            if session["path"] == notebook.name and session["kernel"]:
+                state = session["kernel"]["execution_state"]
+                if state == "idle" and session["kernel"]["connections"]:
+                    return
+        notebook.page.wait_for_timeout(100)
+    pytest.fail("the kernel did not become idle")
+
+
+def _notebook(cells: list[str]) -> dict[str, Any]:
+    return {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{index}",
+                "source": source,
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+            }
+            for index, source in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
