@@ -43,6 +43,8 @@ PINS = (
     "numpy==1.26.4",
     "pillow==10.4.0",
 )
+#: Gradios of today, which forks of Fooocus run on.
+MODERN_PINS = {5: ("gradio==5.50.0",), 6: ("gradio==6.31.0",)}
 BUILD_SECONDS = 900.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     And give those that may have to build an environment the time for that.
     """
     for item in items:
-        if "gradio3_python" in getattr(item, "fixturenames", ()):
+        if {"gradio3_python", "modern_gradio"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
     recordings = ROOT.parent / "shared" / "fooocus"
     if recordings.is_dir():
@@ -165,20 +167,29 @@ def _checked(argv: list[str]) -> str:
 @pytest.fixture(scope="session")
 def gradio3_python() -> Path:
     """Return the interpreter of an environment with Gradio 3.41.2, made once per machine."""
-    base = _interpreter()
+    return _environment("gradio3", _interpreter(), PINS)
+
+
+@pytest.fixture(scope="session", params=MODERN_PINS, ids=lambda major: f"gradio{major}")
+def modern_gradio(request: pytest.FixtureRequest) -> Path:
+    """Return the interpreter of an environment with a Gradio of today, made once per machine."""
+    return _environment(f"gradio{request.param}", sys.executable, MODERN_PINS[request.param])
+
+
+def _environment(name: str, base: str, pins: tuple[str, ...]) -> Path:
     version = _checked([base, "-c", "import sys; print(sys.version)"])
-    key = hashlib.sha256("\n".join((*PINS, version)).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join((*pins, version)).encode()).hexdigest()[:12]
     cache = ROOT / ".cache"
     cache.mkdir(exist_ok=True)
-    folder = cache / f"gradio3-{key}"
+    folder = cache / f"{name}-{key}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / "complete"
-    with FileLock(cache / f"gradio3-{key}.lock", timeout=BUILD_SECONDS):
+    with FileLock(cache / f"{name}-{key}.lock", timeout=BUILD_SECONDS):
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _checked([base, "-m", "venv", str(folder)])
             pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-            _checked([*pip, *PINS])
+            _checked([*pip, *pins])
             complete.touch()
     return python
 

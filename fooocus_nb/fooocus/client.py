@@ -100,7 +100,7 @@ class Client:
             except TimeoutError as error:
                 msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
                 raise ConnectionLost(msg) from error
-            transport = await _fitting(transport, config)
+            transport = await _fitting(transport, config, timeout)
             return cls(transport, Schema.from_config(config))
         except BaseException:
             await transport.aclose()
@@ -254,16 +254,15 @@ class Client:
         await self.aclose()
 
 
-async def _fitting(transport: Transport, config: Mapping[str, Any]) -> Transport:
+async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: float) -> Transport:
     """Return the wire that the server speaks, by what it says of itself."""
-    protocol = config.get("protocol", "ws")
-    if protocol == "ws":
+    if config.get("protocol", "ws") in ("ws", None):
         return transport
-    msg = (
-        f"The server at {transport.url} runs Gradio {config.get('version', '(unknown)')} "
-        f"(protocol {protocol!r}), which is not supported."
-    )
-    raise UnsupportedServer(msg)
+    from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
+
+    fitting = Gradio4Transport(transport.url, config, timeout=timeout)
+    await transport.aclose()
+    return fitting
 
 
 class _Reader:

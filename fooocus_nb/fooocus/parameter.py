@@ -28,6 +28,8 @@ _TYPES = {
     "textbox": "text",
 }
 _SKETCHES = frozenset({"sketch", "color-sketch"})
+#: What takes the place of such a sketch from Gradio 4 on.
+_EDITORS = frozenset({"imageeditor", "imagemask", "sketchpad"})
 _ALLOWED = {
     "boolean": "True, False",
     "image": "a picture",
@@ -259,7 +261,9 @@ def make_parameter(name: str, component: Component, aliases: tuple[str, ...]) ->
         kind = "choices"
     elif name == "image_seed":
         kind = "seed"
-    elif component.type == "image" and props.get("tool") in _SKETCHES:
+    elif component.type in _EDITORS or (
+        component.type == "image" and props.get("tool") in _SKETCHES
+    ):
         kind = "mask image"
     return Parameter(
         name=name,

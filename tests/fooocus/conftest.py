@@ -29,6 +29,7 @@ ROOT = HERE.parent.parent
 #: Recordings of real servers, beside the checkout where there are any.
 RECORDED = ROOT.parent / "shared" / "fooocus"
 APP = HERE.parent / "servers" / "gradio3_app.py"
+MODERN_APP = APP.with_name("gradio4_app.py")
 
 START_SECONDS = 90.0
 TINY_PNG = (
@@ -99,7 +100,7 @@ def _await_http(server: Gradio3Server, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def _serving(python: Path, folder: Path, *flags: str) -> Iterator[Gradio3Server]:
+def _serving(python: Path, folder: Path, *flags: str, app: Path = APP) -> Iterator[Gradio3Server]:
     port = _free_port()
     temp, record, log = folder / "temp", folder / "record.jsonl", folder / "server.log"
     temp.mkdir()
@@ -108,7 +109,7 @@ def _serving(python: Path, folder: Path, *flags: str) -> Iterator[Gradio3Server]
     env |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder / "gradio")}
     env |= {"PYTHONUNBUFFERED": "1", "MPLCONFIGDIR": str(folder)}
     options = {"--port": str(port), "--record": str(record), "--temp-path": str(temp)}
-    argv = [str(python), str(APP), *(part for pair in options.items() for part in pair), *flags]
+    argv = [str(python), str(app), *(part for pair in options.items() for part in pair), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=env
@@ -142,6 +143,30 @@ def gradio3_server(
     """Run one server for all tests that only speak to it."""
     with _serving(gradio3_python, tmp_path_factory.mktemp("gradio3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def modern_server(
+    modern_gradio: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gradio3Server]:
+    """Run the same app on a Gradio of today, one server for all tests that only speak to it."""
+    folder = tmp_path_factory.mktemp("modern")
+    with _serving(modern_gradio, folder, app=MODERN_APP) as server:
+        yield server
+
+
+@pytest.fixture
+def start_modern(
+    modern_gradio: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Gradio3Server]]:
+    """Return a function that starts such a server with flags of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*flags: str) -> Gradio3Server:
+            folder = tmp_path_factory.mktemp("modern")
+            return stack.enter_context(_serving(modern_gradio, folder, *flags, app=MODERN_APP))
+
+        yield start
 
 
 # -- a scripted server ------------------------------------------------------------------------

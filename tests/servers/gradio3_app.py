@@ -65,6 +65,8 @@ def plain(value):
         return {"shape": list(value.shape), "mean": float(value.mean())}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     if isinstance(value, Task):
         return "task"
     return value
@@ -80,12 +82,20 @@ def square(colour):
     return buffer.getvalue()
 
 
+def make_image(label="Image", **more):
+    """Return an input for a picture; `gradio4_app` has another."""
+    return gr.Image(label=label, source="upload", type="numpy", **more)
+
+
 def build(args, recorder):
     """Return the app."""
+    image = make_image
     temp = Path(args.temp_path)
 
     def setter(*values):
-        recorder.write(call="task", values=[plain(value) for value in values])
+        recorder.write(
+            call="task", values=[plain(value) for value in values], known=bool(values[0].values)
+        )
         if values[2] == "refuse":
             raise ValueError("this task cannot be built")
         return Task(values[1:])
@@ -157,9 +167,6 @@ def build(args, recorder):
         return write
 
     named = {}
-
-    def image(label="Image", **more):
-        return gr.Image(label=label, source="upload", type="numpy", **more)
 
     def enhance_tab(index):
         """The sixteen inputs of one enhancement, in the order of the call."""
@@ -412,8 +419,8 @@ def end_with_parent():
     os._exit(0)
 
 
-def main():
-    """Serve until ended."""
+def parser():
+    """Return what is asked on the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--record", required=True)
@@ -423,7 +430,13 @@ def main():
     parser.add_argument("--image-prompts", type=int, default=4)
     parser.add_argument("--enhance-tabs", type=int, default=3)
     parser.add_argument("--disable-metadata", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--named-only", action="store_true")
+    return parser
+
+
+def main():
+    """Serve until ended."""
+    args = parser().parse_args()
     threading.Thread(target=end_with_parent, daemon=True).start()
     blocks = build(args, Recorder(Path(args.record)))
     blocks.queue().launch(

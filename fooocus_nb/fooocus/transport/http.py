@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json as json_module
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -11,7 +13,7 @@ import httpx
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, UnsupportedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
 __all__ = ["HttpSession", "is_loopback", "normalise_url"]
 
@@ -96,6 +98,7 @@ class HttpSession:
         path: str,
         *,
         json: Any = None,
+        files: Any = None,
         timeout: float | None = None,
         follow: bool = False,
     ) -> httpx.Response:
@@ -105,8 +108,8 @@ class HttpSession:
         ----------
         method, path : str
             As in HTTP; the path is appended to the server's address.
-        json : object, optional
-            The body.
+        json, files : object, optional
+            The body, as JSON or as a form with files.
         timeout : float, optional
             Seconds between two pieces of the answer.
         follow : bool, optional
@@ -126,12 +129,54 @@ class HttpSession:
             if timeout is None
             else httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
         )
-        try:
+        with self._our_errors(f"{method} {_brief(path)}"):
             return await self._client.request(
-                method, self.url + path, json=json, timeout=limits, follow_redirects=follow
+                method,
+                self.url + path,
+                json=json,
+                files=files,
+                timeout=limits,
+                follow_redirects=follow,
             )
+
+    async def events(self, path: str, silence: float) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the JSON objects of a stream of server-sent events.
+
+        Parameters
+        ----------
+        path : str
+            Appended to the server's address.
+        silence : float
+            Seconds without anything after which the server counts as gone.
+
+        Yields
+        ------
+        dict
+
+        Raises
+        ------
+        ConnectionLost
+            When there is no such stream, or it breaks.
+        """
+        limits = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
+        with self._our_errors(f"GET {_brief(path)}"):
+            async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
+                if answer.status_code != 200:
+                    msg = f"The server at {self.url} tells nothing more ({answer.status_code})."
+                    raise ConnectionLost(msg)
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        event = _decode(line.removeprefix("data:"))
+                        if isinstance(event, dict):
+                            yield event
+
+    @contextmanager
+    def _our_errors(self, what: str) -> Iterator[None]:
+        """Put our exceptions in the place of httpx's."""
+        try:
+            yield
         except httpx.TimeoutException as error:
-            msg = f"The server at {self.url} did not answer {method} {_brief(path)} in time."
+            msg = f"The server at {self.url} did not answer {what} in time."
             raise ConnectionLost(msg) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"The server at {self.url} cannot be reached: {_reason(error)}."
@@ -169,20 +214,22 @@ class HttpSession:
             self.url = normalise_url(str(answer.url).partition("/config")[0])
         return config
 
-    async def fetch(self, path: str) -> bytes:
+    async def fetch(self, path: str, prefix: str = "") -> bytes:
         """Return the bytes of a file that the server offers.
 
         Parameters
         ----------
         path : str
             As the server named it.
+        prefix : str, optional
+            Where the server's functions are; later Gradios have them under a path of their own.
 
         Returns
         -------
         bytes
         """
         # Never redirected: the server would send us to any address that is put for a path.
-        answer = await self.request("GET", f"/file={quote(path, safe='/')}")
+        answer = await self.request("GET", f"{prefix}/file={quote(path, safe='/')}")
         if answer.status_code != 200:
             msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
             raise EngineError(msg)
@@ -246,6 +293,13 @@ class HttpSession:
 def _json(answer: httpx.Response) -> object:
     try:
         return answer.json()
+    except ValueError:
+        return None
+
+
+def _decode(text: str) -> object:
+    try:
+        return json_module.loads(text)
     except ValueError:
         return None
 

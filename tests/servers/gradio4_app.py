@@ -1,0 +1,57 @@
+"""The app of `gradio3_app`, served by a Gradio of today.
+
+Runs in an environment of its own, with Gradio 5 or 6. What changed between the versions is here:
+pictures are uploaded files, sketches are an editor with layers. With ``--named-only`` it offers
+nothing but one function with a name, as some forks do.
+"""
+
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import gradio as gr
+import gradio3_app
+from PIL import Image
+
+
+def make_image(label="Image", tool=None, **more):
+    if tool == "sketch":
+        return gr.ImageEditor(label=label, sources=["upload"], type="numpy", **more)
+    return gr.Image(label=label, sources=["upload"], type="numpy", **more)
+
+
+def build_named_only(args, recorder):
+    """Return an app without a page, as a tool for others."""
+    temp = Path(args.temp_path)
+
+    def generate_image(prompt: str, width: int = 64, sharpness: float = 2.0) -> str:
+        recorder.write(call="generate_image", values=[prompt, width, sharpness])
+        if prompt == "fail":
+            raise gr.Error("the worker broke")
+        path = temp / f"{uuid.uuid4().hex}.png"
+        Image.new("RGB", (width, 8), (9, 9, 9)).save(path)
+        return {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+
+    with gr.Blocks(title="RuinedFooocus 2.3.1") as blocks:
+        gr.api(generate_image, api_name="generate_image")
+    return blocks
+
+
+def main():
+    """Serve until ended."""
+    args = gradio3_app.parser().parse_args()
+    threading.Thread(target=gradio3_app.end_with_parent, daemon=True).start()
+    gradio3_app.make_image = make_image
+    build = build_named_only if args.named_only else gradio3_app.build
+    build(args, gradio3_app.Recorder(Path(args.record))).queue().launch(
+        server_name="127.0.0.1",
+        server_port=args.port,
+        allowed_paths=[args.temp_path],
+        share=False,
+        quiet=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
