@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
+    from fooocus_nb.fooocus.difference import ParameterDiff
     from fooocus_nb.fooocus.naming import Component
 
 __all__ = ["Parameter", "ParameterTable", "make_parameter"]
@@ -342,7 +343,7 @@ class ParameterTable(Mapping[str, Parameter]):
         }
         return ParameterTable(found, self._title)
 
-    def diff(self, other: ParameterTable) -> dict[str, tuple[Parameter | None, Parameter | None]]:
+    def diff(self, other: ParameterTable) -> ParameterDiff:
         """Compare with the parameters of another server.
 
         Parameters
@@ -352,15 +353,12 @@ class ParameterTable(Mapping[str, Parameter]):
 
         Returns
         -------
-        dict
-            For each parameter that differs, ours and theirs; None where one has it not.
+        ParameterDiff
+            For each parameter that differs, ours and theirs; shows as a table.
         """
-        names = dict.fromkeys([*self, *other])
-        return {
-            name: (self.get(name), other.get(name))
-            for name in names
-            if self.get(name) != other.get(name)
-        }
+        from fooocus_nb.fooocus.difference import ParameterDiff
+
+        return ParameterDiff(self, other)
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

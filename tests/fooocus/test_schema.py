@@ -617,10 +617,30 @@ def test_parameters_show_as_a_table_and_are_escaped() -> None:
 
 
 def test_two_servers_are_compared() -> None:
-    old = Schema.from_config(make_config("2.4.3")[0]).parameters
+    old_config = make_config("2.4.3", loras=6)[0]
+    for item in old_config["components"]:
+        if item["props"].get("label") == "Guidance Scale":
+            item["props"].update(value=7.0, maximum=60.0)
+        if item["props"].get("label") == "Sampler":
+            item["props"]["choices"] = ["euler", "<b>mine</b>", *map(str, range(9))]
+    old = Schema.from_config(old_config).parameters
     new = Schema.from_config(make_config("2.5.5")[0]).parameters
     difference = old.diff(new)
-    assert difference["enhance_checkbox"][0] is None
-    assert difference["enhance_checkbox"][1] is not None
-    assert "prompt" not in difference
+    assert difference["enhance_checkbox"] == (None, new["enhance_checkbox"])
+    assert difference.only_here == (
+        *("lora_6_enabled", "lora_6_model", "lora_6_weight"),
+        "inpaint_mask_upload_checkbox",
+    )
+    assert "enhance_1_prompt" in difference.only_there
+    assert difference.changed == ("guidance_scale", "sampler_name", "invert_mask_checkbox")
+    rows = [re.split(r"  +", line) for line in repr(difference).splitlines()]
+    assert rows[0] == ["name", "what", "here", "there"]
+    assert ["guidance_scale", "default", "7.0", "4.0"] in rows
+    assert ["guidance_scale", "range", "1 to 60 by 0.01", "1 to 30 by 0.01"] in rows
+    assert ["sampler_name", "choices", "also mine, 0, 1, 2, 3 and 5 more", "also dpmpp_2m"] in rows
+    assert ["lora_6_weight", "only here", "number"] in rows
+    shown = difference._repr_html_()
+    assert "<b>" not in shown
+    assert "only there" in shown
     assert not new.diff(new)
+    assert repr(new.diff(new)) == "no difference"
