@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.job import Job
     from fooocus_nb.widgets._html import View
-    from fooocus_nb.widgets.live import LiveMonitor
+    from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
 __all__ = [
     "HtmlSurface",
@@ -113,7 +113,7 @@ def someone_watches() -> bool:
 def probe_frontend() -> None:
     """Ask, when the extension is loaded, whether the frontend has widgets."""
     if in_kernel() and display_mode() == "auto" and someone_watches():
-        from fooocus_nb.widgets.live import probe
+        from fooocus_nb.widgets.monitor_widget import probe
 
         probe()
 
@@ -203,7 +203,7 @@ class WidgetSurface(HtmlSurface):
 
     def draw(self, view: View) -> None:
         """Show how things are now."""
-        from fooocus_nb.widgets.live import frontend_answers
+        from fooocus_nb.widgets.monitor_widget import frontend_answers
 
         if self._widget is None and (self._forced or frontend_answers()):
             self._open(view)
@@ -219,7 +219,7 @@ class WidgetSurface(HtmlSurface):
             self._widget.close()
 
     def _open(self, view: View) -> None:
-        from fooocus_nb.widgets.live import LiveMonitor
+        from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
         widget = LiveMonitor(control="comm" if self._awaited else "interrupt")
         widget.watch(self._job, self._order)
