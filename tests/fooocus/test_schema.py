@@ -263,6 +263,7 @@ def named(config: dict[str, Any]) -> list[str | None]:
 # -- recorded servers -------------------------------------------------------------------------
 
 
+@pytest.mark.recorded
 @pytest.mark.parametrize("truth", TRUTHS, ids=lambda path: path.name)
 @pytest.mark.parametrize("language", ["English", "another"])
 def test_recorded_servers_are_named_exactly(truth: Path, language: str) -> None:
@@ -285,6 +286,7 @@ def test_recorded_servers_are_named_exactly(truth: Path, language: str) -> None:
     assert not schema.stop.queued
 
 
+@pytest.mark.recorded
 @pytest.mark.parametrize("truth", TRUTHS, ids=lambda path: path.name)
 def test_recorded_servers_say_what_else_they_do(truth: Path) -> None:
     config = json.loads(truth.with_name(truth.name.replace(".inputs.json", ".json")).read_text())
