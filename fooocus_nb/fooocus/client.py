@@ -101,7 +101,7 @@ class Client:
                 msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
                 raise ConnectionLost(msg) from error
             transport = await _fitting(transport, config, timeout)
-            return cls(transport, Schema.from_config(config))
+            return cls(transport, await _schema(transport, config))
         except BaseException:
             await transport.aclose()
             raise
@@ -265,6 +265,16 @@ async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: flo
     return fitting
 
 
+async def _schema(transport: Transport, config: Mapping[str, Any]) -> Schema:
+    """Return what the server can be asked to do, by its page or by a function with a name."""
+    from fooocus_nb.fooocus.named import is_named, named_schema
+
+    info = getattr(transport, "info", None)
+    if info is not None and is_named(config):
+        return named_schema(config, await info())
+    return Schema.from_config(config)
+
+
 class _Reader:
     """Turns the outputs of the generator into events, each thing once."""
 
@@ -301,6 +311,8 @@ class _Reader:
             yield picture
         yield from self._gallery(_value_at(data, self._outputs.running_gallery))
         final = _value_at(data, self._outputs.final_gallery)
+        if isinstance(final, dict):
+            final = [final]  # a function with a name may answer with one image
         if isinstance(final, list):
             self.final = gallery_paths(final)
             yield from self._gallery(final)

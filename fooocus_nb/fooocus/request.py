@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
 from fooocus_nb.fooocus.images import encode_image, encode_masked
+from fooocus_nb.fooocus.naming import ALIASES
 from fooocus_nb.fooocus.parameter import MAX_SEED, plain
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "build_request"]
 
 NO_LORA = "None"
+#: Some forks take no seed: then nobody knows which it was.
+NO_SEED = -1
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Request:
         What the user gave, by canonical name, fit for JSON and for giving it again; a LoRA list is
         spread over its slots, and of a picture there is its path or its hash.
     seed : int
-        The seed that is sent.
+        The seed that is sent; -1 where the server takes none.
     """
 
     values: Mapping[str, Any]
@@ -57,7 +60,7 @@ class Request:
         int
             The request's seed plus the index, unless the seed increment is disabled.
         """
-        if self.values.get("disable_seed_increment"):
+        if self.seed == NO_SEED or self.values.get("disable_seed_increment"):
             return self.seed
         # Past the largest seed, Fooocus begins again at the smallest.
         return (self.seed + index) % (MAX_SEED + 1)
@@ -109,10 +112,11 @@ def build_request(
     loras = given.pop("loras", None)
     if loras is not None:
         given.update(_loras(schema, loras, given))
-    given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
+    if "image_seed" in schema.parameters:
+        given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
     checked = {name: _check(schema.parameters[name], value) for name, value in given.items()}
     defaults = {name: parameter.default for name, parameter in schema.parameters.items()}
-    seed = int(checked["image_seed"])
+    seed = int(checked.get("image_seed", NO_SEED))
     kept = {
         name: _recordable(schema.parameters[name], given[name], checked[name]) for name in given
     }
@@ -125,6 +129,9 @@ def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict
     for name, value in parameters.items():
         if value is None:
             continue
+        unseeded = ALIASES.get(name, name) == "image_seed" and "image_seed" not in schema.parameters
+        if unseeded and value == NO_SEED:
+            continue  # a record of this server, given again
         canonical = name if name == "loras" else schema.resolve(name)
         if canonical in given:
             msg = f"{name!r} is given twice, or under two names of {canonical!r}: give it once."

@@ -14,7 +14,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from fooocus_nb.errors import ConnectionLost, EngineError, GenerationError, UnsupportedServer
+from fooocus_nb.errors import (
+    ConnectionLost,
+    EngineError,
+    GenerationError,
+    ParameterError,
+    UnsupportedParameter,
+    UnsupportedServer,
+)
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
 from fooocus_nb.fooocus.request import build_request
@@ -315,6 +322,39 @@ def test_a_server_that_dies_in_the_middle_is_lost(start_modern):
                 await events_of(client, values_for(client, "cat"))
 
     run(talk())
+
+
+# -- a fork that offers a function with a name ---------------------------------------------------
+
+
+def test_a_fork_with_nothing_but_a_named_function(start_modern):
+    server = start_modern("--named-only")
+
+    async def generate(client):
+        assert client.schema.version == "2.3.1"
+        assert {p.name: p.type for p in client.schema.parameters.values()} == {
+            "prompt": "text",
+            "overwrite_width": "integer",
+            "sharpness": "number",
+        }
+        request = build_request(client.schema, "a cat", {"width": 40, "seed": -1})
+        assert request.seed == request.seed_of(3) == -1
+        events = await events_of(client, request.values)
+        assert server.last("generate_image")["values"] == ["a cat", 40, 2.0]
+        (path,) = events[-1].paths
+        assert ImageFinished(path) in events
+        with Image.open(io.BytesIO(await client.fetch(path))) as picture:
+            assert picture.size == (40, 8)
+        with pytest.raises(UnsupportedParameter, match=r"Fooocus 2\.3\.1"):
+            build_request(client.schema, "a cat", {"seed": 7})
+        with pytest.raises(ParameterError, match="whole number"):
+            build_request(client.schema, "a cat", {"width": 40.5})
+        with pytest.raises(GenerationError, match="the worker broke"):
+            await events_of(client, build_request(client.schema, "fail", {}).values)
+        with pytest.raises(UnsupportedServer, match="no way to stop"):
+            await client.stop("s")
+
+    talking(server)(generate)
 
 
 # -- without a server ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConnectionLost, EngineError, GenerationError, UnsupportedServer
+from fooocus_nb.fooocus.named import ENDPOINT
 from fooocus_nb.fooocus.progress import updated_value
 from fooocus_nb.fooocus.transport import Completed, Estimation, Generating, Message, Started
 from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path, to_wire
@@ -86,6 +87,25 @@ class Gradio4Transport:
         dict
         """
         return await self._http.config(self._timeout)
+
+    async def info(self) -> dict[str, Any]:
+        """Return what ``/info`` answers: the functions with a name, and what they take.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        UnsupportedServer
+            When the server does not tell.
+        """
+        answer = await self._http.request("GET", f"{self._prefix}/info", timeout=self._timeout)
+        content = _json(answer)
+        if answer.status_code != 200 or not isinstance(content, dict):
+            msg = f"The server at {self.url} does not describe its functions."
+            raise UnsupportedServer(msg)
+        return content
 
     async def call(
         self, fn_index: int, data: Sequence[Any], session_hash: str
@@ -319,7 +339,10 @@ class Gradio4Transport:
         """Return outputs in the form of Gradio 3: pictures, but not galleries, as data URIs."""
         if not isinstance(data, list):
             return ()
-        kinds = [self._kinds.get(number) for number in self._function(fn_index)["outputs"]]
+        function = self._function(fn_index)
+        kinds = [self._kinds.get(number) for number in function["outputs"]]
+        if function.get("api_name") == ENDPOINT and "gallery" not in kinds:
+            return tuple(data)  # its picture is no preview but the image itself
         kinds += [None] * (len(data) - len(kinds))
         return tuple(
             [
