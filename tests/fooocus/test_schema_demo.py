@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb.demo.config import Page
@@ -17,8 +17,13 @@ from fooocus_nb.fooocus.vocabulary import TEMPLATE, Entry, Group
 if TYPE_CHECKING:
     import random
 
+# A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
 )
 COUNTS = {"lora": 5, "ip": 4, "enhance": 3, "": 1}
 #: What each flag of Fooocus takes away: the demo's key, and our names.
@@ -67,8 +72,12 @@ def translate(config: dict[str, Any]) -> dict[str, Any]:
     return translated
 
 
-def check(config: dict[str, Any], truth: dict[int, str]) -> None:
-    """Hold that every input has its true name, or that the page is refused with a report."""
+def check(config: dict[str, Any], truth: dict[int, str], *, foreign: bool = False) -> None:
+    """Hold that every input has its true name, or that the page is refused with a report.
+
+    In another language, one that has moved may also be taken for a fork's own: then it is named
+    after its label, and never after another input.
+    """
     inputs = setter_of(config)["inputs"]
     refusal = None
     try:
@@ -79,7 +88,7 @@ def check(config: dict[str, Any], truth: dict[int, str]) -> None:
         assert "Please paste this into an issue" in refusal
         return
     for number, name in zip(inputs, found, strict=True):
-        if number in truth:
+        if number in truth and not (foreign and name not in TRUTH):
             assert name == truth[number]
         else:
             assert name not in TRUTH
@@ -143,7 +152,7 @@ def test_moved_inputs_are_right_or_refused(rnd: random.Random, foreign: bool, fa
     part = inputs[start:end]
     rnd.shuffle(part)
     inputs[start:end] = part
-    check(config, truth)
+    check(config, truth, foreign=foreign)
 
 
 def test_a_page_that_is_no_fooocus_any_more_is_reported() -> None:
