@@ -26,6 +26,7 @@ FAULTS = {
     "dead-worker": "let the worker die in a generation (=start: at once) while the server lives",
     "empty-gallery": "end a generation without an image and without a word",
     "exit": "end with the given exit code (default 3) in the middle of a generation",
+    "family": "start a child that has a child itself, and print their ids",
     "flood": "print so many MB (default 10) after each image",
     "hang": "fall silent in the middle of a generation",
     "http-dead": "let the server die in the middle of a generation while the process lives",
@@ -49,10 +50,19 @@ import os, time
 os.setsid()
 if os.fork():
     os._exit(0)
-print("Started daemon with PID", os.getpid(), flush=True)
+os.write(1, f"Started daemon with PID {{os.getpid()}}\\n".encode())
 null = os.open(os.devnull, os.O_RDWR)
 for number in range(3):
     os.dup2(null, number)
+time.sleep({LONGEST_SECONDS})
+"""
+
+
+_FAMILY = f"""
+import os, subprocess, sys, time
+rest = "import time; time.sleep({LONGEST_SECONDS})"
+child = subprocess.Popen([sys.executable, "-c", rest])
+os.write(1, f"Started family with PIDs {{os.getpid()}} {{child.pid}}\\n".encode())
 time.sleep({LONGEST_SECONDS})
 """
 
@@ -96,6 +106,8 @@ class Faults:
         if "crash-start" in self:
             msg = "No module named 'torch'"
             raise ModuleNotFoundError(msg)
+        if "family" in self:
+            subprocess.Popen([sys.executable, "-c", _FAMILY], stdin=subprocess.DEVNULL)
         if "daemon" in self:
             _start_daemon()
 

@@ -1,0 +1,103 @@
+"""Kernels with an engine that has a family, and whether all of it is alive or gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GONE_SECONDS = 20.0
+
+#: Starts the engine, and writes down who it is made of.
+START = """
+import json, os, pathlib, psutil, re, time, fooocus_nb
+engine = fooocus_nb.start(demo=True, args=["--fault", "family", "--fault", "daemon"])
+pids, deadline = [], time.monotonic() + 20
+while len(pids) < 4 and time.monotonic() < deadline:
+    # Anywhere in a line: several processes write at once.
+    found = re.findall(r"Started [a-z]+ with PIDs? ([0-9 ]+)", "|".join(engine.tail(200)))
+    pids = [int(word) for words in found for word in words.split()]
+    time.sleep(0.01)
+pids += [engine.pid, psutil.Process(engine.pid).ppid()]
+told = {"kernel": os.getpid(), "engine": engine.pid, "family": pids, "url": engine.url}
+path = pathlib.Path(os.environ["TOLD"])
+path.with_suffix(".new").write_text(json.dumps(told))
+path.with_suffix(".new").replace(path)
+"""
+
+
+@dataclass
+class Household:
+    """Where a kernel keeps things, and who belongs to its engine."""
+
+    folder: Path
+    environment: dict[str, str]
+    url: str = ""
+    kernel: psutil.Process | None = None
+    family: list[psutil.Process] = field(default_factory=list)
+
+    def meet(self) -> Household:
+        """Read who has been started, once the kernel has told."""
+        told = json.loads((self.folder / "told.json").read_text())
+        self.url = told["url"]
+        self.kernel = psutil.Process(told["kernel"])
+        self.family = [psutil.Process(pid) for pid in dict.fromkeys(told["family"])]
+        assert len(self.family) == 5, told  # guardian, engine, child, grandchild, daemon
+        assert self.all_alive()
+        return self
+
+    def all_alive(self) -> bool:
+        """Whether nobody is missing."""
+        return all(map(_alive, self.family))
+
+    def assert_gone(self) -> None:
+        """Wait until nobody and nothing is left."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while time.monotonic() < deadline and (any(map(_alive, self.family)) or self._left()):
+            time.sleep(0.02)
+        alive = [process for process in self.family if _alive(process)]
+        assert not alive
+        assert not self._left()
+
+    def _left(self) -> list[Path]:
+        places = (self.folder / "runtime", self.folder / "tmp")
+        return [
+            path
+            for place in places
+            for path in place.rglob("*")
+            if ("fooocus-nb" in str(path.relative_to(self.folder)) and path.is_file())
+            or path.is_socket()
+            or (path.parent == self.folder / "tmp" and path.name.startswith("fooocus-nb-"))
+        ]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture
+def household(tmp_path: Path) -> Household:
+    """Return places of its own for a kernel."""
+    for name in ("runtime", "tmp", "state", "notebooks"):
+        (tmp_path / name).mkdir(mode=0o700)
+    environment = os.environ | {
+        "FOOOCUS_DEMO_STEP_SECONDS": "0",
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "TOLD": str(tmp_path / "told.json"),
+        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    return Household(tmp_path, environment)
