@@ -13,9 +13,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync, submit, wait_future
+from fooocus_nb._orders import Orders
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineTimeout,
+    FooocusError,
     GenerationError,
     GenerationStopped,
 )
@@ -96,8 +98,7 @@ class Job:
         self._saved_numbers: list[int] = []
         self._copied: dict[str, Path] = {}
         self._final: tuple[str, ...] | None = None
-        self._stop_asked = False
-        self._skip_asked = False
+        self._orders = Orders(self._send_order)
         self._last_movement = time.monotonic()
         self._future = submit(self._run())
 
@@ -309,21 +310,21 @@ class Job:
         if self._future.done():
             return
         try:
-            run_sync(self._send_control(verb), CONTROL_TIMEOUT)
+            run_sync(self._order(verb), CONTROL_TIMEOUT)
         except TimeoutError as error:
             msg = f"Engine {self.engine.name!r} did not take the {verb} in {CONTROL_TIMEOUT:g} s."
             raise EngineTimeout(msg) from error
 
-    async def _send_control(self, verb: str) -> None:
-        if verb == "stop":
-            self._stop_asked = True
-            if self._began is None:
-                self._runner.cancel()
-                return
-            await self.engine._client.stop(self._session)
-        elif self._began is not None:
-            self._skip_asked = True
-            await self.engine._client.skip(self._session)
+    async def _order(self, verb: str) -> None:
+        if self._began is not None:
+            await self._orders.give(verb)
+        elif verb == "stop":
+            self._orders.stop_asked = True
+            self._runner.cancel()
+
+    async def _send_order(self, verb: str) -> None:
+        client = self.engine._client
+        await (client.stop if verb == "stop" else client.skip)(self._session)
 
     # -- running, on the background loop ----------------------------------------------------
 
@@ -376,6 +377,9 @@ class Job:
             async for event in stream:
                 self._last_movement = time.monotonic()
                 await self._handle(event)
+                if isinstance(event, Progress):
+                    with contextlib.suppress(FooocusError):  # it must not cost the images
+                        await self._orders.progress()
 
     async def _handle(self, event: Event) -> None:
         changes: dict[str, Any] = {}
@@ -439,7 +443,7 @@ class Job:
         diagnosis = diagnose(list(self._lines)) if self.engine.owned else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise diagnosed(self.engine, diagnosis)
-        if self._final or self._stop_asked or self._skip_asked:
+        if self._final or self._orders.stop_asked or self._orders.skip_asked:
             return result
         raise no_images(self)
 
@@ -457,7 +461,7 @@ class Job:
             log=self.log,
             parameters=parameters,
             prompt=str(parameters.get("prompt", "")),
-            stopped=self._stop_asked or self._skip_asked,
+            stopped=self._orders.stop_asked or self._orders.skip_asked,
             engine=self.engine.name,
         )
 

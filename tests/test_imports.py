@@ -27,6 +27,7 @@ FLOORS = (
     {
         "_cell",
         "_loop",
+        "_orders",
         "_thumbnails",
         "child",
         "config",

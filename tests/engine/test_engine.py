@@ -282,3 +282,14 @@ def test_a_flood_between_the_images_blocks_nothing(start_demo):
     logs = sorted(engine.log_path.parent.iterdir())
     assert len(logs) == 3
     assert sum(Path(log).stat().st_size for log in logs) <= 30_100_000
+
+
+def test_a_stop_that_comes_early_is_not_lost(start_demo):
+    engine = start_demo(slow=True)
+    job = engine.submit("a cat", image_number=32, steps=200)
+    while job.snapshot().state == "queued":
+        time.sleep(0.001)
+    job.stop()
+    assert job.result(20).stopped
+    assert len(job.result()) == 0
+    assert len(engine.generate("a dog", steps=1, image_number=1, width=64, height=64)) == 1
