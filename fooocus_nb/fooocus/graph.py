@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import UnsupportedServer
-from fooocus_nb.fooocus.naming import Component
+from fooocus_nb.fooocus.component import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

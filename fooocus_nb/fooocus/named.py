@@ -15,8 +15,8 @@ from fooocus_nb.fooocus.schema import Schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fooocus_nb.fooocus.component import Component
     from fooocus_nb.fooocus.graph import Function
-    from fooocus_nb.fooocus.naming import Component
 
 __all__ = ["ENDPOINT", "is_named", "named_schema"]
 

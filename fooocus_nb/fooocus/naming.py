@@ -26,7 +26,9 @@ from fooocus_nb.fooocus.vocabulary import ADVANCED, ALIASES, TEMPLATE, Entry, Gr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ALIASES", "Component", "name_inputs"]
+    from fooocus_nb.fooocus.component import Component
+
+__all__ = ["ALIASES", "name_inputs"]
 
 #: How much dearer every other reading must be before we believe the cheapest.
 MARGIN = 2.0
@@ -37,70 +39,7 @@ CLOSE = 4
 
 #: Words that turn a label into its opposite.
 _NEGATIONS = frozenset({"disable", "don't", "ignore", "negative", "never", "no", "not", "without"})
-_KINDS = {
-    "checkbox": "boolean",
-    "checkboxgroup": "choices",
-    "dropdown": "choice",
-    "image": "image",
-    "imageeditor": "image",
-    "number": "number",
-    "radio": "choice",
-    "slider": "number",
-    "textbox": "text",
-}
 _SIZE = re.compile(r"\s*\d+\s*[×x*]\s*\d+")
-
-
-@dataclass(frozen=True)
-class Component:
-    """One component of the page, as `/config` describes it.
-
-    Attributes
-    ----------
-    id : int
-        Its number; the page was built in this order.
-    type : str
-        Such as ``slider`` or ``textbox``.
-    props : mapping
-        What else is said of it.
-    position : int
-        Where in the list of components it stands.
-    """
-
-    id: int
-    type: str
-    props: Mapping[str, Any]
-    position: int = 0
-
-    @property
-    def label(self) -> str:
-        """What the page calls it; empty where it has no label."""
-        return str(self.props.get("label") or "")
-
-    @property
-    def elem_id(self) -> str:
-        """Its id in the page, which only few have."""
-        return str(self.props.get("elem_id") or "")
-
-    @property
-    def kind(self) -> str:
-        """The family of its type."""
-        if self.type == "dropdown" and self.props.get("multiselect"):
-            return "choices"
-        return _KINDS.get(self.type, self.type)
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """What can be chosen, as it is sent."""
-        given = self.props.get("choices") or ()
-        return tuple(
-            str(choice[1] if isinstance(choice, (list, tuple)) else choice) for choice in given
-        )
-
-    def describe(self) -> str:
-        """Say for people which one it is."""
-        elem_id = f", elem_id {self.elem_id!r}" if self.elem_id else ""
-        return f"the {self.type} {self.label!r} (id {self.id}{elem_id})"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
+    from fooocus_nb.fooocus.component import Component
     from fooocus_nb.fooocus.difference import ParameterDiff
-    from fooocus_nb.fooocus.naming import Component
 
 __all__ = ["Parameter", "ParameterTable", "make_parameter"]
 

@@ -17,7 +17,8 @@ from fooocus_nb.fooocus.vocabulary import TEMPLATE, Group
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fooocus_nb.fooocus.naming import Component, Name
+    from fooocus_nb.fooocus.component import Component
+    from fooocus_nb.fooocus.naming import Name
 
 __all__ = ["check_plausible"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer, nearest
 from fooocus_nb.fooocus.calls import CURRENT_TASK, Call, Outputs
 from fooocus_nb.fooocus.graph import Function, Graph
-from fooocus_nb.fooocus.naming import ALIASES, Component, name_inputs
+from fooocus_nb.fooocus.naming import ALIASES, name_inputs
 from fooocus_nb.fooocus.parameter import Parameter, ParameterTable, make_parameter
 from fooocus_nb.fooocus.report import report
 from fooocus_nb.fooocus.verbs import find_control, find_verbs
@@ -16,6 +16,8 @@ from fooocus_nb.fooocus.vocabulary import TEMPLATE, TWINS, Group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from fooocus_nb.fooocus.component import Component
 
 __all__ = ["Call", "Outputs", "Schema"]
 

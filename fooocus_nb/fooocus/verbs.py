@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from fooocus_nb.fooocus.component import Component
     from fooocus_nb.fooocus.graph import Function, Graph
-    from fooocus_nb.fooocus.naming import Component
 
 __all__ = ["find_control", "find_verbs"]
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
 from fooocus_nb.fooocus.calls import Outputs
+from fooocus_nb.fooocus.component import Component
 from fooocus_nb.fooocus.images import decode_data_uri
-from fooocus_nb.fooocus.naming import Component
 from fooocus_nb.fooocus.parameter import MAX_SEED, ParameterTable, make_parameter
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.fooocus.schema import Schema
