@@ -174,9 +174,12 @@ def _set(config: Path, plugin: str, settings: dict[str, Any]) -> None:
     path.write_text(json.dumps(settings))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Run one Chromium."""
+    """Run one Chromium for a module.
+
+    Not for the session: while Playwright's loop runs, no later test could run one of its own.
+    """
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield launched
