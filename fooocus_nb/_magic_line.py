@@ -1,34 +1,38 @@
-"""What stands behind ``%fooocus``: verbs, options and prompts, the prompts left as they are."""
+"""Read what stands behind ``%fooocus``, and leave prompts as they are."""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import json
-import keyword
 import os
 import re
 import secrets
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from fooocus_nb._magic_options import (
+    GENERATE_OPTIONS,
+    LONG_OPTIONS,
+    VERBS,
+    generate_parser,
+    options_of,
+    start_parser,
+    verb_parser,
+)
 from fooocus_nb.errors import nearest
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping
 
     from fooocus_nb.fooocus.parameter import Parameter
 
 __all__ = [
-    "GENERATE_OPTIONS",
-    "VERBS",
     "GenerateOptions",
-    "help_text",
-    "options_of",
     "parse_cell_line",
     "parse_generate_line",
     "parse_start_line",
@@ -36,87 +40,6 @@ __all__ = [
     "split_verb",
     "typed_value",
 ]
-
-VERBS = {
-    "start": "start an engine: [--path P] [--python P] [--demo] [--gpu N] [-- FOOOCUS FLAGS]",
-    "connect": "use an engine that somebody else runs: URL",
-    "generate": "generate images: [options] PROMPT",
-    "status": "show the engines and their health",
-    "logs": "show the engine's last log lines: [-n N]",
-    "params": "show what can be set: [FILTER]",
-    "skip": "skip the image in the making",
-    "stop": "stop the engine",
-    "restart": "restart the engine",
-    "help": "show this",
-}
-
-_SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports bad usage as IPython does, and never ends the kernel."""
-
-    def error(self, message: str) -> NoReturn:
-        msg = f"{self.prog}: {message}. %fooocus help lists the options."
-        raise UsageError(msg)
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        raise UsageError(message or "")
-
-
-def _parser(verb: str) -> _Parser:
-    parser = _Parser(prog=f"%fooocus {verb}".strip(), add_help=False, allow_abbrev=False)
-    parser.add_argument("--name", help="the engine's name; by default the last one started")
-    return parser
-
-
-def _generate_parser(prog: str) -> _Parser:
-    parser = _parser(prog)
-    add = parser.add_argument
-    add("-n", "--images", dest="image_number", type=int, help="how many images")
-    add("--seed", help="the first image's seed")
-    add("--style", dest="styles", action="append", help="a style; may be given several times")
-    add("--negative", dest="negative_prompt", help="what should not be in the image")
-    add("--performance", help="such as Speed or Quality")
-    add("--aspect", dest="aspect_ratio", help="such as 1152x896")
-    add("--steps", type=int, help="sampling steps")
-    add("--size", type=_size, help="WxH in pixels, in place of --aspect")
-    add("--set", dest="settings", action="append", type=_setting, metavar="NAME=VALUE",
-        help="any other parameter; %%fooocus params lists them")  # fmt: skip
-    add("-o", "--output", type=_variable, help="bind the Result to this name")
-    add("--repeat", type=_positive, default=1, help="generate so many times, each with its seed")
-    return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        msg = f"{text!r} is no size such as 1024x768"
-        raise argparse.ArgumentTypeError(msg)
-    return int(match[1]), int(match[2])
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        msg = f"{text!r} is no whole number above 0"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        msg = f"{text!r} is not of the form NAME=VALUE"
-        raise argparse.ArgumentTypeError(msg)
-    return name, value
-
-
-def _variable(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
-        msg = f"{text!r} is no name for a variable"
-        raise argparse.ArgumentTypeError(msg)
-    return text
-
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True,
           "false": False, "no": False, "off": False, "0": False}  # fmt: skip
@@ -154,12 +77,6 @@ def typed_value(parameter: Parameter | None, text: str) -> Any:
         if kind == "choices":
             return [part.strip() for part in text.split(",") if part.strip()]
     return text
-
-
-#: The options of a generation, for completion.
-GENERATE_OPTIONS = sorted(
-    option for action in _generate_parser("generate")._actions for option in action.option_strings
-)
 
 
 @dataclass
@@ -254,7 +171,7 @@ def parse_cell_line(line: str, cell: str) -> GenerateOptions:
         When an option is wrong, the line holds something else, or the body is empty.
     """
     words = _split(line)
-    known, rest = _generate_parser("").parse_known_args(words[words[:1] == ["generate"] :])
+    known, rest = generate_parser("").parse_known_args(words[words[:1] == ["generate"] :])
     if rest and rest[0].startswith("-"):
         msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], GENERATE_OPTIONS)}"
         raise UsageError(msg)
@@ -271,7 +188,6 @@ def parse_cell_line(line: str, cell: str) -> GenerateOptions:
     return _options(known, prompt)
 
 
-LONG_OPTIONS = [option for option in GENERATE_OPTIONS if option.startswith("--")]
 _OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
 _VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
 
@@ -308,7 +224,7 @@ def parse_generate_line(line: str) -> GenerateOptions:
         # In one word, so that a value may begin with a dash.
         words.append(f"{name}{'=' if name.startswith('--') else ''}{''.join(_split(value[1]))}")
         rest = rest[value.end() :]
-    known = _generate_parser("").parse_args(words)
+    known = generate_parser("").parse_args(words)
     literal = rest == "--" or rest.startswith("-- ")
     rest = rest[2:].strip() if literal else rest
     if not rest:
@@ -377,21 +293,8 @@ def parse_start_line(line: str) -> dict[str, Any]:
     if "--" in words:
         place = words.index("--")
         words, flags = words[:place], words[place + 1 :]
-    known = _start_parser().parse_args(words)
+    known = start_parser().parse_args(words)
     return {**vars(known), "args": tuple(flags)}
-
-
-def _start_parser() -> _Parser:
-    parser = _parser("start")
-    add = parser.add_argument
-    add("--path", help="the folder of the Fooocus checkout")
-    add("--python", help="the interpreter that Fooocus is installed in")
-    add("--demo", action="store_true", help="the demo engine, which draws without AI")
-    add("--gpu", type=int, help="the index of the GPU")
-    add("--port", type=int, help="the port of its web server")
-    add("--output-dir", help="where images are copied to")
-    add("--timeout", type=float, help="seconds without progress after which to give up")
-    return parser
 
 
 def parse_verb_line(verb: str, line: str) -> argparse.Namespace:
@@ -412,7 +315,7 @@ def parse_verb_line(verb: str, line: str) -> argparse.Namespace:
     UsageError
         When an option is wrong.
     """
-    parser = _verb_parser(verb)
+    parser = verb_parser(verb)
     known, rest = parser.parse_known_args(_split(line))
     if rest:
         hint = nearest(rest[0], options_of(verb)) if rest[0].startswith("-") else ""
@@ -422,40 +325,6 @@ def parse_verb_line(verb: str, line: str) -> argparse.Namespace:
         )
         raise UsageError(msg)
     return known
-
-
-def _verb_parser(verb: str) -> _Parser:
-    parser = _parser(verb)
-    if verb == "connect":
-        parser.add_argument("url")
-        parser.add_argument("--output-dir")
-    elif verb == "logs":
-        parser.add_argument("-n", type=_positive, default=40)
-    elif verb == "params":
-        parser.add_argument("filter", nargs="*")
-    return parser
-
-
-def options_of(verb: str) -> dict[str, bool]:
-    """Return the options behind a verb, and whether each takes a value.
-
-    Parameters
-    ----------
-    verb : str
-        One of :data:`VERBS`.
-
-    Returns
-    -------
-    dict
-        By option.
-    """
-    if verb == "generate":
-        parser = _generate_parser("")
-    else:
-        parser = _start_parser() if verb == "start" else _verb_parser(verb)
-    return {
-        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
-    }
 
 
 def split_verb(line: str) -> tuple[str, str]:
@@ -482,13 +351,3 @@ def split_verb(line: str) -> tuple[str, str]:
         raise UsageError(msg)
     word = line.split(maxsplit=1)[0]
     return (word, line[len(word) :].strip()) if word in VERBS else ("generate", line)
-
-
-def help_text() -> str:
-    """Return the verbs and the options of a generation."""
-    verbs = "\n".join(f"  {verb:<9} {text}" for verb, text in VERBS.items())
-    options = _generate_parser("generate").format_help().partition("options:")[2]
-    return (
-        "%fooocus PROMPT, or %%fooocus [options] with the prompt as the cell's body, generates.\n"
-        f"\nVerbs of %fooocus:\n{verbs}\n\nOptions of a generation:{options}"
-    )

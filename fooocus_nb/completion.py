@@ -14,7 +14,7 @@ from IPython.core.completer import (
 )
 
 from fooocus_nb import manager
-from fooocus_nb._magic_line import GENERATE_OPTIONS, VERBS, options_of
+from fooocus_nb._magic_options import GENERATE_OPTIONS, VERBS, options_of
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.parameter import plain
 

@@ -13,13 +13,13 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from fooocus_nb import manager
 from fooocus_nb._html import clean
 from fooocus_nb._magic_line import (
-    help_text,
     parse_cell_line,
     parse_generate_line,
     parse_start_line,
     parse_verb_line,
     split_verb,
 )
+from fooocus_nb._magic_options import help_text
 from fooocus_nb._transform import AwaitingTransformer
 from fooocus_nb.completion import fooocus_matcher
 from fooocus_nb.engine import Engine, presenters

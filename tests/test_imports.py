@@ -43,7 +43,7 @@ FLOORS = (
     },
     {"experiment"},
     {"widgets"},
-    {"_magic_line", "_transform", "completion", "magics", "server"},
+    {"_magic_line", "_magic_options", "_transform", "completion", "magics", "server"},
     {"_terminal", "cli", "quickstart"},
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}

@@ -1,0 +1,168 @@
+"""The verbs of ``%fooocus`` and the options that each takes."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+from typing import NoReturn
+
+from IPython.core.error import UsageError
+
+__all__ = [
+    "GENERATE_OPTIONS",
+    "LONG_OPTIONS",
+    "VERBS",
+    "generate_parser",
+    "help_text",
+    "options_of",
+    "start_parser",
+    "verb_parser",
+]
+
+VERBS = {
+    "start": "start an engine: [--path P] [--python P] [--demo] [--gpu N] [-- FOOOCUS FLAGS]",
+    "connect": "use an engine that somebody else runs: URL",
+    "generate": "generate images: [options] PROMPT",
+    "status": "show the engines and their health",
+    "logs": "show the engine's last log lines: [-n N]",
+    "params": "show what can be set: [FILTER]",
+    "skip": "skip the image in the making",
+    "stop": "stop the engine",
+    "restart": "restart the engine",
+    "help": "show this",
+}
+
+_SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports bad usage as IPython does, and never ends the kernel."""
+
+    def error(self, message: str) -> NoReturn:
+        msg = f"{self.prog}: {message}. %fooocus help lists the options."
+        raise UsageError(msg)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise UsageError(message or "")
+
+
+def _parser(verb: str) -> _Parser:
+    parser = _Parser(prog=f"%fooocus {verb}".strip(), add_help=False, allow_abbrev=False)
+    parser.add_argument("--name", help="the engine's name; by default the last one started")
+    return parser
+
+
+def generate_parser(prog: str) -> _Parser:
+    """Return the parser for the options of a generation."""
+    parser = _parser(prog)
+    add = parser.add_argument
+    add("-n", "--images", dest="image_number", type=int, help="how many images")
+    add("--seed", help="the first image's seed")
+    add("--style", dest="styles", action="append", help="a style; may be given several times")
+    add("--negative", dest="negative_prompt", help="what should not be in the image")
+    add("--performance", help="such as Speed or Quality")
+    add("--aspect", dest="aspect_ratio", help="such as 1152x896")
+    add("--steps", type=int, help="sampling steps")
+    add("--size", type=_size, help="WxH in pixels, in place of --aspect")
+    add("--set", dest="settings", action="append", type=_setting, metavar="NAME=VALUE",
+        help="any other parameter; %%fooocus params lists them")  # fmt: skip
+    add("-o", "--output", type=_variable, help="bind the Result to this name")
+    add("--repeat", type=positive, default=1, help="generate so many times, each with its seed")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        msg = f"{text!r} is no size such as 1024x768"
+        raise argparse.ArgumentTypeError(msg)
+    return int(match[1]), int(match[2])
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        msg = f"{text!r} is no whole number above 0"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        msg = f"{text!r} is not of the form NAME=VALUE"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
+
+
+def _variable(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        msg = f"{text!r} is no name for a variable"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def start_parser() -> _Parser:
+    """Return the parser for what follows ``start``."""
+    parser = _parser("start")
+    add = parser.add_argument
+    add("--path", help="the folder of the Fooocus checkout")
+    add("--python", help="the interpreter that Fooocus is installed in")
+    add("--demo", action="store_true", help="the demo engine, which draws without AI")
+    add("--gpu", type=int, help="the index of the GPU")
+    add("--port", type=int, help="the port of its web server")
+    add("--output-dir", help="where images are copied to")
+    add("--timeout", type=float, help="seconds without progress after which to give up")
+    return parser
+
+
+def verb_parser(verb: str) -> _Parser:
+    """Return the parser for what follows any other verb."""
+    parser = _parser(verb)
+    if verb == "connect":
+        parser.add_argument("url")
+        parser.add_argument("--output-dir")
+    elif verb == "logs":
+        parser.add_argument("-n", type=positive, default=40)
+    elif verb == "params":
+        parser.add_argument("filter", nargs="*")
+    return parser
+
+
+def options_of(verb: str) -> dict[str, bool]:
+    """Return the options behind a verb, and whether each takes a value.
+
+    Parameters
+    ----------
+    verb : str
+        One of :data:`VERBS`.
+
+    Returns
+    -------
+    dict
+        By option.
+    """
+    if verb == "generate":
+        parser = generate_parser("")
+    else:
+        parser = start_parser() if verb == "start" else verb_parser(verb)
+    return {
+        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
+    }
+
+
+#: The options of a generation, for completion.
+GENERATE_OPTIONS = sorted(
+    option for action in generate_parser("generate")._actions for option in action.option_strings
+)
+LONG_OPTIONS = [option for option in GENERATE_OPTIONS if option.startswith("--")]
+
+
+def help_text() -> str:
+    """Return the verbs and the options of a generation."""
+    verbs = "\n".join(f"  {verb:<9} {text}" for verb, text in VERBS.items())
+    options = generate_parser("generate").format_help().partition("options:")[2]
+    return (
+        "%fooocus PROMPT, or %%fooocus [options] with the prompt as the cell's body, generates.\n"
+        f"\nVerbs of %fooocus:\n{verbs}\n\nOptions of a generation:{options}"
+    )
