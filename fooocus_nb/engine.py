@@ -19,6 +19,7 @@ from fooocus_nb.health import Health, memory_of
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.outputs import Outputs
+from fooocus_nb.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +37,7 @@ STALL_TIMEOUT = 900.0
 CONNECT_TIMEOUT = 20.0
 
 
-class Engine:
+class Engine(Views):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
