@@ -293,7 +293,13 @@ def parse_start_line(line: str) -> dict[str, Any]:
     if "--" in words:
         place = words.index("--")
         words, flags = words[:place], words[place + 1 :]
-    known = start_parser().parse_args(words)
+    known, rest = start_parser().parse_known_args(words)
+    if rest:
+        msg = (
+            f"%fooocus start: {rest[0]!r} is no option.{nearest(rest[0], options_of('start'))} "
+            "Fooocus's own flags go behind --."
+        )
+        raise UsageError(msg)
     return {**vars(known), "args": tuple(flags)}
 
 

@@ -99,6 +99,7 @@ def test_a_value_is_assigned(notebook):
         ("%fooocus", "needs a prompt or a verb"),
         ("%fooocus status --name nobody", "no engine named 'nobody'"),
         ("%fooocus start --demo --name demo", "runs already"),
+        ("%fooocus start --dmeo", "Did you mean '--demo'?"),
         ("%fooocus connect http://127.0.0.1:9", "127.0.0.1:9"),
     ],
 )
