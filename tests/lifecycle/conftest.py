@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GONE_SECONDS = 20.0
 
@@ -43,6 +41,8 @@ class Household:
     url: str = ""
     kernel: psutil.Process | None = None
     family: list[psutil.Process] = field(default_factory=list)
+    marker: str = ""
+    places: list[Path] = field(default_factory=list)
 
     def meet(self) -> Household:
         """Read who has been started, once the kernel has told."""
@@ -52,7 +52,20 @@ class Household:
         self.family = [psutil.Process(pid) for pid in dict.fromkeys(told["family"])]
         assert len(self.family) == 5, told  # guardian, engine, child, grandchild, daemon
         assert self.all_alive()
+        self._learn_places()
         return self
+
+    def _learn_places(self) -> None:
+        """Read what the guardian has left word of: an end is only clean when all of it is gone."""
+        (word,) = (self.folder / "runtime").rglob("guardian.json")
+        known = json.loads(word.read_text())
+        kind, socket = known["address"]
+        assert kind == "unix"
+        self.marker = known["marker"]
+        # The socket is elsewhere where the path would be too long for one.
+        self.places = [word, Path(socket), *map(Path, known["cleanup"])]
+        assert all(place.exists() for place in self.places), self.places
+        assert len(self._bearers()) >= 4, "the marker should tell the engine's family"
 
     def all_alive(self) -> bool:
         """Whether nobody is missing."""
@@ -66,17 +79,25 @@ class Household:
         alive = [process for process in self.family if _alive(process)]
         assert not alive
         assert not self._left()
+        assert not self._bearers()
 
     def _left(self) -> list[Path]:
-        places = (self.folder / "runtime", self.folder / "tmp")
-        return [
-            path
-            for place in places
-            for path in place.rglob("*")
-            if ("fooocus-nb" in str(path.relative_to(self.folder)) and path.is_file())
-            or path.is_socket()
-            or (path.parent == self.folder / "tmp" and path.name.startswith("fooocus-nb-"))
-        ]
+        """Return every file, folder and socket of the engine's that is still there."""
+        runtime, tmp = self.folder / "runtime", self.folder / "tmp"
+        ours = [path for path in runtime.rglob("*") if path.is_socket() or "run-" in path.name]
+        ours += [path for path in runtime.glob("fooocus-nb*/**/*") if path.is_file()]
+        ours += [path for path in tmp.iterdir() if path.name.startswith("fooocus-nb-")]
+        return ours + [path for path in self.places if path.exists()]
+
+    def _bearers(self) -> list[psutil.Process]:
+        """Return the processes that have inherited the guardian's marker."""
+        name, _, value = self.marker.partition("=")
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if _alive(process) and process.environ().get(name) == value:
+                    found.append(process)
+        return found
 
 
 def _alive(process: psutil.Process) -> bool:

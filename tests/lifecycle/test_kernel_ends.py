@@ -47,7 +47,7 @@ class Kernel:
 
     def run(self, code: str, status: str = "ok") -> None:
         reply = self.client.execute_interactive(
-            code, timeout=CELL_TIMEOUT, output_hook=lambda _: None
+            code, timeout=CELL_TIMEOUT, output_hook=lambda _: None, stop_on_error=False
         )
         assert reply["content"]["status"] == status, reply
 
@@ -56,8 +56,12 @@ class Kernel:
         self.client.execute(code)
 
     def begin(self, code: str) -> str:
-        """Begin a cell, and return once it says that it has begun."""
-        request = self.client.execute(code)
+        """Begin a cell, and return once it says that it has begun.
+
+        When it fails, the kernel must not drop the cell that the test sends next, which a kernel
+        does with all that arrives for a moment after an error.
+        """
+        request = self.client.execute(code, stop_on_error=False)
         deadline = time.monotonic() + CELL_TIMEOUT
         while time.monotonic() < deadline:
             message = self.client.get_iopub_msg(timeout=CELL_TIMEOUT)
