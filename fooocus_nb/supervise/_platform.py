@@ -25,6 +25,7 @@ __all__ = [
     "forget",
     "guarded_popen_options",
     "interpreter",
+    "is_stopped",
     "leftovers",
     "listen",
     "peer_gone",
@@ -390,7 +391,8 @@ def _ps(*options: str) -> list[str]:
         output, _ = ps.communicate(timeout=PS_TIMEOUT)
     except subprocess.TimeoutExpired:
         ps.kill()
-        ps.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ps.communicate(timeout=PS_TIMEOUT)
         return []
     return [line for line in output.splitlines() if line.split()[:1] != [str(ps.pid)]]
 
@@ -421,6 +423,16 @@ def creation_time(pid: int) -> str | None:
         state, _, started = line.strip().partition(" ")
         return None if state.startswith("Z") else started.strip()
     return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger; Windows has no such state."""
+    if LINUX:
+        fields = _stat_fields(pid)
+        return bool(fields and fields[0] in (b"T", b"t"))
+    return not WINDOWS and any(
+        line.strip().startswith("T") for line in _ps("-o", "stat=", "-p", str(pid))
+    )
 
 
 def leftovers(marker: str) -> set[int]:

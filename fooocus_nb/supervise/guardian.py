@@ -153,6 +153,10 @@ class GuardianHandle:
     def _runs(self) -> bool:
         return _platform.creation_time(self.pid) == self._created
 
+    def stopped(self) -> bool:
+        """Whether it is there, but stopped by a signal."""
+        return self._runs() and _platform.is_stopped(self.pid)
+
     def overpower(self, child: int, created: str | None) -> None:
         """End a guardian that does not do its duty, with the child and all that has its marker.
 

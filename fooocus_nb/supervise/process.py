@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import secrets
+import selectors
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from fooocus_nb.supervise import _platform
 from fooocus_nb.supervise.guardian import MARKER_VARIABLE, GuardianHandle
 from fooocus_nb.supervise.log import Line, LineSplitter, Tail
 from fooocus_nb.supervise.protocol import LOG, FrameReader, message
+from fooocus_nb.supervise.pulse import Pulse
 from fooocus_nb.supervise.spec import ChildSpec, known_spec, specification
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ RECEIVE_BYTES = 1 << 18
 #: So many lines are handed on at once; fewer than the tail keeps.
 BATCH_LINES = 1000
 CONNECT_TIMEOUT = 5.0
+#: How long the connection may take to have room for an order; orders are far smaller than it.
+SEND_TIMEOUT = 2.0
 #: How long a guardian that was told to end may take to say that it has heard.
 ANSWER_TIMEOUT = 5.0
 #: Beyond the grace: for KILL, for the last output, and for the guardian to say so.
@@ -72,7 +76,8 @@ class Process:
     started_at : float
         When, in seconds since the epoch.
     lost : int
-        How many bytes of output never reached the log file; known when the guardian has ended.
+        How many bytes of output never reached the log file, as far as the guardian has told: it
+        does so when it is asked for its pulse, and at its end.
     reason : str or None
         Why the guardian ended the child, once it has.
     """
@@ -105,6 +110,7 @@ class Process:
         self._exited = threading.Event()
         self._gone = threading.Event()
         self._closing = False
+        self._pulse = Pulse(lambda: self._send(op="ping"))
         self._send(op="hello", token=token)
         self._follower = threading.Thread(
             target=self._follow, name=f"fooocus-nb-follow-{spec.name}", daemon=True
@@ -284,6 +290,9 @@ class Process:
                 self._hand_on([Line(notice)])
             case "ending":
                 self._heard.set()
+            case "pong":
+                self.lost = content["lost"]
+                self._pulse.beat()
             case "exit":
                 self._hand_on(self._splitter.flush())
                 self._set_exited(content["returncode"])
@@ -340,7 +349,19 @@ class Process:
             return False
         if not self._closing:
             return True
+        return self.exists()
+
+    def exists(self) -> bool:
+        """Whether the child runs, by what the system says and not by what the guardian has told."""
         return self._created is not None and _platform.creation_time(self.pid) == self._created
+
+    def guardian_answers(self) -> bool:
+        """Whether the guardian has answered since this was asked last. It never waits."""
+        return self._pulse.check()
+
+    def guardian_stopped(self) -> bool:
+        """Whether the guardian is there, but stopped (SIGSTOP), and so drains nothing."""
+        return self._guardian.stopped()
 
     def wait(self, timeout: float | None) -> int | None:
         """Wait for the child's end; what it has started may end later.
@@ -387,7 +408,7 @@ class Process:
             return self._returncode
         limit = seconds + STOP_MARGIN if timeout is None else timeout
         deadline = time.monotonic() + limit
-        heard = self._heard.wait(min(ANSWER_TIMEOUT, limit))
+        heard = not self.guardian_stopped() and self._heard.wait(min(ANSWER_TIMEOUT, limit))
         if not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
             self._guardian.overpower(self.pid, self._created)
             self._gone.wait(ANSWER_TIMEOUT)
@@ -408,6 +429,12 @@ class Process:
         self._guardian.release()
 
     def _send(self, **content: object) -> None:
+        """Give the guardian an order. Raises OSError when it takes none, or not in time."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, selectors.EVENT_WRITE)
+            if not selector.select(SEND_TIMEOUT):
+                msg = f"the guardian takes no orders for {SEND_TIMEOUT:g} s"
+                raise TimeoutError(msg)
         self._connection.sendall(message(**content))
 
 
