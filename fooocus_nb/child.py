@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -257,13 +258,13 @@ def runtime_folder() -> Path:
     StartError
         When the folder is there, but somebody else's.
     """
-    if os.name == "posix" and not os.environ.get("XDG_RUNTIME_DIR"):
+    if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
         # Containers and macOS seldom have one; what the system empties at its start is next best.
         folder = Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
     else:
         folder = platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+    if sys.platform != "win32" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
         msg = f"The folder {folder} belongs to somebody else, so no engine's socket can be in it."
         raise StartError(msg, remedy="Set XDG_RUNTIME_DIR to a folder of your own.")
     return folder

@@ -15,6 +15,7 @@ from fooocus_nb.errors import InstallError
 
 __all__ = ["Installation", "find_installation"]
 
+WINDOWS = os.name == "nt"
 LAUNCHER = "launch.py"
 VERSION_FILES = ("fooocus_version.py", "version.py")
 #: Where the different versions define their command line, as folders below the checkout.
@@ -39,11 +40,8 @@ ENVIRONMENTS = (
     "../.venv",
     "../fooocus_env",
 )
-INTERPRETERS = (
-    ("python.exe", "Scripts/python.exe", "bin/python.exe")
-    if os.name == "nt"
-    else ("bin/python3", "bin/python")
-)
+WINDOWS_INTERPRETERS = ("python.exe", "Scripts/python.exe", "bin/python.exe")
+INTERPRETERS = WINDOWS_INTERPRETERS if WINDOWS else ("bin/python3", "bin/python")
 #: No honest file of these is larger; a wrong one must not be read whole.
 MAX_SOURCE_BYTES = 1_000_000
 
@@ -167,6 +165,8 @@ def _named_python(python: str | os.PathLike[str]) -> Path:
             msg = f"python={str(python)!r}: there is no such command on the PATH."
             raise InstallError(msg)
         return Path(command)
+    if WINDOWS and not given.suffix:
+        given = given.with_suffix(".exe")
     if not given.is_file():
         msg = f"python={str(python)!r}: there is no such file{_dangling(given)}."
         raise InstallError(msg)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Launch", "build_launch", "free_port"]
 
 HOST = "127.0.0.1"
+WINDOWS = os.name == "nt"
 DEMO_MODULE = "fooocus_nb.demo"
 #: Flags that are ours to give, and how the user says the same.
 OURS = {
@@ -54,6 +55,8 @@ KERNEL_ONLY_PREFIXES = ("JPY_", "JUPYTERHUB_", "PYDEVD_", "VSCODE_")
 ENVIRONMENT_ONLY = frozenset(
     {"CONDA_DEFAULT_ENV", "CONDA_PREFIX", "CONDA_PYTHON_EXE", "PYTHONPATH", "VIRTUAL_ENV"}
 )
+#: What activating a conda environment puts on the PATH on Windows, beside its own folder.
+CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scripts")
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,23 @@ def build_launch(
     python = Path(demo_python) if installation is None else installation.python
     program = ("-m", DEMO_MODULE) if installation is None else ("launch.py",)
     return Launch(
-        argv=(str(python), "-u", *program, *ours, *rest),
+        argv=(str(python), *_python_flags(python), *program, *ours, *rest),
         cwd=None if installation is None else installation.path,
         env=_environment(python, demo=installation is None, extra=fallback | dict(env or {})),
         port=port,
         url=f"http://{_host(flags)}:{port}",
         temp_dir=temp_dir,
     )
+
+
+def _python_flags(python: Path) -> tuple[str, ...]:
+    """Return what the interpreter itself is told: nothing is kept back in a buffer.
+
+    An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth`` file,
+    with which it heeds no variable of the environment, so the encoding is told here, too.
+    """
+    embedded = next(python.absolute().parent.glob("python*._pth"), None)
+    return ("-u",) if embedded is None else ("-u", "-X", "utf8")
 
 
 def _check_values(port: int, gpu: int | None) -> None:
@@ -233,7 +246,9 @@ def _environment(python: Path, *, demo: bool, extra: Mapping[str, str]) -> dict[
     if demo:
         _make_importable(env)
     _reach_loopback(env)
-    return env | {str(name): str(value) for name, value in extra.items()}
+    for name, value in extra.items():
+        env[str(name).upper() if WINDOWS else str(name)] = str(value)
+    return env
 
 
 def _same_interpreter(python: Path) -> bool:
@@ -244,7 +259,12 @@ def _same_interpreter(python: Path) -> bool:
 def _enter_environment(env: dict[str, str], python: Path) -> None:
     """Do what activating the interpreter's environment does, for the programs that it starts."""
     folder = python.absolute().parent
-    env["PATH"] = os.pathsep.join(part for part in (str(folder), env.get("PATH", "")) if part)
+    folders = [folder]
+    if (folder / "conda-meta").is_dir():  # on Windows, where its libraries are found by the PATH
+        folders += [folder / name for name in CONDA_FOLDERS]
+    env["PATH"] = os.pathsep.join(
+        part for part in (*map(str, folders), env.get("PATH", "")) if part
+    )
     if (folder.parent / "pyvenv.cfg").is_file():
         env["VIRTUAL_ENV"] = str(folder.parent)
 

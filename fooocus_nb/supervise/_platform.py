@@ -70,6 +70,8 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
     """
     if sys.platform == "win32":
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without it, Windows lets another program bind the same port and take our clients.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         tcp.bind(("127.0.0.1", 0))
         tcp.listen(8)
         return tcp, ["tcp", tcp.getsockname()[1]], None
@@ -281,7 +283,8 @@ def end(pids: Iterable[int], leader: int | None, *, kill: bool) -> None:
     """
     if sys.platform == "win32":
         for pid in pids:
-            with contextlib.suppress(OSError):
+            # Python up to 3.12 may fail with a SystemError where CTRL_BREAK reaches nobody.
+            with contextlib.suppress(OSError, SystemError):
                 os.kill(pid, signal.SIGTERM if kill else signal.CTRL_BREAK_EVENT)
         return
     numbers = [signal.SIGKILL] if kill else [signal.SIGTERM, signal.SIGCONT]

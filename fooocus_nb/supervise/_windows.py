@@ -15,24 +15,27 @@ __all__ = ["creation_time", "enter_job"]
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION = 9
 _KILL_ON_JOB_CLOSE = 0x2000
 _QUERY_LIMITED_INFORMATION = 0x1000
+_SYNCHRONIZE = 0x100000
+_WAIT_OBJECT_0 = 0
 
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _kernel32.CreateJobObjectW.restype = wintypes.HANDLE
 _kernel32.GetCurrentProcess.restype = wintypes.HANDLE
 _kernel32.OpenProcess.restype = wintypes.HANDLE
+_kernel32.WaitForSingleObject.restype = wintypes.DWORD
 
 
 class _BasicLimits(ctypes.Structure):
     _fields_ = (
         ("PerProcessUserTimeLimit", ctypes.c_int64),
         ("PerJobUserTimeLimit", ctypes.c_int64),
-        ("LimitFlags", wintypes.DWORD),
+        ("LimitFlags", ctypes.c_uint32),
         ("MinimumWorkingSetSize", ctypes.c_size_t),
         ("MaximumWorkingSetSize", ctypes.c_size_t),
-        ("ActiveProcessLimit", wintypes.DWORD),
+        ("ActiveProcessLimit", ctypes.c_uint32),
         ("Affinity", ctypes.c_size_t),
-        ("PriorityClass", wintypes.DWORD),
-        ("SchedulingClass", wintypes.DWORD),
+        ("PriorityClass", ctypes.c_uint32),
+        ("SchedulingClass", ctypes.c_uint32),
     )
 
 
@@ -61,6 +64,8 @@ def enter_job() -> object:
         When Windows refuses.
     """
     job = wintypes.HANDLE(_kernel32.CreateJobObjectW(None, None))
+    if not job:
+        raise ctypes.WinError(ctypes.get_last_error())
     limits = _ExtendedLimits()
     limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE
     if not _kernel32.SetInformationJobObject(
@@ -75,15 +80,17 @@ def enter_job() -> object:
 
 def creation_time(pid: int) -> str | None:
     """Return when a process was created, as Windows counts it; None when it is gone."""
-    handle = wintypes.HANDLE(_kernel32.OpenProcess(_QUERY_LIMITED_INFORMATION, False, pid))
+    access = _QUERY_LIMITED_INFORMATION | _SYNCHRONIZE
+    handle = wintypes.HANDLE(_kernel32.OpenProcess(access, False, pid))
     if not handle:
         return None
     try:
-        times = [wintypes.FILETIME() for _ in range(4)]
+        # One that has ended can be opened as long as somebody holds a handle on it.
+        if _kernel32.WaitForSingleObject(handle, 0) == _WAIT_OBJECT_0:
+            return None
+        times = [ctypes.c_uint64() for _ in range(4)]  # of creation, exit, kernel and user
         if not _kernel32.GetProcessTimes(handle, *(ctypes.byref(time) for time in times)):
             return None
-        if times[1].dwLowDateTime or times[1].dwHighDateTime:
-            return None  # it has ended, and somebody holds a handle on it
-        return f"{times[0].dwHighDateTime:08x}{times[0].dwLowDateTime:08x}"
+        return f"{times[0].value:016x}"
     finally:
         _kernel32.CloseHandle(handle)

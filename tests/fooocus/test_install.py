@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fooocus_nb.errors import InstallError
-from fooocus_nb.fooocus.install import find_installation
+from fooocus_nb.fooocus.install import WINDOWS_INTERPRETERS, find_installation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,3 +150,15 @@ def test_a_version_that_cannot_be_read(checkout: Path, source: str) -> None:
     (checkout / "fooocus_version.py").write_text(source)
     with pytest.raises(InstallError, match="no version can be read"):
         find_installation(checkout, python=sys.executable)
+
+
+@pytest.mark.parametrize("place", ["python_embeded", "../python_embeded"])
+def test_the_embedded_python_of_the_windows_archive(
+    checkout: Path, place: str, monkeypatch
+) -> None:
+    monkeypatch.setattr("fooocus_nb.fooocus.install.WINDOWS", True)
+    monkeypatch.setattr("fooocus_nb.fooocus.install.INTERPRETERS", WINDOWS_INTERPRETERS)
+    python = executable((checkout / place).resolve() / "python.exe")
+    assert find_installation(checkout).python == python
+    assert find_installation(checkout, python=python.with_suffix("")).python == python
+    assert find_installation(checkout, python=python.parent).python == python

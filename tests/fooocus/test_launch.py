@@ -169,3 +169,31 @@ def test_a_proxy_is_kept_from_loopback(installation: Installation, monkeypatch) 
     env = launch(installation).env
     assert env["NO_PROXY"] == "intra.net,127.0.0.1,localhost,::1"
     assert "127.0.0.1" in env["no_proxy"]
+
+
+def test_an_embedded_python_is_told_the_encoding_as_it_heeds_no_environment(
+    installation: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "python_embeded"
+    folder.mkdir()
+    (folder / "python.exe").touch()
+    (folder / "python310._pth").touch()
+    embedded = Installation(tmp_path, "2.5.5", folder / "python.exe", FLAGS)
+    program = (str(folder / "python.exe"), "-u", "-X", "utf8", "launch.py")
+    assert launch(embedded).argv[:5] == program
+
+
+def test_a_conda_environment_of_windows_finds_its_libraries(tmp_path: Path) -> None:
+    folder = tmp_path / "conda_env"
+    (folder / "conda-meta").mkdir(parents=True)
+    made = launch(Installation(tmp_path, "2.5.5", folder / "python.exe", FLAGS))
+    first, *rest = made.env["PATH"].split(os.pathsep)
+    assert first == str(folder)
+    assert str(folder / "Library" / "bin") in rest[:4]
+
+
+def test_names_of_variables_have_no_case_on_windows(monkeypatch) -> None:
+    monkeypatch.setattr("fooocus_nb.fooocus.launch.WINDOWS", True)
+    made = launch(None, env={"Path": "there"})
+    assert made.env["PATH"] == "there"
+    assert "Path" not in made.env
