@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fooocus_nb.fooocus.install import Installation
+    from fooocus_nb.fooocus.startup import Startup
 
 __all__ = ["Child", "ChildSettings"]
 
@@ -110,6 +111,11 @@ class Child:
     def detail(self) -> str:
         """What the child does or waits for while it starts."""
         return self._tracker.detail
+
+    @property
+    def startup(self) -> Startup:
+        """How far its start has come."""
+        return self._tracker.startup
 
     @property
     def worker_dead(self) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.child import Child, ChildSettings
     from fooocus_nb.fooocus.parameter import ParameterTable
+    from fooocus_nb.fooocus.startup import Startup
     from fooocus_nb.results import Result
 
 __all__ = ["Engine", "presenters"]
@@ -106,6 +107,11 @@ class Engine(Views):
     def stage_detail(self) -> str:
         """What the engine does or waits for while it starts, for people."""
         return self._child.detail if self._child else ""
+
+    @property
+    def startup(self) -> Startup | None:
+        """The stages and downloads of its start; None for an engine that we only connected to."""
+        return self._child.startup if self._child else None
 
     @property
     def pid(self) -> int | None:

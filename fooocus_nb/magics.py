@@ -25,7 +25,8 @@ from fooocus_nb.completion import fooocus_matcher
 from fooocus_nb.engine import Engine, presenters
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.results import Result
-from fooocus_nb.widgets.monitor import JobMonitor, StartMonitor
+from fooocus_nb.widgets.monitor import JobMonitor
+from fooocus_nb.widgets.start_monitor import StartMonitor
 from fooocus_nb.widgets.surface import probe_frontend
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Download", "Stage", "StartupTracker"]
+__all__ = ["Download", "Stage", "Startup", "StartupTracker"]
 
 #: Longer lines are looked at only up to here: a flood without newlines must cost nothing.
 MAX_LINE = 4000
@@ -67,6 +67,25 @@ class Download:
         return f"{text}, {self.speed / 1e6:.1f} MB/s" if self.speed is not None else text
 
 
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """How far a start has come at one moment.
+
+    Attributes
+    ----------
+    stage : Stage
+        The stage that it is in.
+    visited : frozenset of Stage
+        All stages that it has been in, this one included.
+    download : Download or None
+        The download that runs.
+    """
+
+    stage: Stage
+    visited: frozenset[Stage]
+    download: Download | None
+
+
 _SIZE = r"(\d+(?:\.\d+)?)([kKMGT]?)i?B?"
 _BAR = re.compile(rf"(\d{{1,3}})%\|[^|]*\|\s*{_SIZE}/{_SIZE}\s+\[[^\]]*?(?:,\s*{_SIZE}/s)?\]?\s*$")
 _DOWNLOADING = re.compile(r'^Downloading: "([^"]+)" to (.+?)\s*$')
@@ -122,7 +141,13 @@ class StartupTracker:
         self.url: str | None = None
         self.worker_dead = False
         self.last_movement = time.monotonic()
+        self._visited = {self.stage}
         self._last_transient = ""
+
+    @property
+    def startup(self) -> Startup:
+        """How far it has come by now."""
+        return Startup(self.stage, frozenset(self._visited), self.download)
 
     def feed(self, text: str, transient: bool = False) -> None:
         """Take in one line of the log.
@@ -195,6 +220,7 @@ class StartupTracker:
         # Before HTTP is up, installing, downloading and loading take turns.
         if stage.order >= self.stage.order or self.stage.order < Stage.HTTP_UP.order:
             self.stage = stage
+            self._visited.add(stage)
         self.detail = detail
 
 

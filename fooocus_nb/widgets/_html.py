@@ -19,6 +19,7 @@ background:var(--jp-layout-color1,transparent)}
 .fnb-track{background:var(--jp-layout-color3,rgba(128,128,128,.28))}
 .fnb-fill{background:var(--jp-brand-color1,#1976d2)}
 .fnb-wait{background:linear-gradient(90deg,transparent,var(--jp-brand-color1,#1976d2),transparent)}
+.fnb-now{color:var(--jp-brand-color1,#1976d2)}
 .fnb-ok{color:var(--jp-success-color1,#2e9e44)}
 .fnb-bad{color:var(--jp-error-color1,#d84a3a)}
 .fnb-warn{color:var(--jp-warn-color1,#c77700)}
@@ -56,6 +57,12 @@ class View:
         The finished images as small JPEG.
     several : bool
         Whether to show them, and to keep room for them from the beginning.
+    stages : tuple of (str, str)
+        The stages of a start, each with ``done``, ``now`` or ``next``.
+    mark : str
+        ``ok``, ``warn`` or ``bad``: the colour of a dot before the stage; empty for none.
+    still : bool
+        Whether nothing is going on, so that there is neither a bar nor a clock.
     """
 
     title: str
@@ -69,6 +76,9 @@ class View:
     preview: bytes = field(default=b"", repr=False)
     thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
     several: bool = False
+    stages: tuple[tuple[str, str], ...] = ()
+    mark: str = ""
+    still: bool = False
 
     @property
     def times(self) -> str:
@@ -105,9 +115,12 @@ def monitor_html(view: View) -> str:
         '<div style="font-weight:600;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">',
         escape(" ".join(view.title.split()) or "(no prompt)", 160),
         "</div>",
+        _stages(view),
         _status(view),
-        _bar(view.percent),
-        f'<div class="fnb-dim fnb-mono" style="font-size:12px">{escape(view.times)}</div>',
+        "" if view.still else _bar(view.percent),
+        ""
+        if view.still
+        else f'<div class="fnb-dim fnb-mono" style="font-size:12px">{escape(view.times)}</div>',
         '<div class="fnb-dim fnb-mono" style="font-size:11px;white-space:nowrap;overflow:hidden;'
         f'text-overflow:ellipsis;min-height:1.5em">{escape(view.line, 160)}</div>',
         _thumbnails(view),
@@ -136,6 +149,29 @@ def _box(view: View) -> str:
     )
 
 
+def _stages(view: View) -> str:
+    """Return the stages of a start, those that are passed and the present one marked."""
+    if not view.stages:
+        return ""
+    signs = {"done": "✓", "now": "●", "next": "○"}
+    colours = {"done": "fnb-ok", "now": "fnb-now", "next": "fnb-dim"}
+    current = {"now": ' aria-current="step"'}
+    items = "".join(
+        f'<li{current.get(state, "")} style="display:flex;gap:5px;align-items:baseline;margin:0">'
+        f'<span class="{colours[state]}" aria-hidden="true">{signs[state]}</span>'
+        f'<span class="{"" if state == "now" else "fnb-dim"}">{escape(title)}</span></li>'
+        for title, state in view.stages
+    )
+    return (
+        '<ol aria-label="Stages" style="display:flex;flex-wrap:wrap;gap:2px 16px;list-style:none;'
+        f'margin:0;padding:0;font-size:12px">{items}</ol>'
+    )
+
+
+def _mark(mark: str) -> str:
+    return f'<span class="fnb-{mark}" aria-hidden="true">● </span>' if mark else ""
+
+
 def _status(view: View) -> str:
     facts = "".join(
         f'<span class="fnb-dim fnb-mono" style="font-size:12px">{escape(fact)}</span>'
@@ -143,7 +179,7 @@ def _status(view: View) -> str:
     )
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 12px;align-items:baseline;min-height:1.5em">'
-        f'<span role="status">{escape(view.stage, 160)}</span>{facts}</div>'
+        f'<span role="status">{_mark(view.mark)}{escape(view.stage, 160)}</span>{facts}</div>'
     )
 
 
@@ -221,6 +257,6 @@ def monitor_text(view: View, width: int = 0) -> str:
         filled = min(max(view.percent, 0), 100) // 5
         parts.append(f"[{'#' * filled}{'.' * (20 - filled)}] {view.percent:3d} %")
     parts.append(", ".join((view.stage, *view.facts)))
-    parts.append(view.times)
+    parts += [] if view.still else [view.times]
     text = " ".join("  ".join(parts).split("\n"))
     return clip(text, width) if width else clip(text, 400)

@@ -56,7 +56,12 @@ function initialize({ model }) {
 }
 
 function render({ model, el: host }) {
-  const root = el("div", "fnb-live", { role: "group", "aria-label": "Fooocus progress" });
+  const root = el("div", "fnb-live", {
+    role: "group",
+    "aria-label": "Fooocus progress",
+    // Or the notebook would take arrow keys and letters for its own.
+    "data-lm-suppress-shortcuts": "true",
+  });
   const box = el("div", "fnb-live-box");
   const picture = el("img", "", { alt: "Preview", decoding: "sync" });
   picture.hidden = true;
@@ -71,10 +76,13 @@ function render({ model, el: host }) {
   stop.textContent = "Stop";
   buttons.append(skip, stop);
   head.append(title, buttons);
+  const stages = el("ol", "fnb-live-stages", { "aria-label": "Stages" });
   const status = el("div", "fnb-live-status");
+  const mark = el("span", "fnb-live-mark", { "aria-hidden": "true" });
+  mark.textContent = "●";
   const stage = el("span", "", { role: "status" });
   const facts = el("span", "fnb-live-dim");
-  status.append(stage, facts);
+  status.append(mark, stage, facts);
   const row = el("div", "fnb-live-row");
   const track = el("div", "fnb-live-track", {
     role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100",
@@ -92,7 +100,7 @@ function render({ model, el: host }) {
   summary.textContent = "Log";
   const log = el("pre", "fnb-live-log", { tabindex: "0", "aria-label": "Last log lines" });
   fold.append(summary, log);
-  body.append(head, status, row, times, line, note, strip, fold);
+  body.append(head, stages, status, row, times, line, note, strip, fold);
   root.append(box, body);
   host.append(root);
 
@@ -103,10 +111,15 @@ function render({ model, el: host }) {
     const view = model.get("view");
     title.textContent = view.title || "";
     title.title = view.title || "";
-    stage.textContent = view.stage || "";
+    // A live region speaks whenever it is written to, even the same again.
+    if (stage.textContent !== (view.stage || "")) stage.textContent = view.stage || "";
+    mark.hidden = !view.mark;
+    mark.dataset.mark = view.mark || "";
+    drawStages(view.stages || []);
     facts.textContent = (view.facts || []).join("  ·  ");
     times.textContent = view.times || "";
     line.textContent = view.line || "";
+    line.hidden = !!view.still && !view.line;
     const known = Number.isFinite(view.percent);
     track.classList.toggle("fnb-live-wait", !known && view.active);
     fill.style.width = known ? `${view.percent}%` : "";
@@ -118,12 +131,26 @@ function render({ model, el: host }) {
       box.style.width = `${view.box[0]}px`;
       box.style.height = `${view.box[1]}px`;
     }
+    row.hidden = times.hidden = !!view.still;
     strip.hidden = !view.several;
     buttons.hidden = !view.active;
     if (view.job !== drawView.job) {
       drawView.job = view.job;
       calm();
     }
+  }
+
+  function drawStages(list) {
+    stages.hidden = !list.length;
+    stages.replaceChildren(
+      ...list.map(([title, state]) => {
+        const item = el("li", "");
+        item.dataset.state = state;
+        if (state === "now") item.setAttribute("aria-current", "step");
+        item.textContent = title;
+        return item;
+      }),
+    );
   }
 
   function drawThumbnails() {

@@ -1,0 +1,137 @@
+"""Show an engine while it starts: its stages, its downloads, and what it does now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fooocus_nb._html import duration
+from fooocus_nb.fooocus.startup import Stage
+from fooocus_nb.widgets._html import View
+from fooocus_nb.widgets.monitor import note_bundle
+from fooocus_nb.widgets.renderer import MAX_INTERVAL, MIN_INTERVAL
+from fooocus_nb.widgets.surface import surface as choose_surface
+
+if TYPE_CHECKING:
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.fooocus.startup import Startup
+    from fooocus_nb.widgets.surface import Surface
+
+__all__ = ["StartMonitor", "start_view"]
+
+_log = logging.getLogger(__name__)
+
+#: What people see of the stages. Two of them come only where something is missing.
+_STAGES = {
+    Stage.SPAWNED: "Process",
+    Stage.INSTALLING: "Packages",
+    Stage.DOWNLOADING: "Downloads",
+    Stage.LOADING: "Engine",
+    Stage.HTTP_UP: "Models",
+    Stage.READY: "Ready",
+}
+_SELDOM = (Stage.INSTALLING, Stage.DOWNLOADING)
+
+
+class StartMonitor:
+    """Shows an engine while it starts. Pass it as ``on_progress`` and call :meth:`done`.
+
+    Parameters
+    ----------
+    title : str
+        What starts, until the engine has said its name.
+    surface : Surface, optional
+        Where to draw; by default what fits the frontend.
+    """
+
+    def __init__(self, title: str = "Fooocus", surface: Surface | None = None) -> None:
+        self.surface = surface or choose_surface()
+        self._title = title
+        self._began = time.monotonic()
+        self._drawn = 0.0
+        self._last: View | None = None
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the engine's stage, if it is time to."""
+        now = time.monotonic()
+        if now - self._drawn < MIN_INTERVAL:
+            return
+        view = start_view(engine, now - self._began, self._title)
+        last = self._last and replace(self._last, elapsed=view.elapsed)
+        if view == last and now - self._drawn < MAX_INTERVAL:
+            return
+        self._drawn, self._last = now, view
+        try:
+            self.surface.draw(view)
+        except Exception:  # noqa: BLE001
+            _log.debug("a monitor could not be drawn", exc_info=True)
+
+    def failed(self) -> None:
+        """Take the monitor away, for an error to speak."""
+        self.surface.finish(None)
+
+    def done(self, engine: Engine) -> None:
+        """Say that the engine is ready, in the same place."""
+        facts = [duration(time.monotonic() - self._began), engine.url or ""]
+        facts += [f"pid {engine.pid}"] if engine.pid else []
+        title = f"{engine.title[0].upper()}{engine.title[1:]} is ready as {engine.name!r}"
+        self.surface.finish(note_bundle("ok", title, tuple(facts)))
+
+
+def start_view(engine: Engine, elapsed: float, title: str = "Fooocus") -> View:
+    """Return what to show of an engine that starts.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+    elapsed : float
+        Seconds since it was started.
+    title : str, optional
+        What it is.
+
+    Returns
+    -------
+    View
+        With its stages and, while something is downloaded, how far that is.
+    """
+    startup = engine.startup
+    lines = engine.tail(1)
+    percent, remaining = _download(startup)
+    return View(
+        title=f"Starting {title} {engine.name!r}",
+        stage=engine.stage_detail or "Starting",
+        percent=percent,
+        elapsed=elapsed,
+        remaining=remaining,
+        line=lines[-1] if lines else "",
+        stages=_stages(startup),
+    )
+
+
+def _stages(startup: Startup | None) -> tuple[tuple[str, str], ...]:
+    if startup is None:
+        return ()
+    now = startup.stage
+
+    def word(stage: Stage) -> str:
+        if stage is now and stage is not Stage.READY:
+            return "now"
+        return "done" if stage.order <= now.order else "next"
+
+    return tuple(
+        (title, word(stage))
+        for stage, title in _STAGES.items()
+        if stage not in _SELDOM or stage in startup.visited
+    )
+
+
+def _download(startup: Startup | None) -> tuple[int | None, float | None]:
+    """Return the percent and the seconds left of the download that runs; None where unknown."""
+    download = startup.download if startup else None
+    if download is None or download.done is None or not download.total:
+        return None, None
+    remaining = (download.total - download.done) / download.speed if download.speed else None
+    return int(100 * download.done / download.total), remaining
