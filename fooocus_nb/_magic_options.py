@@ -27,6 +27,8 @@ VERBS = {
     "status": "show the engines and their health",
     "logs": "show the engine's last log lines: [-n N]",
     "params": "show what can be set: [FILTER]",
+    "monitor": "show what the engine does, with Stop and Skip",
+    "panel": "show every setting as a form",
     "skip": "skip the image in the making",
     "stop": "stop the engine",
     "restart": "restart the engine",

@@ -196,6 +196,12 @@ class FooocusMagics(Magics):
         parameters = self._engine(options.name).parameters
         return parameters.filter(" ".join(options.filter)) if options.filter else parameters
 
+    def _monitor(self, rest: str) -> Any:
+        return self._engine(parse_verb_line("monitor", rest).name).monitor()
+
+    def _panel(self, rest: str) -> Any:
+        return self._engine(parse_verb_line("panel", rest).name).panel()
+
     def _skip(self, rest: str) -> None:
         options = parse_verb_line("skip", rest)
         engine = self._engine(options.name)

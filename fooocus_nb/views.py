@@ -2,8 +2,54 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fooocus_nb.widgets.engine_monitor import EngineMonitor
+    from fooocus_nb.widgets.panel import Panel
+
 __all__ = ["Views"]
 
 
 class Views:
     """The methods of an Engine that open a widget."""
+
+    _monitor: EngineMonitor | None = None
+
+    def monitor(self) -> EngineMonitor:
+        """Return a standing view of the engine: what it does, and Stop and Skip for it.
+
+        Returns
+        -------
+        EngineMonitor
+            The same one each time; show it as the last value of a cell.
+        """
+        from fooocus_nb.widgets.engine_monitor import EngineMonitor
+
+        if self._monitor is None:
+            self._monitor = EngineMonitor(self)  # type: ignore[arg-type]
+        return self._monitor
+
+    def panel(self, **values: Any) -> Panel:
+        """Return a control panel: every parameter as a form, with the monitor and images below.
+
+        Parameters
+        ----------
+        **values
+            What is set in the beginning, by name, as :meth:`generate` takes it.
+
+        Returns
+        -------
+        Panel
+            Show it as the last value of a cell.
+
+        Raises
+        ------
+        ParameterError
+            When a name, type, choice or range is wrong.
+        EngineStopped, EngineDied
+            When the engine does not run.
+        """
+        from fooocus_nb.widgets.panel import Panel
+
+        return Panel(self, values)  # type: ignore[arg-type]

@@ -15,13 +15,13 @@ from fooocus_nb.fooocus.naming import ALIASES
 from fooocus_nb.fooocus.parameter import MAX_SEED, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from random import Random
 
     from fooocus_nb.fooocus.parameter import Parameter
     from fooocus_nb.fooocus.schema import Schema
 
-__all__ = ["Request", "build_request"]
+__all__ = ["Request", "build_request", "lora_values"]
 
 NO_LORA = "None"
 #: Some forks take no seed: then nobody knows which it was.
@@ -111,7 +111,7 @@ def build_request(
     given = _resolve(schema, prompt, parameters)
     loras = given.pop("loras", None)
     if loras is not None:
-        given.update(_loras(schema, loras, given))
+        given.update(lora_values(schema, loras, given))
     if "image_seed" in schema.parameters:
         given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
     checked = {name: _check(schema.parameters[name], value) for name, value in given.items()}
@@ -160,8 +160,28 @@ def _recordable(parameter: Parameter, value: Any, checked: Any) -> Any:
     return "sha256:" + hashlib.sha256(repr(checked).encode()).hexdigest()
 
 
-def _loras(schema: Schema, loras: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Spread a list of LoRAs over the server's slots and empty the other slots."""
+def lora_values(schema: Schema, loras: Any, given: Iterable[str]) -> dict[str, Any]:
+    """Spread a list of LoRAs over the server's slots and empty the other slots.
+
+    Parameters
+    ----------
+    schema : Schema
+        The server's parameters.
+    loras : iterable
+        Names, or pairs of a name and a weight.
+    given : iterable of str
+        What else is given, by canonical name.
+
+    Returns
+    -------
+    dict
+        A value for every slot's parameters.
+
+    Raises
+    ------
+    ParameterError
+        When it is no such list, has too many items, or slots are given singly beside it.
+    """
     numbers = sorted(
         int(name.split("_")[1])
         for name in schema.parameters

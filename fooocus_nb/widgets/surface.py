@@ -26,8 +26,11 @@ __all__ = [
     "TextSurface",
     "WidgetSurface",
     "display_mode",
+    "ignore_order",
+    "in_kernel",
     "probe_frontend",
     "surface",
+    "widgets_wanted",
 ]
 
 MODES = ("widget", "html", "text")
@@ -108,6 +111,18 @@ def someone_watches() -> bool:
 
     kernel = getattr(get_ipython(), "kernel", None)
     return bool(getattr(kernel, "_allow_stdin", False))
+
+
+def widgets_wanted() -> bool:
+    """Whether what is shown may be a widget: only where a person may use it, or if that is forced.
+
+    Returns
+    -------
+    bool
+        The HTML beside it is for frontends that have no widgets.
+    """
+    mode = display_mode()
+    return in_kernel() and (mode == "widget" or (mode == "auto" and someone_watches()))
 
 
 def probe_frontend() -> None:

@@ -1,0 +1,225 @@
+"""The standing view of one engine: idle, starting, busy or dead, whoever asked for what it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.lifecycle import EngineState
+from fooocus_nb.widgets._html import View, monitor_html, monitor_text
+from fooocus_nb.widgets.job_view import JobDrawing, image_size
+from fooocus_nb.widgets.renderer import Renderer
+from fooocus_nb.widgets.start_monitor import start_view
+from fooocus_nb.widgets.surface import ignore_order, widgets_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.health import Health
+    from fooocus_nb.job import Job
+    from fooocus_nb.widgets.monitor_widget import LiveMonitor
+
+__all__ = ["EngineMonitor"]
+
+#: How often an open monitor of an idle engine looks after its health.
+HEALTH_SECONDS = 5.0
+
+_STATES = {
+    EngineState.STARTING: ("", "Starting"),
+    EngineState.READY: ("ok", "Ready"),
+    EngineState.BUSY: ("ok", "Generating"),
+    EngineState.STOPPING: ("warn", "Stopping"),
+    EngineState.STOPPED: ("warn", "Stopped"),
+    EngineState.DEAD: ("bad", "Dead"),
+}
+_RESTART = "engine.restart() starts it again"
+
+
+class EngineMonitor:
+    """A standing view of an engine, with Stop and Skip for whatever it generates.
+
+    Show it as the last value of a cell, as often as you like. Where there are no widgets it shows
+    how the engine was at that moment.
+
+    Parameters
+    ----------
+    engine : Engine
+        What to watch.
+
+    Attributes
+    ----------
+    engine : Engine
+        What is watched.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._lock = threading.RLock()
+        self._widget: LiveMonitor | None = None
+        self._renderer: Renderer | None = None
+        self._ended = threading.Event()
+        self._health: Health | None = None
+        self._job: Job | None = None
+        self._drawing = JobDrawing()
+        self._last: View | None = None
+        self._subscriptions: list[Callable[[], None]] = []
+        self._unsubscribe_job: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<EngineMonitor of {self.engine.name!r}: {monitor_text(self.view())}>"
+
+    # -- showing ----------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Return what there is to show of the engine now."""
+        job = self.engine.current_job
+        state = self.engine.state
+        if job is not None and state is EngineState.BUSY:
+            return self._busy(job)
+        if state is EngineState.STARTING:
+            began = self.engine.history[-1].time
+            return start_view(self.engine, _seconds_since(began), self.engine.title)
+        return self._idle(state)
+
+    def widget(self) -> LiveMonitor:
+        """Return the widget, which follows the engine from now on; the same one each time."""
+        from fooocus_nb.widgets.monitor_widget import LiveMonitor
+
+        with self._lock:
+            if self._widget is None:
+                self._ended.clear()
+                self._widget = LiveMonitor()
+                self._renderer = Renderer(self, self.view)
+                self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]
+                self._renderer.start()
+                threading.Thread(
+                    target=self._look_after, name="fooocus-nb-health", daemon=True
+                ).start()
+            return self._widget
+
+    def close(self) -> None:
+        """Take the view off the screen and stop watching."""
+        with self._lock:
+            widget, renderer = self._widget, self._renderer
+            self._widget = self._renderer = None
+            self._ended.set()
+            for unsubscribe in self._subscriptions:
+                unsubscribe()
+            self._follow(None)
+        if renderer is not None:
+            renderer.end()
+        if widget is not None:
+            widget.close()
+
+    def draw(self, view: View) -> None:
+        """Show how things are now; the renderer calls this."""
+        widget = self._widget
+        if widget is None or view == self._last:
+            return
+        self._last = view
+        widget.watch(self._job, ignore_order)
+        widget.show(view, active=not view.still and not view.stages)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        view = self.view()
+        bundle: dict[str, Any] = {
+            "text/html": monitor_html(view),
+            "text/plain": monitor_text(view),
+        }
+        if not widgets_wanted():
+            return bundle
+        shown: Any = self.widget()._repr_mimebundle_() or ({}, {})
+        return {**shown[0], **bundle}, shown[1]
+
+    # -- what the engine does ---------------------------------------------------------------
+
+    def _busy(self, job: Job) -> View:
+        if job is not self._job:
+            self._drawing = JobDrawing()
+            self._follow(job)
+        waiting = len(self.engine._queue) - 1
+        view = self._drawing.view(job)
+        facts = (*view.facts, f"{waiting} more waiting") if waiting > 0 else view.facts
+        return replace(view, facts=facts)
+
+    def _idle(self, state: EngineState) -> View:
+        engine = self.engine
+        mark, stage = _STATES[state]
+        view = View(
+            title=f"{engine.title[0].upper()}{engine.title[1:]} {engine.name!r}",
+            stage=stage,
+            mark=mark,
+            still=True,
+            facts=self._facts(state),
+        )
+        if state is EngineState.DEAD:
+            reason = engine.history[-1].reason
+            view = replace(view, stage=f"{stage}: {reason}")
+        if state in (EngineState.DEAD, EngineState.STOPPED):
+            return replace(view, line=_RESTART if engine.owned else "")
+        return self._with_last_images(view)
+
+    def _facts(self, state: EngineState) -> tuple[str, ...]:
+        """Return what is known of its health."""
+        health = self._health
+        facts = []
+        if state is EngineState.READY and health is not None:
+            if not health.http:
+                facts.append("web server does not answer")
+            if health.worker is False:
+                facts.append("worker is dead")
+            if health.memory is not None:
+                facts.append(_memory(health.memory))
+        if self.engine.pid is not None and state is not EngineState.STOPPED:
+            facts.append(f"pid {self.engine.pid}")
+        if self.engine.url and state is EngineState.READY:
+            facts.append(self.engine.url)
+        return tuple(facts)
+
+    def _with_last_images(self, view: View) -> View:
+        """Keep the images of the last generation in view, so that nothing jumps when it ends."""
+        job = self._job
+        if job is None or not job.done():
+            return view
+        done = self._drawing.view(job)
+        return replace(
+            view,
+            box=image_size(job),
+            preview=self._drawing.last_image(job) or done.preview,
+            thumbnails=done.thumbnails,
+            several=done.several,
+            line=done.line,
+        )
+
+    def _follow(self, job: Job | None) -> None:
+        """Be woken by the events of this generation."""
+        if self._unsubscribe_job is not None:
+            self._unsubscribe_job()
+        self._unsubscribe_job = None
+        self._job = job
+        if job is not None and self._renderer is not None:
+            self._unsubscribe_job = job.subscribe(lambda _: self._wake())
+
+    def _wake(self) -> None:
+        renderer = self._renderer
+        if renderer is not None:
+            renderer.wake()
+
+    def _look_after(self) -> None:
+        """Look at the engine's health now and then, while nothing else tells of it."""
+        while not self._ended.is_set():
+            if self.engine.state is EngineState.READY:
+                self._health = self.engine.health()
+                self._wake()
+            self._ended.wait(HEALTH_SECONDS)
+
+
+def _seconds_since(timestamp: float) -> float:
+    return max(time.time() - timestamp, 0.0)
+
+
+def _memory(size: int) -> str:
+    return f"{size / 1e9:.1f} GB of memory" if size >= 1e9 else f"{size / 1e6:.0f} MB of memory"

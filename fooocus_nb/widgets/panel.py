@@ -1,0 +1,388 @@
+"""The control panel: the whole of Fooocus as a form, with its monitor and its images below."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb._cell import cell_of
+from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_table, wrap
+from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.fooocus.images import decode_data_uri, encode_image
+from fooocus_nb.fooocus.request import build_request
+from fooocus_nb.widgets.job_view import small_picture
+from fooocus_nb.widgets.panel_form import companions, form_of, wire
+from fooocus_nb.widgets.panel_values import PanelValues
+from fooocus_nb.widgets.surface import widgets_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    import ipywidgets
+
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.job import Job
+    from fooocus_nb.results import Result
+    from fooocus_nb.widgets.panel_widget import PanelForm
+
+__all__ = ["Panel"]
+
+MAX_NOTE = 400
+MAX_DETAIL = 4000
+#: How many generations are shown below the form.
+MAX_SHOWN = 12
+PICTURE_SIDE = 256
+PICTURE_BYTES = 12_000
+
+_MASK = ".mask"
+_NAMED = re.compile(r"(\w+)=")
+
+
+class Panel:
+    """A form with every parameter of an engine, and what it makes of them.
+
+    Show it as the last value of a cell. Pressing Generate hands in a generation and returns at
+    once; pressed again, the next one waits for its turn. What is set in the form is in
+    :attr:`values`, what was made in :attr:`results`.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where to generate.
+    values : mapping, optional
+        What is set in the beginning.
+
+    Attributes
+    ----------
+    engine : Engine
+        Where it generates.
+
+    Raises
+    ------
+    ParameterError
+        When one of `values` is wrong.
+    EngineStopped, EngineDied
+        When the engine does not run.
+    """
+
+    def __init__(self, engine: Engine, values: Mapping[str, Any] | None = None) -> None:
+        self.engine = engine
+        self._schema = engine._client.schema
+        self._lock = threading.RLock()
+        self._showing = threading.Lock()
+        self._values = PanelValues(self._schema, self._refresh)
+        self._errors: dict[str, str] = {}
+        self._note = self._detail = ""
+        self._seed = ""
+        self._jobs: list[Job] = []
+        self._results: list[Result] = []
+        self._thumbnails: dict[str, tuple[Any, bytes]] = {}
+        self._form: PanelForm | None = None
+        self._shelf: ipywidgets.HTML | None = None
+        self._view: ipywidgets.VBox | None = None
+        if values:
+            self._values.update(values)
+
+    def __repr__(self) -> str:
+        return f"<Panel of {self.engine.name!r}: {len(self._values)} values set>"
+
+    # -- from Python ------------------------------------------------------------------------
+
+    @property
+    def values(self) -> PanelValues:
+        """What is set, by name. Setting a value checks it and shows it in the form at once.
+
+        ``panel.values["steps"] = 30`` sets one, ``panel.values.update(...)`` several,
+        ``panel.values = {...}`` all of them: what is not named is reset.
+
+        Raises
+        ------
+        ParameterError
+            When a name, type, choice or range is wrong. Nothing is changed then.
+        """
+        return self._values
+
+    @values.setter
+    def values(self, values: Mapping[str, Any]) -> None:
+        self._values.replace(values)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What has been made from this panel, the oldest first."""
+        with self._lock:
+            return tuple(self._results)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The generations of this panel that run or wait, in their order."""
+        with self._lock:
+            return tuple(self._jobs)
+
+    def generate(self) -> Job:
+        """Hand in a generation with the values of the form, as its button does.
+
+        Returns
+        -------
+        Job
+            Its images will be in :attr:`results`, and below the form.
+
+        Raises
+        ------
+        ParameterError
+            When the values contradict each other.
+        EngineStopped, EngineDied
+            When the engine does not run.
+        """
+        values = dict(self._values)
+        job = self.engine.submit(values.pop("prompt", ""), **values)
+        with self._lock:
+            self._jobs.append(job)
+        threading.Thread(
+            target=self._await, args=(job,), name="fooocus-nb-panel-job", daemon=True
+        ).start()
+        self._refresh()
+        return job
+
+    def cell(self) -> str:
+        """Return the ``%%fooocus`` cell that generates with the values of the form."""
+        values = dict(self._values)
+        request = build_request(self._schema, values.pop("prompt", ""), values)
+        given = dict(request.given)
+        if "image_seed" not in self._values:
+            given.pop("image_seed", None)  # it was drawn just now
+        defaults = {name: parameter.default for name, parameter in self._schema.parameters.items()}
+        return cell_of(given, defaults)
+
+    def reset(self) -> None:
+        """Set everything back to the server's defaults."""
+        with self._lock:
+            self._errors.clear()
+            self._note = self._detail = ""
+        self._values.clear()
+
+    def close(self) -> None:
+        """Take the panel off the screen; generations go on."""
+        with self._lock:
+            view, form = self._view, self._form
+            self._view = self._form = self._shelf = None
+        if form is not None:
+            form.close()
+        if view is not None:
+            view.close()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        bundle = {"text/html": self._static_html(), "text/plain": repr(self)}
+        if not widgets_wanted():
+            return bundle
+        shown: Any = self._widget()._repr_mimebundle_() or ({}, {})
+        return ({**shown[0], **bundle}, shown[1]) if isinstance(shown, tuple) else shown | bundle
+
+    def _widget(self) -> ipywidgets.VBox:
+        """Return the widgets, which are made when the panel is first shown."""
+        import ipywidgets
+
+        from fooocus_nb.widgets.panel_widget import PanelForm
+
+        with self._lock:
+            if self._view is None:
+                self._form = PanelForm(self._take, form=form_of(self._schema.parameters))
+                self._shelf = ipywidgets.HTML()
+                self._view = ipywidgets.VBox(
+                    [self._form, self.engine.monitor().widget(), self._shelf],
+                    layout={"grid_gap": "10px"},
+                )
+                self._view.add_class("fnb-panel-page")
+                self._refresh()
+                self._show_results()
+            return self._view
+
+    def _static_html(self) -> str:
+        """Return what shows without widgets, or without a kernel."""
+        rows = parameter_rows(dict(self._values))
+        return wrap(
+            f'<div style="font-weight:600">Control panel of {escape(self.engine.name)}</div>',
+            '<div class="fnb-dim" style="margin:2px 0 6px">The form needs a running kernel and a '
+            "notebook that shows widgets. Its values:</div>",
+            parameter_table(rows) if rows else "<div>The server's defaults.</div>",
+            label="Fooocus control panel",
+        )
+
+    def _refresh(self, changed: Collection[str] = ()) -> None:
+        """Show in the form how things are now. Safe from any thread."""
+        with self._lock:
+            for name in changed:
+                self._errors.pop(name, None)
+            form = self._form
+            if form is None:
+                return
+            parameters = self._schema.parameters
+            values = dict(self._values)
+            form.pictures = self._pictures(values)
+            form.errors = dict(self._errors)
+            form.state = {
+                "note": self._note,
+                "detail": self._detail,
+                "running": bool(self._jobs),
+                "waiting": max(len(self._jobs) - 1, 0),
+                "seed": self._seed,
+            }
+            form.values = {name: wire(parameters[name], value) for name, value in values.items()}
+
+    def _pictures(self, values: Mapping[str, Any]) -> dict[str, bytes]:
+        """Return a small copy of each picture that is set, by the name of its slot."""
+        slots = {
+            slot: picture
+            for name, value in values.items()
+            if self._schema.parameters[name].is_image
+            for slot, picture in _slots(name, value)
+        }
+        for slot, picture in slots.items():
+            if self._thumbnails.get(slot, (None, b""))[0] is not picture:
+                self._thumbnails[slot] = picture, _thumbnail(slot, picture)
+        return {slot: self._thumbnails[slot][1] for slot in slots}
+
+    def _say(self, note: str = "", detail: str = "") -> None:
+        with self._lock:
+            self._note, self._detail = clip(note, MAX_NOTE), clip(detail, MAX_DETAIL)
+
+    def _show_results(self) -> None:
+        with self._showing:  # thumbnails take a moment, and the newest state comes last
+            shelf, results = self._shelf, self.results[-MAX_SHOWN:]
+            if shelf is not None:
+                shelf.value = "".join(
+                    result._repr_mimebundle_()["text/html"] for result in reversed(results)
+                )
+
+    # -- what people do in the form, on the form's own thread ---------------------------------
+
+    def _take(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        """Do what the browser asks for. It may say anything."""
+        match content:
+            case {"kind": "set", "changes": dict(changes)}:
+                self._set_all(changes)
+            case {"kind": "picture", "slot": str(slot)} if buffers:
+                self._set_picture(slot, bytes(buffers[0]))
+            case {"kind": "remove", "slot": str(slot)}:
+                self._remove_picture(slot)
+            case {"kind": "reset"}:
+                self.reset()
+            case {"kind": "generate"}:
+                self._press_generate()
+            case {"kind": "cell"}:
+                self._press_copy()
+        self._refresh()
+
+    def _set_all(self, changes: Mapping[str, Any]) -> None:
+        for name, value in changes.items():
+            if name in self._schema.parameters and not self._schema.parameters[name].is_image:
+                empty_seed = self._schema.parameters[name].type == "seed" and value == ""
+                self._set(name, None if empty_seed else value)
+
+    def _set(self, name: str, value: Any) -> None:
+        """Set a value; where that is not possible, say so at the field."""
+        try:
+            self._values.update({name: value})
+        except ParameterError as error:
+            with self._lock:
+                self._errors[name] = clip(error, MAX_NOTE)
+
+    def _set_picture(self, slot: str, data: bytes) -> None:
+        name, is_mask = slot.removesuffix(_MASK), slot.endswith(_MASK)
+        parameter = self._schema.parameters.get(name)
+        if parameter is None or not parameter.is_image:
+            return
+        value: Any = data
+        if parameter.type == "mask image":
+            parts = dict(_parts(self._values[name]))
+            parts["mask" if is_mask else "image"] = data
+            if is_mask and "image" not in parts:
+                with self._lock:
+                    self._errors[name] = "Choose the picture first, then its mask."
+                return
+            value = parts
+        self._set(name, value)
+        if name in self._values:
+            for other, wanted in companions(name, self._schema.parameters).items():
+                self._set(other, wanted)
+
+    def _remove_picture(self, slot: str) -> None:
+        name = slot.removesuffix(_MASK)
+        if name not in self._schema.parameters:
+            return
+        parts = dict(_parts(self._values[name]))
+        if slot.endswith(_MASK) and "image" in parts:
+            self._set(name, {"image": parts["image"]})
+        else:
+            self._set(name, None)
+
+    def _press_generate(self) -> None:
+        if self._errors:
+            wrong = len(self._errors)
+            fields = "1 field needs" if wrong == 1 else f"{wrong} fields need"
+            self._say(f"Nothing was sent: {fields} another value.")
+            return
+        self._say()
+        try:
+            self.generate()
+        except FooocusError as error:
+            self._complain(error)
+
+    def _press_copy(self) -> None:
+        form = self._form
+        if form is not None:
+            form.send({"kind": "cell", "text": self.cell()})
+
+    def _complain(self, error: BaseException) -> None:
+        """Show an error in the form, at its field where it names one."""
+        first, _, rest = clean(str(error)).partition("\n")
+        named = _NAMED.match(first)
+        with self._lock:
+            if named and named[1] in self._schema.parameters:
+                self._errors[named[1]] = first
+        self._say(first, rest)
+
+    # -- what becomes of a generation, on a thread of its own ---------------------------------
+
+    def _await(self, job: Job) -> None:
+        result: Result | None = None
+        try:
+            result = job.result()
+        except FooocusError as error:
+            result = getattr(error, "result", None)
+            self._complain(error)
+        except Exception as error:  # noqa: BLE001
+            self._say(f"{type(error).__name__}: {error}")
+        with self._lock:
+            self._jobs.remove(job)
+            if job.request.seed >= 0:
+                self._seed = str(job.request.seed)
+            if result:
+                self._results.append(result)
+        self._refresh()
+        self._show_results()
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the picture and the mask of a value that holds both, or one of them."""
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, (list, tuple)):
+        yield from zip(("image", "mask"), value, strict=True)
+    elif value is not None:
+        yield "image", value
+
+
+def _slots(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the pictures of a parameter by the names of their slots in the form."""
+    for part, picture in _parts(value):
+        if picture is not None:
+            yield (name + _MASK if part == "mask" else name), picture
+
+
+def _thumbnail(name: str, picture: Any) -> bytes:
+    """Return a valid picture as a small JPEG."""
+    found = decode_data_uri(encode_image(name, picture))
+    return small_picture(found[0], PICTURE_SIDE, PICTURE_BYTES) if found else b""
