@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ParameterError,
         StartError,
     )
+    from fooocus_nb.fooocus.corrupted import restore_model
     from fooocus_nb.fooocus.metadata import Metadata, read_log, read_metadata, write_metadata
     from fooocus_nb.health import Health
     from fooocus_nb.job import Job
@@ -52,6 +53,7 @@ _HOME = {
     "load_ipython_extension": "magics",
     "read_log": "fooocus.metadata",
     "read_metadata": "fooocus.metadata",
+    "restore_model": "fooocus.corrupted",
     "running": "manager",
     "start": "manager",
     "unload_ipython_extension": "magics",
@@ -82,6 +84,7 @@ __all__ = [
     "load_ipython_extension",
     "read_log",
     "read_metadata",
+    "restore_model",
     "running",
     "start",
     "unload_ipython_extension",

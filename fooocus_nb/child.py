@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from fooocus_nb.errors import StartError, StartTimeout
+from fooocus_nb.errors import StartError, StartTimeout, while_starting
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.launch import Launch, build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
@@ -235,7 +235,7 @@ class Child:
         found = diagnose(lines, returncode=returncode)
         what = "its worker died" if self._tracker.worker_dead else f"exit code {returncode}"
         cause = found.cause if found else f"While {self.detail}: {what}."
-        kind = found.error if found and issubclass(found.error, StartError) else StartError
+        kind = while_starting(found.error) if found else StartError
         return kind(
             f"Engine {self.name!r} ended while it started ({what}). {cause}",
             log=(found.lines if found else ()) or lines[-10:],

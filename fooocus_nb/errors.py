@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fooocus_nb.results import Result
 
 __all__ = [
+    "BadConfigFile",
     "ConfigurationError",
     "ConnectionLost",
     "CorruptedModel",
@@ -23,22 +24,28 @@ __all__ = [
     "EngineStopped",
     "EngineTimeout",
     "FooocusError",
+    "GPUUnusable",
     "GenerationError",
     "GenerationStopped",
     "InstallError",
     "MetadataError",
+    "MissingDependency",
     "ModelNotFound",
     "NetworkError",
     "OutOfMemory",
     "OutOfVRAM",
     "ParameterError",
     "PortTaken",
+    "RestoreError",
     "StartError",
     "StartTimeout",
+    "UnknownFlag",
     "UnsupportedParameter",
     "UnsupportedServer",
     "WorkerDead",
+    "WrongInterpreter",
     "nearest",
+    "while_starting",
 ]
 
 
@@ -60,6 +67,10 @@ class MetadataError(FooocusError, ValueError):
 
 class ParameterError(FooocusError, ValueError):
     """A generation parameter has a wrong name, type, choice or range."""
+
+
+class RestoreError(FooocusError):
+    """A renamed model file cannot get its own name back."""
 
 
 class UnsupportedParameter(ParameterError):
@@ -127,6 +138,26 @@ class PortTaken(StartError):
     """Another program listens on the engine's port."""
 
 
+class BadConfigFile(StartError):
+    """A setting in Fooocus's config.txt cannot be used."""
+
+
+class MissingDependency(StartError):
+    """The engine's Python, or the system, lacks something that Fooocus needs."""
+
+
+class UnknownFlag(StartError):
+    """A flag was given that this version of Fooocus does not take."""
+
+
+class WrongInterpreter(StartError):
+    """Fooocus does not run in this Python: its version or its packages do not fit."""
+
+
+class GPUUnusable(EngineError):
+    """The engine's PyTorch cannot compute on this device."""
+
+
 class NetworkError(EngineError):
     """The engine could not download something."""
 
@@ -161,6 +192,37 @@ class ModelNotFound(GenerationError):
 
 class CorruptedModel(GenerationError):
     """A model file could not be loaded; Fooocus renames such a file to ``*.corrupted``."""
+
+
+def while_starting(kind: type[EngineError]) -> type[StartError]:
+    """Return the class of an error that came while an engine started: it has both names.
+
+    Parameters
+    ----------
+    kind : type of EngineError
+        What happened, such as :class:`NetworkError`.
+
+    Returns
+    -------
+    type of StartError
+        `kind` itself where it is a :class:`StartError`; else one that is caught as either.
+    """
+    if issubclass(kind, StartError):
+        return kind
+    members = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__reduce__": _reduced}
+    return type(kind.__name__, (StartError, kind), members)
+
+
+def _reduced(error: EngineError) -> tuple[object, ...]:
+    """Pickle an error whose class is made when it is needed."""
+    kind = type(error).__mro__[2]
+    return _made_again, (kind, error.message, error.log, error.remedy), error.__dict__
+
+
+def _made_again(
+    kind: type[EngineError], message: str, log: tuple[str, ...], remedy: str | None
+) -> StartError:
+    return while_starting(kind)(message, log=log, remedy=remedy)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

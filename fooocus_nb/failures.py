@@ -16,7 +16,8 @@ from fooocus_nb.errors import (
     GenerationStopped,
     WorkerDead,
 )
-from fooocus_nb.fooocus.diagnosis import diagnose
+from fooocus_nb.fooocus._failures import STOPPED_ELSEWHERE
+from fooocus_nb.fooocus.diagnosis import diagnose, stopped
 from fooocus_nb.lifecycle import EngineState
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
 def no_images(job: Job) -> GenerationError:
     """Return the error for a generation that ended without an image, as far as is known."""
     engine = job.engine
-    if any("User stopped" in line for line in job.log):
-        msg = f"The generation on engine {engine.name!r} was stopped by somebody else."
-        return GenerationStopped(msg)
+    if stopped(job.log):
+        rule = STOPPED_ELSEWHERE
+        return GenerationStopped(f"Engine {engine.name!r}: {rule.cause}", remedy=rule.remedy)
     if engine.owned:
         msg = f"Engine {engine.name!r} ended the generation without an image, and said no reason."
         return GenerationError(msg, log=job.log[-10:], remedy="engine.tail() has its whole log.")

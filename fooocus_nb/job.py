@@ -23,7 +23,7 @@ from fooocus_nb.errors import (
 )
 from fooocus_nb.failures import diagnosed, lost_connection, no_images
 from fooocus_nb.fooocus.client import new_session_hash
-from fooocus_nb.fooocus.diagnosis import diagnose
+from fooocus_nb.fooocus.diagnosis import diagnose, stopped
 from fooocus_nb.fooocus.events import (
     Event,
     Finished,
@@ -461,7 +461,7 @@ class Job:
             log=self.log,
             parameters=parameters,
             prompt=str(parameters.get("prompt", "")),
-            stopped=self._orders.stop_asked or self._orders.skip_asked,
+            stopped=self._orders.stop_asked or self._orders.skip_asked or stopped(self.log),
             engine=self.engine.name,
         )
 

@@ -112,7 +112,7 @@ class Result(Sequence[Image]):
     prompt : str
         What was to be drawn.
     stopped : bool, optional
-        Whether it was stopped, or an image of it skipped, on the user's request.
+        Whether it was stopped, or an image of it skipped: by us, or by somebody else.
     engine : str, optional
         The name of the engine that made it.
 

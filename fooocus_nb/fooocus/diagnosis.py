@@ -12,24 +12,28 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import (
-    CorruptedModel,
     EngineDied,
     EngineError,
     GenerationError,
-    GenerationStopped,
     ModelNotFound,
     NetworkError,
     OutOfMemory,
-    OutOfVRAM,
-    PortTaken,
-    StartError,
     WorkerDead,
+)
+from fooocus_nb.fooocus._failures import (
+    BAD_CONFIG,
+    NOTICES,
+    RULES,
+    SIGNALS,
+    STOPPED,
+    WINDOWS_CODES,
+    WORKER,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Diagnosis", "Notice", "diagnose", "notices", "traceback_of"]
+__all__ = ["Diagnosis", "Notice", "diagnose", "notices", "stopped", "traceback_of"]
 
 #: Longer lines are looked at, and shown, only up to here.
 MAX_LINE = 2000
@@ -78,147 +82,6 @@ class Notice:
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    pattern: re.Pattern[str]
-    error: type[EngineError]
-    cause: str  # may name the pattern's groups
-    remedy: str
-
-
-def _rule(pattern: str, error: type[EngineError], cause: str, remedy: str) -> _Rule:
-    return _Rule(re.compile(pattern), error, cause, remedy)
-
-
-_EXCEPTION = r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*: (?:.*\b)?"
-_MODEL_FILE = r"[^\"'\n]*\.(?:safetensors|ckpt|pth?|bin|gguf|onnx|patch)"
-
-#: Exceptions and messages, most telling first: a failed load is reported as a corrupted file
-#: whatever its reason, so the memory comes before the file.
-_RULES = (
-    _rule(
-        r"^torch\.(?:cuda\.)?OutOfMemoryError\b"
-        r"|^(?:RuntimeError|[\w.]*OutOfMemoryError): (?:CUDA|HIP|MPS).*(?:out of memory|alloc)"
-        r"|^RuntimeError: .*(?:CUDNN|CUBLAS)_STATUS_ALLOC_FAILED",
-        OutOfVRAM,
-        "The GPU ran out of memory.",
-        "Make smaller images, end other programs on the GPU, or start the engine with "
-        "args=['--always-low-vram'] (or '--always-no-vram').",
-    ),
-    _rule(
-        r"^(?:RuntimeError: .*|\[enforce fail.*)?DefaultCPUAllocator: (?:not enough|can't allocate)"
-        r"|^(?:\w+\.)*MemoryError\b|^(?:OSError: )?\[(?:Errno 12|WinError 1455)\]"
-        r"|^OSError: .*(?:paging file is too small|Cannot allocate memory)",
-        OutOfMemory,
-        "The machine ran out of memory (RAM and swap).",
-        "End other programs, add swap (Fooocus wants some 8 GB of RAM and as much swap), "
-        "or use a smaller model.",
-    ),
-    _rule(
-        r"^OSError: Cannot find empty port in range: ?(?P<port>\S*)"
-        r"|^(?:OSError: |ERROR: +)?\[(?:Errno (?:48|98)|WinError 10048|Errno 10048)\]",
-        PortTaken,
-        "Another program listens on the engine's port.",
-        "Start it again: without port= a free one is chosen.",
-    ),
-    _rule(
-        r"^(?:\w+\.)*OSError: (?:\[Errno (?:28|122)\]|.*No space left on device)"
-        r"|^RuntimeError: .*(?:No space left|unexpected pos)",
-        EngineError,
-        "The disk is full.",
-        "Make room on the disk of the engine's outputs, models and temp folder.",
-    ),
-    _rule(
-        r"^(?:\w+\.)*(?:FileNotFoundError|OSError|ValueError|RuntimeError): (?:\[Errno 2\] )?"
-        rf"No such file or directory: [\"'](?P<file>{_MODEL_FILE})[\"']",
-        ModelNotFound,
-        "The model file {file} does not exist.",
-        "See engine.parameters for the models that the engine knows, or put the file there.",
-    ),
-    _rule(
-        r"^(?:\w+\.)*(?:FileNotFoundError|OSError): \[Errno 2\] No such file or directory: "
-        r"[\"'](?P<file>[^\"']+)",
-        GenerationError,
-        "The engine does not find {file}.",
-        "Was the file or its folder removed while the engine ran?",
-    ),
-    _rule(
-        rf"^File corrupted: (?P<file>{_MODEL_FILE})",
-        CorruptedModel,
-        "The model file {file} could not be loaded; Fooocus has renamed it to *.corrupted.",
-        "If the file is whole (any failed load renames it, also one for want of memory), "
-        "rename it back; else download it anew.",
-    ),
-    _rule(
-        rf"{_EXCEPTION}(?:Error while deserializing header|HeaderTooLarge|HeaderTooSmall"
-        r"|InvalidHeader\w*|MetadataIncompleteBuffer|PytorchStreamReader failed|invalid load key)"
-        r"|^_pickle\.UnpicklingError\b",
-        CorruptedModel,
-        "A model file could not be read: it is cut short or no model at all.",
-        "Download the file anew. Fooocus may have renamed it to *.corrupted.",
-    ),
-    _rule(
-        r"^(?:\w+\.)*(?:URLError|HTTPError|ConnectionError|ConnectTimeout|MaxRetryError|gaierror)\b"
-        r"|^(?:\w+\.)*\w+Error: .*(?:urlopen error|getaddrinfo failed|Name or service not known"
-        r"|Temporary failure in name resolution)|^<?urlopen error",
-        NetworkError,
-        "The engine could not download something.",
-        "Check the network or proxy, use a mirror with args=['--hf-mirror', 'URL'], or put the "
-        "file into the models folder by hand.",
-    ),
-    _rule(
-        r"^ModuleNotFoundError: No module named '(?P<module>[^']+)'",
-        StartError,
-        "The engine's Python has no module {module!r}.",
-        "Is it the interpreter that Fooocus was installed in? Name the right one with python=, "
-        "or install Fooocus's requirements into this one.",
-    ),
-    _rule(
-        r"^(?:AssertionError: Torch not compiled with CUDA|RuntimeError: Found no NVIDIA driver"
-        r"|RuntimeError: .*NVIDIA driver on your system is too old"
-        r"|RuntimeError: No CUDA GPUs are available"
-        r"|RuntimeError: CUDA error: invalid device ordinal)",
-        StartError,
-        "The engine's PyTorch cannot use the GPU.",
-        "Check the driver with nvidia-smi, the gpu= index and that PyTorch was installed with "
-        "CUDA; args=['--always-cpu'] runs without a GPU, slowly.",
-    ),
-    _rule(
-        r"^(?:ImportError: .*(?:DLL load failed|cannot open shared object|undefined symbol|"
-        r"cannot import name)|AttributeError: module '\w+' has no attribute|SyntaxError:)",
-        StartError,
-        "A package of the engine's Python does not fit the others or this Python version.",
-        "Install Fooocus's pinned requirements into an environment of its own (Python 3.10 or "
-        "3.11) and name it with python=.",
-    ),
-    _rule(
-        r"^\S+: error: (?P<what>(?:unrecognized arguments|argument |ambiguous option|expected).*)",
-        StartError,
-        "This version does not take the given flags: {what}.",
-        "Correct args=; the flags of this version are in its readme.md.",
-    ),
-    _rule(
-        r"^Fatal Python error: (?P<what>.+)",
-        EngineDied,
-        "The engine's Python crashed: {what}.",
-        "Mostly a package with native code does not fit the driver or the others.",
-    ),
-    _rule(
-        r"^ValueError: When localhost is not accessible, a shareable link must be created",
-        StartError,
-        "The engine cannot reach its own web page, mostly because of a proxy.",
-        "Set NO_PROXY=127.0.0.1,localhost in env=.",
-    ),
-    _rule(
-        r"^PermissionError: .*?[\"'](?P<file>[^\"']+)",
-        EngineError,
-        "The engine may not read or write {file}.",
-        "Give it the permission, or choose another folder with output_dir= or args=.",
-    ),
-)
-
-_STOPPED = re.compile(r"^User stopped\b")
-_WORKER = re.compile(r"^Exception in thread .*\(worker\)")
 _TRACEBACK = "Traceback (most recent call last):"
 _CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -227,48 +90,7 @@ _FOREIGN = re.compile(
     r"site-packages|dist-packages|[\\/]lib[\\/]python3|[\\/]Lib[\\/](?!site)|^<frozen"
 )
 _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
-
-_NOTICES = (
-    (
-        re.compile(r"^Failed to load config file"),
-        "config.txt does not parse, so it is ignored.",
-        "Mend the JSON in the checkout's config.txt; config_modification_tutorial.txt shows how.",
-    ),
-    (
-        re.compile(r"^Version mismatch for (?P<name>[^:]+)"),
-        "launch.py is about to install a pinned version of {name} into the engine's Python.",
-        "This is normal in Fooocus's own environment.",
-    ),
-    (
-        re.compile(r".*\bmoved?\b.* to .*\.corrupted\b"),
-        "Fooocus has renamed a model file that it could not load.",
-        "If the file is whole, rename it back.",
-    ),
-    (
-        re.compile(r"^Lora file not found: (?P<name>.+)"),
-        "The LoRA {name} was not found and left out.",
-        "See engine.parameters for the LoRAs that the engine knows.",
-    ),
-    (re.compile(r"^User skipped\b"), "An image was skipped.", ""),
-)
-
-#: What the operating system's ways to end a process mean.
-_SIGNALS: dict[str, tuple[type[EngineError], str, str]] = {
-    "SIGKILL": (
-        OutOfMemory,
-        "The engine was killed (SIGKILL), as the system does when memory runs out.",
-        "If nobody killed it: end other programs, add swap, or use a smaller model. In a "
-        "container, raise its memory limit.",
-    ),
-    "SIGSEGV": (
-        EngineDied,
-        "The engine crashed in native code (segmentation fault).",
-        "Mostly PyTorch and the driver do not fit each other; update the driver.",
-    ),
-    "SIGTERM": (EngineDied, "The engine was ended from outside (SIGTERM).", ""),
-    "SIGINT": (EngineDied, "The engine was interrupted (SIGINT).", ""),
-}
-_WINDOWS_CODES = {0xC0000005: "SIGSEGV", 0xC000013A: "SIGINT"}
+_DOWNLOADING = re.compile(r'^Downloading: "(?P<url>[^"]+)" to (?P<path>.+)')
 
 
 def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosis | None:
@@ -290,18 +112,23 @@ def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosi
     if returncode is not None:
         return _of_death(clean, returncode)
     found = _of_failure(clean)
-    if any(_WORKER.match(line) for line in clean):
+    if any(WORKER.pattern.match(line) for line in clean):
         cause, remedy, shown = (found.cause, found.remedy, found.lines) if found else ("", "", ())
         return Diagnosis(
             WorkerDead,
-            f"The engine's worker thread has ended. {cause}".rstrip(),
-            f"{remedy} engine.restart() starts it again.".lstrip(),
+            f"{WORKER.cause} {cause}".rstrip(),
+            f"{remedy} {WORKER.remedy}".lstrip(),
             shown,
         )
     if found is None:
-        stopped = next((line for line in reversed(clean) if _STOPPED.match(line)), None)
+        stopped = next((line for line in reversed(clean) if STOPPED.pattern.match(line)), None)
         return _by_stop(stopped) if stopped else None
     return found
+
+
+def stopped(lines: Sequence[str]) -> bool:
+    """Return whether the log says that a generation was stopped, by whomever."""
+    return any(STOPPED.pattern.match(line) for line in lines)
 
 
 def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
@@ -320,9 +147,10 @@ def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
     found: dict[str, Notice] = {}
     for raw in lines:
         line = _ANSI.sub("", raw[:MAX_LINE]).rstrip()
-        for pattern, meaning, remedy in _NOTICES:
-            if match := pattern.match(line):
-                found.setdefault(line, Notice(meaning.format(**match.groupdict()), remedy, line))
+        for rule in NOTICES:
+            if match := rule.pattern.match(line):
+                meaning = rule.meaning.format_map(match.groupdict())
+                found.setdefault(line, Notice(meaning, rule.remedy, line))
                 break
     return tuple(found.values())
 
@@ -387,8 +215,12 @@ def _of_failure(lines: Sequence[str]) -> Diagnosis | None:
     """Explain the last failure in the log of a process that lives."""
     shown = traceback_of(lines)
     # An earlier failure's words must not explain a later one's traceback.
-    found = _known(lines[_last_chain(lines) :]) or _unknown(shown)
-    return replace(found, lines=shown or found.lines) if found else None
+    found = _known(lines[_last_chain(lines) :])
+    if found is None or found.error in (EngineError, GenerationError):
+        found = _of_config(shown) or found or _unknown(shown)
+    if found is None:
+        return None
+    return _in_context(replace(found, lines=shown or found.lines), lines)
 
 
 def _of_death(lines: Sequence[str], returncode: int) -> Diagnosis | None:
@@ -398,7 +230,7 @@ def _of_death(lines: Sequence[str], returncode: int) -> Diagnosis | None:
         return failure
     killed = _by_returncode(returncode)
     if killed is None and lines and lines[-1] == "^C":  # what hosted notebooks do out of memory
-        killed = Diagnosis(*_SIGNALS["SIGKILL"])
+        killed = Diagnosis(*SIGNALS["SIGKILL"])
     if killed is not None:
         return replace(killed, lines=tuple(lines[-5:]))
     if failure is None or returncode == 0:
@@ -425,13 +257,42 @@ def _last_chain(lines: Sequence[str]) -> int:
 
 def _known(lines: Sequence[str]) -> Diagnosis | None:
     """Return what the most telling rule says about the last failure."""
-    for rule in _RULES:
+    for rule in RULES:
         for line in reversed(lines):
             if match := rule.pattern.match(line):
                 values = {name: value or "" for name, value in match.groupdict().items()}
-                cause = rule.cause.format_map(_Reprs(values))
-                return Diagnosis(rule.error, cause, rule.remedy, (line,))
+                cause, remedy = (
+                    text.format_map(_Reprs(values)) for text in (rule.cause, rule.remedy)
+                )
+                return Diagnosis(rule.error, cause, remedy, (line,))
     return None
+
+
+def _of_config(shown: tuple[str, ...]) -> Diagnosis | None:
+    """Explain a traceback that ends where Fooocus reads its settings."""
+    own = [line for line in shown if _FRAME.match(line) and not _is_foreign([line])]
+    if not own or not BAD_CONFIG.pattern.match(own[-1]):
+        return None
+    return Diagnosis(BAD_CONFIG.error, BAD_CONFIG.cause.format(what=shown[-1]), BAD_CONFIG.remedy)
+
+
+def _in_context(found: Diagnosis, lines: Sequence[str]) -> Diagnosis:
+    """Add what earlier lines tell: what was downloaded, and that the settings were ignored."""
+    if found.error not in (NetworkError, ModelNotFound):
+        return found
+    downloads = [match for line in lines if (match := _DOWNLOADING.match(line))]
+    if downloads and found.error is NetworkError:
+        url, path = downloads[-1]["url"], downloads[-1]["path"].strip()
+        found = replace(
+            found,
+            cause=f"The engine could not download {url}",
+            remedy=f"{found.remedy} It belongs to {path}",
+        )
+    ignored = NOTICES[0]
+    if any(ignored.pattern.match(line) for line in lines):
+        remedy = f"{found.remedy} Perhaps it is there already: {ignored.meaning} {ignored.remedy}"
+        found = replace(found, remedy=remedy)
+    return found
 
 
 class _Reprs(dict[str, str]):
@@ -444,14 +305,14 @@ class _Reprs(dict[str, str]):
 def _by_returncode(returncode: int) -> Diagnosis | None:
     """Explain an end by a signal; shells and Windows have numbers of their own for it."""
     number = -returncode if returncode < 0 else returncode - 128
-    name = _WINDOWS_CODES.get(returncode & 0xFFFFFFFF, "")
+    name = WINDOWS_CODES.get(returncode & 0xFFFFFFFF, "")
     if not name and 0 < number < 65:
         try:
             name = signal.Signals(number).name
         except ValueError:
             return None
-    if name in _SIGNALS:
-        return Diagnosis(*_SIGNALS[name])
+    if name in SIGNALS:
+        return Diagnosis(*SIGNALS[name])
     if returncode < 0 and name:
         return Diagnosis(EngineDied, f"The engine was ended by {name}.", "")
     return None
@@ -469,4 +330,4 @@ def _unknown(shown: tuple[str, ...]) -> Diagnosis | None:
 
 
 def _by_stop(line: str) -> Diagnosis:
-    return Diagnosis(GenerationStopped, "The generation was stopped.", "", (line,))
+    return Diagnosis(STOPPED.error, STOPPED.cause, STOPPED.remedy, (line,))

@@ -15,6 +15,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import EngineState
+from fooocus_nb._loop import run_sync
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -109,6 +110,27 @@ def test_stop_keeps_what_is_done_and_leaves_the_engine_ready(start_demo):
     assert 1 <= len(result) < 3
     assert result[0].path.is_file()
     assert len(engine.generate("a city", image_number=1, steps=1)) == 1
+
+
+def _stop_as_somebody_else(engine, job):
+    """Press stop as another browser does: past the job, which has not asked for it."""
+    run_sync(engine._client.stop(job._session), 10)
+
+
+def test_a_stop_by_somebody_else_is_told_from_ours(start_demo):
+    engine = start_demo(slow=True)
+    job = engine.submit("a cat", steps=60, image_number=1)
+    wait_for(lambda: job.snapshot().step)
+    _stop_as_somebody_else(engine, job)
+    with pytest.raises(GenerationStopped, match="by somebody else"):
+        job.result(20)
+    job = engine.submit("a cat", steps=4, image_number=32, width=64, height=64)
+    wait_for(lambda: job.snapshot().paths)
+    _stop_as_somebody_else(engine, job)
+    result = job.result(20)
+    assert result.stopped
+    assert 0 < len(result) < 32
+    assert engine.state is EngineState.READY
 
 
 def test_skip_goes_on_with_the_next_image_and_knows_its_seed(start_demo):

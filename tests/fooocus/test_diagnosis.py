@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pickle
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from fooocus_nb import errors
+from fooocus_nb.fooocus import _failures
 from fooocus_nb.fooocus.diagnosis import diagnose, notices, traceback_of
 
 WORKER = [
@@ -50,9 +54,13 @@ FOREIGN = ['  File "/opt/venv/site-packages/torch/x.py", line 1, in y', "    z()
             "cut short",
         ),
         ("File corrupted: /m/a b.safetensors", errors.CorruptedModel, "/m/a b.safetensors"),
-        ("ModuleNotFoundError: No module named 'torch'", errors.StartError, "'torch'"),
-        ("AssertionError: Torch not compiled with CUDA enabled", errors.StartError, "--always-cpu"),
-        ("launch.py: error: unrecognized arguments: --foo", errors.StartError, "--foo"),
+        ("ModuleNotFoundError: No module named 'torch'", errors.MissingDependency, "'torch'"),
+        (
+            "AssertionError: Torch not compiled with CUDA enabled",
+            errors.GPUUnusable,
+            "--always-cpu",
+        ),
+        ("launch.py: error: unrecognized arguments: --foo", errors.UnknownFlag, "--foo"),
         ("OSError: [Errno 28] No space left on device", errors.EngineError, "disk"),
         ("Fatal Python error: Bus error", errors.EngineDied, "Bus error"),
         ("PermissionError: [Errno 13] Permission denied: '/o'", errors.EngineError, "/o"),
@@ -196,6 +204,146 @@ def test_notices() -> None:
     assert [notice.line.split()[0] for notice in found] == ["Failed", "Version", "Lora", "User"]
     assert "ignored" in found[0].meaning
     assert "gradio" in found[1].meaning
+
+
+@pytest.mark.parametrize("rule", _failures.RULES, ids=lambda rule: rule.title)
+def test_every_rule_is_the_one_that_knows_its_example(rule: _failures.Rule) -> None:
+    found = diagnose([*WORKER, *FOREIGN, rule.example])
+    assert found is not None
+    assert (found.error, rule.example) == (rule.error, found.lines[-1])
+    assert found.cause.startswith(rule.cause.partition("{")[0])
+    assert found.remedy.startswith(rule.remedy.partition("{")[0])
+    assert "not told" not in found.cause + found.remedy
+    assert issubclass(rule.error, errors.EngineError)
+
+
+@pytest.mark.parametrize("rule", _failures.NOTICES, ids=lambda rule: rule.example.split()[0])
+def test_every_notice_knows_its_example(rule: _failures.NoticeRule) -> None:
+    (notice,) = notices([rule.example, rule.example])
+    assert notice.line == rule.example
+    assert notice.meaning.startswith(rule.meaning.partition("{")[0])
+    assert diagnose([rule.example]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "said"),
+    [
+        ("ImportError: libGL.so.1: cannot open shared object file", "MissingDependency", "libgl1"),
+        ("/usr/bin/python3: No module named pip", "MissingDependency", "'pip'"),
+        ("ModuleNotFoundError: No module named 'modules.core'", "StartError", "modules.core"),
+        ("ModuleNotFoundError: No module named 'imp'", "WrongInterpreter", "3.10"),
+        ("ModuleNotFoundError: No module named 'imageio'", "MissingDependency", "'imageio'"),
+        ("SyntaxError: invalid syntax", "WrongInterpreter", "3.10"),
+        ("ERROR: Could not find a version that satisfies the requirement torch==2.1.0 (from",
+         "WrongInterpreter", "no torch==2.1.0 for"),
+        ("RuntimeError: CUDA error: no kernel image is available", "GPUUnusable", "newer one"),
+        ("python: can't open file 'launch.py': [Errno 2] No such", "StartError", "launch.py"),
+        ("C:\\py\\python.exe: can't open file 'D:\\F\\l.py': [Errno 2]", "StartError", "D:\\F\\l"),
+        ("requests.exceptions.HTTPError: 404 Client Error", "NetworkError", "download"),
+    ],
+)  # fmt: skip
+def test_environments_that_do_not_fit(line: str, error: str, said: str) -> None:
+    found = diagnose([line])
+    assert found is not None
+    assert found.error is getattr(errors, error)
+    assert said in found.cause + found.remedy
+
+
+def test_a_failed_download_is_named_with_its_place() -> None:
+    lines = [
+        'Downloading: "https://example.org/first.safetensors" to models/checkpoints/first',
+        'Downloading: "https://example.org/second.safetensors" to models/loras/second',
+        "",
+        *WORKER,
+        "urllib.error.URLError: <urlopen error timed out>",
+    ]
+    found = diagnose(lines, returncode=1)
+    assert found is not None
+    assert found.error is errors.NetworkError
+    assert "https://example.org/second.safetensors" in found.cause
+    assert "models/loras/second" in found.remedy
+
+
+def test_ignored_settings_are_told_with_what_follows_from_them() -> None:
+    ignored = 'Failed to load config file "config.txt" . The reason is: Expecting value'
+    network = diagnose([ignored, "urllib.error.URLError: <urlopen error timed out>"])
+    memory = diagnose([ignored, "torch.cuda.OutOfMemoryError: CUDA out of memory"])
+    assert network is not None
+    assert memory is not None
+    assert "config.txt does not parse" in network.remedy
+    assert "config.txt" not in memory.remedy
+
+
+@pytest.mark.parametrize(
+    ("exception", "error"),
+    [
+        ("PermissionError: [Errno 13] Permission denied: '/mnt/out'", errors.BadConfigFile),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'Z:'", errors.BadConfigFile),
+        ("TypeError: unhashable type: 'list'", errors.BadConfigFile),
+        ("OSError: [Errno 28] No space left on device", errors.EngineError),
+        ("ModuleNotFoundError: No module named 'numpy'", errors.MissingDependency),
+    ],
+)
+def test_what_fails_where_settings_are_read_is_the_settings_fault(
+    exception: str, error: type[errors.EngineError]
+) -> None:
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "/opt/Fooocus/launch.py", line 5, in <module>',
+        "    from modules import config",
+        '  File "/opt/Fooocus/modules/config.py", line 213, in read_folder',
+        "    os.makedirs(path)",
+        '  File "/usr/lib/python3.10/os.py", line 225, in makedirs',
+        "    mkdir(name, mode)",
+        exception,
+    ]
+    found = diagnose(lines, returncode=1)
+    assert found is not None
+    assert issubclass(found.error, error)
+    if error is errors.BadConfigFile:
+        assert exception in found.cause
+        assert "doctor" in found.remedy
+
+
+def test_a_renamed_model_can_be_had_back_by_what_the_remedy_says(tmp_path: Path) -> None:
+    model = tmp_path / "a 'b'.safetensors"
+    found = diagnose([f"File corrupted: {model} "])
+    assert found is not None
+    assert found.error is errors.CorruptedModel
+    assert f"restore_model({str(model)!r})" in found.remedy
+
+
+def test_a_long_traceback_is_cut_to_the_engines_own_frames() -> None:
+    torch = [line for _ in range(60) for line in FOREIGN]
+    own = [
+        line
+        for number in range(9)
+        for line in (f'  File "/opt/Fooocus/modules/m{number}.py", line 1, in f', "    g()")
+    ]
+    shown = traceback_of([*WORKER[:1], *own, *torch, "KeyError: 'x'"])
+    assert len(shown) == 1 + 2 * 4 + 2 + 1  # heading, four frames, the innermost one, exception
+    assert "m8.py" in shown[7]
+    assert "m4.py" not in "".join(shown)
+    assert "site-packages" in shown[9]
+
+
+def test_an_error_of_a_start_has_both_names_and_can_be_pickled() -> None:
+    kind = errors.while_starting(errors.OutOfVRAM)
+    assert issubclass(kind, errors.StartError)
+    assert issubclass(kind, errors.OutOfMemory)
+    assert kind.__name__ == "OutOfVRAM"
+    assert errors.while_starting(errors.PortTaken) is errors.PortTaken
+    error = pickle.loads(pickle.dumps(kind("It ended.", log=["a", "b"], remedy="Do.")))
+    assert isinstance(error, errors.StartError)
+    assert isinstance(error, errors.OutOfVRAM)
+    assert (error.message, error.log, error.remedy) == ("It ended.", ("a", "b"), "Do.")
+
+
+def test_the_page_of_failures_is_current() -> None:
+    tool = Path(__file__).parents[1] / "tools" / "make_failures.py"
+    command = [sys.executable, str(tool), "--check"]
+    done = subprocess.run(command, check=False, timeout=60)
+    assert done.returncode == 0, "run: python tests/tools/make_failures.py"
 
 
 def test_floods_are_looked_at_quickly() -> None:
