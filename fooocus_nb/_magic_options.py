@@ -25,7 +25,7 @@ VERBS = {
     "connect": "use an engine that somebody else runs: URL",
     "generate": "generate images: [options] PROMPT",
     "status": "show the engines and their health",
-    "logs": "show the engine's last log lines: [-n N]",
+    "logs": "show the engine's last log lines: [-n N], or --live",
     "params": "show what can be set: [FILTER]",
     "monitor": "show what the engine does, with Stop and Skip",
     "panel": "show every setting as a form",
@@ -126,6 +126,7 @@ def verb_parser(verb: str) -> _Parser:
         parser.add_argument("--output-dir")
     elif verb == "logs":
         parser.add_argument("-n", type=positive, default=40)
+        parser.add_argument("--live", action="store_true")
     elif verb == "params":
         parser.add_argument("filter", nargs="*")
     return parser

@@ -183,13 +183,16 @@ class FooocusMagics(Magics):
                 _write(f"    process {engine.pid}, log {engine.log_path}")
             _write(f"    images go to {engine.output_dir}")
 
-    def _logs(self, rest: str) -> None:
+    def _logs(self, rest: str) -> Any:
         options = parse_verb_line("logs", rest)
         engine = self._engine(options.name)
+        if options.live:
+            return engine.logs()
         if not engine.owned:
             _write(f"Engine {engine.name!r} is somebody else's: its log is not ours.")
         for line in engine.tail(options.n):
             _write(clean(line))
+        return None
 
     def _params(self, rest: str) -> Any:
         options = parse_verb_line("params", rest)

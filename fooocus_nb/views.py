@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fooocus_nb.widgets.engine_monitor import EngineMonitor
+    from fooocus_nb.widgets.log_view import LogView
     from fooocus_nb.widgets.panel import Panel
 
 __all__ = ["Views"]
@@ -53,3 +54,15 @@ class Views:
         from fooocus_nb.widgets.panel import Panel
 
         return Panel(self, values)  # type: ignore[arg-type]
+
+    def logs(self) -> LogView:
+        """Show the engine's log live: it follows, searches, filters, and reaches into the past.
+
+        Returns
+        -------
+        LogView
+            A widget. Where widgets are not shown, and in a saved notebook, it is the last lines.
+        """
+        from fooocus_nb.widgets.log_view import LogView
+
+        return LogView(self)  # type: ignore[arg-type]

@@ -9,18 +9,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fooocus_nb.supervise.follow import LogReader
     from fooocus_nb.supervise.log import Line, LineSplitter, Tail
     from fooocus_nb.supervise.process import Process
     from fooocus_nb.supervise.rotate import RotatingWriter
     from fooocus_nb.supervise.spec import ChildSpec
 
-__all__ = ["ChildSpec", "Line", "LineSplitter", "Process", "RotatingWriter", "Tail"]
+__all__ = ["ChildSpec", "Line", "LineSplitter", "LogReader", "Process", "RotatingWriter", "Tail"]
 
 # Loaded when first used, because the guardian imports this package and must stay small.
 _HOME = {
     "ChildSpec": "spec",
     "Line": "log",
     "LineSplitter": "log",
+    "LogReader": "follow",
     "Process": "process",
     "RotatingWriter": "rotate",
     "Tail": "log",

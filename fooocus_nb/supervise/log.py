@@ -82,6 +82,11 @@ class LineSplitter:
         self._rest = self._cut(rest.removesuffix(waiting), lines, now) + waiting
         return lines
 
+    @property
+    def rest(self) -> str:
+        """What has come of a line whose ending has not, such as a progress bar's newest state."""
+        return self._rest.removesuffix(b"\r").decode("utf-8", "replace")
+
     def flush(self) -> list[Line]:
         """Return what is left when the output has ended without a line ending."""
         rest = self._rest.removesuffix(b"\r")

@@ -1,0 +1,83 @@
+// What the widgets share. Text is only ever set with textContent: nothing is parsed as HTML.
+
+function el(tag, className = "", attributes = {}, text = "") {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text) node.textContent = text;
+  return node;
+}
+
+function button(className, text, label = "") {
+  const node = el("button", `fnb-button ${className}`.trim(), { type: "button" }, text);
+  if (label) {
+    node.setAttribute("aria-label", label);
+    node.title = label;
+  }
+  return node;
+}
+
+// Pages served over plain HTTP have no clipboard API: there a selection is copied.
+async function copyText(text, host) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = el("textarea", "fnb-copy-field", { "aria-hidden": "true", tabindex: "-1" });
+    field.value = text;
+    const focused = document.activeElement;
+    host.append(field);
+    field.select();
+    let copied = false;
+    try {
+      copied = document.execCommand("copy");
+    } catch {
+      copied = false;
+    }
+    field.remove();
+    focused?.focus?.({ preventScroll: true });
+    return copied;
+  }
+}
+
+function saveBlob(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = el("a", "", { download: name, href: url, hidden: "" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function debounced(work, milliseconds) {
+  let timer = 0;
+  const run = (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...given), milliseconds);
+  };
+  run.cancel = () => clearTimeout(timer);
+  return run;
+}
+
+// Runs `work` once before the next frame, however often it is asked for.
+function framed(work) {
+  let asked = 0;
+  const ask = () => {
+    if (!asked) {
+      asked = requestAnimationFrame(() => {
+        asked = 0;
+        work();
+      });
+    }
+  };
+  ask.cancel = () => {
+    cancelAnimationFrame(asked);
+    asked = 0;
+  };
+  return ask;
+}
+
+function viewerId() {
+  const numbers = crypto.getRandomValues(new Uint32Array(2));
+  return Array.from(numbers, (number) => number.toString(36)).join("");
+}
