@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fooocus_nb.widgets.surface import display_mode, in_kernel, someone_watches
+from fooocus_nb.widgets.surface import display_mode
 
-__all__ = ["bundle_of", "widgets_wanted"]
-
-
-def widgets_wanted() -> bool:
-    """Whether to show a widget: in a kernel that a person watches, or where it is forced."""
-    mode = display_mode()
-    return in_kernel() and (mode == "widget" or (mode == "auto" and someone_watches()))
+__all__ = ["bundle_of"]
 
 
 def bundle_of(

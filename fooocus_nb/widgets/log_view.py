@@ -12,9 +12,10 @@ import traitlets
 from fooocus_nb._html import clean, clip, escape, wrap
 from fooocus_nb.fooocus.loglevel import Classifier
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._bundle import bundle_of, widgets_wanted
+from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._log_pump import UNHEARD_SECONDS, LogPump
 from fooocus_nb.widgets.monitor_widget import frontend_answers
+from fooocus_nb.widgets.surface import widgets_wanted
 
 if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
@@ -45,7 +46,7 @@ class LogView(anywidget.AnyWidget):
         Whose log it shows.
     """
 
-    _esm = joined("dom.js", "log_rows.js", "log_view.js")
+    _esm = joined("dom.js", "log_rows.js", "log_search.js", "log_view.js")
     _css = joined("base.css", "log_view.css")
     uid = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)

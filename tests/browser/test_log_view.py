@@ -49,7 +49,7 @@ def top_number(log):
 def test_it_follows_pauses_and_jumps(log_view):
     notebook, log = log_view(
         "write(''.join(f'line {n}\\n' for n in range(2000)))",
-        "write('Traceback (most recent call last):\\n  File \"x.py\", line 1\\nValueError: broken\\n"
+        'write(\'Traceback (most recent call last):\\n  File "x.py", line 1\\nValueError: broken\\n'
         "Failed to load something\\n')",
         "write('\\r 10%|#   |\\r 50%|##  |')",
         "write('\\r100%|####|\\nafter the bar\\n')",
