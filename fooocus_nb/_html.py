@@ -23,6 +23,7 @@ __all__ = [
     "base64_text",
     "clean",
     "clip",
+    "data_table",
     "data_uri",
     "duration",
     "escape",
@@ -85,6 +86,10 @@ outline-offset:2px}
 text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}
 .fnb table.fnb-table th{font-weight:400;white-space:nowrap;
 color:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent))}
+.fnb table.fnb-data th[scope=row]{color:inherit}
+.fnb table.fnb-data thead th{position:sticky;top:0;background:var(--jp-layout-color0,transparent);
+border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.3))}
+.fnb table.fnb-data tbody tr:hover{background:var(--jp-layout-color2,rgba(128,128,128,.12))}
 """
 
 
@@ -201,6 +206,52 @@ def parameter_table(rows: Iterable[tuple[str, str]]) -> str:
         for name, value in rows
     )
     return f'<table class="fnb-table"><tbody>{body}</tbody></table>'
+
+
+def data_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", height: str = ""
+) -> str:
+    """Return rows under their headings as an HTML table; what is in the first column are names.
+
+    Parameters
+    ----------
+    headings : sequence of str
+        One for each column; all empty ones make a table without a head.
+    rows : iterable of sequence of str
+        The texts, each of :data:`MAX_VALUE` characters at the most.
+    title : str, optional
+        What stands above it.
+    height : str, optional
+        As CSS has it: where to begin scrolling.
+
+    Returns
+    -------
+    str
+        HTML; :func:`wrap` puts the style sheet beside it.
+    """
+    cell = "text-align:left;vertical-align:top;padding:3px 18px 3px 0"
+
+    def cells(row: Sequence[str]) -> str:
+        name, *others = row
+        return f'<th scope="row" class="fnb-mono" style="{cell}">{escape(name)}</th>' + "".join(
+            f'<td style="{cell}">{escape(other)}</td>' for other in others
+        )
+
+    head = "".join(
+        f'<th scope="col" class="fnb-head" style="{cell}">{escape(word)}</th>' for word in headings
+    )
+    caption = f'<div style="font-weight:600;margin-bottom:4px">{escape(title)}</div>'
+    scroll = 'style="overflow-x:auto"'
+    if height:  # what scrolls must be within reach of the keyboard
+        scroll = (
+            f'style="max-height:{height};overflow:auto" tabindex="0" role="region" '
+            f'aria-label="{escape(title)}"'
+        )
+    return (
+        f'{caption if title else ""}<div {scroll}><table class="fnb-table fnb-data">'
+        f"{f'<thead><tr>{head}</tr></thead>' if any(headings) else ''}"
+        f"<tbody>{''.join(f'<tr>{cells(row)}</tr>' for row in rows)}</tbody></table></div>"
+    )
 
 
 def wrap(*parts: str, sheet: str = "", label: str = "Fooocus") -> str:

@@ -12,9 +12,11 @@ from IPython.core.error import UsageError
 __all__ = [
     "GENERATE_OPTIONS",
     "LONG_OPTIONS",
+    "USAGE",
     "VERBS",
     "generate_parser",
     "help_text",
+    "option_rows",
     "options_of",
     "start_parser",
     "verb_parser",
@@ -161,11 +163,23 @@ GENERATE_OPTIONS = sorted(
 LONG_OPTIONS = [option for option in GENERATE_OPTIONS if option.startswith("--")]
 
 
+USAGE = "%fooocus PROMPT, or %%fooocus [options] with the prompt as the cell's body, generates."
+
+
+def option_rows() -> list[tuple[str, str]]:
+    """Return the options of a generation, each as it is written, and what it does."""
+    rows = []
+    for action in generate_parser("generate")._actions:
+        value = action.metavar or action.option_strings[-1].lstrip("-").replace("-", "_").upper()
+        words = ", ".join(action.option_strings)
+        written = words if action.nargs == 0 else f"{words} {value}"
+        rows.append((written, (action.help or "").replace("%%", "%")))
+    return rows
+
+
 def help_text() -> str:
     """Return the verbs and the options of a generation."""
     verbs = "\n".join(f"  {verb:<9} {text}" for verb, text in VERBS.items())
-    options = generate_parser("generate").format_help().partition("options:")[2]
-    return (
-        "%fooocus PROMPT, or %%fooocus [options] with the prompt as the cell's body, generates.\n"
-        f"\nVerbs of %fooocus:\n{verbs}\n\nOptions of a generation:{options}"
-    )
+    width = max(len(written) for written, _ in option_rows())
+    options = "\n".join(f"  {written:<{width}}  {text}" for written, text in option_rows())
+    return f"{USAGE}\n\nVerbs of %fooocus:\n{verbs}\n\nOptions of a generation:\n{options}"

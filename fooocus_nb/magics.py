@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from fooocus_nb import manager
 from fooocus_nb._html import clean
+from fooocus_nb._magic_help import help_bundle
 from fooocus_nb._magic_line import (
     parse_cell_line,
     parse_generate_line,
@@ -19,7 +20,6 @@ from fooocus_nb._magic_line import (
     parse_verb_line,
     split_verb,
 )
-from fooocus_nb._magic_options import help_text
 from fooocus_nb._transform import AwaitingTransformer
 from fooocus_nb.completion import fooocus_matcher
 from fooocus_nb.engine import Engine, presenters
@@ -27,7 +27,8 @@ from fooocus_nb.errors import FooocusError
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.monitor import JobMonitor
 from fooocus_nb.widgets.start_monitor import StartMonitor
-from fooocus_nb.widgets.surface import probe_frontend
+from fooocus_nb.widgets.surface import probe_frontend, show
+from fooocus_nb.widgets.tables import status_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ class FooocusMagics(Magics):
     # -- verbs ------------------------------------------------------------------------------
 
     def _help(self, rest: str) -> None:
-        _write(help_text())
+        show(help_bundle())
 
     def _start(self, rest: str) -> None:
         options = parse_start_line(rest)
@@ -177,11 +178,8 @@ class FooocusMagics(Magics):
         engines = [manager.get(options.name)] if options.name else manager.running().values()
         if not engines:
             _write("No engine runs. %fooocus start starts one.")
-        for engine in engines:
-            _write(f"{engine!r}\n    {engine.health()}")
-            if engine.pid is not None:
-                _write(f"    process {engine.pid}, log {engine.log_path}")
-            _write(f"    images go to {engine.output_dir}")
+            return
+        show(status_bundle(engines))
 
     def _logs(self, rest: str) -> Any:
         options = parse_verb_line("logs", rest)

@@ -44,7 +44,15 @@ FLOORS = (
     },
     {"experiment"},
     {"widgets"},
-    {"_magic_line", "_magic_options", "_transform", "completion", "magics", "server"},
+    {
+        "_magic_help",
+        "_magic_line",
+        "_magic_options",
+        "_transform",
+        "completion",
+        "magics",
+        "server",
+    },
     {"_terminal", "cli", "quickstart"},
 )
 #: The one door upwards: `engine.logs()` and its like open a widget, imported when asked for.

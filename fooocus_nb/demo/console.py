@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-__all__ = ["Bar", "prepare", "say"]
+__all__ = ["Bar", "DownloadBar", "prepare", "say"]
 
 #: A bar is drawn no more often, as tqdm does.
 REDRAW_SECONDS = 0.1
@@ -35,6 +35,8 @@ class Bar:
         The number of steps.
     """
 
+    unit = "it/s"
+
     def __init__(self, total: int) -> None:
         self.total = total
         self._done = 0
@@ -59,15 +61,50 @@ class Bar:
         share = self._done / max(self.total, 1)
         eighths = int(share * WIDTH * 8)
         bar = "█" * (eighths // 8) + (_PARTS[eighths % 8] if eighths < WIDTH * 8 else "")
-        left, rate = "?", "?it/s"
-        if self._done:
-            pace = elapsed / self._done
-            left = _clock(pace * (self.total - self._done))
-            rate = f"{pace:5.2f}s/it" if pace > 1 else f"{1 / max(pace, 1e-6):5.2f}it/s"
-        counts = f"{self._done}/{self.total} [{_clock(elapsed)}<{left}, {rate}]"
+        pace = elapsed / self._done if self._done else 0.0
+        left = _clock(pace * (self.total - self._done)) if self._done else "?"
+        done, total, rate = self._words(max(pace, 1e-6))
+        counts = (
+            f"{done}/{total} [{_clock(elapsed)}<{left}, {rate if self._done else f'?{self.unit}'}]"
+        )
         print(f"\r{share:4.0%}|{bar:<{WIDTH}}| {counts}", end="", file=sys.stderr, flush=True)
+
+    def _words(self, pace: float) -> tuple[str, str, str]:
+        """Return how much is done, how much there is, and how fast it goes at seconds per step."""
+        rate = f"{pace:5.2f}s/it" if pace > 1 else f"{1 / pace:5.2f}it/s"
+        return str(self._done), str(self.total), rate
+
+
+class DownloadBar(Bar):
+    """The same for a download, in bytes.
+
+    Parameters
+    ----------
+    total : int
+        The number of steps.
+    size : int
+        How many bytes all of them are.
+    """
+
+    unit = "B/s"
+
+    def __init__(self, total: int, size: int) -> None:
+        self._step_size = size / total
+        super().__init__(total)
+
+    def _words(self, pace: float) -> tuple[str, str, str]:
+        done, total = (_size(steps * self._step_size) for steps in (self._done, self.total))
+        return done, total, f"{_size(self._step_size / pace)}B/s"
 
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes:02d}:{rest:02d}"
+
+
+def _size(number: float) -> str:
+    for unit in ("", "k", "M"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1024
+    return f"{number:.3g}G"

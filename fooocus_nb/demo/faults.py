@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from fooocus_nb.demo.console import Bar, say
+from fooocus_nb.demo.console import DownloadBar, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,8 @@ CUDA_MESSAGE = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 3.94 GiB of "
     "which 512.00 MiB is free."
 )
+#: What a checkpoint for SDXL has.
+DOWNLOAD_BYTES = 6_938_040_682
 #: Nothing that a test forgets lives longer.
 LONGEST_SECONDS = 600
 _DAEMON = f"""
@@ -159,7 +161,7 @@ def _download(seconds: float) -> None:
     """Look as a download does for some seconds."""
     name = "demo-model.safetensors"
     say(f'Downloading: "https://example.org/{name}" to models/checkpoints/{name}\n')
-    bar = Bar(int(seconds * 10))
+    bar = DownloadBar(max(int(seconds * 10), 1), DOWNLOAD_BYTES)
     for _ in range(bar.total):
         time.sleep(0.1)
         bar.advance()

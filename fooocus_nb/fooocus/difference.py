@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from fooocus_nb._html import data_table, wrap
 from fooocus_nb.fooocus.parameter import plain
 
 if TYPE_CHECKING:
@@ -84,17 +84,10 @@ class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
         )
 
     def _repr_html_(self) -> str:
-        def cells(row: tuple[str, ...], tag: str) -> str:
-            style = "text-align:left;vertical-align:top"
-            return "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in row)
-
         if not self._pairs:
-            return "<p>no difference</p>"
-        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self._rows())
-        return (
-            '<div style="max-height:24em;overflow:auto"><table>'
-            f"<thead><tr>{cells(_HEADINGS, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+            return wrap("no difference")
+        table = data_table(_HEADINGS, self._rows(), title="Differences", height="26em")
+        return wrap(table, label="Differences")
 
 
 def _facts(ours: Parameter, theirs: Parameter) -> Iterator[tuple[str, str, str]]:

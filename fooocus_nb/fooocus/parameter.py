@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb._html import data_table, wrap
 from fooocus_nb.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
@@ -381,17 +381,8 @@ class ParameterTable(Mapping[str, Parameter]):
         )
 
     def _repr_html_(self) -> str:
-        def cells(row: tuple[str, ...], tag: str) -> str:
-            style = "text-align:left;vertical-align:top"
-            return "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in row)
-
-        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self._rows())
-        caption = f"<caption>{html.escape(self._title)}</caption>" if self._title else ""
-        return (
-            '<div style="max-height:24em;overflow:auto"><table>'
-            f"{caption}<thead><tr>{cells(_HEADINGS, 'th')}</tr></thead><tbody>{body}</tbody>"
-            "</table></div>"
-        )
+        title = self._title or "Parameters"
+        return wrap(data_table(_HEADINGS, self._rows(), title=title, height="26em"), label=title)
 
 
 _HEADINGS = ("name", "label", "type", "default", "choices or range")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fooocus_nb._html import clip, data_uri, duration, escape, wrap
 
-__all__ = ["View", "monitor_html", "monitor_text", "note_html"]
+__all__ = ["View", "monitor_html", "monitor_text", "note", "note_html", "page"]
 
 MAX_THUMBNAILS = 8
 BOX_WIDTH = 208
@@ -227,14 +227,23 @@ def note_html(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
     str
         HTML.
     """
-    return wrap(
-        '<div style="display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline">',
-        f'<span class="fnb-{mark}" aria-hidden="true">●</span>',
-        f'<span style="font-weight:600">{escape(title, 400)}</span>',
-        f'<span class="fnb-dim" style="font-size:12px">{" · ".join(map(escape, facts))}</span>',
-        "</div>",
-        sheet=_SHEET,
+    return page(note(mark, title, facts))
+
+
+def note(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
+    """Return the same as a part of something larger."""
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline">'
+        f'<span class="fnb-{mark}" aria-hidden="true">●</span>'
+        f'<span style="font-weight:600">{escape(title, 400)}</span>'
+        f'<span class="fnb-dim" style="font-size:12px">{" · ".join(map(escape, facts))}</span>'
+        "</div>"
     )
+
+
+def page(*parts: str) -> str:
+    """Return an output of these parts."""
+    return wrap(*parts, sheet=_SHEET)
 
 
 def monitor_text(view: View, width: int = 0) -> str:

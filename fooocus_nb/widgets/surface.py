@@ -29,6 +29,7 @@ __all__ = [
     "ignore_order",
     "in_kernel",
     "probe_frontend",
+    "show",
     "surface",
     "widgets_wanted",
 ]
@@ -271,6 +272,11 @@ class TerminalSurface:
             sys.stdout.flush()
         if bundle is not None:
             _publish(bundle)
+
+
+def show(bundle: dict[str, Any]) -> None:
+    """Show a MIME bundle in the cell that runs, or as text in a terminal."""
+    _publish(bundle)
 
 
 def _publish(

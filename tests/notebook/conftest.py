@@ -45,6 +45,11 @@ class Cell:
         return "".join(output.get("text", "") for output in self.outputs)
 
     @property
+    def shown(self) -> str:
+        """The plain text of what was displayed."""
+        return "\n".join(bundle["text/plain"] for bundle in self.bundles)
+
+    @property
     def bundles(self) -> list[dict[str, Any]]:
         """The MIME bundles."""
         return [output["data"] for output in self.outputs if "data" in output]

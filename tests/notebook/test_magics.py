@@ -110,13 +110,13 @@ def test_a_mistake_is_an_error_without_our_frames(notebook, code, told):
 
 
 def test_the_verbs(notebook):
-    assert "ready" in notebook.run("%fooocus status").text
+    assert "ready" in notebook.run("%fooocus status").shown
     lines = notebook.run("%fooocus logs -n 3").text.splitlines()
     assert 1 <= len(lines) <= 3
     table = notebook.run("%fooocus params sharp").bundles[0]
     assert "sharpness" in table["text/plain"]
     assert "sharpness" in table["text/html"]
-    assert "--repeat" in notebook.run("%fooocus help").text
+    assert "--repeat" in notebook.run("%fooocus help").shown
     assert "nothing" in notebook.run("%fooocus skip").text
 
 
@@ -132,7 +132,7 @@ def test_an_engine_has_a_name_and_a_second_one(notebook):
         notebook.run(f"%%fooocus {SIZE} --name third -o result\na cat")
         assert notebook.value("len(result)") == 1
         notebook.run("%fooocus stop --name third")
-        assert "ready" in notebook.run("%fooocus status --name demo").text
+        assert "ready" in notebook.run("%fooocus status --name demo").shown
     finally:
         notebook.run("%fooocus stop --name second")
     notebook.run("%fooocus restart --name demo")
