@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._version import __version__
 
 if TYPE_CHECKING:
+    from fooocus_nb.checkup import adoctor, doctor
     from fooocus_nb.engine import Engine
     from fooocus_nb.errors import (
         ConfigurationError,
@@ -46,9 +47,11 @@ _HOME = {
     "Snapshot": "snapshot",
     "StartError": "errors",
     "aconnect": "manager",
+    "adoctor": "checkup",
     "astart": "manager",
     "connect": "manager",
     "current": "manager",
+    "doctor": "checkup",
     "get": "manager",
     "load_ipython_extension": "magics",
     "read_log": "fooocus.metadata",
@@ -77,9 +80,11 @@ __all__ = [
     "StartError",
     "__version__",
     "aconnect",
+    "adoctor",
     "astart",
     "connect",
     "current",
+    "doctor",
     "get",
     "load_ipython_extension",
     "read_log",

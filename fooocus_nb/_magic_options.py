@@ -34,6 +34,7 @@ VERBS = {
     "skip": "skip the image in the making",
     "stop": "stop the engine",
     "restart": "restart the engine",
+    "doctor": "look whether Fooocus can be started here: [--path P] [--python P] [--port N]",
     "help": "show this",
 }
 
@@ -126,6 +127,10 @@ def verb_parser(verb: str) -> _Parser:
     if verb == "connect":
         parser.add_argument("url")
         parser.add_argument("--output-dir")
+    elif verb == "doctor":
+        parser.add_argument("--path", help="the folder of the Fooocus checkout")
+        parser.add_argument("--python", help="the interpreter that Fooocus is installed in")
+        parser.add_argument("--port", type=int, help="the port that will be asked for")
     elif verb == "logs":
         parser.add_argument("-n", type=positive, default=40)
         parser.add_argument("--live", action="store_true")

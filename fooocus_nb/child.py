@@ -256,6 +256,14 @@ class Child:
         self._temporary.clear()
 
 
+def runtime_path() -> Path:
+    """Return where the user's own folder for sockets and the like is, made or not."""
+    if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
+        # Containers and macOS seldom have one; what the system empties at its start is next best.
+        return Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
+    return platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
+
+
 def runtime_folder() -> Path:
     """Make and return the user's own folder for sockets and the like, of mode 0700.
 
@@ -264,11 +272,7 @@ def runtime_folder() -> Path:
     StartError
         When the folder is there, but somebody else's.
     """
-    if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
-        # Containers and macOS seldom have one; what the system empties at its start is next best.
-        folder = Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
-    else:
-        folder = platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
+    folder = runtime_path()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
         msg = f"The folder {folder} belongs to somebody else, so no engine's socket can be in it."

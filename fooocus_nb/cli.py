@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from fooocus_nb.errors import FooocusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
     from fooocus_nb.fooocus.install import Installation
     from fooocus_nb.quickstart import Outcome
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_quickstart(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -82,6 +85,50 @@ def _add_quickstart(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="the interpreter that Fooocus is installed in (default: the one in its folder)",
     )
     parser.set_defaults(command=_quickstart)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="look whether Fooocus can be started here, and what to do where it can't",
+        description=(
+            "Looks at the checkout, its interpreter and packages, the models that are missing, "
+            "disk, memory, GPU, port, config.txt, permissions and leftovers. It starts no engine, "
+            "and downloads and writes nothing. Exits with 1 where something failed."
+        ),
+    )
+    parser.add_argument(
+        "--path", metavar="P", help="the folder of Fooocus (default: $FOOOCUS_HOME)"
+    )
+    parser.add_argument(
+        "--python",
+        metavar="P",
+        help="the interpreter that Fooocus is installed in (default: the one in its folder)",
+    )
+    parser.add_argument("--port", type=int, help="the port that it will be asked to listen on")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--restore",
+        action="store_true",
+        help="first rename back the *.corrupted model files that are whole",
+    )
+    parser.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from fooocus_nb.checkup import doctor, restore_all
+
+    if options.restore:
+        restored, refused = restore_all(options.path)
+        for line in [*(f"restored {path}" for path in restored), *refused]:
+            print(line, file=sys.stderr)
+    report = doctor(options.path, python=options.python, port=options.port)
+    print(report.to_json() if options.json else report.to_text(colour=_has_colours(sys.stdout)))
+    return report.exit_code
+
+
+def _has_colours(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.name != "nt"
 
 
 def _quickstart(options: argparse.Namespace) -> int:

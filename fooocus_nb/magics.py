@@ -21,6 +21,7 @@ from fooocus_nb._magic_line import (
     split_verb,
 )
 from fooocus_nb._transform import AwaitingTransformer
+from fooocus_nb.checkup import doctor
 from fooocus_nb.completion import fooocus_matcher
 from fooocus_nb.engine import Engine, presenters
 from fooocus_nb.errors import FooocusError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from fooocus_nb._magic_line import GenerateOptions
+    from fooocus_nb.checkup import Report
     from fooocus_nb.job import Job
 
 __all__ = ["FooocusMagics", "load_ipython_extension", "unload_ipython_extension"]
@@ -224,6 +226,10 @@ class FooocusMagics(Magics):
         with _starting() as monitor:
             engine.restart()
             monitor.done(engine)
+
+    def _doctor(self, rest: str) -> Report:
+        options = parse_verb_line("doctor", rest)
+        return doctor(options.path, python=options.python, port=options.port)
 
 
 def _write(text: str) -> None:

@@ -29,6 +29,7 @@ FLOORS = (
         "_loop",
         "_orders",
         "_thumbnails",
+        "checkup",
         "child",
         "config",
         "engine",

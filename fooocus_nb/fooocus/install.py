@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fooocus_nb.errors import InstallError
 
-__all__ = ["Installation", "find_installation"]
+__all__ = ["Installation", "find_checkout", "find_installation", "find_python", "read_version"]
 
 WINDOWS = os.name == "nt"
 LAUNCHER = "launch.py"
@@ -92,13 +92,20 @@ def find_installation(
     InstallError
         When there is no checkout, its version cannot be read, or there is no interpreter.
     """
-    checkout = _checkout(Path(path).expanduser())
-    version = _version(checkout)
-    interpreter = _named_python(python) if python else _own_python(checkout)
-    return Installation(checkout, version, interpreter, _flags(checkout))
+    checkout = find_checkout(path)
+    version = read_version(checkout)
+    return Installation(checkout, version, find_python(checkout, python), _flags(checkout))
 
 
-def _checkout(path: Path) -> Path:
+def find_checkout(path: str | os.PathLike[str]) -> Path:
+    """Return the checkout that a path leads to; see :func:`find_installation`.
+
+    Raises
+    ------
+    InstallError
+        When there is none.
+    """
+    path = Path(path).expanduser()
     try:
         if not path.exists():
             msg = (
@@ -120,7 +127,14 @@ def _checkout(path: Path) -> Path:
     raise InstallError(msg)
 
 
-def _version(checkout: Path) -> str:
+def read_version(checkout: Path) -> str:
+    """Return the version of a checkout, such as ``2.5.5``.
+
+    Raises
+    ------
+    InstallError
+        When it cannot be read.
+    """
     for name in VERSION_FILES:
         tree = _parse(checkout / name)
         if tree is None:
@@ -149,6 +163,17 @@ def _assigned(node: ast.stmt, name: str) -> str | None:
     if named and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value.strip()
     return None
+
+
+def find_python(checkout: Path, python: str | os.PathLike[str] | None = None) -> Path:
+    """Return the interpreter of a checkout; see :func:`find_installation`.
+
+    Raises
+    ------
+    InstallError
+        When there is none.
+    """
+    return _named_python(python) if python else _own_python(checkout)
 
 
 def _named_python(python: str | os.PathLike[str]) -> Path:

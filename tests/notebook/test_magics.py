@@ -223,3 +223,13 @@ def test_nothing_is_written_into_a_cell_that_has_ended(notebook):
         late.append(notebook.run("import time; time.sleep(0.5)"))
     assert [cell.updates for cell in late] == [0, 0, 0, 0]
     assert not any(cell.bundles for cell in late[1:])
+
+
+def test_the_doctors_report_is_the_value_of_its_line(notebook, tmp_path):
+    cell = notebook.run(f"%fooocus doctor --path {tmp_path}")
+    (bundle,) = cell.bundles
+    assert "<table" in bundle["text/html"]
+    assert "launch.py" in bundle["text/plain"]
+    notebook.run("report = %fooocus doctor --port 70000")
+    assert notebook.value("(report['port'].status.value, report.exit_code)") == ["failure", 1]
+    assert notebook.value("'torch' in __import__('sys').modules") is False

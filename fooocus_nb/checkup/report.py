@@ -1,0 +1,226 @@
+"""What a checkup has found, line by line, and how it is shown."""
+
+from __future__ import annotations
+
+import enum
+import json
+import textwrap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb import _html
+from fooocus_nb._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Check", "Report", "Status", "gigabytes"]
+
+#: Raised when what is there changes its meaning or goes; new names and facts are no change.
+FORMAT = 1
+WIDTH = 100
+_COLOURS = {"ok": "\x1b[32m", "warning": "\x1b[33m", "failure": "\x1b[31m"}
+_MARKS = {"ok": "✓", "warning": "!", "failure": "✗"}
+
+
+class Status(enum.StrEnum):
+    """How a line of the report came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in programs, such as ``config``; stable.
+    title : str
+        What it is called for people.
+    status : Status
+        How it came out.
+    text : str
+        What was found.
+    advice : str
+        What to do; empty where nothing is to be done.
+    facts : mapping
+        The same for programs: numbers in bytes, paths as texts. Goes into JSON as it is.
+    """
+
+    name: str
+    title: str
+    status: Status
+    text: str
+    advice: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Report:
+    """The result of :func:`fooocus_nb.doctor`; in a notebook it shows as a table.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+        The lines.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+        The lines, in the order in which they matter.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = tuple(checks)
+
+    def __iter__(self) -> Iterator[Check]:
+        return iter(self.checks)
+
+    def __len__(self) -> int:
+        return len(self.checks)
+
+    def __getitem__(self, name: str) -> Check:
+        """Return the first line of a name.
+
+        Raises
+        ------
+        KeyError
+            When there is none: what needs a checkout is not looked at without one.
+        """
+        for check in self.checks:
+            if check.name == name:
+                return check
+        raise KeyError(name)
+
+    @property
+    def status(self) -> Status:
+        """The worst status of all lines."""
+        found = {check.status for check in self.checks}
+        worst_first = (Status.FAILURE, Status.WARNING)
+        return next((status for status in worst_first if status in found), Status.OK)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; warnings are no failures."""
+        return self.status is not Status.FAILURE
+
+    @property
+    def exit_code(self) -> int:
+        """What ``fooocus-nb doctor`` exits with: 0, or 1 after a failure."""
+        return 0 if self.ok else 1
+
+    # -- shown --------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for programs, as ``fooocus-nb doctor --json`` prints it.
+
+        Returns
+        -------
+        dict
+            ``format`` (1), ``fooocus_nb`` (our version), ``status`` and ``checks``: of each, the
+            ``name``, ``title``, ``status``, ``text``, ``advice`` and ``facts``.
+        """
+        return {
+            "format": FORMAT,
+            "fooocus_nb": __version__,
+            "status": str(self.status),
+            "checks": [
+                {
+                    "name": check.name,
+                    "title": check.title,
+                    "status": str(check.status),
+                    "text": check.text,
+                    "advice": check.advice,
+                    "facts": dict(check.facts),
+                }
+                for check in self.checks
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Return the same as :meth:`to_dict`, as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, *, colour: bool = False) -> str:
+        """Return the report for a terminal.
+
+        Parameters
+        ----------
+        colour : bool
+            Whether to colour the status. Default False.
+
+        Returns
+        -------
+        str
+            A line or more for each check, advice below it, and a summary at the end.
+        """
+        lines = []
+        margin = max((len(check.title) for check in self.checks), default=0)
+        indent = " " * (margin + 11)
+        for check in self.checks:
+            status = f"{check.status:<7}"
+            if colour:
+                status = f"{_COLOURS[check.status]}{status}\x1b[0m"
+            text = _wrapped(_html.clean(check.text), indent)
+            lines.append(f"{status}  {check.title:<{margin}}  {text}")
+            if check.advice:
+                lines.append(f"{indent}{_wrapped('-> ' + _html.clean(check.advice), indent)}")
+        return "\n".join([*lines, "", self._summary()])
+
+    def _summary(self) -> str:
+        count = {status: sum(check.status is status for check in self.checks) for status in Status}
+        failures, warnings = count[Status.FAILURE], count[Status.WARNING]
+        if not failures and not warnings:
+            return "All is well."
+        parts = [
+            f"{number} {word}{'s' if number > 1 else ''}"
+            for number, word in ((failures, "failure"), (warnings, "warning"))
+            if number
+        ]
+        rest = "" if failures else "; it can start all the same"
+        return " and ".join(parts) + rest + "."
+
+    def _repr_html_(self) -> str:
+        rows = "".join(map(_html_row, self.checks))
+        cell = "text-align:left;padding:2px 10px 2px 0"
+        head = "".join(
+            f'<th scope="col" style="{cell}">{word}</th>' for word in ("", "what", "found")
+        )
+        table = f'<table style="border-collapse:collapse"><tr>{head}</tr>{rows}</table>'
+        return _html.wrap(table, f"<p>{_html.escape(self._summary())}</p>", label="Fooocus checkup")
+
+
+def _html_row(check: Check) -> str:
+    cell = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
+    text = _html.escape(check.text, 2000)
+    if check.advice:
+        text += f"<br><strong>{_html.escape(check.advice, 2000)}</strong>"
+    mark = f"{_MARKS[check.status]} {check.status}"
+    return (
+        f'<tr><td style="{cell};white-space:nowrap">{_html.escape(mark)}</td>'
+        f'<th scope="row" style="{cell};white-space:nowrap">{_html.escape(check.title)}</th>'
+        f'<td style="{cell}">{text}</td></tr>'
+    )
+
+
+def _wrapped(text: str, indent: str) -> str:
+    lines = textwrap.wrap(
+        text, max(WIDTH - len(indent), 40), break_long_words=False, break_on_hyphens=False
+    )
+    return f"\n{indent}".join(lines)
+
+
+def gigabytes(number: float) -> str:
+    """Return a number of bytes as people say it."""
+    if number < 1e6:
+        return f"{number / 1e3:.0f} kB"
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
