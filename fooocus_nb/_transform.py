@@ -7,16 +7,20 @@ in the middle of a generation; while it runs synchronous code, no kernel does.
 from __future__ import annotations
 
 import ast
-import re
+import tokenize
 from typing import TYPE_CHECKING
 
+from IPython.core.inputtransformer2 import EscapedCommand, MagicAssign, TokenTransformBase
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from tokenize import TokenInfo
+
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["AwaitingTransformer", "rewrite"]
+__all__ = ["AwaitingTransformer", "MagicLine", "rewrite"]
 
 _INSTANCE = "get_ipython().magics_manager.registry['FooocusMagics']"
-_QUESTION = re.compile(r"%fooocus[ \t]+(\S.*\?)[ \t]*")
 
 
 class AwaitingTransformer:
@@ -36,7 +40,7 @@ class AwaitingTransformer:
         """Begin to transform the cells that come after this one."""
         shell = self._shell
         shell.input_transformers_post.append(self)
-        shell.input_transformers_cleanup.append(protect_question)
+        shell.input_transformer_manager.token_transformers.append(MagicLine)
         shell.events.register("pre_execute", self._cell_begins)
         shell.events.register("post_execute", self._cell_ends)
         # This cell's own end is about to be counted, but its beginning was not.
@@ -46,7 +50,7 @@ class AwaitingTransformer:
         """Leave the cells as they are."""
         shell = self._shell
         shell.input_transformers_post.remove(self)
-        shell.input_transformers_cleanup.remove(protect_question)
+        shell.input_transformer_manager.token_transformers.remove(MagicLine)
         shell.events.unregister("pre_execute", self._cell_begins)
         shell.events.unregister("post_execute", self._cell_ends)
 
@@ -94,19 +98,35 @@ def rewrite(lines: list[str], *, awaited: bool) -> list[str]:
     except (SyntaxError, ValueError):
         return lines
     pieces = source.encode().splitlines(keepends=True)
-    for statement in reversed(statements):
+    for statement, in_function in reversed(list(_walk(statements))):
         if not isinstance(statement, (ast.Expr, ast.Assign)):
             continue
         call, is_value = statement.value, isinstance(statement, ast.Assign)
         arguments = _arguments(call)
-        if arguments is None or call.lineno != call.end_lineno or not (awaited or is_value):
+        awaits = awaited and not in_function
+        if arguments is None or call.lineno != call.end_lineno or not (awaits or is_value):
             continue
-        name = "await {}.run_awaited" if awaited else "{}.run"
+        name = "await {}.run_awaited" if awaits else "{}.run"
         new = f"{name.format(_INSTANCE)}({', '.join(map(repr, arguments))}, value={is_value})"
         row = call.lineno - 1
         piece = pieces[row]
         pieces[row] = piece[: call.col_offset] + new.encode() + piece[call.end_col_offset :]
     return b"".join(pieces).decode().splitlines(keepends=True)
+
+
+def _walk(
+    nodes: Iterable[ast.AST], *, in_function: bool = False
+) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yield statements as they are written, blocks included, and whether a function holds each."""
+    for node in nodes:
+        if isinstance(node, ast.stmt):
+            yield node, in_function
+        inside = in_function or isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        )
+        blocks = (ast.stmt, ast.excepthandler, ast.match_case)
+        children = [child for child in ast.iter_child_nodes(node) if isinstance(child, blocks)]
+        yield from _walk(children, in_function=inside)
 
 
 def _arguments(node: ast.expr) -> list[str] | None:
@@ -124,24 +144,57 @@ def _arguments(node: ast.expr) -> list[str] | None:
     return None
 
 
-def protect_question(lines: list[str]) -> list[str]:
-    """Keep IPython from taking a prompt that ends in a question mark for a call for help.
+class MagicLine(TokenTransformBase):
+    """A line of ours for IPython's transformers: what it ends in does not make it a call for help.
+
+    IPython takes any line that ends in a question mark for one, before it looks at how the line
+    begins. This comes first, and leaves only ``%fooocus?`` itself to that. Being asked for tokens,
+    it never sees what stands inside a string.
 
     Parameters
     ----------
-    lines : list of str
-        A cell as it was written.
-
-    Returns
-    -------
-    list of str
-        The cell; only where its first line is such a prompt, that line is written out.
+    start : tuple of (int, int)
+        Where the statement begins: its line from 1, and its column.
+    magic : EscapedCommand or MagicAssign
+        IPython's own transformer for the same line.
     """
-    for index, line in enumerate(lines):
-        if not line.strip():
-            continue
-        if (match := _QUESTION.fullmatch(line.rstrip("\n"))) is not None:
-            call = f"get_ipython().run_line_magic('fooocus', {match[1]!r})\n"
-            return [*lines[:index], call, *lines[index + 1 :]]
-        break
-    return lines
+
+    priority = 4  # below that of help
+
+    def __init__(self, start: tuple[int, int], magic: TokenTransformBase) -> None:
+        super().__init__(start)  # type: ignore[no-untyped-call]
+        self._magic = magic
+
+    @classmethod
+    def find(cls, tokens_by_line: list[list[TokenInfo]]) -> MagicLine | None:
+        """Return the first line that is ours.
+
+        Parameters
+        ----------
+        tokens_by_line : list of list of TokenInfo
+            The cell's tokens, one list for each logical line.
+
+        Returns
+        -------
+        MagicLine or None
+            None where there is no such line.
+        """
+        for tokens in tokens_by_line:
+            magic = EscapedCommand.find([tokens]) or MagicAssign.find([tokens])
+            if magic is None:
+                continue
+            place = (magic.start_line + 1, magic.start_col)
+            words = [token.string for token in tokens if token.start >= place]
+            if words[:2] == ["%", "fooocus"] and words[2:3] not in (["?"], ["??"]):
+                return cls(_beginning(tokens), magic)
+        return None
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """Turn the line into a call, exactly as IPython does where no question mark ends it."""
+        transformed: list[str] = self._magic.transform(lines)
+        return transformed
+
+
+def _beginning(tokens: list[TokenInfo]) -> tuple[int, int]:
+    indents = (tokenize.INDENT, tokenize.DEDENT)
+    return next(token.start for token in tokens if token.type not in indents)
