@@ -40,6 +40,7 @@ __all__ = [
     "StartError",
     "StartTimeout",
     "UnknownFlag",
+    "UnknownParameter",
     "UnsupportedParameter",
     "UnsupportedServer",
     "WorkerDead",
@@ -51,6 +52,12 @@ __all__ = [
 
 class FooocusError(Exception):
     """Base of all exceptions of this package."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the message below the user's own lines; IPython asks for this."""
+        from fooocus_nb._frames import rendered
+
+        return rendered(self)
 
 
 class ConfigurationError(FooocusError):
@@ -71,6 +78,12 @@ class ParameterError(FooocusError, ValueError):
 
 class RestoreError(FooocusError):
     """A renamed model file cannot get its own name back."""
+
+
+class UnknownParameter(ParameterError, KeyError):
+    """There is no parameter of that name."""
+
+    __str__ = Exception.__str__  # a KeyError puts quotes around its message
 
 
 class UnsupportedParameter(ParameterError):

@@ -21,7 +21,7 @@ PACKAGE = Path(fooocus_nb.__file__).parent
 
 #: The floors of the house, from the ground up. A room sees its own floor and those below.
 FLOORS = (
-    {"_html", "_version", "errors"},
+    {"_frames", "_html", "_version", "errors"},
     {"supervise"},
     {"fooocus"},
     {
@@ -129,7 +129,7 @@ def test_imports_only_downwards(path: Path) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("room", ["errors.py", "supervise"])
+@pytest.mark.parametrize("room", ["_frames.py", "errors.py", "supervise"])
 def test_the_ground_floor_stands_on_the_standard_library(room: str) -> None:
     place = PACKAGE / room
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):

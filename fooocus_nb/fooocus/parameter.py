@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import data_table, wrap
-from fooocus_nb.errors import ParameterError, nearest
+from fooocus_nb.errors import ParameterError, UnknownParameter, nearest
 
 if TYPE_CHECKING:
     from fooocus_nb.fooocus.component import Component
@@ -299,6 +299,8 @@ def _default(kind: str, props: Mapping[str, Any]) -> Any:
 class ParameterTable(Mapping[str, Parameter]):
     """All parameters of a server by name, in its own order; shows as a table.
 
+    Short names such as ``seed`` are found, too; iterating yields the canonical ones.
+
     Parameters
     ----------
     parameters : iterable of Parameter
@@ -312,7 +314,13 @@ class ParameterTable(Mapping[str, Parameter]):
         self._title = title
 
     def __getitem__(self, name: str) -> Parameter:
-        return self._parameters[name]
+        if name in self._parameters:
+            return self._parameters[name]
+        names = {alias: item for item in self.values() for alias in item.aliases}
+        if name in names:
+            return names[name]
+        msg = f"There is no parameter {name!r}.{nearest(str(name), [*self, *names])}"
+        raise UnknownParameter(msg)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)

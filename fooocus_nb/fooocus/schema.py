@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer, nearest
+from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer, nearest
 from fooocus_nb.fooocus.calls import CURRENT_TASK, Call, Outputs
 from fooocus_nb.fooocus.graph import Function, Graph
 from fooocus_nb.fooocus.naming import ALIASES, name_inputs
@@ -106,19 +106,19 @@ class Schema:
         ------
         UnsupportedParameter
             When other versions have it, but not this server.
-        ParameterError
+        UnknownParameter
             When there is no such parameter; with the nearest match.
         """
         canonical = ALIASES.get(name, name)
         for candidate in (canonical, TWINS.get(canonical, canonical)):
             if candidate in self.parameters:
-                return candidate
+                return self.parameters[candidate].name
         names = [*self.parameters, *ALIASES, "loras"]
         if is_known_somewhere(canonical):
             msg = f"This server (Fooocus {self.version}) has no parameter {name!r}."
             raise UnsupportedParameter(msg + self._slots(canonical))
         msg = f"There is no parameter {name!r}.{nearest(name, names)}"
-        raise ParameterError(msg + " engine.parameters shows them all.")
+        raise UnknownParameter(msg + " engine.parameters shows them all.")
 
     def _slots(self, name: str) -> str:
         """Say how many there are of a group of which somebody named one too many."""

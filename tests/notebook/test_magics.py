@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ PROMPTS = [
     r"back\slash \n and `ticks`; # no comment !ls",
     "= equals, @at, <b>bold</b>",
 ]
+
+
+def plain(text):
+    """A traceback without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @pytest.mark.parametrize("prompt", [*PROMPTS, "two lines,\n  the second indented\n\nand a fourth"])
@@ -87,6 +93,18 @@ def test_a_value_is_assigned(notebook):
     assert notebook.value("result.seed") == 3
 
 
+def test_a_question_is_drawn_on_any_line_and_in_blocks(notebook):
+    notebook.run(
+        f"x = 1\nresult = %fooocus {SIZE} isn't it a cat?\n"
+        f"results = []\nfor i in range(2):\n    again = %fooocus {SIZE} what is it?\n"
+        "    results.append(again)\n"
+        f"def draw():\n    drawn = %fooocus {SIZE} a dog?\n    return drawn\n"
+        "results.append(draw())"
+    )
+    assert notebook.value("result.prompt") == "isn't it a cat?"
+    assert notebook.value("[r.prompt for r in results]") == ["what is it?"] * 2 + ["a dog?"]
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [
@@ -107,6 +125,43 @@ def test_a_mistake_is_an_error_without_our_frames(notebook, code, told):
     cell = notebook.run(code, fails=True)
     assert told in cell.error + cell.text
     assert "fooocus_nb/" not in cell.error
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("engine.generate('x', stile=['a'])", "Did you mean 'styles'?"),
+        ("await engine.agenerate('x', sharpness=99)", "0 to 30"),
+        ("fooocus_nb.connect('http://127.0.0.1:9')", "127.0.0.1:9"),
+        ("engine.parameters['shapness']", "Did you mean 'sharpness'?"),
+    ],
+)
+def test_a_mistake_in_python_shows_its_line_and_the_message(notebook, code, told):
+    notebook.run("import fooocus_nb; engine = fooocus_nb.get('demo')")
+    lines = plain(notebook.run(code, fails=True).error).splitlines()
+    assert f"----> 1 {code}" in lines
+    assert told in lines[-2]
+    assert "left out: %xmode Verbose shows them" in lines[-1]
+    assert len(lines) <= 8
+    assert "direct cause" not in "".join(lines)
+
+
+def test_everything_is_shown_to_who_asks_for_it(notebook):
+    notebook.run("import fooocus_nb\n%xmode Verbose")
+    try:
+        cell = notebook.run("fooocus_nb.connect('http://127.0.0.1:9')", fails=True)
+    finally:
+        notebook.run("%xmode Context")
+    assert "fooocus_nb/manager.py" in cell.error
+    assert "direct cause" in cell.error
+
+
+def test_what_users_raised_before_is_not_hidden(notebook):
+    notebook.run("import fooocus_nb")
+    code = "try:\n    1 / 0\nexcept ZeroDivisionError:\n    fooocus_nb.get('nobody')"
+    error = notebook.run(code, fails=True).error
+    assert "ZeroDivisionError" in error
+    assert "no engine named 'nobody'" in error
 
 
 def test_the_verbs(notebook):
