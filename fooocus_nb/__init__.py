@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fooocus_nb.lifecycle import EngineState
     from fooocus_nb.magics import load_ipython_extension, unload_ipython_extension
     from fooocus_nb.manager import aconnect, astart, connect, current, get, running, start
+    from fooocus_nb.restarting import RestartPolicy
     from fooocus_nb.results import Image, Result
     from fooocus_nb.snapshot import Snapshot
 
@@ -43,6 +44,7 @@ _HOME = {
     "Job": "job",
     "Metadata": "fooocus.metadata",
     "ParameterError": "errors",
+    "RestartPolicy": "restarting",
     "Result": "results",
     "Snapshot": "snapshot",
     "StartError": "errors",
@@ -75,6 +77,7 @@ __all__ = [
     "Job",
     "Metadata",
     "ParameterError",
+    "RestartPolicy",
     "Result",
     "Snapshot",
     "StartError",

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 VERBS = {
-    "start": "start an engine: [--path P] [--python P] [--demo] [--gpu N] [-- FOOOCUS FLAGS]",
+    "start": "start an engine: [--path P] [--python P] [--demo] [--gpu N] [--restart] [-- FLAGS]",
     "connect": "use an engine that somebody else runs: URL",
     "generate": "generate images: [options] PROMPT",
     "status": "show the engines and their health",
@@ -117,6 +117,8 @@ def start_parser() -> _Parser:
     add("--gpu", type=int, help="the index of the GPU")
     add("--port", type=int, help="the port of its web server")
     add("--output-dir", help="where images are copied to")
+    add("--restart", nargs="?", const="on-failure", choices=("never", "on-failure"),
+        help="restart it when it fails by itself")  # fmt: skip
     add("--timeout", type=float, help="seconds without progress after which to give up")
     return parser
 

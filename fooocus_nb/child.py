@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from fooocus_nb.errors import StartError, StartTimeout, while_starting
+from fooocus_nb.errors import (
+    ConfigurationError,
+    StartError,
+    StartTimeout,
+    while_starting,
+)
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.launch import Launch, build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
@@ -32,9 +37,9 @@ __all__ = ["Child", "ChildSettings"]
 
 #: How long a start may show no progress at all before it is given up.
 DEFAULT_START_TIMEOUT = 300.0
-#: A port can be taken between choosing it and binding it; then we choose another.
-PORT_ATTEMPTS = 3
 TICK_SECONDS = 0.2
+#: How long a process may take to end, once something of it has.
+END_LAG_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,13 @@ class ChildSettings:
         The index of the GPU.
     env : mapping
         Environment variables that win over the inherited ones.
+    grace : float
+        Seconds between asking the child to end and ending it. Default 10.
+
+    Raises
+    ------
+    ConfigurationError
+        When the grace is no number of seconds.
     """
 
     installation: Installation | None
@@ -63,6 +75,12 @@ class ChildSettings:
     temp_dir: Path | None = None
     gpu: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    grace: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.grace >= 0:
+            msg = f"grace={self.grace!r}: give a number of seconds from 0 up."
+            raise ConfigurationError(msg)
 
 
 class Child:
@@ -123,6 +141,27 @@ class Child:
         return self._tracker.worker_dead
 
     @property
+    def last_movement(self) -> float:
+        """When its log last moved, as `time.monotonic` counts."""
+        return self._tracker.last_movement
+
+    @property
+    def guardian_pid(self) -> int | None:
+        """The process id of its guardian, once there is one."""
+        return self._process.shim_pid if self._process else None
+
+    @property
+    def guardian_lost(self) -> bool:
+        """Whether the guardian ended without a word, which ends the child too."""
+        process = self._process
+        return process is not None and not process.alive() and process.returncode is None
+
+    @property
+    def lost(self) -> int:
+        """How many bytes of the log never reached its file, as far as is known."""
+        return self._process.lost if self._process else 0
+
+    @property
     def returncode(self) -> int | None:
         """How the process ended, negative for a signal; None while it runs."""
         return self._process.returncode if self._process else None
@@ -130,6 +169,25 @@ class Child:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.alive()
+
+    def exists(self) -> bool:
+        """Whether the process runs, by what the system says."""
+        return self._process is not None and self._process.exists()
+
+    def ended(self) -> bool:
+        """Whether the process has ended, or does so within a moment."""
+        if self._process is not None:
+            self._process.wait(END_LAG_SECONDS)
+        return not self.alive()
+
+    def guardian_answers(self) -> bool:
+        """Whether the guardian lives up to its duty; never waits."""
+        process = self._process
+        return process is not None and process.guardian_answers() and not self.guardian_stopped()
+
+    def guardian_stopped(self) -> bool:
+        """Whether the guardian is stopped, so that nobody reads what the child prints."""
+        return self._process is not None and self._process.guardian_stopped()
 
     def tail(self, n: int) -> list[str]:
         """Return the last `n` log lines, oldest first."""
@@ -169,6 +227,7 @@ class Child:
             name=self.name,
             run_dir=run_dir,
             log_path=log_folder(self.name) / "engine.log",
+            grace=settings.grace,
             cleanup=tuple(self._temporary),
         )
         self._process = Process.start(spec)
@@ -205,9 +264,9 @@ class Child:
         patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
         while self._tracker.stage is not Stage.READY:
             if not self.alive():
-                raise self._start_error()
+                raise self.start_error()
             if self._tracker.worker_dead:
-                raise self._start_error()
+                raise self.start_error()
             if time.monotonic() - self._tracker.last_movement > patience:
                 msg = (
                     f"Engine {self.name!r} is not ready: nothing has moved for {patience:g} s. "
@@ -223,10 +282,11 @@ class Child:
             self._moved.clear()
         on_tick()
 
-    def _start_error(self) -> StartError:
+    def start_error(self) -> StartError:
+        """Return the error for a child that ended before it was ready, with the cause."""
         process = self._process
         if process is not None:
-            process.wait(1.0)
+            process.wait(END_LAG_SECONDS)
         returncode = self.returncode
         if self._stopped():
             msg = f"Engine {self.name!r} was stopped while it started."

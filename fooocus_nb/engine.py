@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
-import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync, submit
-from fooocus_nb.errors import EngineStopped, StartError
-from fooocus_nb.failures import death, loss, stalled
+from fooocus_nb.errors import ConnectionLost, EngineError, EngineStopped, PortTaken, StartError
+from fooocus_nb.failures import loss, stalled
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.request import build_request
-from fooocus_nb.health import Health, memory_of
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.outputs import Outputs
 from fooocus_nb.views import Views
+from fooocus_nb.watch import FAILED, Trouble, Watch
+from fooocus_nb.watched import Watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from fooocus_nb.child import Child, ChildSettings
     from fooocus_nb.fooocus.parameter import ParameterTable
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.startup import Startup
+    from fooocus_nb.restarting import RestartPolicy
     from fooocus_nb.results import Result
 
 __all__ = ["Engine", "presenters"]
@@ -36,9 +39,11 @@ __all__ = ["Engine", "presenters"]
 #: Loading a checkpoint from a slow disk is the longest honest silence that we know.
 STALL_TIMEOUT = 900.0
 CONNECT_TIMEOUT = 20.0
+#: A port can be taken between choosing it and binding it; then we choose another.
+PORT_ATTEMPTS = 3
 
 
-class Engine(Views):
+class Engine(Watched, Views):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
@@ -63,6 +68,7 @@ class Engine(Views):
         settings: ChildSettings | None = None,
         url: str | None = None,
         output_dir: Path,
+        restart: RestartPolicy | None = None,
     ) -> None:
         self.name = name
         self.owned = settings is not None
@@ -75,10 +81,11 @@ class Engine(Views):
         self._child: Child | None = None
         self._connected: Client | None = None
         self._listeners: list[Callable[[str], None]] = []
-        self._watchers: set[asyncio.Future[None]] = set()
         self._queue: deque[Job] = deque()
         self._slot = asyncio.Lock()
         self._guarding = threading.RLock()
+        self._watchers: set[asyncio.Future[None]] = set()
+        self._watch = Watch(self, restart)
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -126,12 +133,16 @@ class Engine(Views):
     @property
     def version(self) -> str:
         """The version of Fooocus, as its web page says."""
-        return self._client.schema.version
+        return self._schema.version
 
     @property
     def parameters(self) -> ParameterTable:
         """All that can be set, by name, with types, defaults, choices and ranges."""
-        return self._client.schema.parameters
+        return self._schema.parameters
+
+    @property
+    def _schema(self) -> Schema:
+        return (self._connected or self._client).schema  # known also when it does not answer
 
     @property
     def log_path(self) -> Path | None:
@@ -179,21 +190,49 @@ class Engine(Views):
         self, timeout: float | None, on_progress: Callable[[Engine], None] | None = None
     ) -> None:
         """Start the child, or connect to the server, and wait until it can generate."""
-        self._lifecycle.move(EngineState.STARTING, "starting")
+        if not self._lifecycle.move(EngineState.STARTING, "starting"):
+            msg = f"Engine {self.name!r} is {self.state}, so it cannot be started."
+            raise EngineError(msg)
+        self._come_up(timeout, on_progress)
+
+    def _come_up(
+        self,
+        timeout: float | None,
+        on_progress: Callable[[Engine], None] | None = None,
+        *,
+        by_itself: bool = False,
+    ) -> None:
         try:
             if self._settings is not None:
                 self._spawn(self._settings, timeout, on_progress)
-            url = self.url
-            if url is None:
-                msg = f"Engine {self.name!r} has no address."
-                raise StartError(msg)
-            self._connected = run_sync(
-                Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5
-            )
+            self._connected = self._connect()
+            if not self._lifecycle.move(EngineState.READY, "ready to generate"):
+                msg = f"Engine {self.name!r} was stopped while it started."
+                raise EngineStopped(msg)
         except BaseException as error:
-            self._release(f"could not start: {type(error).__name__}")
+            reason = f"could not start: {type(error).__name__}"
+            if by_itself and self._lifecycle.move(EngineState.DEAD, reason):
+                self._let_go()
+            else:
+                self._release(reason)
             raise
-        self._lifecycle.move(EngineState.READY, "ready to generate")
+        if self._child is not None:
+            # Told at once where it has ended meanwhile.
+            self._child.on_exit(functools.partial(self._watch.child_exited, self._child))
+        self._watch.begin()
+
+    def _connect(self) -> Client:
+        url = self.url
+        if url is None:
+            msg = f"Engine {self.name!r} has no address."
+            raise StartError(msg)
+        try:
+            return run_sync(Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5)
+        except ConnectionLost as error:
+            # Mostly the child has just ended, which says more.
+            if self._child is not None and self._child.ended():
+                raise self._child.start_error() from error
+            raise
 
     def _spawn(
         self,
@@ -203,11 +242,20 @@ class Engine(Views):
     ) -> None:
         from fooocus_nb.child import Child
 
-        child = Child(self.name, settings, on_line=self._take_line)
-        self._child = child
-        child.start()
-        child.on_exit(self._child_exited)
-        child.wait_ready(timeout, lambda: on_progress(self) if on_progress else None)
+        attempts = PORT_ATTEMPTS if settings.port is None else 1
+        for attempt in range(1, attempts + 1):
+            child = Child(self.name, settings, on_line=self._take_line)
+            self._child = child
+            try:
+                child.start()
+                child.wait_ready(timeout, lambda: on_progress(self) if on_progress else None)
+            except PortTaken:
+                if attempt == attempts:
+                    raise
+                child.stop()
+                self._lifecycle.note("its port was taken meanwhile; starting with another one")
+            else:
+                return
 
     def restart(self, timeout: float | None = None) -> None:
         """Stop the engine, whatever its state, and start it again with the same settings.
@@ -226,13 +274,28 @@ class Engine(Views):
 
         An engine that we only connected to goes on; we just let go of it.
         """
+        self._watch.end()
         with self._guarding:
-            if self.state is EngineState.STOPPED:
+            if self.state is not EngineState.STOPPED:
+                self._release("stopped on request")
+        self._watch.join()  # it may have been about to restart the engine
+
+    def _restart_by_itself(self, reason: str) -> None:
+        """Restart an engine that has failed, unless somebody has come before."""
+        with self._guarding:
+            if self.state not in FAILED:
                 return
-            self._release("stopped on request")
+            self._release(reason)
+            self._lifecycle.move(EngineState.STARTING, reason)
+        self._come_up(None, by_itself=True)
 
     def _release(self, reason: str) -> None:
         self._lifecycle.move(EngineState.STOPPING, reason)
+        self._let_go()
+        self._lifecycle.move(EngineState.STOPPED, reason)
+
+    def _let_go(self) -> None:
+        """End the child with all that it started, and every connection and job."""
         self._alarm()
         child, client = self._child, self._connected
         self._connected = None
@@ -241,7 +304,6 @@ class Engine(Views):
                 run_sync(client.aclose(), 5.0)
         if child is not None:
             child.stop()
-        self._lifecycle.move(EngineState.STOPPED, reason)
 
     async def arestart(self, timeout: float | None = None) -> None:
         """Restart the engine; see :meth:`restart`."""
@@ -272,30 +334,6 @@ class Engine(Views):
         traceback: TracebackType | None,
     ) -> None:
         await self.astop()
-
-    # -- health -----------------------------------------------------------------------------
-
-    def health(self) -> Health:
-        """Look whether process, web server and worker are well. Takes 2 s at the most."""
-        process = self._child.alive() if self._child else None
-        client = self._connected
-        http = False
-        if client is not None and process is not False:
-            with contextlib.suppress(TimeoutError):
-                http = run_sync(client.healthy(timeout=2.0), 3.0)
-        worker = None if self._child is None else not self._child.worker_dead
-        return Health(
-            state=self.state,
-            process=process,
-            http=http,
-            worker=worker,
-            queued=len(self._queue),
-            memory=memory_of(self.pid),
-        )
-
-    async def ahealth(self) -> Health:
-        """Look whether all is well; see :meth:`health`."""
-        return await asyncio.to_thread(self.health)
 
     # -- generating -------------------------------------------------------------------------
 
@@ -369,10 +407,10 @@ class Engine(Views):
     @property
     def _client(self) -> Client:
         client = self._connected
-        if client is not None and self.state is not EngineState.DEAD:
+        if self.state in FAILED:
+            raise loss(self)
+        if client is not None:
             return client
-        if self.state is EngineState.DEAD:
-            raise death(self)
         msg = f"Engine {self.name!r} is {self.state}, so it cannot do this."
         raise EngineStopped(msg, remedy="engine.restart() starts it again.")
 
@@ -383,11 +421,13 @@ class Engine(Views):
         try:
             job._queued(len(self._queue) - 1)
             async with self._slot:
-                self._lifecycle.move(EngineState.BUSY, "generating")
+                self._lifecycle.move(EngineState.BUSY, "generating", only_from=EngineState.READY)
                 try:
                     yield
                 finally:
-                    self._lifecycle.move(EngineState.READY, "generation ended")
+                    self._lifecycle.move(
+                        EngineState.READY, "generation ended", only_from=EngineState.BUSY
+                    )
         finally:
             self._queue.remove(job)
             for rank, waiting in enumerate(self._queue):
@@ -400,7 +440,7 @@ class Engine(Views):
         alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watchers.add(alarm)
         try:
-            if self.state in (EngineState.DEAD, EngineState.STOPPING, EngineState.STOPPED):
+            if self.state not in (EngineState.READY, EngineState.BUSY):
                 raise loss(self)
             while not task.done():
                 await asyncio.wait({task, alarm}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
@@ -408,8 +448,11 @@ class Engine(Views):
                     break
                 if alarm.done():
                     raise loss(self)
-                if time.monotonic() - job._last_movement > self.stall_timeout:
-                    raise stalled(self, job)
+                if (job.silence or 0.0) > self.stall_timeout:
+                    error = stalled(self, job)
+                    if self.owned:
+                        self._watch.ail(Trouble.STALL)
+                    raise error
             await task
         finally:
             self._watchers.discard(alarm)
@@ -434,11 +477,7 @@ class Engine(Views):
         for listener in list(self._listeners):
             listener(text)
         if self._child is not None and self._child.worker_dead:
-            self._alarm()
-
-    def _child_exited(self, returncode: int | None) -> None:
-        if self._lifecycle.move(EngineState.DEAD, f"the process ended with {returncode}"):
-            self._alarm()
+            self._watch.ail(Trouble.WORKER)
 
     def _alarm(self) -> None:
         """Wake every job that waits, for it to see what has become of the engine."""

@@ -19,10 +19,12 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLost",
     "CorruptedModel",
+    "DiskFull",
     "EngineDied",
     "EngineError",
     "EngineStopped",
     "EngineTimeout",
+    "EngineUnresponsive",
     "FooocusError",
     "GPUUnusable",
     "GenerationError",
@@ -105,7 +107,15 @@ class EngineError(FooocusError):
         The engine's log lines that matter, oldest first. They become part of the message.
     remedy : str, optional
         What to do next.
+
+    Attributes
+    ----------
+    result : Result or None
+        The images that a generation had finished before it failed; their files are safe in the
+        output folder. None where no generation was involved.
     """
+
+    result: Result | None = None
 
     def __init__(self, message: str, *, log: Sequence[str] = (), remedy: str | None = None) -> None:
         self.message = message
@@ -143,6 +153,10 @@ class ConnectionLost(EngineError):
     """The engine's web server does not answer, or broke the connection."""
 
 
+class EngineUnresponsive(EngineError):
+    """The engine's process runs, but nothing is heard of it: its guardian is stopped."""
+
+
 class WorkerDead(EngineError):
     """The engine's worker thread has ended while its web server still answers."""
 
@@ -171,20 +185,16 @@ class GPUUnusable(EngineError):
     """The engine's PyTorch cannot compute on this device."""
 
 
+class DiskFull(EngineError):
+    """There is no room left where the engine, or we, write images and temporary files."""
+
+
 class NetworkError(EngineError):
     """The engine could not download something."""
 
 
 class GenerationError(EngineError):
-    """A generation failed in the engine.
-
-    Attributes
-    ----------
-    result : Result or None
-        The images that were finished before it failed; their files are safe in the output folder.
-    """
-
-    result: Result | None = None
+    """A generation failed in the engine. Its `result` has the images that were finished before."""
 
 
 class GenerationStopped(GenerationError):

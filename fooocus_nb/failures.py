@@ -12,54 +12,104 @@ from fooocus_nb.errors import (
     EngineError,
     EngineStopped,
     EngineTimeout,
+    EngineUnresponsive,
     GenerationError,
     GenerationStopped,
+    OutOfMemory,
     WorkerDead,
 )
 from fooocus_nb.fooocus._failures import STOPPED_ELSEWHERE
 from fooocus_nb.fooocus.diagnosis import diagnose, stopped
+from fooocus_nb.fooocus.progress import WAITING_FOR_WORKER
 from fooocus_nb.lifecycle import EngineState
+from fooocus_nb.watch import Trouble
 
 if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
     from fooocus_nb.fooocus.diagnosis import Diagnosis
     from fooocus_nb.job import Job
 
-__all__ = ["death", "diagnosed", "loss", "lost_connection", "no_images", "stalled"]
+__all__ = ["diagnosed", "loss", "lost_connection", "no_images", "stalled"]
 
 #: How long a process may take to show that it has ended, once its web server is gone.
 DEATH_LAG_SECONDS = 3.0
+PROBE_TIMEOUT = 2.0
+RESTART = "engine.restart() starts it anew."
 
 
 def loss(engine: Engine) -> EngineError:
-    """Return the error that says why a job cannot go on."""
-    if engine.state in (EngineState.STOPPING, EngineState.STOPPED):
-        msg = f"Engine {engine.name!r} was stopped during the generation."
-        return EngineStopped(msg)
-    if engine._child is not None and engine._child.worker_dead:
-        lines = engine.tail(60)
-        found = diagnose(lines)
-        msg = f"The worker of engine {engine.name!r} has died, though its web page still answers."
-        return WorkerDead(
-            msg,
-            log=found.lines if found else lines[-10:],
-            remedy="engine.restart() starts it anew.",
-        )
-    return death(engine)
+    """Return the error that says why an engine in its present state cannot generate."""
+    match engine.state:
+        case EngineState.DEAD:
+            return _death(engine)
+        case EngineState.UNRESPONSIVE:
+            return _ailing(engine)
+        case EngineState.STARTING:
+            msg = f"Engine {engine.name!r} is starting, so it cannot do this yet."
+            return EngineStopped(msg, remedy="engine.wait_ready() waits until it can.")
+    msg = f"Engine {engine.name!r} was stopped."
+    return EngineStopped(msg, remedy="engine.restart() starts it again.")
 
 
-def death(engine: Engine) -> EngineError:
+def _remedy(engine: Engine, advice: str = RESTART) -> str:
+    """Say what to do next, or that it is being done."""
+    if engine._watch.will_restart():
+        return "It is restarted by itself: engine.wait_ready() waits for that."
+    return advice
+
+
+def _death(engine: Engine) -> EngineError:
     """Return the error that says how the engine's process ended."""
-    returncode = engine._child.returncode if engine._child else None
+    child = engine._child
+    returncode = child.returncode if child else None
     lines = engine.tail(60)
     found = diagnose(lines, returncode=returncode)
-    cause = found.cause if found else f"It ended with exit code {returncode}."
+    if child is not None and child.guardian_lost:
+        cause = (
+            f"Its guardian (process {child.guardian_pid}) was killed, and with it ends all that it "
+            "guards."
+        )
+        found = None
+    else:
+        cause = found.cause if found else f"It ended with exit code {returncode}."
+    if (
+        found is not None
+        and issubclass(found.error, OutOfMemory)
+        and engine._watch.vitals is not None
+    ):
+        cause += f" A moment before: {engine._watch.vitals}."
     return EngineDied(
         f"Engine {engine.name!r} has died. {cause}",
         log=(found.lines if found else ()) or lines[-10:],
-        remedy=(f"{found.remedy}\n" if found and found.remedy else "")
-        + "engine.restart() starts it again.",
+        remedy=(f"{found.remedy}\n" if found and found.remedy else "") + _remedy(engine),
     )
+
+
+def _ailing(engine: Engine) -> EngineError:
+    """Return the error for an engine whose process runs, and which cannot generate."""
+    lines = engine.tail(60)
+    remedy = _remedy(engine)
+    match engine._watch.trouble:
+        case Trouble.WORKER:
+            found = diagnose(lines)
+            msg = (
+                f"The worker of engine {engine.name!r} has died, though its web page still answers."
+            )
+            return WorkerDead(msg, log=found.lines if found else lines[-10:], remedy=remedy)
+        case Trouble.GUARDIAN:
+            number = engine._child.guardian_pid if engine._child else None
+            msg = (
+                f"The guardian of engine {engine.name!r} (process {number}) is stopped, so nobody "
+                "reads what the engine prints, and it will come to a halt."
+            )
+            return EngineUnresponsive(msg, remedy=f"`kill -CONT {number}` lets it go on. {remedy}")
+        case Trouble.STALL:
+            msg = f"Engine {engine.name!r} has shown no sign of life since its last generation."
+            return EngineTimeout(msg, log=lines[-5:], remedy=remedy)
+    msg = f"The web server of engine {engine.name!r} at {engine.url} does not answer any more"
+    if engine.owned:
+        return ConnectionLost(f"{msg}, though its process runs.", log=lines[-10:], remedy=remedy)
+    return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
 
 
 async def lost_connection(engine: Engine, error: ConnectionLost) -> EngineError:
@@ -69,16 +119,23 @@ async def lost_connection(engine: Engine, error: ConnectionLost) -> EngineError:
         if engine.state is not EngineState.BUSY:
             return loss(engine)
         await asyncio.sleep(0.05)
-    return error
+    client = engine._connected
+    if client is not None and not await client.healthy(timeout=PROBE_TIMEOUT):
+        engine._watch.ail(Trouble.HTTP)
+    return loss(engine) if engine.state is EngineState.UNRESPONSIVE else error
 
 
-def stalled(engine: Engine, job: Job) -> EngineTimeout:
+def stalled(engine: Engine, job: Job) -> EngineTimeout | WorkerDead:
     """Return the error for a generation in which nothing moves."""
+    seconds = f"{engine.stall_timeout:g} s"
+    if job.snapshot().text.startswith(WAITING_FOR_WORKER):
+        msg = f"The worker of engine {engine.name!r} has not taken up the generation in {seconds}."
+        return WorkerDead(msg, log=engine.tail(5), remedy=_remedy(engine))
     msg = (
-        f"Engine {engine.name!r} has shown no sign of life for {engine.stall_timeout:g} s during "
+        f"Engine {engine.name!r} has shown no sign of life for {seconds} during "
         f"the generation (its last word: {job.snapshot().text or 'none'!r})."
     )
-    return EngineTimeout(msg, log=engine.tail(5), remedy="engine.restart() starts it anew.")
+    return EngineTimeout(msg, log=engine.tail(5), remedy=_remedy(engine))
 
 
 def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
 if TYPE_CHECKING:
     from fooocus_nb.lifecycle import EngineState
+    from fooocus_nb.vitals import Gpu
 
-
-__all__ = ["Health", "memory_of"]
+__all__ = ["Health"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +25,23 @@ class Health:
     http : bool
         Whether the web server answers.
     worker : bool or None
-        Whether the worker thread lives, by what the log says; None where the log is not ours.
+        Whether the worker thread lives, by what the log and the running generation say; None
+        where nothing tells.
     queued : int
         How many generations run or wait.
     memory : int or None
         Resident memory of the process and all its children, in bytes.
+    guardian : bool or None
+        Whether the guardian process reads what the engine prints; None where there is none.
+    silence : float or None
+        Seconds since the running generation last gave a sign of life; None when there is none.
+    available, total : int or None
+        Memory that the machine, or our container, has left for programs, and has in all; bytes.
+        None for an engine that we only connected to.
+    gpus : tuple of Gpu
+        Graphics cards and their memory, where ``nvidia-smi`` answers; of this machine.
+    lost : int
+        Bytes of the log that never reached its file, such as on a full disk.
     """
 
     state: EngineState
@@ -40,11 +50,18 @@ class Health:
     worker: bool | None
     queued: int
     memory: int | None
+    guardian: bool | None = None
+    silence: float | None = None
+    available: int | None = None
+    total: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    lost: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether the engine can generate."""
-        return self.http and self.process is not False and self.worker is not False
+        parts = (self.process, self.guardian, self.worker)
+        return self.http and not any(part is False for part in parts)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -60,35 +77,15 @@ class Health:
             f"worker {word(self.worker)}",
             f"{self.queued} in the queue",
         ]
+        if self.guardian is False:
+            parts.insert(2, "guardian stopped")
+        if self.silence is not None and self.silence >= 1:
+            parts.append(f"silent for {self.silence:.0f} s")
         if self.memory is not None:
             parts.append(f"{self.memory / 1e9:.1f} GB of memory")
+        if self.available is not None and self.total is not None:
+            parts.append(f"{self.available / 1e9:.1f} of {self.total / 1e9:.1f} GB available")
+        parts += map(str, self.gpus)
+        if self.lost:
+            parts.append(f"{self.lost:,} bytes of the log lost")
         return ", ".join(parts)
-
-
-def memory_of(pid: int | None) -> int | None:
-    """Return the resident memory of a process and its descendants.
-
-    Parameters
-    ----------
-    pid : int or None
-        The process.
-
-    Returns
-    -------
-    int or None
-        Bytes; None when there is no such process.
-    """
-    if pid is None:
-        return None
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return None
-    total = 0
-    for process in family:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:  # it ended meanwhile
-            continue
-    return total

@@ -16,9 +16,9 @@ from fooocus_nb._loop import run_sync, submit, wait_future
 from fooocus_nb._orders import Orders
 from fooocus_nb.errors import (
     ConnectionLost,
+    EngineError,
     EngineTimeout,
     FooocusError,
-    GenerationError,
     GenerationStopped,
 )
 from fooocus_nb.failures import diagnosed, lost_connection, no_images
@@ -126,6 +126,13 @@ class Job:
             remaining=remaining,
             last_line=self._lines[-1] if self._lines else "",
         )
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since the engine last gave a sign of life for it; None unless it runs."""
+        if self._began is None or self._ended is not None:
+            return None
+        return time.monotonic() - self._last_movement
 
     def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
         """Call `listener` with each event, those of the past first, and None at the end.
@@ -337,7 +344,7 @@ class Job:
             self._finish("stopped")
             raise GenerationStopped(msg) from None
         except Exception as error:
-            if isinstance(error, GenerationError) and error.result is None:
+            if isinstance(error, EngineError) and error.result is None:
                 error.result = self._result()
             self._finish("stopped" if isinstance(error, GenerationStopped) else "failed")
             raise

@@ -16,22 +16,34 @@ __all__ = ["EngineState", "Lifecycle", "Transition"]
 
 logger = logging.getLogger(__name__)
 
+#: How many transitions the history keeps.
+KEPT = 200
+
 
 class EngineState(enum.StrEnum):
-    """Where an engine is in its life."""
+    """Where an engine is in its life.
+
+    `UNRESPONSIVE` means that the process runs and cannot generate: its web server or its worker is
+    dead, its guardian is stopped, or a generation showed no sign of life. It leaves that state by
+    itself where what ailed it has passed; a restart ends it in any case.
+    """
 
     STARTING = "starting"
     READY = "ready"
     BUSY = "busy"
+    UNRESPONSIVE = "unresponsive"
     STOPPING = "stopping"
     STOPPED = "stopped"
     DEAD = "dead"
 
 
+#: A running engine may fall ill, be stopped or die at any time.
+_TROUBLE = frozenset({EngineState.UNRESPONSIVE, EngineState.STOPPING, EngineState.DEAD})
 _LEGAL: dict[EngineState, frozenset[EngineState]] = {
     EngineState.STARTING: frozenset({EngineState.READY, EngineState.STOPPING, EngineState.DEAD}),
-    EngineState.READY: frozenset({EngineState.BUSY, EngineState.STOPPING, EngineState.DEAD}),
-    EngineState.BUSY: frozenset({EngineState.READY, EngineState.STOPPING, EngineState.DEAD}),
+    EngineState.READY: _TROUBLE | {EngineState.BUSY},
+    EngineState.BUSY: _TROUBLE | {EngineState.READY},
+    EngineState.UNRESPONSIVE: _TROUBLE - {EngineState.UNRESPONSIVE} | {EngineState.READY},
     EngineState.STOPPING: frozenset({EngineState.STOPPED}),
     EngineState.STOPPED: frozenset({EngineState.STARTING}),
     EngineState.DEAD: frozenset({EngineState.STARTING, EngineState.STOPPING}),
@@ -76,7 +88,9 @@ class Lifecycle:
         with self._lock:
             return tuple(self._history)
 
-    def move(self, state: EngineState, reason: str = "") -> bool:
+    def move(
+        self, state: EngineState, reason: str = "", *, only_from: EngineState | None = None
+    ) -> bool:
         """Enter a state if that is legal from here.
 
         Parameters
@@ -85,6 +99,8 @@ class Lifecycle:
             The state to enter.
         reason : str, optional
             Why, for people.
+        only_from : EngineState, optional
+            The one state that this is a step from; in any other it comes too late.
 
         Returns
         -------
@@ -93,18 +109,31 @@ class Lifecycle:
             was stopped, is not an error: it just comes too late to change anything.
         """
         with self._lock:
-            if state not in _LEGAL[self.state]:
+            if state not in _LEGAL[self.state] or only_from not in (None, self.state):
                 return False
-            transition = Transition(state, time.time(), reason)
-            self._history.append(transition)
-            del self._history[:-200]
-            listeners = list(self._listeners)
-        for listener in listeners:
-            try:
-                listener(transition)
-            except Exception:
-                logger.exception("a listener for the engine's state failed")
+            transition, listeners = self._record(state, reason)
+        _tell(listeners, transition)
         return True
+
+    def note(self, reason: str) -> None:
+        """Add to the history what happened without a change of the state.
+
+        Parameters
+        ----------
+        reason : str
+            What happened, for people. Listeners hear of it, too.
+        """
+        with self._lock:
+            transition, listeners = self._record(self.state, reason)
+        _tell(listeners, transition)
+
+    def _record(
+        self, state: EngineState, reason: str
+    ) -> tuple[Transition, list[Callable[[Transition], None]]]:
+        transition = Transition(state, time.time(), reason)
+        self._history.append(transition)
+        del self._history[:-KEPT]
+        return transition, list(self._listeners)
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
         """Call `listener` at every transition, on the thread that makes it.
@@ -128,3 +157,11 @@ class Lifecycle:
                     self._listeners.remove(listener)
 
         return unsubscribe
+
+
+def _tell(listeners: list[Callable[[Transition], None]], transition: Transition) -> None:
+    for listener in listeners:
+        try:
+            listener(transition)
+        except Exception:
+            logger.exception("a listener for the engine's state failed")

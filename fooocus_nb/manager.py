@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fooocus_nb.engine import Engine
+    from fooocus_nb.restarting import RestartPolicy
 
 __all__ = ["aconnect", "astart", "connect", "current", "get", "running", "start"]
 
@@ -37,6 +38,8 @@ def start(
     temp_dir: str | os.PathLike[str] | None = None,
     gpu: int | None = None,
     env: Mapping[str, str] | None = None,
+    restart: RestartPolicy | str | None = None,
+    grace: float = 10.0,
     timeout: float | None = None,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
@@ -68,6 +71,12 @@ def start(
         The index of the GPU to use.
     env : mapping, optional
         Environment variables for the engine.
+    restart : {"never", "on-failure"} or RestartPolicy, optional
+        Whether an engine that dies, or does not answer any more, is restarted by itself: after 1 s,
+        then 2, 4 and so on up to 60, at most 5 times within 10 minutes. A generation that was
+        running raises all the same and is never sent again. Default "never".
+    grace : float
+        Seconds that the engine gets between being asked to end and being ended. Default 10.
     timeout : float, optional
         Seconds without any progress after which the start is given up. Default 300.
     on_progress : callable, optional
@@ -90,6 +99,7 @@ def start(
     from fooocus_nb.child import ChildSettings
     from fooocus_nb.engine import Engine
     from fooocus_nb.fooocus.install import find_installation
+    from fooocus_nb.restarting import restart_policy
 
     if demo and (path or python):
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
@@ -105,11 +115,13 @@ def start(
         temp_dir=Path(temp_dir).expanduser().resolve() if temp_dir else None,
         gpu=gpu,
         env=dict(env or {}),
+        grace=grace,
     )
     engine = Engine(
         _reserve(name, "demo" if demo else "fooocus"),
         settings=settings,
         output_dir=_output_dir(output_dir),
+        restart=restart_policy(restart),
     )
     return _begin(engine, timeout, on_progress)
 
@@ -163,6 +175,8 @@ async def astart(
     temp_dir: str | os.PathLike[str] | None = None,
     gpu: int | None = None,
     env: Mapping[str, str] | None = None,
+    restart: RestartPolicy | str | None = None,
+    grace: float = 10.0,
     timeout: float | None = None,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
@@ -179,6 +193,8 @@ async def astart(
         temp_dir=temp_dir,
         gpu=gpu,
         env=env,
+        restart=restart,
+        grace=grace,
         timeout=timeout,
         on_progress=on_progress,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fooocus_nb.errors import (
     BadConfigFile,
     CorruptedModel,
+    DiskFull,
     EngineDied,
     EngineError,
     GenerationError,
@@ -133,7 +134,7 @@ RULES = (
         "disk full",
         r"^(?:\w+\.)*OSError: (?:\[Errno (?:28|122)\]|.*No space left on device)"
         r"|^RuntimeError: .*(?:No space left|unexpected pos)",
-        EngineError,
+        DiskFull,
         "The disk is full.",
         "Make room on the disk of the engine's outputs, models and temp folder.",
         "OSError: [Errno 28] No space left on device: 'outputs/2026-01-01/1.png'",

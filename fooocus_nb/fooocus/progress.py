@@ -13,7 +13,14 @@ from fooocus_nb.fooocus.events import Preview, Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ABSENT", "gallery_paths", "parse_preview", "parse_progress", "updated_value"]
+__all__ = [
+    "ABSENT",
+    "WAITING_FOR_WORKER",
+    "gallery_paths",
+    "parse_preview",
+    "parse_progress",
+    "updated_value",
+]
 
 
 class _Absent:
@@ -26,6 +33,8 @@ class _Absent:
 #: Stands for an output that the server left as it was.
 ABSENT: Final = _Absent()
 
+#: How the engine's words begin from when a task is handed in until its worker takes it up.
+WAITING_FOR_WORKER: Final = "Waiting for task to start"
 #: The engine's words are short; a server that sends a book is cut.
 _TEXT_LIMIT = 500
 

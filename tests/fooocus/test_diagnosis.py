@@ -61,7 +61,7 @@ FOREIGN = ['  File "/opt/venv/site-packages/torch/x.py", line 1, in y', "    z()
             "--always-cpu",
         ),
         ("launch.py: error: unrecognized arguments: --foo", errors.UnknownFlag, "--foo"),
-        ("OSError: [Errno 28] No space left on device", errors.EngineError, "disk"),
+        ("OSError: [Errno 28] No space left on device", errors.DiskFull, "disk"),
         ("Fatal Python error: Bus error", errors.EngineDied, "Bus error"),
         ("PermissionError: [Errno 13] Permission denied: '/o'", errors.EngineError, "/o"),
     ],
@@ -280,7 +280,7 @@ def test_ignored_settings_are_told_with_what_follows_from_them() -> None:
         ("PermissionError: [Errno 13] Permission denied: '/mnt/out'", errors.BadConfigFile),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'Z:'", errors.BadConfigFile),
         ("TypeError: unhashable type: 'list'", errors.BadConfigFile),
-        ("OSError: [Errno 28] No space left on device", errors.EngineError),
+        ("OSError: [Errno 28] No space left on device", errors.DiskFull),
         ("ModuleNotFoundError: No module named 'numpy'", errors.MissingDependency),
     ],
 )
