@@ -18,36 +18,56 @@ if TYPE_CHECKING:
         EngineError,
         FooocusError,
         GenerationError,
+        IgnoredParameter,
         ParameterError,
         StartError,
     )
     from fooocus_nb.fooocus.corrupted import restore_model
     from fooocus_nb.fooocus.metadata import Metadata, read_log, read_metadata, write_metadata
+    from fooocus_nb.fooocus.tasks import (
+        Enhance,
+        EnhanceImage,
+        ImagePrompt,
+        Inpaint,
+        Outpaint,
+        Upscale,
+        Vary,
+    )
     from fooocus_nb.health import Health
     from fooocus_nb.job import Job
     from fooocus_nb.lifecycle import EngineState
     from fooocus_nb.magics import load_ipython_extension, unload_ipython_extension
     from fooocus_nb.manager import aconnect, astart, connect, current, get, running, start
+    from fooocus_nb.questions import Description
     from fooocus_nb.restarting import RestartPolicy
     from fooocus_nb.results import Image, Result
     from fooocus_nb.snapshot import Snapshot
 
 _HOME = {
     "ConfigurationError": "errors",
+    "Description": "questions",
     "Engine": "engine",
     "EngineError": "errors",
     "EngineState": "lifecycle",
+    "Enhance": "fooocus.tasks",
+    "EnhanceImage": "fooocus.tasks",
     "FooocusError": "errors",
     "GenerationError": "errors",
     "Health": "health",
+    "IgnoredParameter": "errors",
     "Image": "results",
+    "ImagePrompt": "fooocus.tasks",
+    "Inpaint": "fooocus.tasks",
     "Job": "job",
     "Metadata": "fooocus.metadata",
+    "Outpaint": "fooocus.tasks",
     "ParameterError": "errors",
     "RestartPolicy": "restarting",
     "Result": "results",
     "Snapshot": "snapshot",
     "StartError": "errors",
+    "Upscale": "fooocus.tasks",
+    "Vary": "fooocus.tasks",
     "aconnect": "manager",
     "adoctor": "checkup",
     "astart": "manager",
@@ -67,20 +87,29 @@ _HOME = {
 
 __all__ = [
     "ConfigurationError",
+    "Description",
     "Engine",
     "EngineError",
     "EngineState",
+    "Enhance",
+    "EnhanceImage",
     "FooocusError",
     "GenerationError",
     "Health",
+    "IgnoredParameter",
     "Image",
+    "ImagePrompt",
+    "Inpaint",
     "Job",
     "Metadata",
+    "Outpaint",
     "ParameterError",
     "RestartPolicy",
     "Result",
     "Snapshot",
     "StartError",
+    "Upscale",
+    "Vary",
     "__version__",
     "aconnect",
     "adoctor",

@@ -6,18 +6,28 @@ import asyncio
 import contextlib
 import functools
 import threading
+import warnings
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync, submit
-from fooocus_nb.errors import ConnectionLost, EngineError, EngineStopped, PortTaken, StartError
+from fooocus_nb.catalogues import Catalogues
+from fooocus_nb.errors import (
+    ConnectionLost,
+    EngineError,
+    EngineStopped,
+    IgnoredParameter,
+    PortTaken,
+    StartError,
+)
 from fooocus_nb.failures import loss, stalled
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.outputs import Outputs
+from fooocus_nb.verbs import ImageVerbs
 from fooocus_nb.views import Views
 from fooocus_nb.watch import FAILED, Trouble, Watch
 from fooocus_nb.watched import Watched
@@ -43,7 +53,7 @@ CONNECT_TIMEOUT = 20.0
 PORT_ATTEMPTS = 3
 
 
-class Engine(Watched, Views):
+class Engine(ImageVerbs, Catalogues, Watched, Views):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
@@ -59,6 +69,9 @@ class Engine(Watched, Views):
         Seconds without any sign of life after which a generation fails. Default 900.
     last_result : Result or None
         What the last generation brought, also when it failed or was interrupted.
+    allow_urls, allow_private_urls : bool
+        Whether a picture may be given as a web address, and one of this machine or of a private
+        network at that. Default False: nothing is fetched.
     """
 
     def __init__(
@@ -74,6 +87,7 @@ class Engine(Watched, Views):
         self.owned = settings is not None
         self.stall_timeout = STALL_TIMEOUT
         self.last_result: Result | None = None
+        self.allow_urls = self.allow_private_urls = False
         self._settings = settings
         self._url = url
         self._outputs = Outputs(output_dir)
@@ -206,6 +220,7 @@ class Engine(Watched, Views):
             if self._settings is not None:
                 self._spawn(self._settings, timeout, on_progress)
             self._connected = self._connect()
+            self._adopt_preset()
             if not self._lifecycle.move(EngineState.READY, "ready to generate"):
                 msg = f"Engine {self.name!r} was stopped while it started."
                 raise EngineStopped(msg)
@@ -345,7 +360,7 @@ class Engine(Watched, Views):
         prompt : str
             What to draw.
         **parameters
-            Anything in :attr:`parameters`, by its name.
+            As :meth:`generate` takes them.
 
         Returns
         -------
@@ -355,11 +370,15 @@ class Engine(Watched, Views):
         Raises
         ------
         ParameterError
-            When a name, type, choice or range is wrong. Nothing has been sent then.
+            When a name, type, choice or range is wrong, or a mask is empty. Nothing has been sent
+            then. What is given and has no effect is a warning, :class:`IgnoredParameter`.
         EngineStopped, EngineDied
             When the engine does not run.
         """
-        request = build_request(self._client.schema, prompt, parameters)
+        schema = self._client.schema
+        request = build_request(schema, prompt, parameters, fetch=self._fetch)
+        for text in request.warnings:
+            warnings.warn(text, IgnoredParameter, stacklevel=2)
         return Job(self, request)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
@@ -372,7 +391,11 @@ class Engine(Watched, Views):
         **parameters
             Anything in :attr:`parameters`, by its name, such as ``seed=7``, ``image_number=2``,
             ``performance="Speed"``, ``aspect_ratio="1152x896"`` or ``loras=[("name", 0.8)]``.
-            What is not given is the server's own default; without a seed we draw one.
+            What is not given is the server's own default; without a seed we draw one. Beside those,
+            ``task=`` is an :class:`~fooocus_nb.Upscale`, ``Vary``, ``Inpaint``, ``Outpaint`` or
+            ``EnhanceImage``, ``image_prompts=`` a list of :class:`~fooocus_nb.ImagePrompt`, and
+            ``enhance=`` a list of :class:`~fooocus_nb.Enhance`. A picture is a path, bytes, a
+            Pillow image, an array or an :class:`~fooocus_nb.Image`.
 
         Returns
         -------

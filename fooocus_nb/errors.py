@@ -7,6 +7,7 @@ and what to do next. All derive from :class:`FooocusError`.
 from __future__ import annotations
 
 import difflib
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "GPUUnusable",
     "GenerationError",
     "GenerationStopped",
+    "IgnoredParameter",
     "InstallError",
     "MetadataError",
     "MissingDependency",
@@ -86,6 +88,10 @@ class UnknownParameter(ParameterError, KeyError):
     """There is no parameter of that name."""
 
     __str__ = Exception.__str__  # a KeyError puts quotes around its message
+
+
+class IgnoredParameter(UserWarning):
+    """A value was given that has no effect; the warning says why."""
 
 
 class UnsupportedParameter(ParameterError):
@@ -246,6 +252,10 @@ def _made_again(
     kind: type[EngineError], message: str, log: tuple[str, ...], remedy: str | None
 ) -> StartError:
     return while_starting(kind)(message, log=log, remedy=remedy)
+
+
+# Two cells that give the same value in vain are both told, not only the first.
+warnings.simplefilter("always", IgnoredParameter, append=True)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.parameter import Parameter
 
-__all__ = ["CURRENT_TASK", "Call", "Outputs"]
+__all__ = ["CURRENT_TASK", "PRESET", "Call", "Outputs"]
 
 #: The state in which Fooocus keeps what it was told to generate.
 CURRENT_TASK = "currentTask"
+#: What the calls that load and list presets call theirs.
+PRESET = "preset"
 
 
 @dataclass(frozen=True)

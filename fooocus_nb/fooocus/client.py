@@ -25,6 +25,7 @@ from fooocus_nb.fooocus.progress import (
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.transport import Completed, Estimation, Generating
 from fooocus_nb.fooocus.transport import Started as CallStarted
+from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = ["Client", "new_session_hash"]
 
 #: Seconds that stop and skip may take; the server answers them at once or not at all.
 CONTROL_TIMEOUT = 5.0
+#: Seconds that another unqueued function may take: a preset may download its models first.
+ASK_TIMEOUT = 6 * 3600.0
 
 
 def new_session_hash() -> str:
@@ -205,6 +208,52 @@ class Client:
             raise UnsupportedServer(msg)
         payload = self.schema.payload(call, {})
         await self._transport.post(call.fn_index, payload, session_hash, timeout=CONTROL_TIMEOUT)
+
+    async def ask(
+        self, verb: str, values: Mapping[str, Any], *, timeout: float = ASK_TIMEOUT
+    ) -> list[Any]:
+        """Call one of the functions beside "Generate".
+
+        Parameters
+        ----------
+        verb : str
+            One of :attr:`Schema.verbs`.
+        values : mapping
+            Wire values by name; what is missing is the server's default.
+        timeout : float, optional
+            Seconds that a function which the server does not queue may take.
+
+        Returns
+        -------
+        list
+            Its outputs, in the order of the call's ``targets``.
+
+        Raises
+        ------
+        UnsupportedServer
+            When the server has no such function.
+        GenerationError, EngineError
+            When the server says that it failed.
+        """
+        call = self.schema.verb(verb)
+        payload = self.schema.payload(call, values)
+        session = new_session_hash()
+        if not call.queued:
+            return await self._transport.post(call.fn_index, payload, session, timeout=timeout)
+        answer: list[Any] = []
+        async with aclosing(self._transport.call(call.fn_index, payload, session)) as messages:
+            async for message in messages:
+                if isinstance(message, Completed):
+                    self._check(message, f"{verb.replace('_', ' ')} failed")
+                    answer = [await self._without_layers(value) for value in message.data]
+        return answer
+
+    async def _without_layers(self, value: Any) -> Any:
+        """Return the picture that an editor of Gradio 4 and later shows, as Gradio 3 would."""
+        if not isinstance(value, dict) or not {"background", "layers"} <= set(value):
+            return value
+        path = file_path(value["background"]) or file_path(value.get("composite"))
+        return None if path is None else as_data_uri(await self.fetch(path))
 
     async def fetch(self, path: str) -> bytes:
         """Return the bytes of an image.

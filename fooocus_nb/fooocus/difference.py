@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from fooocus_nb._html import data_table, wrap
+from fooocus_nb._html import data_table, escape, wrap
 from fooocus_nb.fooocus.parameter import plain
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["ParameterDiff"]
 #: So many choices that only one of them has are named; of the others there is the number.
 _NAMED = 5
 _LONGEST = 60
-_HEADINGS = ("name", "what", "here", "there")
+_HEADINGS = ("name", "what")
 
 
 class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
@@ -29,9 +29,22 @@ class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
     ----------
     here, there : ParameterTable
         The parameters of both.
+    sides : tuple of (str, str)
+        What the two are called. Default ``here`` and ``there``.
+    title : str
+        What the table is headed with.
     """
 
-    def __init__(self, here: ParameterTable, there: ParameterTable) -> None:
+    def __init__(
+        self,
+        here: ParameterTable,
+        there: ParameterTable,
+        *,
+        sides: tuple[str, str] = ("here", "there"),
+        title: str = "",
+    ) -> None:
+        self._headings = (*_HEADINGS, *sides)
+        self._title = title
         names = dict.fromkeys([*here, *there])
         pairs = {name: (here.get(name), there.get(name)) for name in names}
         self._pairs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -65,18 +78,19 @@ class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
         for name, (ours, theirs) in self._pairs.items():
             if ours is None or theirs is None:
                 shown = [parameter.type if parameter else "" for parameter in (ours, theirs)]
-                where = "only there" if ours is None else "only here"
+                where = f"only {self._headings[3 if ours is None else 2]}"
                 rows.append((name, where, shown[0], shown[1]))
             else:
                 rows += [(name, *facts) for facts in _facts(ours, theirs)]
         return rows
 
     def __repr__(self) -> str:
+        title = f"{self._title}\n" if self._title else ""
         if not self._pairs:
-            return "no difference"
-        rows = [_HEADINGS, *self._rows()]
-        widths = [min(max(len(row[i]) for row in rows), _LONGEST) for i in range(len(_HEADINGS))]
-        return "\n".join(
+            return f"{title}no difference"
+        rows = [self._headings, *self._rows()]
+        widths = [min(max(len(row[i]) for row in rows), _LONGEST) for i in range(4)]
+        return title + "\n".join(
             "  ".join(
                 cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True)
             ).rstrip()
@@ -84,10 +98,11 @@ class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
         )
 
     def _repr_html_(self) -> str:
+        title = self._title or "Differences"
         if not self._pairs:
-            return wrap("no difference")
-        table = data_table(_HEADINGS, self._rows(), title="Differences", height="26em")
-        return wrap(table, label="Differences")
+            return wrap(f"{escape(title)}: no difference")
+        table = data_table(self._headings, self._rows(), title=title, height="26em")
+        return wrap(table, label=title)
 
 
 def _facts(ours: Parameter, theirs: Parameter) -> Iterator[tuple[str, str, str]]:

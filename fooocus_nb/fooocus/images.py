@@ -7,16 +7,30 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.urls import is_url, refuse_url
 
-__all__ = ["decode_data_uri", "encode_image", "encode_masked"]
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from fooocus_nb.fooocus.urls import Fetch
+
+__all__ = ["decode_data_uri", "encode_image", "encode_masked", "is_empty_mask", "open_data_uri"]
 
 _DATA_URI = re.compile(r"data:(image/[\w.+-]+);base64,")
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+#: Brighter is painted, for the engine as for us.
+PAINTED = 127
+#: What has eight bits a channel and can be a PNG.
+_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+_CONVERTIBLE = frozenset({"CMYK", "HSV", "LAB", "YCbCr", "La", "PA", "RGBX", "RGBa"})
+#: The EXIF orientations that lay a picture on its side.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset({5, 6, 7, 8})
 
 
-def encode_image(name: str, value: Any) -> str:
+def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     """Return a picture as it is sent.
 
     Parameters
@@ -25,6 +39,8 @@ def encode_image(name: str, value: Any) -> str:
         The parameter it is for, for messages.
     value : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         A file, its bytes, a picture in memory or one of our results. A data URI is sent as it is.
+    fetch : callable
+        Fetches what is behind a web address; by default it is refused.
 
     Returns
     -------
@@ -40,6 +56,11 @@ def encode_image(name: str, value: Any) -> str:
         return value
     if isinstance(getattr(value, "path", None), Path):
         value = value.path
+    if isinstance(value, str) and _FINGERPRINT.fullmatch(value):
+        msg = f"{name}= was a picture in memory, of which only the hash was kept: give it again."
+        raise ParameterError(msg)
+    if is_url(value):
+        value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
         value = _read(name, Path(value).expanduser())
     if isinstance(value, (bytes, bytearray)):
@@ -47,7 +68,7 @@ def encode_image(name: str, value: Any) -> str:
     return _from_picture(name, value)
 
 
-def encode_masked(name: str, value: Any) -> dict[str, str]:
+def encode_masked(name: str, value: Any, fetch: Fetch = refuse_url) -> dict[str, str]:
     """Return a picture and what is painted over it, as they are sent.
 
     Parameters
@@ -57,54 +78,123 @@ def encode_masked(name: str, value: Any) -> dict[str, str]:
     value : mapping, pair or picture
         ``{"image": ..., "mask": ...}``, or ``(image, mask)``; white in the mask is painted. With a
         picture alone nothing is painted.
+    fetch : callable
+        Fetches what is behind a web address; by default it is refused.
 
     Returns
     -------
     dict
-        The data URIs of both.
+        The data URIs of both; the mask is black and white.
 
     Raises
     ------
     ParameterError
-        When one is not a picture, or their sizes differ.
+        When one is not a picture, their sizes differ or the mask's mode is none for a mask.
     """
-    if isinstance(value, dict):
-        if set(value) - {"mask"} != {"image"}:
-            msg = f"{name}= must be a picture, or have an 'image' and a 'mask'."
-            raise ParameterError(msg)
-        image, mask = value["image"], value.get("mask")
-    elif isinstance(value, (list, tuple)):
-        if len(value) != 2:
-            msg = f"{name}= must be a picture, or a pair of a picture and its mask."
-            raise ParameterError(msg)
-        image, mask = value
-    else:
-        image, mask = value, None
-    encoded = encode_image(name, image)
+    image, mask = _halves(name, value)
+    encoded = encode_image(name, image, fetch)
     size = _size(name, encoded)
     if mask is None:
         # The engine's worker would crash without one.
         return {"image": encoded, "mask": _blank(size)}
-    painted = encode_image(name, mask)
-    mask_size = _size(name, painted)
-    if mask_size != size:
-        sizes = f"{mask_size[0]}x{mask_size[1]}, its picture {size[0]}x{size[1]}"
+    painted = _black_and_white(name, open_data_uri(name, encode_image(name, mask, fetch)))
+    if painted.size != size:
+        sizes = f"{painted.size[0]}x{painted.size[1]}, its picture {size[0]}x{size[1]}"
         msg = f"{name}= has a mask of another size than its picture: the mask is {sizes}."
         raise ParameterError(msg)
-    return {"image": encoded, "mask": painted}
+    return {"image": encoded, "mask": _from_picture(name, painted.convert("RGB"))}
+
+
+def _halves(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the picture and the mask, which may be None."""
+    if isinstance(value, dict):
+        if set(value) - {"mask"} != {"image"}:
+            msg = f"{name}= must be a picture, or have an 'image' and a 'mask'."
+            raise ParameterError(msg)
+        return value["image"], value.get("mask")
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2:
+            msg = f"{name}= must be a picture, or a pair of a picture and its mask."
+            raise ParameterError(msg)
+        return value[0], value[1]
+    return value, None
+
+
+def _black_and_white(name: str, mask: PIL.Image.Image) -> PIL.Image.Image:
+    """Return a mask of two colours; what is transparent is not painted."""
+    from PIL import Image
+
+    if mask.mode not in _MODES:
+        msg = f"{name}= has a mask of mode {mask.mode}, but it must be of 8 bits: 1, L, RGB, RGBA."
+        raise ParameterError(msg)
+    if mask.mode in ("LA", "P", "RGBA"):
+        layer = mask.convert("RGBA")
+        mask = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    return mask.convert("L").point([0] * (PAINTED + 1) + [255] * (255 - PAINTED))
+
+
+def is_empty_mask(uri: str, *, inverted: bool = False) -> bool:
+    """Return whether a mask, as it is sent, leaves nothing to paint.
+
+    Parameters
+    ----------
+    uri : str
+        A data URI.
+    inverted : bool
+        Whether black is painted.
+
+    Returns
+    -------
+    bool
+    """
+    low, high = open_data_uri("mask", uri).convert("L").getextrema()
+    return bool(low > PAINTED) if inverted else bool(high <= PAINTED)  # type: ignore[operator]
+
+
+def open_data_uri(name: str, uri: str) -> PIL.Image.Image:
+    """Return the picture in a data URI, its pixels loaded.
+
+    Parameters
+    ----------
+    name : str
+        What it is for, for messages.
+    uri : str
+        A data URI.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    ParameterError
+        When there is none in it.
+    """
+    from PIL import Image
+
+    decoded = decode_data_uri(uri)
+    try:
+        with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as picture:
+            picture.load()
+            return picture
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        msg = f"{name}= is not a picture that can be read: {error}."
+        raise ParameterError(msg) from error
 
 
 def _size(name: str, uri: str) -> tuple[int, int]:
+    """Return width and height as the engine sees them: it turns photographs the right way up."""
     from PIL import Image
 
     decoded = decode_data_uri(uri)
     try:
         with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as picture:
             width, height = picture.size
+            turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         msg = f"{name}= is not a picture that can be read: {error}."
         raise ParameterError(msg) from error
-    return width, height
+    return (height, width) if turned else (width, height)
 
 
 def _blank(size: tuple[int, int]) -> str:
@@ -151,6 +241,11 @@ def _from_picture(name: str, value: Any) -> str:
             "array of 8-bit pixels."
         )
         raise ParameterError(msg) from error
+    if picture.mode in _CONVERTIBLE:
+        picture = picture.convert("RGB")
+    if picture.mode not in _MODES:
+        msg = f"{name}= has pixels of mode {picture.mode}, but they must have 8 bits a channel."
+        raise ParameterError(msg)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -351,6 +351,21 @@ class ParameterTable(Mapping[str, Parameter]):
         }
         return ParameterTable(found, self._title)
 
+    def changed(self, parameters: Mapping[str, Parameter]) -> ParameterTable:
+        """Return the same table with some parameters in the place of their old selves.
+
+        Parameters
+        ----------
+        parameters : mapping
+            By name; others than are there are left out.
+
+        Returns
+        -------
+        ParameterTable
+        """
+        known = {name: item for name, item in parameters.items() if name in self._parameters}
+        return ParameterTable({**self._parameters, **known}, self._title)
+
     def diff(self, other: ParameterTable) -> ParameterDiff:
         """Compare with the parameters of another server.
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import ParameterError, UnsupportedParameter
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.expansion import SHORTHANDS, expand
+from fooocus_nb.fooocus.ignored import check_inpainting, ignored
 from fooocus_nb.fooocus.images import encode_image, encode_masked
 from fooocus_nb.fooocus.naming import ALIASES
 from fooocus_nb.fooocus.parameter import MAX_SEED, plain
+from fooocus_nb.fooocus.urls import refuse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from random import Random
 
     from fooocus_nb.fooocus.parameter import Parameter
     from fooocus_nb.fooocus.schema import Schema
+    from fooocus_nb.fooocus.urls import Fetch
 
-__all__ = ["Request", "build_request", "lora_values"]
+__all__ = ["Request", "build_request", "wire_value"]
 
-NO_LORA = "None"
 #: Some forks take no seed: then nobody knows which it was.
 NO_SEED = -1
 
@@ -41,11 +43,14 @@ class Request:
         spread over its slots, and of a picture there is its path or its hash.
     seed : int
         The seed that is sent; -1 where the server takes none.
+    warnings : tuple of str
+        What was given and has no effect, in sentences.
     """
 
     values: Mapping[str, Any]
     given: Mapping[str, Any]
     seed: int
+    warnings: tuple[str, ...] = ()
 
     def seed_of(self, index: int) -> int:
         """Return the seed that makes one image of the request.
@@ -82,7 +87,12 @@ class Request:
 
 
 def build_request(
-    schema: Schema, prompt: str, parameters: Mapping[str, Any], *, rng: Random | None = None
+    schema: Schema,
+    prompt: str,
+    parameters: Mapping[str, Any],
+    *,
+    rng: Random | None = None,
+    fetch: Fetch = refuse_url,
 ) -> Request:
     """Check what a user asks for and turn it into what is sent.
 
@@ -93,10 +103,14 @@ def build_request(
     prompt : str
         What to draw.
     parameters : mapping
-        Anything else, by canonical or short name; ``loras`` is a list of names or of pairs of a
-        name and a weight.
+        Anything else, by canonical or short name. ``task`` is one of
+        :mod:`fooocus_nb.fooocus.tasks`, ``image_prompts`` a list of ``ImagePrompt`` and
+        ``enhance`` one of ``Enhance``; ``loras`` is a list of names or of pairs of a name and a
+        weight.
     rng : random.Random, optional
         Draws the seed if none is given; by default the system's source of randomness.
+    fetch : callable
+        Fetches pictures behind web addresses; by default they are refused.
 
     Returns
     -------
@@ -106,21 +120,26 @@ def build_request(
     Raises
     ------
     ParameterError
-        When a name, type, choice or range is wrong.
+        When a name, type, choice or range is wrong, or a mask is empty.
     """
-    given = _resolve(schema, prompt, parameters)
-    loras = given.pop("loras", None)
-    if loras is not None:
-        given.update(lora_values(schema, loras, given))
+    given = expand(schema, _resolve(schema, prompt, parameters))
     if "image_seed" in schema.parameters:
         given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
-    checked = {name: _check(schema.parameters[name], value) for name, value in given.items()}
-    defaults = {name: parameter.default for name, parameter in schema.parameters.items()}
+    checked = {
+        name: wire_value(schema.parameters[name], value, fetch) for name, value in given.items()
+    }
+    values = {name: parameter.default for name, parameter in schema.parameters.items()} | checked
+    check_inpainting(values)
     seed = int(checked.get("image_seed", NO_SEED))
     kept = {
         name: _recordable(schema.parameters[name], given[name], checked[name]) for name in given
     }
-    return Request(values={**defaults, **checked}, given={**kept, "image_seed": seed}, seed=seed)
+    return Request(
+        values=values,
+        given={**kept, "image_seed": seed},
+        seed=seed,
+        warnings=tuple(ignored(schema, values, checked)),
+    )
 
 
 def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +151,7 @@ def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict
         unseeded = ALIASES.get(name, name) == "image_seed" and "image_seed" not in schema.parameters
         if unseeded and value == NO_SEED:
             continue  # a record of this server, given again
-        canonical = name if name == "loras" else schema.resolve(name)
+        canonical = name if name in SHORTHANDS else schema.resolve(name)
         if canonical in given:
             msg = f"{name!r} is given twice, or under two names of {canonical!r}: give it once."
             raise ParameterError(msg)
@@ -140,11 +159,31 @@ def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict
     return given
 
 
-def _check(parameter: Parameter, value: Any) -> Any:
+def wire_value(parameter: Parameter, value: Any, fetch: Fetch = refuse_url) -> Any:
+    """Return a value as the server takes it.
+
+    Parameters
+    ----------
+    parameter : Parameter
+        What it is for.
+    value : object
+        What was given.
+    fetch : callable
+        Fetches pictures behind web addresses; by default they are refused.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ParameterError
+        When it is not possible.
+    """
     if parameter.type == "mask image":
-        return encode_masked(parameter.name, value)
+        return encode_masked(parameter.name, value, fetch)
     if parameter.is_image:
-        return encode_image(parameter.name, value)
+        return encode_image(parameter.name, value, fetch)
     return parameter.check(value)
 
 
@@ -152,68 +191,18 @@ def _recordable(parameter: Parameter, value: Any, checked: Any) -> Any:
     """Return what was given in a form that JSON can hold and that can be given again."""
     if not parameter.is_image:
         return plain(checked) if parameter.name == "aspect_ratios_selection" else checked
+    if isinstance(value, (list, tuple)):
+        value = dict(zip(("image", "mask"), value, strict=False))
+    if isinstance(value, dict):
+        halves = (half for half in ("image", "mask") if value.get(half) is not None)
+        return {half: _picture_record(value[half], checked[half]) for half in halves}
+    return _picture_record(value, checked)
+
+
+def _picture_record(value: Any, checked: Any) -> str:
     if hasattr(value, "path"):
         value = value.path
     if isinstance(value, os.PathLike) or (isinstance(value, str) and not value.startswith("data:")):
         return os.fspath(value)
     # A picture in memory is too large for a record; this tells at least whether it is the same.
     return "sha256:" + hashlib.sha256(repr(checked).encode()).hexdigest()
-
-
-def lora_values(schema: Schema, loras: Any, given: Iterable[str]) -> dict[str, Any]:
-    """Spread a list of LoRAs over the server's slots and empty the other slots.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server's parameters.
-    loras : iterable
-        Names, or pairs of a name and a weight.
-    given : iterable of str
-        What else is given, by canonical name.
-
-    Returns
-    -------
-    dict
-        A value for every slot's parameters.
-
-    Raises
-    ------
-    ParameterError
-        When it is no such list, has too many items, or slots are given singly beside it.
-    """
-    numbers = sorted(
-        int(name.split("_")[1])
-        for name in schema.parameters
-        if name.startswith("lora_") and name.endswith("_model")
-    )
-    if not numbers:
-        msg = f"This server (Fooocus {schema.version}) has no slots for LoRAs."
-        raise UnsupportedParameter(msg)
-    if any(re.fullmatch(r"lora_\d+_\w+", name) for name in given):
-        msg = "loras= fills all slots, so single lora_... parameters cannot be given beside it."
-        raise ParameterError(msg)
-    if isinstance(loras, (str, bytes)) or not hasattr(loras, "__iter__"):
-        msg = f"loras={loras!r} is not possible: it must be a list such as [('name', 0.8)]."
-        raise ParameterError(msg)
-    pairs = [_lora_pair(item) for item in loras]
-    if len(pairs) > len(numbers):
-        msg = f"loras= has {len(pairs)} items, but this server has {len(numbers)} slots."
-        raise ParameterError(msg)
-    values: dict[str, Any] = {}
-    for position, number in enumerate(numbers):
-        name, weight = pairs[position] if position < len(pairs) else (NO_LORA, 1.0)
-        for member, value in (("enabled", True), ("model", name), ("weight", weight)):
-            full = f"lora_{number}_{member}"
-            if full in schema.parameters:
-                values[full] = value
-    return values
-
-
-def _lora_pair(item: Any) -> tuple[str, float]:
-    if isinstance(item, str):
-        return item, 1.0
-    if isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str):
-        return item[0], item[1]
-    msg = f"loras= has {item!r}, which is neither a name nor a pair of a name and a weight."
-    raise ParameterError(msg)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer, nearest
-from fooocus_nb.fooocus.calls import CURRENT_TASK, Call, Outputs
+from fooocus_nb.fooocus.calls import CURRENT_TASK, PRESET, Call, Outputs
 from fooocus_nb.fooocus.graph import Function, Graph
 from fooocus_nb.fooocus.naming import ALIASES, name_inputs
 from fooocus_nb.fooocus.parameter import Parameter, ParameterTable, make_parameter
@@ -128,6 +129,46 @@ class Schema:
         first = re.compile(rf"{found[1]}_(\d+)_")
         numbers = {match[1] for item in self.parameters if (match := first.match(item))}
         return f" It has {len(numbers)} of {found[1]}_...; count from 1."
+
+    def verb(self, name: str) -> Call:
+        """Return the call of one of :attr:`verbs`.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``describe``.
+
+        Returns
+        -------
+        Call
+
+        Raises
+        ------
+        UnsupportedServer
+            When the server has no such function.
+        """
+        if name not in self.verbs:
+            has = ", ".join(self.verbs) or "none"
+            msg = f"This server (Fooocus {self.version}) has no function {name!r}; it has: {has}."
+            raise UnsupportedServer(msg)
+        return self.verbs[name]
+
+    def changed(self, parameters: Mapping[str, Parameter], verbs: Mapping[str, Call]) -> Schema:
+        """Return the same server with some parameters and calls in the place of their old selves.
+
+        Parameters
+        ----------
+        parameters, verbs : mapping
+            What has changed, by name.
+
+        Returns
+        -------
+        Schema
+        """
+        other = copy.copy(self)
+        other.parameters = self.parameters.changed(parameters)
+        other.verbs = {**self.verbs, **verbs}
+        return other
 
     def payload(self, call: Call, values: Mapping[str, Any]) -> list[Any]:
         """Return the values of a call in its order.
@@ -257,7 +298,7 @@ class _Reader:
             outputs=len(function.outputs),
             generator=function.generator,
             queued=function.queued,
-            targets=tuple(self._names.get(item.id) for item in function.outputs),
+            targets=tuple(self._target(item) for item in function.outputs),
             own=own,
         )
 
@@ -270,11 +311,14 @@ class _Reader:
         own[own_name] = make_parameter(own_name, item, ())
         return own_name
 
+    def _target(self, item: Component) -> str | None:
+        return PRESET if item.id == self._preset else self._names.get(item.id)
+
     def _own_name(self, item: Component, own: Mapping[str, Parameter]) -> str:
         words = re.findall(r"\w+", (item.label or item.elem_id or item.type).casefold())
         # A page has one preset and shows one picture to a function, whatever it calls them.
         slug = "image" if item.kind == "image" else "_".join(words)
-        slug = "preset" if item.id == self._preset else slug
+        slug = PRESET if item.id == self._preset else slug
         name, number = slug, 1
         while name in own or name in self._parameters:
             number += 1

@@ -19,6 +19,8 @@ __all__ = ["ADVANCED", "ALIASES", "TEMPLATE", "TWINS", "Entry", "Group"]
 ALIASES: Mapping[str, str] = {
     "aspect_ratio": "aspect_ratios_selection",
     "height": "overwrite_height",
+    "image_grid": "generate_image_grid",
+    "metadata": "save_metadata_to_images",
     "performance": "performance_selection",
     "sampler": "sampler_name",
     "scheduler": "scheduler_name",

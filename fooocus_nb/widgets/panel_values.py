@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.expansion import lora_values
 from fooocus_nb.fooocus.images import encode_image, encode_masked
 from fooocus_nb.fooocus.parameter import plain
-from fooocus_nb.fooocus.request import lora_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable

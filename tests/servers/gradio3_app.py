@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gradio as gr
 from PIL import Image
+from verbs_app import add_verbs
 
 STYLES = ["Fooocus V2", "Fooocus Enhance", "Fooocus Sharp", "SAI Anime"]
 PERFORMANCE = ["Quality", "Speed", "Extreme Speed", "Lightning", "Hyper-SD"]
@@ -33,6 +34,7 @@ UOV = [
     "Upscale (Fast 2x)",
 ]
 MODEL = "juggernautXL_v8Rundiffusion.safetensors"
+METHODS = ["Inpaint or Outpaint (default)", "Improve Detail", "Modify Content"]
 MASK_MODELS = ["u2net", "u2netp", "u2net_human_seg", "u2net_cloth_seg", "silueta", "sam"]
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m_sde_gpu", "lcm"]
 SCHEDULERS = ["normal", "karras", "lcm", "turbo"]
@@ -84,7 +86,7 @@ def square(colour):
 
 def make_image(label="Image", **more):
     """Return an input for a picture; `gradio4_app` has another."""
-    return gr.Image(label=label, source="upload", type="numpy", **more)
+    return gr.Image(label=label, source="upload", **{"type": "numpy", **more})
 
 
 def build(args, recorder):
@@ -236,7 +238,9 @@ def build(args, recorder):
             with gr.TabItem("Inpaint or Outpaint"):
                 canvas = image(tool="sketch", elem_id="inpaint_canvas")
                 masking = gr.Checkbox(label="Enable Advanced Masking Features", value=False)
-                gr.Dropdown(label="Method", choices=["Inpaint or Outpaint (default)"])
+                method = gr.Dropdown(
+                    label="Method", choices=METHODS, value="Inpaint or Outpaint (default)"
+                )
                 extra = gr.Textbox(
                     label="Inpaint Additional Prompt", elem_id="inpaint_additional_prompt"
                 )
@@ -403,6 +407,14 @@ def build(args, recorder):
             debug_masks, enhance_image, enhance, enhance_uov, order, which,
             *(item for index in range(args.enhance_tabs) for item in named[f"enhance {index}"]),
         ]  # fmt: skip
+        page = {
+            "prompt": prompt, "negative": negative, "styles": styles, "performance": performance,
+            "aspect": aspect, "number": number, "guidance": guidance, "sharpness": sharpness,
+            "adm": adm, "swap": swap, "sampling": sampling, "base": base, "refiner": refiner,
+            "switch": switch, "seed": seed, "loras": loras,
+        }  # fmt: skip
+        parts = {"canvas": canvas, "mask": mask, "dino": dino, "debug_dino": debug_dino}
+        add_verbs(page, {**parts, "method": method}, recorder, image, plain)
         stop.click(ask("stop"), inputs=task, outputs=task, queue=False)
         skip.click(ask("skip"), inputs=task, outputs=task, queue=False)
         generate.click(lambda: (gr.update(visible=True), []), outputs=[stop, gallery]).then(

@@ -18,7 +18,7 @@ from PIL import Image
 def make_image(label="Image", tool=None, **more):
     if tool == "sketch":
         return gr.ImageEditor(label=label, sources=["upload"], type="numpy", **more)
-    return gr.Image(label=label, sources=["upload"], type="numpy", **more)
+    return gr.Image(label=label, sources=["upload"], **{"type": "numpy", **more})
 
 
 def build_named_only(args, recorder):
