@@ -12,7 +12,7 @@ from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.job_view import JobDrawing, image_size
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
-from fooocus_nb.widgets.surface import ignore_order, widgets_wanted
+from fooocus_nb.widgets.surface import fitting, ignore_order, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ class EngineMonitor:
             "text/plain": monitor_text(view),
         }
         if not widgets_wanted():
-            return bundle
+            return fitting(bundle)
         shown: Any = self.widget()._repr_mimebundle_() or ({}, {})
         return {**shown[0], **bundle}, shown[1]
 

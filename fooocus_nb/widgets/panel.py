@@ -14,7 +14,7 @@ from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.widgets.job_view import small_picture
 from fooocus_nb.widgets.panel_form import companions, form_of, wire
 from fooocus_nb.widgets.panel_values import PanelValues
-from fooocus_nb.widgets.surface import widgets_wanted
+from fooocus_nb.widgets.surface import fitting, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -176,7 +176,7 @@ class Panel:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         bundle = {"text/html": self._static_html(), "text/plain": repr(self)}
         if not widgets_wanted():
-            return bundle
+            return fitting(bundle)
         shown: Any = self._widget()._repr_mimebundle_() or ({}, {})
         return ({**shown[0], **bundle}, shown[1]) if isinstance(shown, tuple) else shown | bundle
 

@@ -26,6 +26,7 @@ __all__ = [
     "TextSurface",
     "WidgetSurface",
     "display_mode",
+    "fitting",
     "ignore_order",
     "in_kernel",
     "probe_frontend",
@@ -126,6 +127,11 @@ def widgets_wanted() -> bool:
     return in_kernel() and (mode == "widget" or (mode == "auto" and someone_watches()))
 
 
+def fitting(bundle: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a MIME bundle may be shown: only the text of it where text is forced."""
+    return {"text/plain": bundle["text/plain"]} if display_mode() == "text" else bundle
+
+
 def probe_frontend() -> None:
     """Ask, when the extension is loaded, whether the frontend has widgets."""
     if in_kernel() and display_mode() == "auto" and someone_watches():
@@ -175,9 +181,9 @@ class TextSurface:
     def finish(self, bundle: dict[str, Any] | None) -> None:
         """Replace the text by what remains."""
         if bundle is not None:
-            self._put(bundle)
+            self._put(fitting(bundle))
         elif self._shown:
-            self._put({"text/plain": "", "text/html": ""})
+            self._put(fitting({"text/plain": "", "text/html": ""}))
 
     def _put(self, bundle: dict[str, Any]) -> None:
         _publish(bundle, display_id=self._display_id, update=self._shown)
@@ -276,7 +282,7 @@ class TerminalSurface:
 
 def show(bundle: dict[str, Any]) -> None:
     """Show a MIME bundle in the cell that runs, or as text in a terminal."""
-    _publish(bundle)
+    _publish(fitting(bundle))
 
 
 def _publish(

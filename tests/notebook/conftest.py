@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,30 @@ class Notebook:
         import json
 
         return json.loads(cell.text)
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression is true; the kernel is idle in between."""
+        deadline = time.monotonic() + CELL_TIMEOUT
+        while not self.value(f"bool({expression})"):
+            assert time.monotonic() < deadline, f"never came true: {expression}"
+            time.sleep(0.05)
+
+    def speaker(self, *, subshell: bool) -> Callable[..., None]:
+        """Return what sends messages to widgets as a browser does, on a subshell or not."""
+        header: dict[str, str] = {}
+        if subshell:
+            request = self.client.session.msg("create_subshell_request", {})
+            self.client.control_channel.send(request)
+            reply = self.client.get_control_msg(timeout=CELL_TIMEOUT)
+            header = {"subshell_id": reply["content"]["subshell_id"]}
+
+        def say(widget: str, **content: Any) -> None:
+            data = {"method": "custom", "content": content}
+            message = self.client.session.msg("comm_msg", {"comm_id": widget, "data": data})
+            message["header"].update(header)
+            self.client.shell_channel.send(message)
+
+        return say
 
     def interrupt_when(self, condition: Callable[[dict[str, Any]], bool]) -> Callable[..., None]:
         """Return a hook that interrupts the kernel at the first message that fulfils something."""
