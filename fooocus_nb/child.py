@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from fooocus_nb.errors import (
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.launch import Launch, build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
+from fooocus_nb.logfolders import new_log_folder
 from fooocus_nb.supervise import ChildSpec, Line, Process
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Child:
             env=self._launch.env,
             name=self.name,
             run_dir=run_dir,
-            log_path=log_folder(self.name) / "engine.log",
+            log_path=new_log_folder(self.name, run_dir) / "engine.log",
             grace=settings.grace,
             cleanup=tuple(self._temporary),
         )
@@ -337,26 +337,4 @@ def runtime_folder() -> Path:
     if sys.platform != "win32" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
         msg = f"The folder {folder} belongs to somebody else, so no engine's socket can be in it."
         raise StartError(msg, remedy="Set XDG_RUNTIME_DIR to a folder of your own.")
-    return folder
-
-
-def log_folder(name: str) -> Path:
-    """Make and return the log folder of one run, and let go of the oldest ones.
-
-    Parameters
-    ----------
-    name : str
-        The engine's name.
-
-    Returns
-    -------
-    Path
-        A new folder; the newest 20 of all runs are kept.
-    """
-    root = platformdirs.user_log_path("fooocus-nb", appauthor=False)
-    safe = re.sub(r"[^\w.-]+", "_", name)
-    folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
-    folder.mkdir(mode=0o700, parents=True)
-    for old in sorted(root.iterdir())[:-20]:
-        shutil.rmtree(old, ignore_errors=True)
     return folder

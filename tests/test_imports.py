@@ -39,6 +39,7 @@ FLOORS = (
         "health",
         "job",
         "lifecycle",
+        "logfolders",
         "manager",
         "outputs",
         "questions",

@@ -53,7 +53,7 @@ def used():
         "guardian fds": guardian.num_fds(),
         "guardian threads": guardian.num_threads(),
         "temp entries": len(os.listdir(tempfile.gettempdir())),
-        "log files": len(os.listdir(engine.log_path.parent)),
+        "log files": len(list(engine.log_path.parent.glob("engine.log*"))),
     }
 """
 
