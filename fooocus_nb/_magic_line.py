@@ -300,7 +300,8 @@ def parse_start_line(line: str) -> dict[str, Any]:
             "Fooocus's own flags go behind --."
         )
         raise UsageError(msg)
-    return {**vars(known), "args": tuple(flags)}
+    given = {name: value for name, value in vars(known).items() if value is not None}
+    return {**given, "args": tuple(flags)}
 
 
 def parse_verb_line(verb: str, line: str) -> argparse.Namespace:

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 VERBS = {
-    "start": "start an engine: [--path P] [--python P] [--demo] [--gpu N] [--restart] [-- FLAGS]",
+    "start": "start an engine: [--path P] [--demo] [--gpu N] [--restart] [--keep] [-- FLAGS]",
     "connect": "use an engine that somebody else runs: URL",
     "generate": "generate images: [options] PROMPT",
     "status": "show the engines and their health",
@@ -120,6 +120,14 @@ def start_parser() -> _Parser:
     add("--restart", nargs="?", const="on-failure", choices=("never", "on-failure"),
         help="restart it when it fails by itself")  # fmt: skip
     add("--timeout", type=float, help="seconds without progress after which to give up")
+    add("--keep", dest="lifetime", action="store_const", const="detached", default="kernel",
+        help="keep it through restarts of the kernel, until it idles for 30 minutes")  # fmt: skip
+    add("--idle-timeout", type=float, help="seconds, with --keep")
+    sharing = parser.add_mutually_exclusive_group()
+    sharing.add_argument("--new", dest="share", action="store_false", default=None,
+        help="start a new one, though one like it runs")  # fmt: skip
+    sharing.add_argument("--share", action="store_true", default=None,
+        help="share it with other kernels, also a demo engine")  # fmt: skip
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -22,13 +23,15 @@ from fooocus_nb.errors import (
     while_starting,
 )
 from fooocus_nb.fooocus.diagnosis import diagnose
-from fooocus_nb.fooocus.launch import Launch, build_launch, free_port
+from fooocus_nb.fooocus.launch import build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
 from fooocus_nb.logfolders import new_log_folder
+from fooocus_nb.reuse import attach_or_start, labels_of
 from fooocus_nb.supervise import ChildSpec, Line, Process
+from fooocus_nb.supervise.registry import RUN_PREFIX, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from fooocus_nb.fooocus.install import Installation
     from fooocus_nb.fooocus.startup import Startup
@@ -40,6 +43,8 @@ DEFAULT_START_TIMEOUT = 300.0
 TICK_SECONDS = 0.2
 #: How long a process may take to end, once something of it has.
 END_LAG_SECONDS = 1.0
+#: Names another folder for what tells kernels of each other's engines.
+RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,13 @@ class ChildSettings:
         Environment variables that win over the inherited ones.
     grace : float
         Seconds between asking the child to end and ending it. Default 10.
+    shared : bool
+        Whether other kernels may use it, too.
+    reuse : bool
+        Whether one that others share is used instead of a new one.
+    idle_timeout : float or None
+        None ends it with its last user; a number of seconds lets it live on until it was idle for
+        so long.
 
     Raises
     ------
@@ -76,6 +88,9 @@ class ChildSettings:
     gpu: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
+    shared: bool = False
+    reuse: bool = False
+    idle_timeout: float | None = None
 
     def __post_init__(self) -> None:
         if not self.grace >= 0:
@@ -94,6 +109,13 @@ class Child:
         How to start it.
     on_line : callable
         Gets the text of each log line that is no redrawn progress bar, on the follower's thread.
+
+    Attributes
+    ----------
+    attached : bool
+        Whether it ran already when we came.
+    idle_timeout : float or None
+        How long it may be idle without users; None where it ends with its last one.
     """
 
     def __init__(
@@ -104,7 +126,8 @@ class Child:
         self._on_line = on_line
         self._tracker = StartupTracker()
         self._process: Process | None = None
-        self._launch: Launch | None = None
+        self.attached = False
+        self.idle_timeout = settings.idle_timeout
         self._moved = threading.Event()
         self._temporary: list[Path] = []
 
@@ -118,7 +141,22 @@ class Child:
     @property
     def url(self) -> str | None:
         """Where its web server will answer."""
-        return self._launch.url if self._launch else None
+        return self._process.spec.labels["url"] if self._process else None
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The folder by which other kernels find it."""
+        return self._process.spec.run_dir if self._process else None
+
+    @property
+    def ready_before(self) -> bool:
+        """Whether it was ready when we came."""
+        return self.attached and bool(self._process and self._process.spec.labels.get("ready"))
+
+    @property
+    def ending(self) -> str | None:
+        """Why its guardian ends it; None while it does not."""
+        return self._process.ending if self._process else None
 
     @property
     def log_path(self) -> Path | None:
@@ -200,18 +238,48 @@ class Child:
 
     # -- life -------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the process under its guardian.
+    def start(self, avoid: Collection[Path] = ()) -> None:
+        """Start the process under its guardian, or take hold of the one that others share.
+
+        Parameters
+        ----------
+        avoid : collection of Path
+            The run folders of running engines that are not wanted.
 
         Raises
         ------
         StartError
             When the guardian or the child cannot be started.
+        EngineTimeout
+            When other kernels do not come to an end with starting theirs.
         """
+        folder = runtime_folder()
+        if self._settings.reuse:
+            self._process, self.attached = attach_or_start(
+                Registry(folder), self._settings, lambda: self._spawn(folder), avoid=avoid
+            )
+        else:
+            self._process = self._spawn(folder)
+        if self.attached:
+            self._settle_in(self._process)
+        self._process.add_listener(self._take)
+
+    def _settle_in(self, process: Process) -> None:
+        """Keep an engine that we found, or learn that it is kept already."""
+        self.idle_timeout = process.spec.idle_timeout
+        self.keep(self._settings.idle_timeout)
+
+    def keep(self, idle_timeout: float | None) -> None:
+        """Let it live on without users until it was idle for so long; None changes nothing."""
+        if self._process is not None and idle_timeout is not None:
+            self._process.keep(idle_timeout)
+            self.idle_timeout = idle_timeout
+
+    def _spawn(self, folder: Path) -> Process:
         settings = self._settings
         temp_dir = settings.temp_dir or self._temporary_folder("fooocus-nb-")
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._launch = build_launch(
+        launch = build_launch(
             settings.installation,
             port=settings.port or free_port(),
             temp_dir=temp_dir,
@@ -219,19 +287,20 @@ class Child:
             args=settings.args,
             env=settings.env,
         )
-        run_dir = self._temporary_folder("run-", runtime_folder())
+        run_dir = self._temporary_folder(RUN_PREFIX, folder)
         spec = ChildSpec(
-            argv=self._launch.argv,
-            cwd=self._launch.cwd,
-            env=self._launch.env,
+            argv=launch.argv,
+            cwd=launch.cwd,
+            env=launch.env,
             name=self.name,
             run_dir=run_dir,
             log_path=new_log_folder(self.name, run_dir) / "engine.log",
             grace=settings.grace,
+            idle_timeout=settings.idle_timeout,
             cleanup=tuple(self._temporary),
+            labels=labels_of(settings, launch),
         )
-        self._process = Process.start(spec)
-        self._process.add_listener(self._take)
+        return Process.start(spec)
 
     def _temporary_folder(self, prefix: str, parent: Path | None = None) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))  # mkdtemp makes it 0700
@@ -262,11 +331,11 @@ class Child:
             When nothing has moved for `timeout` seconds.
         """
         patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
-        while self._tracker.stage is not Stage.READY:
-            if not self.alive():
+        while self._tracker.stage is not Stage.READY or self._tracker.worker_dead:
+            if not self.alive() or self._tracker.worker_dead:
                 raise self.start_error()
-            if self._tracker.worker_dead:
-                raise self.start_error()
+            if self.ready_before:
+                break
             if time.monotonic() - self._tracker.last_movement > patience:
                 msg = (
                     f"Engine {self.name!r} is not ready: nothing has moved for {patience:g} s. "
@@ -281,6 +350,8 @@ class Child:
             self._moved.wait(TICK_SECONDS)
             self._moved.clear()
         on_tick()
+        if self._process is not None and not self.ready_before:
+            self._process.label(ready=True)
 
     def start_error(self) -> StartError:
         """Return the error for a child that ended before it was ready, with the cause."""
@@ -303,13 +374,27 @@ class Child:
         )
 
     def _stopped(self) -> bool:
-        return self._process is None
+        return self._process is None or self._process.ending is not None
 
     def stop(self) -> None:
         """End the process with all that it started, and remove what was only its own."""
-        process = self._process
-        if process is not None:
-            process.stop()
+        if self._process is not None:
+            self._process.stop()
+        self._remove_temporary()
+
+    def leave(self) -> None:
+        """Do the same, unless others use it: then only let go of it."""
+        if self._process is None or self._process.leave():
+            self._remove_temporary()
+        self._temporary.clear()
+
+    def close(self) -> None:
+        """Let go of it: it ends with its last user, or when it was idle for long enough."""
+        if self._process is not None:
+            self._process.close()
+        self._temporary.clear()
+
+    def _remove_temporary(self) -> None:
         for folder in self._temporary:
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)
@@ -318,6 +403,8 @@ class Child:
 
 def runtime_path() -> Path:
     """Return where the user's own folder for sockets and the like is, made or not."""
+    if given := os.environ.get(RUNTIME_VARIABLE):
+        return Path(given).expanduser().absolute()
     if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
         # Containers and macOS seldom have one; what the system empties at its start is next best.
         return Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
@@ -330,11 +417,20 @@ def runtime_folder() -> Path:
     Raises
     ------
     StartError
-        When the folder is there, but somebody else's.
+        When the folder is there, but somebody else's, or others can write into it.
     """
     folder = runtime_path()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if sys.platform != "win32" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
-        msg = f"The folder {folder} belongs to somebody else, so no engine's socket can be in it."
-        raise StartError(msg, remedy="Set XDG_RUNTIME_DIR to a folder of your own.")
+    if not _is_private(folder):
+        msg = f"The folder {folder} is open to others, so no engine's socket can be in it."
+        raise StartError(msg, remedy=f"Set {RUNTIME_VARIABLE} to a folder of your own.")
     return folder
+
+
+def _is_private(folder: Path) -> bool:
+    if sys.platform == "win32":
+        return True  # it is in the user's own profile
+    status = folder.lstat()
+    ours = status.st_uid == os.getuid()
+    open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return ours and stat.S_ISDIR(status.st_mode) and not open_to_others

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import threading
 import warnings
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._loop import run_sync, submit
+from fooocus_nb._loop import submit
 from fooocus_nb.catalogues import Catalogues
 from fooocus_nb.errors import (
-    ConnectionLost,
-    EngineError,
     EngineStopped,
     IgnoredParameter,
-    PortTaken,
-    StartError,
 )
 from fooocus_nb.failures import loss, stalled
-from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
+from fooocus_nb.living import Living
 from fooocus_nb.outputs import Outputs
 from fooocus_nb.verbs import ImageVerbs
 from fooocus_nb.views import Views
@@ -33,10 +28,10 @@ from fooocus_nb.watch import FAILED, Trouble, Watch
 from fooocus_nb.watched import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from fooocus_nb.child import Child, ChildSettings
+    from fooocus_nb.fooocus.client import Client
     from fooocus_nb.fooocus.parameter import ParameterTable
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.startup import Startup
@@ -48,12 +43,9 @@ __all__ = ["Engine", "presenters"]
 #: How long an engine may show no sign of life while it generates: neither an event nor a log line.
 #: Loading a checkpoint from a slow disk is the longest honest silence that we know.
 STALL_TIMEOUT = 900.0
-CONNECT_TIMEOUT = 20.0
-#: A port can be taken between choosing it and binding it; then we choose another.
-PORT_ATTEMPTS = 3
 
 
-class Engine(ImageVerbs, Catalogues, Watched, Views):
+class Engine(ImageVerbs, Catalogues, Living, Watched, Views):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
@@ -82,6 +74,7 @@ class Engine(ImageVerbs, Catalogues, Watched, Views):
         url: str | None = None,
         output_dir: Path,
         restart: RestartPolicy | None = None,
+        avoid: Collection[Path] = (),
     ) -> None:
         self.name = name
         self.owned = settings is not None
@@ -100,6 +93,7 @@ class Engine(ImageVerbs, Catalogues, Watched, Views):
         self._guarding = threading.RLock()
         self._watchers: set[asyncio.Future[None]] = set()
         self._watch = Watch(self, restart)
+        self._avoided = set(avoid)
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -197,158 +191,6 @@ class Engine(ImageVerbs, Catalogues, Watched, Views):
             Ends the subscription.
         """
         return self._lifecycle.subscribe(listener)
-
-    # -- life -------------------------------------------------------------------------------
-
-    def _start(
-        self, timeout: float | None, on_progress: Callable[[Engine], None] | None = None
-    ) -> None:
-        """Start the child, or connect to the server, and wait until it can generate."""
-        if not self._lifecycle.move(EngineState.STARTING, "starting"):
-            msg = f"Engine {self.name!r} is {self.state}, so it cannot be started."
-            raise EngineError(msg)
-        self._come_up(timeout, on_progress)
-
-    def _come_up(
-        self,
-        timeout: float | None,
-        on_progress: Callable[[Engine], None] | None = None,
-        *,
-        by_itself: bool = False,
-    ) -> None:
-        try:
-            if self._settings is not None:
-                self._spawn(self._settings, timeout, on_progress)
-            self._connected = self._connect()
-            self._adopt_preset()
-            if not self._lifecycle.move(EngineState.READY, "ready to generate"):
-                msg = f"Engine {self.name!r} was stopped while it started."
-                raise EngineStopped(msg)
-        except BaseException as error:
-            reason = f"could not start: {type(error).__name__}"
-            if by_itself and self._lifecycle.move(EngineState.DEAD, reason):
-                self._let_go()
-            else:
-                self._release(reason)
-            raise
-        if self._child is not None:
-            # Told at once where it has ended meanwhile.
-            self._child.on_exit(functools.partial(self._watch.child_exited, self._child))
-        self._watch.begin()
-
-    def _connect(self) -> Client:
-        url = self.url
-        if url is None:
-            msg = f"Engine {self.name!r} has no address."
-            raise StartError(msg)
-        try:
-            return run_sync(Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5)
-        except ConnectionLost as error:
-            # Mostly the child has just ended, which says more.
-            if self._child is not None and self._child.ended():
-                raise self._child.start_error() from error
-            raise
-
-    def _spawn(
-        self,
-        settings: ChildSettings,
-        timeout: float | None,
-        on_progress: Callable[[Engine], None] | None,
-    ) -> None:
-        from fooocus_nb.child import Child
-
-        attempts = PORT_ATTEMPTS if settings.port is None else 1
-        for attempt in range(1, attempts + 1):
-            child = Child(self.name, settings, on_line=self._take_line)
-            self._child = child
-            try:
-                child.start()
-                child.wait_ready(timeout, lambda: on_progress(self) if on_progress else None)
-            except PortTaken:
-                if attempt == attempts:
-                    raise
-                child.stop()
-                self._lifecycle.note("its port was taken meanwhile; starting with another one")
-            else:
-                return
-
-    def restart(self, timeout: float | None = None) -> None:
-        """Stop the engine, whatever its state, and start it again with the same settings.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds without progress after which the start is given up; see
-            :func:`fooocus_nb.start`.
-        """
-        self.stop()
-        self._start(timeout)
-
-    def stop(self) -> None:
-        """Stop the engine and all that it started. Harmless when it is stopped already.
-
-        An engine that we only connected to goes on; we just let go of it.
-        """
-        self._watch.end()
-        with self._guarding:
-            if self.state is not EngineState.STOPPED:
-                self._release("stopped on request")
-        self._watch.join()  # it may have been about to restart the engine
-
-    def _restart_by_itself(self, reason: str) -> None:
-        """Restart an engine that has failed, unless somebody has come before."""
-        with self._guarding:
-            if self.state not in FAILED:
-                return
-            self._release(reason)
-            self._lifecycle.move(EngineState.STARTING, reason)
-        self._come_up(None, by_itself=True)
-
-    def _release(self, reason: str) -> None:
-        self._lifecycle.move(EngineState.STOPPING, reason)
-        self._let_go()
-        self._lifecycle.move(EngineState.STOPPED, reason)
-
-    def _let_go(self) -> None:
-        """End the child with all that it started, and every connection and job."""
-        self._alarm()
-        child, client = self._child, self._connected
-        self._connected = None
-        if client is not None:
-            with contextlib.suppress(Exception):
-                run_sync(client.aclose(), 5.0)
-        if child is not None:
-            child.stop()
-
-    async def arestart(self, timeout: float | None = None) -> None:
-        """Restart the engine; see :meth:`restart`."""
-        await asyncio.to_thread(self.restart, timeout)
-
-    async def astop(self) -> None:
-        """Stop the engine; see :meth:`stop`."""
-        await asyncio.to_thread(self.stop)
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Engine:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.astop()
 
     # -- generating -------------------------------------------------------------------------
 

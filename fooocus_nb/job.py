@@ -9,11 +9,11 @@ import queue
 import re
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync, submit, wait_future
 from fooocus_nb._orders import Orders
+from fooocus_nb._own_lines import OwnLines
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineError,
@@ -55,7 +55,6 @@ WAKE_SECONDS = 0.1
 INTERRUPT_TIMEOUT = 30.0
 
 _SAVING = re.compile(r"Saving image (\d+)/\d+")
-_END_OF_LOG = re.compile(r"^Total time: ")
 
 
 class Job:
@@ -93,8 +92,7 @@ class Job:
         self._ended: float | None = None
         self._history: list[Event] = []
         self._listeners: list[Callable[[Event | None], None]] = []
-        self._lines: deque[str] = deque(maxlen=2000)
-        self._log_ended = threading.Event()
+        self._lines = OwnLines(request.seed)
         self._saved_numbers: list[int] = []
         self._copied: dict[str, Path] = {}
         self._final: tuple[str, ...] | None = None
@@ -124,7 +122,7 @@ class Job:
             snapshot,
             elapsed=now - self._submitted,
             remaining=remaining,
-            last_line=self._lines[-1] if self._lines else "",
+            last_line=self._lines.last,
         )
 
     @property
@@ -432,15 +430,13 @@ class Job:
             await self._copy(path)
 
     def _take_line(self, text: str) -> None:
-        self._lines.append(text)
+        self._lines.feed(text)
         self._last_movement = time.monotonic()
-        if _END_OF_LOG.match(text):
-            self._log_ended.set()
 
     async def _await_log(self) -> None:
         """Wait until the log of this generation is whole, or long enough."""
-        if self.engine.owned and not self._log_ended.is_set():
-            await asyncio.to_thread(self._log_ended.wait, LOG_LAG_SECONDS)
+        if self.engine.owned and not self._lines.ended.is_set():
+            await asyncio.to_thread(self._lines.ended.wait, LOG_LAG_SECONDS)
 
     # -- judging ----------------------------------------------------------------------------
 

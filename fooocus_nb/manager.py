@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 
 from fooocus_nb.config import configuration, configured_path
 from fooocus_nb.errors import ConfigurationError, nearest
 from fooocus_nb.lifecycle import EngineState
+from fooocus_nb.sharing import Lifetime
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from fooocus_nb.child import ChildSettings
     from fooocus_nb.engine import Engine
     from fooocus_nb.restarting import RestartPolicy
 
@@ -24,6 +27,26 @@ _lock = threading.Lock()
 _engines: dict[str, Engine] = {}
 
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
+#: How long a detached engine may be idle without a kernel.
+IDLE_TIMEOUT = 1800.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _awaited(function: Callable[P, T]) -> Callable[P, Coroutine[None, None, T]]:
+    """Return the twin of a waiting call that does not block the event loop."""
+
+    @functools.wraps(function)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    twin.__name__ = twin.__qualname__ = f"a{function.__name__}"
+    twin.__doc__ = (
+        f"Do the same as :func:`{function.__name__}` without blocking the event loop.\n\n"
+        "    It has the same parameters, and raises the same.\n    "
+    )
+    return twin
 
 
 def start(
@@ -41,11 +64,17 @@ def start(
     restart: RestartPolicy | str | None = None,
     grace: float = 10.0,
     timeout: float | None = None,
+    share: bool | None = None,
+    lifetime: Lifetime = "kernel",
+    idle_timeout: float = IDLE_TIMEOUT,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
     """Start Fooocus and wait until it can generate.
 
-    It ends with this kernel, however the kernel ends.
+    Where one runs already that was started in the same way (checkout and version, interpreter,
+    flags, GPU, environment), by another kernel or by this one, that one is used: it would not fit
+    into the GPU's memory twice. ``engine.attached`` tells. It ends with the last kernel that uses
+    it, however that ends.
 
     Parameters
     ----------
@@ -79,6 +108,16 @@ def start(
         Seconds that the engine gets between being asked to end and being ended. Default 10.
     timeout : float, optional
         Seconds without any progress after which the start is given up. Default 300.
+    share : bool, optional
+        False starts a new engine in any case, which no other kernel can use. By default a running
+        one is used, and a new one can be used by others, but for a demo engine: that takes
+        ``share=True`` or ``lifetime="detached"``.
+    lifetime : {"kernel", "detached"}
+        A detached engine stays warm through restarts and crashes of its kernels, and finishes what
+        it generates; the next start in the same way takes hold of it again.
+    idle_timeout : float
+        Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
+        when it neither prints nor works.
     on_progress : callable, optional
         Called with the engine about five times a second while it starts.
 
@@ -91,6 +130,8 @@ def start(
     ------
     ConfigurationError
         When nothing says where Fooocus is, or the arguments contradict each other.
+    EngineTimeout
+        When another kernel has been starting an engine for a minute without getting anywhere.
     InstallError
         When there is no usable Fooocus in `path`.
     StartError
@@ -104,6 +145,7 @@ def start(
     if demo and (path or python):
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
         raise ConfigurationError(msg)
+    _check_sharing(share, lifetime, idle_timeout)
     settings = ChildSettings(
         installation=None
         if demo
@@ -116,14 +158,64 @@ def start(
         gpu=gpu,
         env=dict(env or {}),
         grace=grace,
+        shared=(not demo or lifetime == "detached") if share is None else share,
+        reuse=share is not False,
+        idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
     )
+    folder = _output_dir(output_dir)
+    if settings.shared and (same := _same(settings, name, folder)) is not None:
+        return same
     engine = Engine(
         _reserve(name, "demo" if demo else "fooocus"),
         settings=settings,
-        output_dir=_output_dir(output_dir),
+        output_dir=folder,
         restart=restart_policy(restart),
+        avoid=_run_dirs(),
     )
     return _begin(engine, timeout, on_progress)
+
+
+def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> None:
+    choices = get_args(Lifetime)
+    if lifetime not in choices:
+        allowed = " or ".join(map(repr, choices))
+        hint = nearest(str(lifetime), choices)
+        msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
+        raise ConfigurationError(msg)
+    if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
+        msg = f"idle_timeout={idle_timeout!r} is not possible: give seconds, more than 0."
+        raise ConfigurationError(msg)
+    if share is False and lifetime == "detached":
+        msg = (
+            "share=False and lifetime='detached' contradict each other: nobody could find the "
+            "engine again. A different flag, port= or temp_dir= makes it another one."
+        )
+        raise ConfigurationError(msg)
+
+
+def _same(settings: ChildSettings, name: str | None, output_dir: Path) -> Engine | None:
+    """Return this kernel's own engine that was started in the same way, if it is well."""
+    from fooocus_nb.reuse import sharing_key
+
+    for engine in running().values():
+        if (
+            engine._settings is not None
+            and engine._settings.shared
+            and engine.state in (EngineState.READY, EngineState.BUSY)
+            and name in (None, engine.name)
+            and settings.port in (None, engine._settings.port)
+            and engine.output_dir == output_dir
+            and sharing_key(engine._settings) == sharing_key(settings)
+        ):
+            engine._keep(settings.idle_timeout)
+            return engine
+    return None
+
+
+def _run_dirs() -> set[Path]:
+    """Return where this kernel's own engines run: a new one is a different one."""
+    found = (engine._child and engine._child.run_dir for engine in running().values())
+    return {run_dir for run_dir in found if run_dir}
 
 
 def connect(
@@ -163,48 +255,8 @@ def connect(
     return _begin(engine, None, None)
 
 
-async def astart(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    name: str | None = None,
-    python: str | os.PathLike[str] | None = None,
-    args: Sequence[str] = (),
-    demo: bool = False,
-    port: int | None = None,
-    output_dir: str | os.PathLike[str] | None = None,
-    temp_dir: str | os.PathLike[str] | None = None,
-    gpu: int | None = None,
-    env: Mapping[str, str] | None = None,
-    restart: RestartPolicy | str | None = None,
-    grace: float = 10.0,
-    timeout: float | None = None,
-    on_progress: Callable[[Engine], None] | None = None,
-) -> Engine:
-    """Start Fooocus without blocking the event loop; see :func:`start`."""
-    return await asyncio.to_thread(
-        start,
-        path,
-        name=name,
-        python=python,
-        args=args,
-        demo=demo,
-        port=port,
-        output_dir=output_dir,
-        temp_dir=temp_dir,
-        gpu=gpu,
-        env=env,
-        restart=restart,
-        grace=grace,
-        timeout=timeout,
-        on_progress=on_progress,
-    )
-
-
-async def aconnect(
-    url: str, *, name: str | None = None, output_dir: str | os.PathLike[str] | None = None
-) -> Engine:
-    """Connect without blocking the event loop; see :func:`connect`."""
-    return await asyncio.to_thread(connect, url, name=name, output_dir=output_dir)
+astart = _awaited(start)
+aconnect = _awaited(connect)
 
 
 def running() -> dict[str, Engine]:

@@ -162,6 +162,8 @@ class Watch:
         """Note that a process has ended by itself."""
         if child is not self._engine._child:
             return  # one before the last restart
+        if self._engine._ended_by_others(child):
+            return
         how = "with its guardian" if child.guardian_lost else f"with {returncode}"
         if self._engine._lifecycle.move(EngineState.DEAD, f"the process ended {how}"):
             self._engine._alarm()

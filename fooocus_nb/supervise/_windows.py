@@ -10,7 +10,7 @@ if sys.platform != "win32":
     msg = "this module is for Windows"
     raise ImportError(msg)
 
-__all__ = ["creation_time", "enter_job"]
+__all__ = ["creation_time", "enter_job", "processor_seconds"]
 
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION = 9
 _KILL_ON_JOB_CLOSE = 0x2000
@@ -80,6 +80,18 @@ def enter_job() -> object:
 
 def creation_time(pid: int) -> str | None:
     """Return when a process was created, as Windows counts it; None when it is gone."""
+    times = _times(pid)
+    return None if times is None else f"{times[0]:016x}"
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used; none when it is gone."""
+    times = _times(pid)
+    return 0.0 if times is None else (times[2] + times[3]) * 1e-7
+
+
+def _times(pid: int) -> list[int] | None:
+    """Return creation, exit, kernel and user time of a process that runs, in steps of 100 ns."""
     access = _QUERY_LIMITED_INFORMATION | _SYNCHRONIZE
     handle = wintypes.HANDLE(_kernel32.OpenProcess(access, False, pid))
     if not handle:
@@ -88,9 +100,9 @@ def creation_time(pid: int) -> str | None:
         # One that has ended can be opened as long as somebody holds a handle on it.
         if _kernel32.WaitForSingleObject(handle, 0) == _WAIT_OBJECT_0:
             return None
-        times = [ctypes.c_uint64() for _ in range(4)]  # of creation, exit, kernel and user
+        times = [ctypes.c_uint64() for _ in range(4)]
         if not _kernel32.GetProcessTimes(handle, *(ctypes.byref(time) for time in times)):
             return None
-        return f"{times[0].value:016x}"
+        return [time.value for time in times]
     finally:
         _kernel32.CloseHandle(handle)

@@ -20,6 +20,7 @@ from fooocus_nb.supervise.log import Line, LineSplitter, Tail
 from fooocus_nb.supervise.protocol import LOG, FrameReader, message
 from fooocus_nb.supervise.pulse import Pulse
 from fooocus_nb.supervise.spec import ChildSpec, known_spec, specification
+from fooocus_nb.supervise.subscription import LineListener, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,25 +42,7 @@ ANSWER_TIMEOUT = 5.0
 #: Beyond the grace: for KILL, for the last output, and for the guardian to say so.
 STOP_MARGIN = 12.0
 
-LineListener = Callable[[Line], None]
 ExitListener = Callable[[int | None], None]
-
-
-class _Subscription:
-    """A listener for lines that gets each line once and in order, on whichever thread."""
-
-    def __init__(self, listener: LineListener, name: str) -> None:
-        self._listener = listener
-        self._name = name
-        self.lock = threading.Lock()
-
-    def tell(self, lines: list[Line]) -> None:
-        """Call the listener for each of `lines`; the caller holds the lock."""
-        for line in lines:
-            try:
-                self._listener(line)
-            except Exception:  # noqa: BLE001 - it is not ours, and the others must hear
-                _log.exception("a listener for the lines of %r failed", self._name)
 
 
 class Process:
@@ -80,6 +63,9 @@ class Process:
         does so when it is asked for its pulse, and at its end.
     reason : str or None
         Why the guardian ended the child, once it has.
+    ending : str or None
+        Why the guardian is ending the child, from when it begins to; None when the child ends by
+        itself.
     """
 
     def __init__(
@@ -96,6 +82,7 @@ class Process:
         self.started_at: float = answer["started_at"]
         self.lost = 0
         self.reason: str | None = None
+        self.ending: str | None = None
         self._created: str | None = answer["created"]
         self._guardian = guardian
         self._connection = connection
@@ -103,10 +90,11 @@ class Process:
         self._lock = threading.Lock()
         self._tail = Tail()
         self._splitter = LineSplitter()
-        self._subscriptions: list[_Subscription] = []
+        self._subscriptions: list[Subscription] = []
         self._exit_listeners: list[ExitListener] = []
         self._welcome = threading.Event()
         self._heard = threading.Event()
+        self._spared = False
         self._exited = threading.Event()
         self._gone = threading.Event()
         self._closing = False
@@ -186,9 +174,11 @@ class Process:
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"No guardian can be reached in {str(run_dir)!r}: {error}"
             raise ConnectionLost(msg) from error
-        if not process._welcome.wait(timeout) or process._gone.is_set():
+        answered = process._welcome.wait(timeout) and not process._gone.is_set()
+        if not answered or process.ending is not None:
             process.close()
-            msg = f"The guardian in {str(run_dir)!r} did not answer within {timeout:g} s."
+            what = "is ending" if answered else f"did not answer within {timeout:g} s"
+            msg = f"The guardian in {str(run_dir)!r} {what}."
             raise ConnectionLost(msg)
         return process
 
@@ -218,7 +208,7 @@ class Process:
         callable
             Ends the subscription.
         """
-        subscription = _Subscription(listener, self.spec.name)
+        subscription = Subscription(listener, self.spec.name)
         # Its own lock, not ours, is held while it hears of the past: it may call us.
         with subscription.lock:
             with self._lock:
@@ -281,6 +271,7 @@ class Process:
     def _hear(self, content: dict[str, Any]) -> None:
         match content["event"]:
             case "hello":
+                self.ending = content["ending"]
                 if content["returncode"] is not None:
                     self._set_exited(content["returncode"])
                 self._welcome.set()
@@ -289,6 +280,10 @@ class Process:
                 notice = f"[{content['bytes']} bytes left out here; the log file may have them]"
                 self._hand_on([Line(notice)])
             case "ending":
+                self.ending = content["reason"]
+                self._heard.set()
+            case "spared":
+                self._spared = True
                 self._heard.set()
             case "pong":
                 self.lost = content["lost"]
@@ -333,7 +328,7 @@ class Process:
             self._guardian.overpower(self.pid, self._created)
         if not self._closing or self.reason is not None:
             self._set_exited(None)
-        for event in (self._welcome, self._heard, self._gone):
+        for event in (self._gone, self._welcome, self._heard):
             event.set()
 
     # -- living and ending ------------------------------------------------------------------
@@ -400,20 +395,67 @@ class Process:
         int or None
             The return code.
         """
+        return self._end("stop", grace, timeout)
+
+    def leave(self, *, grace: float | None = None, timeout: float | None = None) -> bool:
+        """End the child as :meth:`stop` does, unless others use it; else only let go of it.
+
+        Parameters
+        ----------
+        grace, timeout : float, optional
+            See :meth:`stop`.
+
+        Returns
+        -------
+        bool
+            Whether it was ended.
+        """
+        self._end("leave", grace, timeout)
+        return not self._spared
+
+    def _end(self, order: str, grace: float | None, timeout: float | None) -> int | None:
         seconds = self.spec.grace if grace is None else grace
+        self._heard.clear()  # of an end that somebody else has ordered
         if not self._gone.is_set():
             with contextlib.suppress(OSError):
-                self._send(op="stop", grace=seconds)
+                self._send(op=order, grace=seconds)
+        if self._gone.is_set():
+            self._heard.set()
         if threading.current_thread() is self._follower:
             return self._returncode
         limit = seconds + STOP_MARGIN if timeout is None else timeout
         deadline = time.monotonic() + limit
         heard = not self.guardian_stopped() and self._heard.wait(min(ANSWER_TIMEOUT, limit))
+        if self._spared:
+            self.close()
+            return self._returncode
         if not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
             self._guardian.overpower(self.pid, self._created)
             self._gone.wait(ANSWER_TIMEOUT)
         self.close()
         return self._returncode
+
+    def label(self, **labels: object) -> None:
+        """Change what others are told about the child. A guardian that is gone is no error.
+
+        Parameters
+        ----------
+        **labels
+            Values fit for JSON, added to those of its specification.
+        """
+        with contextlib.suppress(OSError):
+            self._send(op="label", labels=labels)
+
+    def keep(self, idle_timeout: float) -> None:
+        """Let the child live on without clients. A guardian that is gone is no error.
+
+        Parameters
+        ----------
+        idle_timeout : float
+            Seconds without output and without work after which it is ended.
+        """
+        with contextlib.suppress(OSError):
+            self._send(op="keep", idle_timeout=idle_timeout)
 
     def close(self) -> None:
         """Let go of the guardian: it ends the child when nobody else holds on to it.

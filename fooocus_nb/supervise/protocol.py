@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LOG", "MESSAGE", "FrameReader", "frame", "message"]
+__all__ = ["LOG", "MESSAGE", "STOPPED", "FrameReader", "frame", "message"]
 
 #: The payload is a piece of the child's output.
 LOG = b"L"
 #: The payload is a JSON object.
 MESSAGE = b"M"
+#: Why a child is ended, where a client has asked for it.
+STOPPED = "stopped on request"
 
 _HEADER = struct.Struct(">cI")
 #: More than either side ever sends in one frame.

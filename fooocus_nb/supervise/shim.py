@@ -24,8 +24,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.supervise import _platform
+from fooocus_nb.supervise._work import work_of
 from fooocus_nb.supervise.output import Client, Output
-from fooocus_nb.supervise.protocol import FrameReader, message
+from fooocus_nb.supervise.protocol import STOPPED, FrameReader, message
 from fooocus_nb.supervise.rotate import RotatingWriter
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ EXIT_TIMEOUT = 0.3
 #: How often to look for what sends us no signal.
 LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 1.0
+#: How often to look whether a child without clients works, though it prints nothing.
+WORK_LOOK_SECONDS = 5.0
+#: What is no idleness: this share of one processor, or so many bytes read from a disk each second.
+#: An engine that waits takes one or two per cent to look for work.
+WORKING_SHARE = 0.1
+WORKING_BYTES = 100_000
 
 
 class Guardian:
@@ -70,6 +77,8 @@ class Guardian:
         self._had_client = False
         self._clientless_since = time.monotonic()
         self._next_muster = self._clientless_since
+        self._worked_at = self._clientless_since
+        self._work: tuple[float, float, int] | None = None
         self._starter = os.getppid()
         self._returncode: int | None = None
         self._exit_seen: float | None = None
@@ -77,7 +86,8 @@ class Guardian:
         self._ending: str | None = None
         self._grace = float(spec["grace"])
         self._cleanup = list(spec["cleanup"])
-        self._files: list[str] = []
+        self._files: set[str] = set()
+        self._answer: dict[str, Any] = {}
         self._address: _platform.Address | None = None
 
     # -- starting ---------------------------------------------------------------------------
@@ -108,9 +118,9 @@ class Guardian:
         self._output.start()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
-        answer = self._describe()
-        self._publish(answer)
-        return answer
+        self._answer = self._describe()
+        self._publish()
+        return self._answer
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -122,16 +132,16 @@ class Guardian:
             "started_at": time.time(),
         }
 
-    def _publish(self, answer: dict[str, Any]) -> None:
+    def _publish(self) -> None:
         """Leave word for kernels that come later; nobody else can read it."""
         known = {key: value for key, value in self._spec.items() if key != "env"}
         path = os.path.join(self._spec["run_dir"], "guardian.json")  # noqa: PTH118
         draft = f"{path}.{os.getpid()}"
         with contextlib.suppress(OSError):
-            self._files += [path, draft]
+            self._files |= {path, draft}
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(known | answer, file)
+                json.dump(known | self._answer, file)
             os.replace(draft, path)  # noqa: PTH105
 
     def _install_signals(self) -> None:
@@ -159,6 +169,8 @@ class Guardian:
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the child must not stay
             self._ending = f"the guardian failed: {traceback.format_exc()}"
             self._grace = min(self._grace, FLUSH_TIMEOUT)
+        if self._ending is not None:
+            self._tell(message(event="ending", reason=self._ending))
         self._end_tree()
         self._say_goodbye()
 
@@ -242,17 +254,36 @@ class Guardian:
         if not client.admitted:
             if order.get("token") != self._spec["token"]:
                 raise PermissionError
+            if order["op"] == "look":  # a visitor: nobody that the child would live for
+                client.add(message(event="look", **self._state()))
+                return
             client.admitted = self._had_client = True
-            client.add(message(event="hello", returncode=self._returncode))
             self._output.join(client)
+            # Behind the recent output, so that who has been welcomed knows it.
+            client.add(message(event="hello", **self._state()))
         match order["op"]:
             case "ping":
                 client.add(message(event="pong", lost=self._output.lost()))
-            case "stop":
+            case "label":
+                self._spec["labels"].update(order["labels"])
+                self._publish()
+            case "keep":
+                self._spec["idle_timeout"] = float(order["idle_timeout"])
+                self._publish()
+            case "leave" if self._users() > 1:
+                client.add(message(event="spared"))
+                client.admitted = False  # so that the next one who leaves is the last in time
+            case "stop" | "leave":
                 if order.get("grace") is not None:
                     self._grace = float(order["grace"])
-                client.add(message(event="ending"))
-                self._begin_end("stopped on request")
+                client.add(message(event="ending", reason=STOPPED))
+                self._begin_end(STOPPED)
+
+    def _state(self) -> dict[str, Any]:
+        return {"returncode": self._returncode, "ending": self._ending, "users": self._users()}
+
+    def _users(self) -> int:
+        return sum(client.admitted for client in self._clients)
 
     def _drop(self, client: Client) -> None:
         del self._clients[client]
@@ -263,6 +294,7 @@ class Guardian:
         client.close()
         if client.admitted:
             self._clientless_since = time.monotonic()
+            self._work = None
 
     # -- ending -----------------------------------------------------------------------------
 
@@ -281,8 +313,23 @@ class Guardian:
                 self._begin_end("the kernel ended before it came")
         elif idle_timeout is None:
             self._begin_end("the kernel is gone")
-        elif now - max(self._clientless_since, self._output.last_time) > idle_timeout:
-            self._begin_end("idle for too long")
+        else:
+            self._look_for_work(now, min(WORK_LOOK_SECONDS, idle_timeout / 4))
+            last_sign = max(self._clientless_since, self._output.last_time, self._worked_at)
+            if now - last_sign > idle_timeout:
+                self._begin_end("idle for too long")
+
+    def _look_for_work(self, now: float, interval: float) -> None:
+        """Take note when the child and its family work: not all that work say so."""
+        if self._work is not None and now - self._work[0] < interval:
+            return
+        before, self._work = self._work, (now, *work_of(self._family()))
+        if before is None:
+            return
+        seconds, cpu, read = (new - old for new, old in zip(self._work, before, strict=True))
+        # Less than before means that one of them has ended.
+        if cpu > WORKING_SHARE * seconds or read > WORKING_BYTES * seconds:
+            self._worked_at = now
 
     def _muster(self, now: float) -> None:
         """Drop clients that never said who they are, or that ended without a sign."""

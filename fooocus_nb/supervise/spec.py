@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,11 @@ class ChildSpec:
         How many older log files are kept. Default 2.
     idle_timeout : float or None
         None ends the child with its last client. A number lets it live on without one, until it
-        has printed nothing for so many seconds.
+        has neither printed nor worked for so many seconds.
     cleanup : tuple of Path
         Folders that the guardian removes at the end.
+    labels : mapping
+        What others should know about it, fit for JSON. The guardian publishes it unread.
     """
 
     argv: tuple[str, ...]
@@ -55,6 +57,7 @@ class ChildSpec:
     log_backups: int = 2
     idle_timeout: float | None = None
     cleanup: tuple[Path, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 def specification(spec: ChildSpec, token: str, marker: str) -> bytes:
@@ -83,6 +86,7 @@ def specification(spec: ChildSpec, token: str, marker: str) -> bytes:
         "log_backups": spec.log_backups,
         "idle_timeout": spec.idle_timeout,
         "cleanup": [str(path.absolute()) for path in spec.cleanup],
+        "labels": dict(spec.labels),
         "token": token,
         "marker": marker,
     }
@@ -103,4 +107,5 @@ def known_spec(known: Mapping[str, Any]) -> ChildSpec:
         log_backups=known["log_backups"],
         idle_timeout=known["idle_timeout"],
         cleanup=tuple(Path(path) for path in known["cleanup"]),
+        labels=dict(known["labels"]),
     )

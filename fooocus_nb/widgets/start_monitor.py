@@ -50,6 +50,7 @@ class StartMonitor:
         self.surface = surface or choose_surface()
         self._title = title
         self._began = time.monotonic()
+        self._began_at = time.time()
         self._drawn = 0.0
         self._last: View | None = None
 
@@ -76,8 +77,16 @@ class StartMonitor:
         """Say that the engine is ready, in the same place."""
         facts = [duration(time.monotonic() - self._began), engine.url or ""]
         facts += [f"pid {engine.pid}"] if engine.pid else []
-        title = f"{engine.title[0].upper()}{engine.title[1:]} is ready as {engine.name!r}"
+        if engine.idle_timeout is not None:
+            facts.append(f"kept until it idles for {duration(engine.idle_timeout)}")
+        how = "runs already: attached" if self._ran_before(engine) else "is ready"
+        title = f"{engine.title[0].upper()}{engine.title[1:]} {how} as {engine.name!r}"
         self.surface.finish(note_bundle("ok", title, tuple(facts)))
+
+    def _ran_before(self, engine: Engine) -> bool:
+        """Whether it was found running, by this start or because this kernel had it already."""
+        started = (change.time for change in engine.history if change.state == "starting")
+        return engine.attached or max(started, default=0.0) < self._began_at
 
 
 def start_view(engine: Engine, elapsed: float, title: str = "Fooocus") -> View:
