@@ -380,6 +380,8 @@ class Guardian:
 
     def _say_goodbye(self) -> None:
         """Leave no trace, and say so last: who has heard it may look for what was left."""
+        if self._ending is None:  # of a child that short-lived, its kernel is still on its way
+            self._serve_until(lambda: self._had_client)
         self._serve_until(self._output.saved)
         self._announce_exit()
         self.tidy()
