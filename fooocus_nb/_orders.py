@@ -30,20 +30,29 @@ class Orders:
     ----------
     stop_asked, skip_asked : bool
         What was asked for.
+    stop_asked_at : float or None
+        When the stop was asked for, by the monotonic clock.
     """
 
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
         self.stop_asked = False
         self.skip_asked = False
+        self.stop_asked_at: float | None = None
         self._send = send
         self._working = False
         self._waiting: list[str] = []
         self._stopped_at = 0.0
 
+    @property
+    def given(self) -> bool:
+        """Whether anything was asked for."""
+        return self.stop_asked or self.skip_asked
+
     async def give(self, verb: str) -> None:
         """Give an order now, or as soon as the generation works."""
         if verb == "stop":
             self.stop_asked = True
+            self.stop_asked_at = self.stop_asked_at or time.monotonic()
         else:
             self.skip_asked = True
         if self._working:

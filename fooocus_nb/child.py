@@ -164,6 +164,12 @@ class Child:
         return self._process.spec.log_path if self._process else None
 
     @property
+    def temp_dir(self) -> Path | None:
+        """The folder for temporary files of this run."""
+        folder = self._process.spec.labels.get("temp_dir") if self._process else None
+        return Path(folder) if folder else None
+
+    @property
     def detail(self) -> str:
         """What the child does or waits for while it starts."""
         return self._tracker.detail

@@ -22,13 +22,14 @@ from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.living import Living
 from fooocus_nb.outputs import Outputs
+from fooocus_nb.turns import Turns
 from fooocus_nb.verbs import ImageVerbs
 from fooocus_nb.views import Views
 from fooocus_nb.watch import FAILED, Trouble, Watch
 from fooocus_nb.watched import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from fooocus_nb.child import Child, ChildSettings
     from fooocus_nb.fooocus.client import Client
@@ -45,7 +46,7 @@ __all__ = ["Engine", "presenters"]
 STALL_TIMEOUT = 900.0
 
 
-class Engine(ImageVerbs, Catalogues, Living, Watched, Views):
+class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
@@ -257,12 +258,6 @@ class Engine(ImageVerbs, Catalogues, Living, Watched, Views):
                 stack.enter_context(present(job))
             return job.result()
 
-    @property
-    def current_job(self) -> Job | None:
-        """The job that runs, or is the next to run; None when there is none."""
-        jobs = list(self._queue)
-        return jobs[0] if jobs else None
-
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
         return await self.submit(prompt, **parameters)
@@ -278,26 +273,6 @@ class Engine(ImageVerbs, Catalogues, Living, Watched, Views):
             return client
         msg = f"Engine {self.name!r} is {self.state}, so it cannot do this."
         raise EngineStopped(msg, remedy="engine.restart() starts it again.")
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, job: Job) -> AsyncIterator[None]:
-        """Wait for the job's turn; jobs run one by one, so that the log says whose each line is."""
-        self._queue.append(job)
-        try:
-            job._queued(len(self._queue) - 1)
-            async with self._slot:
-                self._lifecycle.move(EngineState.BUSY, "generating", only_from=EngineState.READY)
-                try:
-                    yield
-                finally:
-                    self._lifecycle.move(
-                        EngineState.READY, "generation ended", only_from=EngineState.BUSY
-                    )
-        finally:
-            self._queue.remove(job)
-            for rank, waiting in enumerate(self._queue):
-                if rank:
-                    waiting._queued(rank)
 
     async def _guard(self, work: Awaitable[None], job: Job) -> None:
         """Run `work` until it ends, the engine dies, or nothing has moved for too long."""

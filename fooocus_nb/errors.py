@@ -156,7 +156,15 @@ class EngineStopped(EngineError):
 
 
 class ConnectionLost(EngineError):
-    """The engine's web server does not answer, or broke the connection."""
+    """The engine's web server does not answer, or broke the connection.
+
+    Attributes
+    ----------
+    handed_in : bool
+        Whether the server had what was asked of it by then, so that it may be at work on it.
+    """
+
+    handed_in: bool = False
 
 
 class EngineUnresponsive(EngineError):

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import queue
-import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb._feed import Feed
 from fooocus_nb._loop import run_sync, submit, wait_future
 from fooocus_nb._orders import Orders
 from fooocus_nb._own_lines import OwnLines
@@ -33,12 +33,13 @@ from fooocus_nb.fooocus.events import (
     Queued,
     Started,
 )
-from fooocus_nb.results import Image, Result
+from fooocus_nb.harvest import Harvest
+from fooocus_nb.recovery import Recovery
+from fooocus_nb.results import Result
 from fooocus_nb.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 
     from fooocus_nb.engine import Engine
     from fooocus_nb.fooocus.request import Request
@@ -49,12 +50,14 @@ __all__ = ["Job"]
 LOG_LAG_SECONDS = 1.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
+#: How soon a server without a queue begins.
+EARLY_SECONDS = 1.0
+#: How long the images of a generation that failed may take to be found and copied.
+RESCUE_SECONDS = 10.0
 #: How often an awaiting call wakes the event loop, for an interrupt to get through.
 WAKE_SECONDS = 0.1
 #: How long an interrupted call waits for the engine to end its current step.
 INTERRUPT_TIMEOUT = 30.0
-
-_SAVING = re.compile(r"Saving image (\d+)/\d+")
 
 
 class Job:
@@ -83,20 +86,18 @@ class Job:
     def __init__(self, engine: Engine, request: Request) -> None:
         self.engine = engine
         self.request = request
-        self._parameters = request.record()
         self._session = new_session_hash()
+        self._harvest = Harvest(request, engine._bring_home)
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
         self._submitted = time.monotonic()
         self._began: float | None = None
         self._ended: float | None = None
-        self._history: list[Event] = []
-        self._listeners: list[Callable[[Event | None], None]] = []
+        self._feed = Feed()
         self._lines = OwnLines(request.seed)
-        self._saved_numbers: list[int] = []
-        self._copied: dict[str, Path] = {}
-        self._final: tuple[str, ...] | None = None
         self._orders = Orders(self._send_order)
+        self._recovery = Recovery(self)
+        self._worked_since: float | None = None
         self._last_movement = time.monotonic()
         self._future = submit(self._run())
 
@@ -146,19 +147,7 @@ class Job:
         callable
             Ends the subscription.
         """
-        with self._lock:
-            for event in self._history:
-                listener(event)
-            if self._ended is not None:
-                listener(None)
-            else:
-                self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return unsubscribe
+        return self._feed.subscribe(listener)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Iterate the events until the generation has ended.
@@ -321,11 +310,23 @@ class Job:
             raise EngineTimeout(msg) from error
 
     async def _order(self, verb: str) -> None:
-        if self._began is not None:
-            await self._orders.give(verb)
-        elif verb == "stop":
-            self._orders.stop_asked = True
-            self._runner.cancel()
+        if self._began is None:
+            if verb == "stop":
+                self._orders.stop_asked = True
+                self._runner.cancel()
+            return
+        await self._orders.give(verb)
+        if verb == "stop" and not self._started.is_set():
+            await self._leave_queue()
+
+    async def _leave_queue(self) -> None:
+        """Stop while the server has others before us; it has not begun, so nothing is lost."""
+        # With nobody before us it begins in a moment, and then the order goes to the generation.
+        moment = 0 if self._snapshot.rank else EARLY_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._started.wait(), moment)
+            return
+        self._runner.cancel()
 
     async def _send_order(self, verb: str) -> None:
         client = self.engine._client
@@ -334,6 +335,7 @@ class Job:
     # -- running, on the background loop ----------------------------------------------------
 
     async def _run(self) -> Result:
+        self._started = asyncio.Event()
         self._runner = asyncio.ensure_future(self._in_turn())
         try:
             result = await self._runner
@@ -357,13 +359,13 @@ class Job:
                 await self.engine._guard(self._consume(), self)
                 await self._await_log()
                 return self._judge()
-            except ConnectionLost as error:
-                raise await lost_connection(self.engine, error) from error
-            finally:
-                remove()
-                # Whatever went wrong, and most of all then: what is on disk is brought home.
+            except Exception:
+                # Whatever went wrong: what is on disk is brought home.
                 with contextlib.suppress(Exception):
                     await self._rescue()
+                raise
+            finally:
+                remove()
                 self.engine.last_result = self._result()
 
     def _begin(self) -> None:
@@ -371,13 +373,30 @@ class Job:
             self._began = self._last_movement = time.monotonic()
             self._snapshot = dataclasses.replace(self._snapshot, state="starting", rank=0)
 
+    def _age(self) -> float:
+        """Return how many seconds ago the generation began, as far as is known."""
+        return time.monotonic() - (self._worked_since or self._began or self._submitted)
+
     def _queued(self, rank: int) -> None:
+        """Note how many are before it, of ours and of those who share the server."""
         with self._lock:
+            changed = rank != self._snapshot.rank or not self._feed
             self._snapshot = dataclasses.replace(self._snapshot, rank=rank)
-        self._publish(Queued(rank))
+        if changed:
+            self._feed.publish(Queued(rank))
 
     async def _consume(self) -> None:
-        stream = self.engine._client.generate(self.request.values, session_hash=self._session)
+        """Take in all that the engine tells, by the wire, and without one by what it leaves."""
+        client = self.engine._client
+        try:
+            await self._follow(client.generate(self.request.values, session_hash=self._session))
+        except ConnectionLost as error:
+            ended = await lost_connection(self.engine, error)
+            if ended is not error or not error.handed_in:
+                raise ended from error
+            await self._follow(self._recovery.events(error))
+
+    async def _follow(self, stream: AsyncGenerator[Event, None]) -> None:
         async with contextlib.aclosing(stream):
             async for event in stream:
                 self._last_movement = time.monotonic()
@@ -387,50 +406,57 @@ class Job:
                         await self._orders.progress()
 
     async def _handle(self, event: Event) -> None:
+        now = self._snapshot
         changes: dict[str, Any] = {}
         match event:
+            case Queued(rank=rank) if now.state in ("queued", "starting"):
+                changes = {"state": "queued" if rank else "starting", "rank": rank}
+            case Started():
+                self._started.set()
+                changes = {"state": "starting", "rank": 0}
             case Progress():
-                if (saving := _SAVING.search(event.text)) is not None:
-                    self._saved_numbers.append(int(saving[1]))
+                self._harvest.note(event.text)
                 changes = {
                     "state": "running",
-                    "percent": max(self._snapshot.percent, event.percent)
-                    if event.image in (None, self._snapshot.image)
+                    "percent": max(now.percent, event.percent)
+                    if event.image in (None, now.image)
                     else event.percent,
                     "text": event.text,
                     "step": event.step,
                     "steps": event.steps,
-                    "image": event.image or self._snapshot.image,
-                    "images": event.images or self._snapshot.images,
+                    "image": event.image or now.image,
+                    "images": event.images or now.images,
                 }
             case Preview():
                 changes = {"preview": event}
             case ImageFinished():
-                await self._copy(event.path)
-                changes = {"paths": tuple(self._copied.values())}
+                with contextlib.suppress(ConnectionLost):  # asked for again at the end
+                    await self._harvest.take(event.path)
+                changes = {"paths": self._harvest.paths}
             case Finished():
-                self._final = event.paths
-                for path in event.paths:
-                    await self._copy(path)
-                changes = {"paths": tuple(self._copied.values())}
-            case Started() | Queued():
-                pass
-        if changes:
-            with self._lock:
-                self._snapshot = dataclasses.replace(self._snapshot, **changes)
-        self._publish(event)
-
-    async def _copy(self, server_path: str) -> None:
-        if server_path not in self._copied:
-            self._copied[server_path] = await self.engine._bring_home(server_path)
+                self._harvest.final = event.paths
+                await self._harvest.take_all()
+                changes = {"paths": self._harvest.paths}
+        with self._lock:
+            self._snapshot = dataclasses.replace(self._snapshot, **changes)
+        if "rank" in changes:
+            self.engine._tell_ranks()
+        self._feed.publish(event)
 
     async def _rescue(self) -> None:
-        """Copy what the server announced and we did not get to copy."""
-        for path in self._final or ():
-            await self._copy(path)
+        """Bring home what the server announced, and what it finished without telling us."""
+        await self._harvest.take_all()
+        if self._started.is_set():
+            async with asyncio.timeout(RESCUE_SECONDS):
+                for path in await self._recovery.sweep():
+                    await self._harvest.take(path)
+            with self._lock:
+                self._snapshot = dataclasses.replace(self._snapshot, paths=self._harvest.paths)
 
     def _take_line(self, text: str) -> None:
         self._lines.feed(text)
+        if text == f"[Parameters] Seed = {self.request.seed}":
+            self._worked_since = time.monotonic()
         self._last_movement = time.monotonic()
 
     async def _await_log(self) -> None:
@@ -446,56 +472,25 @@ class Job:
         diagnosis = diagnose(list(self._lines)) if self.engine.owned else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise diagnosed(self.engine, diagnosis)
-        if self._final or self._orders.stop_asked or self._orders.skip_asked:
+        if self._harvest.final or self._orders.given:
             return result
         raise no_images(self)
 
     def _result(self) -> Result:
-        finals = [path for path in self._final or () if path in self._copied]
-        ordered = [*finals, *(path for path in self._copied if path not in finals)]
-        images = [
-            self._image(self._copied[path], self._number(index, len(ordered)))
-            for index, path in enumerate(ordered)
-        ]
-        parameters = self._parameters
+        parameters = self._harvest.parameters
         return Result(
-            images,
+            self._harvest.images(),
             elapsed=(self._ended or time.monotonic()) - self._submitted,
             log=self.log,
             parameters=parameters,
             prompt=str(parameters.get("prompt", "")),
-            stopped=self._orders.stop_asked or self._orders.skip_asked or stopped(self.log),
+            stopped=self._orders.given or stopped(self.log),
             engine=self.engine.name,
         )
-
-    def _number(self, index: int, count: int) -> int:
-        """Return which image of the request, from 0, the index-th file is.
-
-        A skipped image leaves no file, so the engine's own numbers decide where it says them.
-        """
-        numbers = list(dict.fromkeys(self._saved_numbers))
-        return numbers[index] - 1 if len(numbers) == count else index
-
-    def _image(self, path: Path, number: int) -> Image:
-        seed = self.request.seed_of(number)
-        parameters = {**self._parameters, "image_seed": seed, "image_number": 1}
-        return Image(path, seed=seed, parameters=parameters)
-
-    # -- telling ----------------------------------------------------------------------------
-
-    def _publish(self, event: Event) -> None:
-        with self._lock:
-            if not isinstance(event, Preview):
-                self._history.append(event)
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(event)
 
     def _finish(self, state: str) -> None:
         with self._lock:
             self._ended = time.monotonic()
             percent = 100 if state == "done" else self._snapshot.percent
             self._snapshot = dataclasses.replace(self._snapshot, state=state, percent=percent)
-            listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener(None)
+        self._feed.end()

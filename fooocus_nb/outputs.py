@@ -25,10 +25,18 @@ class Outputs:
     ----------
     folder : Path
         Where the files go. It is made when the first one comes.
+
+    Attributes
+    ----------
+    folder : Path
+        As given.
+    taken : set of str
+        The names that the files had where they came from.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.taken: set[str] = set()
 
     def copy(self, source: Path) -> Path:
         """Copy a file into the folder.
@@ -78,13 +86,15 @@ class Outputs:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._part() as part:
                 fill(part)
-                return self._settle(part, name)
+                target = self._settle(part, name)
         except OSError as error:
             msg = (
                 f"The image {name} could not be copied into {self.folder}: {error}. "
                 f"It is not lost: the original is still at {origin}."
             )
             raise FooocusError(msg) from error
+        self.taken.add(name)
+        return target
 
     @contextlib.contextmanager
     def _part(self) -> Iterator[Path]:

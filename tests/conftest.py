@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -9,13 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -141,6 +143,98 @@ def demo_server(tmp_path: Path) -> Iterator[Callable[..., DemoServer]]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait(5)
+
+
+class CuttingProxy:
+    """Stands between a client and a server on this machine, and cuts all connections on demand."""
+
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.removeprefix("http://").partition(":")
+        self._port = int(port)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._marker = b""
+        self._left = 0
+        self._closed = False
+        self.cuts = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    def cut(self) -> None:
+        """Cut every connection now, as a network does: without a word."""
+        self._run(self._cut())
+
+    def cut_after(self, marker: str, times: int = 1) -> None:
+        """Cut every connection once the server has said something so many times."""
+        self._marker, self._left = marker.encode(), times
+
+    def refuse(self) -> None:
+        """Cut all, and let nobody in any more."""
+        self._closed = True
+        self.cut()
+
+    async def _cut(self) -> None:
+        self.cuts += 1
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            if self._closed:
+                writer.transport.abort()
+                return
+            reader_there, writer_there = await asyncio.open_connection(self._host, self._port)
+            self._writers.add(writer_there)
+            there = asyncio.ensure_future(self._pump(reader, writer_there))
+            await self._pump(reader_there, writer, watched=True)
+            there.cancel()
+            self._writers.discard(writer_there)
+        self._writers.discard(writer)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watched: bool = False
+    ) -> None:
+        before = b""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+                if watched and self._marker:
+                    seen = before + data
+                    found = seen.count(self._marker)
+                    before = seen[-len(self._marker) + 1 :] if len(self._marker) > 1 else b""
+                    self._left -= found
+                    if found and self._left <= 0:
+                        self._marker = b""
+                        await self._cut()
+        writer.close()
+
+    def close(self) -> None:
+        """Cut all and end."""
+        self.refuse()
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def cutting_proxy() -> Iterator[Callable[[str], CuttingProxy]]:
+    """Put proxies before servers; their connections can be cut."""
+    proxies: list[CuttingProxy] = []
+
+    def stand_before(target: str) -> CuttingProxy:
+        proxies.append(CuttingProxy(target))
+        return proxies[-1]
+
+    yield stand_before
+    for proxy in proxies:
+        proxy.close()
 
 
 @pytest.fixture(scope="session")

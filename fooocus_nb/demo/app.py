@@ -9,6 +9,7 @@ import json
 import mimetypes
 import time
 import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -133,7 +134,10 @@ class _File(_Handler):
         if path is None:
             raise web.HTTPError(403)
         self.set_header("Content-Type", mimetypes.guess_type(path.name)[0] or "text/plain")
+        self.set_header("Last-Modified", datetime.fromtimestamp(path.stat().st_mtime, UTC))
         self.write(await asyncio.to_thread(path.read_bytes))
+
+    head = get
 
 
 class _Upload(_Handler):

@@ -174,7 +174,7 @@ def _panel_functions() -> Iterator[Function]:
     yield Function("", "aspect", "change", ["aspect"])
     yield Function("", "", "load", ["aspect"])
     yield Function("", "random_seed", "change", ["random_seed"], ["seed"])
-    yield Function("", "", "load", [], ["history"])
+    yield Function("history", "", "load", [], ["history"])
 
 
 def _style_functions() -> Iterator[Function]:

@@ -72,8 +72,7 @@ class Files:
         Path
             The file.
         """
-        root = self.outputs if self.image_log else self.temp
-        folder = root / time.strftime("%Y-%m-%d")
+        folder = self._folder()
         folder.mkdir(parents=True, exist_ok=True)
         path = _new_path(folder, form)
         if form == "png":
@@ -87,6 +86,14 @@ class Files:
             append_log(log, path.name, values)
             say(f"Image generated with private log at: {log}")
         return path
+
+    def log_page(self) -> Path:
+        """Return where today's log page is, or will be."""
+        return self._folder() / "log.html"
+
+    def _folder(self) -> Path:
+        root = self.outputs if self.image_log else self.temp
+        return root / time.strftime("%Y-%m-%d")
 
     def publish(self, path: Path) -> dict[str, Any]:
         """Copy a file to where the page fetches it, and return how a gallery names the copy."""

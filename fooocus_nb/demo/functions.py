@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import secrets
 import time
 from collections import OrderedDict
@@ -89,6 +90,12 @@ class Functions:
             answer: list[Any] = act(dict(zip(function.inputs, data, strict=False)), session)
             return answer
         return [update() for _ in function.outputs]
+
+    def _history(self, values: dict[str, Any], session: str) -> list[Any]:
+        if not self.files.image_log:
+            return [update(value="")]
+        page = html.escape(str(self.files.log_page()))
+        return [update(value=f'<a href="file={page}" target="_blank">History Log</a>')]
 
     # -- tasks ------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 import secrets
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
@@ -41,6 +43,9 @@ __all__ = ["Client", "new_session_hash"]
 CONTROL_TIMEOUT = 5.0
 #: Seconds that another unqueued function may take: a preset may download its models first.
 ASK_TIMEOUT = 6 * 3600.0
+#: How often to hand in what to generate when the connection breaks meanwhile.
+SET_ATTEMPTS = 2
+_LINK = re.compile(r"""href\s*=\s*["']?[^"'>]*?\bfile=([^"'>]+)""", re.IGNORECASE)
 
 
 def new_session_hash() -> str:
@@ -145,13 +150,10 @@ class Client:
         reader = _Reader(self.schema.outputs)
         *setters, generator = self.schema.steps
         for setter in setters:
-            async with aclosing(self._messages(setter, values, session_hash)) as messages:
-                async for message in messages:
-                    if isinstance(message, Estimation):
-                        for event in reader.queued(message.rank):
-                            yield event
-                    elif isinstance(message, Completed):
-                        self._check(message, "it did not accept the request")
+            async with aclosing(self._set(setter, values, session_hash)) as ranks:
+                async for rank in ranks:
+                    for event in reader.queued(rank):
+                        yield event
         async with aclosing(self._messages(generator, values, session_hash)) as messages:
             async for message in messages:
                 if isinstance(message, Completed):
@@ -160,6 +162,28 @@ class Client:
                 for event in reader.translate(message):
                     yield event
         yield Finished(reader.final)
+
+    async def _set(
+        self, setter: Call, values: Mapping[str, Any], session_hash: str
+    ) -> AsyncGenerator[int, None]:
+        """Hand in what to generate, yielding how many are before it.
+
+        That alone generates nothing, so where the connection breaks it may be done again.
+        """
+        for attempt in range(1, SET_ATTEMPTS + 1):
+            try:
+                async with aclosing(self._messages(setter, values, session_hash)) as messages:
+                    async for message in messages:
+                        if isinstance(message, Estimation):
+                            yield message.rank
+                        elif isinstance(message, Completed):
+                            self._check(message, "it did not accept the request")
+            except ConnectionLost as error:
+                if not error.handed_in or attempt == SET_ATTEMPTS:
+                    error.handed_in = False
+                    raise
+            else:
+                return
 
     def _messages(
         self, call: Call, values: Mapping[str, Any], session_hash: str
@@ -268,6 +292,41 @@ class Client:
         bytes
         """
         return await self._transport.fetch(path)
+
+    async def age(self, path: str) -> float | None:
+        """Return how long ago an image was written, by the server's own clock.
+
+        Parameters
+        ----------
+        path : str
+            As the server named it.
+
+        Returns
+        -------
+        float or None
+            Seconds; None where the server does not tell.
+        """
+        return await self._transport.age(path)
+
+    async def log_page(self) -> str | None:
+        """Return where the server keeps the log page of today.
+
+        Returns
+        -------
+        str or None
+            Its path on the server; None where the server has no such page, or does not tell.
+        """
+        call = self.schema.verbs.get("history")
+        if call is None:
+            return None
+        answer = await self._transport.post(
+            call.fn_index,
+            self.schema.payload(call, {}),
+            new_session_hash(),
+            timeout=CONTROL_TIMEOUT,
+        )
+        link = _LINK.search(str(_value_at(answer, 0)))
+        return html.unescape(link[1]) if link else None
 
     async def healthy(self, timeout: float = 2.0) -> bool:
         """Whether the web server answers. It does so also when the worker is dead.

@@ -34,6 +34,7 @@ __all__ = [
     "Metadata",
     "append_log",
     "encode_metadata",
+    "parse_log",
     "parse_metadata",
     "read_log",
     "read_metadata",
@@ -269,25 +270,53 @@ def read_log(path: str | os.PathLike[str]) -> list[LogEntry]:
     """
     file = Path(path)
     with _naming(file):
-        page = _read(file, MAX_LOG_BYTES).decode("utf-8", errors="replace")
-        if page.rfind("<") > page.rfind(">") or "<" not in page:
-            msg = "It is no log page, or it is truncated."
-            raise MetadataError(msg)
-        entries = []
-        image = ""
-        for tag in _TAG.finditer(page):
-            text = tag[0]
-            if source := _SRC.search(text):
-                # Only the name: a page must not point out of its folder.
-                image = PurePosixPath(unquote(html.unescape(source[1] or source[2] or ""))).name
-            elif copied := _QUOTED_JSON.search(text):
-                try:
-                    entry = parse_metadata(unquote(copied[1], errors="strict"), "fooocus")
-                except (MetadataError, UnicodeDecodeError) as error:
-                    msg = f"The entry of the image {image[:80]!r} is damaged: {error}"
-                    raise MetadataError(msg) from error
-                entries.append(LogEntry(file.parent / image, entry))
-        return entries
+        page = _read(file, MAX_LOG_BYTES)
+        return [LogEntry(file.parent / name, found) for name, found in parse_log(page)]
+
+
+def parse_log(page: bytes, *, skip_damaged: bool = False) -> list[tuple[str, Metadata]]:
+    """Understand a log page.
+
+    Parameters
+    ----------
+    page : bytes
+        What is in a ``log.html``.
+    skip_damaged : bool, optional
+        Leave out an entry that makes no sense, instead of raising.
+
+    Returns
+    -------
+    list of (str, Metadata)
+        The name of each image's file and how it was made, in the page's order: newest first.
+
+    Raises
+    ------
+    MetadataError
+        When it is no whole log page, or an entry in it is damaged.
+    """
+    if len(page) > MAX_LOG_BYTES:
+        msg = f"The page is too large: over {MAX_LOG_BYTES // 1_000_000} MB."
+        raise MetadataError(msg)
+    text = page.decode("utf-8", errors="replace")
+    if text.rfind("<") > text.rfind(">") or "<" not in text:
+        msg = "It is no log page, or it is truncated."
+        raise MetadataError(msg)
+    entries = []
+    image = ""
+    for tag in _TAG.finditer(text):
+        if source := _SRC.search(tag[0]):
+            # Only the name: a page must not point out of its folder.
+            image = PurePosixPath(unquote(html.unescape(source[1] or source[2] or ""))).name
+        elif copied := _QUOTED_JSON.search(tag[0]):
+            try:
+                entry = parse_metadata(unquote(copied[1], errors="strict"), "fooocus")
+            except (MetadataError, UnicodeDecodeError) as error:
+                if skip_damaged:
+                    continue
+                msg = f"The entry of the image {image[:80]!r} is damaged: {error}"
+                raise MetadataError(msg) from error
+            entries.append((image, entry))
+    return entries
 
 
 def append_log(path: str | os.PathLike[str], image: str, values: Mapping[str, Any]) -> None:

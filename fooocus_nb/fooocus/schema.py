@@ -40,7 +40,8 @@ class Schema:
         Where in the generator's reply each thing is.
     verbs : mapping
         The other functions that the server has: of ``preset``, ``load_parameters``,
-        ``apply_metadata``, ``read_metadata``, ``describe``, ``make_mask`` and ``refresh``.
+        ``apply_metadata``, ``read_metadata``, ``describe``, ``make_mask``, ``refresh`` and
+        ``history``, which links to the log page.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def find_verbs(graph: Graph, names: Mapping[int, str]) -> dict[str, Function]:
     -------
     dict
         Of ``preset``, ``load_parameters``, ``apply_metadata``, ``read_metadata``, ``describe``,
-        ``make_mask`` and ``refresh`` those that the page has exactly once.
+        ``make_mask``, ``refresh`` and ``history`` those that the page has exactly once.
     """
     verbs = {}
     for verb, fits in _VERBS.items():
@@ -161,6 +161,14 @@ def _is_refresh(f: Function, graph: Graph, outputs: set[int], names: Mapping[int
     )
 
 
+def _is_history(f: Function, graph: Graph, outputs: set[int], names: Mapping[int, str]) -> bool:
+    return (
+        not f.inputs
+        and [item.type for item in f.outputs] == ["html"]
+        and all(event == "load" for _, event in f.triggers)
+    )
+
+
 _VERBS: Mapping[str, Callable[[Function, Graph, set[int], Mapping[int, str]], bool]] = {
     "preset": _is_preset,
     "load_parameters": _is_load,
@@ -169,4 +177,5 @@ _VERBS: Mapping[str, Callable[[Function, Graph, set[int], Mapping[int, str]], bo
     "describe": _is_describe,
     "make_mask": _is_mask,
     "refresh": _is_refresh,
+    "history": _is_history,
 }

@@ -25,6 +25,7 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
 
     def start(*faults: str, slow: bool = False, **options) -> Engine:
         args = [word for fault in faults for word in ("--fault", fault)]
+        args += options.pop("args", ())
         options.setdefault("timeout", 30)
         engine = fooocus_nb.start(
             demo=True,

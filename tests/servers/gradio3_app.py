@@ -10,12 +10,15 @@ A prompt steers it: ``fail``, ``nothing``, ``refuse`` and ``slow`` do what they 
 
 import argparse
 import io
+import itertools
 import json
 import os
+import queue
 import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import gradio as gr
 from PIL import Image
@@ -102,22 +105,11 @@ def build(args, recorder):
             raise ValueError("this task cannot be built")
         return Task(values[1:])
 
-    def generator(task):
-        recorder.write(call="generate", values=len(task.values))
-        if not task.values:
-            return
+    def work(task, tell):
+        """Make the images, as Fooocus's worker does: to the end, whoever listens."""
         prompt, number = task.values[1], task.values[6]
-        if prompt == "nothing":
-            yield gr.update(visible=False), gr.update(), gr.update(), gr.update(value=[])
-            return
         steps = 50 if prompt == "slow" else 3
         paths = []
-        yield (
-            gr.update(visible=True, value=bar(1, "Waiting for task to start ...")),
-            gr.update(visible=True, value=None),
-            gr.update(visible=False, value=[]),
-            gr.update(visible=False),
-        )
         for image in range(1, number + 1):
             if prompt == "fail":
                 raise RuntimeError("the worker broke")
@@ -128,13 +120,9 @@ def build(args, recorder):
                 time.sleep(args.step_seconds)
                 share = int(100 * (image - 1 + step / steps) / number)
                 preview = Image.new("RGB", (32, 32), (seed % 256, 5 * step, 0))
-                yield (
-                    gr.update(
-                        visible=True,
-                        value=bar(
-                            share, f"Sampling step {step}/{steps}, image {image}/{number} ..."
-                        ),
-                    ),
+                text = f"Sampling step {step}/{steps}, image {image}/{number} ..."
+                tell(
+                    gr.update(visible=True, value=bar(share, text)),
                     gr.update(visible=True, value=preview),
                     gr.update(),
                     gr.update(visible=False),
@@ -144,21 +132,65 @@ def build(args, recorder):
                 break
             if asked == "skip":
                 continue
-            path = temp / f"{prompt[:20]} #{seed} 100%.png"
+            path = temp / f"{next(numbers)} {prompt[:20]} #{seed} 100%.png"
             path.write_bytes(square((seed % 256, 0, image)))
+            note_in_log(path, {"prompt": prompt, "seed": str(seed)})
+            recorder.write(call="image", prompt=prompt, seed=str(seed))
             paths.append(str(path))
-            yield (
+            tell(
                 gr.update(visible=True),
                 gr.update(visible=True),
                 gr.update(visible=True, value=list(paths)),
                 gr.update(visible=False),
             )
+        hidden = [gr.update(visible=False) for _ in range(3)]
+        tell(*hidden, gr.update(visible=True, value=list(paths)))
+
+    working = threading.Lock()
+    numbers = itertools.count(1)
+
+    def worker(task, news):
+        end = None
+        try:
+            with working:
+                work(task, lambda *updates: news.put(updates))
+        except RuntimeError as error:  # the generator raises it, if anybody still listens
+            end = error
+        news.put(end)
+
+    def generator(task):
+        recorder.write(call="generate", values=len(task.values))
+        if not task.values:
+            return
+        if task.values[1] == "nothing":
+            yield gr.update(visible=False), gr.update(), gr.update(), gr.update(value=[])
+            return
         yield (
+            gr.update(visible=True, value=bar(1, "Waiting for task to start ...")),
+            gr.update(visible=True, value=None),
+            gr.update(visible=False, value=[]),
             gr.update(visible=False),
-            gr.update(visible=False),
-            gr.update(visible=False),
-            gr.update(visible=True, value=list(paths)),
         )
+        news = queue.SimpleQueue()
+        threading.Thread(target=worker, args=(task, news), daemon=True).start()
+        while (updates := news.get()) is not None:
+            if isinstance(updates, Exception):
+                raise updates
+            yield updates
+
+    log_page = temp / "log.html"
+
+    def note_in_log(path, values):
+        """Put an image at the top of the log page."""
+        copied = quote(json.dumps(values), safe="")
+        block = (
+            f"""<img src="{quote(path.name)}"><button onclick="copy('{copied}')">Copy</button>"""
+        )
+        before = log_page.read_text() if log_page.exists() else ""
+        log_page.write_text(f"{block}\n{before}")
+
+    def history():
+        return gr.update(value=f'<a href="file={log_page}" target="_blank">History Log</a>')
 
     def ask(verb):
         def write(task):
@@ -415,6 +447,9 @@ def build(args, recorder):
         }  # fmt: skip
         parts = {"canvas": canvas, "mask": mask, "dino": dino, "debug_dino": debug_dino}
         add_verbs(page, {**parts, "method": method}, recorder, image, plain)
+        link = gr.HTML()
+        if not args.disable_image_log:
+            blocks.load(history, outputs=link, queue=False)
         stop.click(ask("stop"), inputs=task, outputs=task, queue=False)
         skip.click(ask("skip"), inputs=task, outputs=task, queue=False)
         generate.click(lambda: (gr.update(visible=True), []), outputs=[stop, gallery]).then(
@@ -442,6 +477,7 @@ def parser():
     parser.add_argument("--image-prompts", type=int, default=4)
     parser.add_argument("--enhance-tabs", type=int, default=3)
     parser.add_argument("--disable-metadata", action="store_true")
+    parser.add_argument("--disable-image-log", action="store_true")
     parser.add_argument("--named-only", action="store_true")
     return parser
 

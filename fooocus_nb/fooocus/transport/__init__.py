@@ -108,6 +108,9 @@ class Transport(Protocol):
     async def fetch(self, path: str) -> bytes:
         """Return the bytes of a file that the server offers."""
 
+    async def age(self, path: str) -> float | None:
+        """Return how many seconds ago a file was written; None where the server does not tell."""
+
     async def answers(self, timeout: float) -> bool:
         """Whether the web server answers anything at all."""
 

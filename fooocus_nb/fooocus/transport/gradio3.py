@@ -160,6 +160,21 @@ class Gradio3Transport:
         """
         return await self._http.fetch(path)
 
+    async def age(self, path: str) -> float | None:
+        """Return how long ago a file was written, by the server's own clock.
+
+        Parameters
+        ----------
+        path : str
+            As the server named it.
+
+        Returns
+        -------
+        float or None
+            Seconds; None where the server does not tell, or has no such file.
+        """
+        return await self._http.age(path)
+
     async def answers(self, timeout: float) -> bool:
         """Whether the web server answers.
 
@@ -246,7 +261,9 @@ class Gradio3Transport:
             except ConnectionClosed as error:
                 if not handed_in:
                     raise _HungUpEarlyError from error
-                raise self._lost(error) from error
+                lost = self._lost(error)
+                lost.handed_in = True
+                raise lost from error
             if kind == "queue_full":
                 msg = f"The queue of the server at {self.url} is full."
                 raise GenerationError(msg, remedy="Try again when it has less to do.")

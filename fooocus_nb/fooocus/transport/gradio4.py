@@ -148,7 +148,9 @@ class Gradio4Transport:
             while True:
                 answer = await messages.get()
                 if isinstance(answer, Exception):
-                    raise ConnectionLost(str(answer)) from answer
+                    lost = ConnectionLost(str(answer))
+                    lost.handed_in = True
+                    raise lost from answer
                 output = answer.get("output")
                 output = output if isinstance(output, dict) else {}
                 data_out = output.get("data")
@@ -226,6 +228,21 @@ class Gradio4Transport:
         bytes
         """
         return await self._http.fetch(path, self._prefix)
+
+    async def age(self, path: str) -> float | None:
+        """Return how long ago a file was written, by the server's own clock.
+
+        Parameters
+        ----------
+        path : str
+            As the server named it.
+
+        Returns
+        -------
+        float or None
+            Seconds; None where the server does not tell, or has no such file.
+        """
+        return await self._http.age(path, self._prefix)
 
     async def answers(self, timeout: float) -> bool:
         """Whether the web server answers.

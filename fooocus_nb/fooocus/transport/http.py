@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json as json_module
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -177,10 +178,10 @@ class HttpSession:
             yield
         except httpx.TimeoutException as error:
             msg = f"The server at {self.url} did not answer {what} in time."
-            raise ConnectionLost(msg) from error
+            raise _lost(msg, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"The server at {self.url} cannot be reached: {_reason(error)}."
-            raise ConnectionLost(msg) from error
+            raise _lost(msg, error) from error
         except RuntimeError as error:
             if not self._client.is_closed:
                 raise
@@ -234,6 +235,25 @@ class HttpSession:
             msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
             raise EngineError(msg)
         return answer.content
+
+    async def age(self, path: str, prefix: str = "") -> float | None:
+        """Return how long ago a file was written, by the server's own clock.
+
+        Parameters
+        ----------
+        path, prefix : str
+            As for :meth:`fetch`.
+
+        Returns
+        -------
+        float or None
+            Seconds, to a second; None where the server does not tell, or has no such file.
+        """
+        answer = await self.request("HEAD", f"{prefix}/file={quote(path, safe='/')}")
+        if answer.status_code != 200:
+            return None
+        now, written = (_seconds(answer.headers.get(name)) for name in ("date", "last-modified"))
+        return None if now is None or written is None else now - written
 
     async def post(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Post JSON and return the JSON object that is answered.
@@ -297,11 +317,28 @@ def _json(answer: httpx.Response) -> object:
         return None
 
 
+def _seconds(date: str | None) -> float | None:
+    """Return a date of HTTP as seconds since the epoch."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def _decode(text: str) -> object:
     try:
         return json_module.loads(text)
     except ValueError:
         return None
+
+
+def _lost(message: str, error: Exception) -> ConnectionLost:
+    lost = ConnectionLost(message)
+    # Without a connection nothing was sent; after that nobody knows how much has arrived.
+    lost.handed_in = isinstance(error, httpx.TransportError) and not isinstance(
+        error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+    )
+    return lost
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,89 @@
+"""An engine of ours goes on when nobody hears it: its log and its folders tell what it made."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from fooocus_nb._loop import run_sync
+from fooocus_nb.errors import EngineDied
+from fooocus_nb.fooocus.client import Client
+from fooocus_nb.fooocus.events import ImageFinished, Progress, Queued
+
+SMALL = {"steps": 4, "width": 64, "height": 64}
+
+
+@pytest.fixture
+def cut_off(cutting_proxy):
+    """Let an engine of ours speak to its server through a proxy."""
+
+    def interpose(engine):
+        proxy = cutting_proxy(engine.url)
+        run_sync(engine._connected.aclose(), 5)
+        engine._connected = run_sync(Client.connect(proxy.url), 20)
+        return proxy
+
+    return interpose
+
+
+def begun(engine, seed):
+    return sum(line == f"[Parameters] Seed = {seed}" for line in engine.tail(1000))
+
+
+@pytest.mark.parametrize(
+    ("flags", "metadata"), [((), True), (("--disable-image-log",), False)], ids=["log", "no log"]
+)
+def test_what_the_engine_finishes_alone_comes_home(start_demo, cut_off, flags, metadata):
+    engine = start_demo(slow=True, args=flags)
+    known = engine.generate("a lighthouse", seed=6, image_number=2, **SMALL)
+    proxy = cut_off(engine)
+    proxy.cut_after("image 2/3", 2)
+    asked = {"seed": 6, "image_number": 3, "save_metadata_to_images": metadata}
+    job = engine.submit("a lighthouse", **asked, **SMALL)
+    result = job.result(60)
+    assert proxy.cuts == 1
+    assert [image.seed for image in result] == [6, 7, 8]
+    assert [image.open().tobytes() for image in known] == [
+        image.open().tobytes() for image in result[:2]
+    ]
+    assert len({*known.paths, *result.paths}) == 5
+    assert begun(engine, 6) == 2
+    texts = [event.text for event in job.events(timeout=5) if isinstance(event, Progress)]
+    assert any(text.startswith("Connection lost") for text in texts)
+    assert len(engine.generate("a lighthouse", seed=1, image_number=1, **SMALL)) == 1
+
+
+def test_an_engine_that_dies_leaves_what_it_has_finished(start_demo, cut_off):
+    engine = start_demo(slow=True)
+    proxy = cut_off(engine)
+    proxy.cut_after("image 1/3", 2)  # so that it is the log page which tells of the first image
+    job = engine.submit("a lighthouse", seed=6, image_number=3, **{**SMALL, "steps": 20})
+    for event in job.events(timeout=60):
+        if isinstance(event, ImageFinished):
+            os.kill(engine.pid, signal.SIGKILL)
+    with pytest.raises(EngineDied) as caught:
+        job.result(60)
+    assert caught.value.result[0].seed == 6
+    assert caught.value.result[0].path.is_file()
+    assert engine.last_result[0].path.is_file()
+
+
+def test_many_jobs_queue_in_order_and_show_their_place(start_demo):
+    engine = start_demo(slow=True)
+    jobs = [engine.submit("a", seed=seed, image_number=1, **SMALL) for seed in range(12)]
+    for job in jobs:
+        next(iter(job.events(timeout=30)))
+    assert engine.jobs == tuple(jobs)
+    assert [job.snapshot().rank for job in jobs] == list(range(12))
+    assert {job.snapshot().state for job in jobs[1:]} == {"queued"}
+    for job in jobs[3:9]:
+        job.stop()
+    left = [*jobs[:3], *jobs[9:]]
+    assert [job.result(60)[0].seed for job in left] == [0, 1, 2, 9, 10, 11]
+    ranks = [event.rank for event in jobs[-1].events(timeout=5) if isinstance(event, Queued)]
+    assert ranks[0] == 11
+    assert ranks[-1] == 0
+    assert ranks == sorted(ranks, reverse=True)
+    assert engine.jobs == ()
