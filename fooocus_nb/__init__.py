@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fooocus_nb.restarting import RestartPolicy
     from fooocus_nb.results import Image, Result
     from fooocus_nb.snapshot import Snapshot
+    from fooocus_nb.widgets.gallery import gallery
 
 _HOME = {
     "ConfigurationError": "errors",
@@ -74,6 +75,7 @@ _HOME = {
     "connect": "manager",
     "current": "manager",
     "doctor": "checkup",
+    "gallery": "widgets.gallery",
     "get": "manager",
     "load_ipython_extension": "magics",
     "read_log": "fooocus.metadata",
@@ -117,6 +119,7 @@ __all__ = [
     "connect",
     "current",
     "doctor",
+    "gallery",
     "get",
     "load_ipython_extension",
     "read_log",

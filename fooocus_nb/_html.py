@@ -64,7 +64,12 @@ _FIRST = (
     "vae_name",
     "output_format",
 )
-_NOTHING: tuple[object, ...] = ("", "None", -1, [], ())
+_NOTHING: tuple[object, ...] = ("", "None", "Disabled", -1, [], ())
+#: What says nothing about a single image.
+_NOT_OF_AN_IMAGE = ("image_number", "current_tab")
+#: A slot says nothing while what it holds is not set.
+_SLOT = re.compile(r"(?P<slot>(?:lora|ip|enhance)_\d+)_")
+_SLOT_HOLDS = {"lora": "model", "ip": "image", "enhance": "enabled"}
 
 _SHEET = """
 .fnb{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.45;
@@ -103,8 +108,8 @@ class Card:
         WebP data; empty where the file is gone.
     size : tuple of (int, int)
         The thumbnail's width and height.
-    seed : int
-        What made it.
+    seed : int or None
+        What made it, where that is known.
     path : Path
         The original.
     href : str
@@ -115,7 +120,7 @@ class Card:
 
     thumbnail: bytes = field(repr=False)
     size: tuple[int, int]
-    seed: int
+    seed: int | None
     path: Path
     href: str = ""
     note: str = ""
@@ -167,13 +172,15 @@ def relative_href(path: Path, base: Path) -> str:
     return "./" + quote(inside.as_posix())
 
 
-def parameter_rows(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+def parameter_rows(parameters: Mapping[str, Any], limit: int = MAX_VALUE) -> list[tuple[str, str]]:
     """Return the parameters worth showing, the known ones first, as names and plain texts.
 
     Parameters
     ----------
     parameters : mapping
         By canonical name.
+    limit : int, optional
+        How many characters of a value are shown. Default 300.
 
     Returns
     -------
@@ -183,12 +190,23 @@ def parameter_rows(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = [name for name in _FIRST if name in parameters]
     names += [name for name in parameters if name not in _FIRST]
     return [
-        (name, clip(_shown(parameters[name])))
+        (name, clip(_shown(parameters[name]), limit))
         for name in names
-        if not (
-            parameters[name] is None or parameters[name] is False or parameters[name] in _NOTHING
-        )
+        if not _is_off(parameters[name]) and not _is_idle(name, parameters)
     ][:MAX_ROWS]
+
+
+def _is_off(value: object) -> bool:
+    return value is None or value is False or value in _NOTHING
+
+
+def _is_idle(name: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a parameter has no part in the image: it steers what is not used."""
+    slot = _SLOT.match(name)
+    if slot is None:
+        return name in _NOT_OF_AN_IMAGE
+    holder = f"{slot['slot']}_{_SLOT_HOLDS[name.partition('_')[0]]}"
+    return holder in parameters and _is_off(parameters[holder])
 
 
 def _shown(value: object) -> str:

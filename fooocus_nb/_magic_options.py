@@ -29,6 +29,7 @@ VERBS = {
     "status": "show the engines and their health",
     "logs": "show the engine's last log lines: [-n N], or --live",
     "params": "show what can be set: [FILTER]",
+    "gallery": "show the engine's images, or those of a folder, as a grid: [FOLDER]",
     "monitor": "show what the engine does, with Stop and Skip",
     "panel": "show every setting as a form",
     "skip": "skip the image in the making",
@@ -144,6 +145,8 @@ def verb_parser(verb: str) -> _Parser:
     elif verb == "logs":
         parser.add_argument("-n", type=positive, default=40)
         parser.add_argument("--live", action="store_true")
+    elif verb == "gallery":
+        parser.add_argument("folder", nargs="*")
     elif verb == "params":
         parser.add_argument("filter", nargs="*")
     return parser

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import submit
+from fooocus_nb.album import Album
 from fooocus_nb.catalogues import Catalogues
 from fooocus_nb.errors import (
     EngineStopped,
@@ -85,6 +86,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         self._settings = settings
         self._url = url
         self._outputs = Outputs(output_dir)
+        self._album = Album()
         self._lifecycle = Lifecycle()
         self._child: Child | None = None
         self._connected: Client | None = None

@@ -367,6 +367,7 @@ class Job:
             finally:
                 remove()
                 self.engine.last_result = self._result()
+                self.engine._album.add(self.engine.last_result)
 
     def _begin(self) -> None:
         with self._lock:
@@ -432,6 +433,7 @@ class Job:
             case ImageFinished():
                 with contextlib.suppress(ConnectionLost):  # asked for again at the end
                     await self._harvest.take(event.path)
+                    self.engine._album.add(self._result())
                 changes = {"paths": self._harvest.paths}
             case Finished():
                 self._harvest.final = event.paths

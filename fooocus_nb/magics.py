@@ -199,6 +199,14 @@ class FooocusMagics(Magics):
         parameters = self._engine(options.name).parameters
         return parameters.filter(" ".join(options.filter)) if options.filter else parameters
 
+    def _gallery(self, rest: str) -> Any:
+        options = parse_verb_line("gallery", rest)
+        if options.folder:
+            from fooocus_nb.widgets.gallery import gallery
+
+            return gallery(" ".join(options.folder))
+        return self._engine(options.name).gallery()
+
     def _monitor(self, rest: str) -> Any:
         return self._engine(parse_verb_line("monitor", rest).name).monitor()
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-__all__ = ["Image", "Result"]
+    from fooocus_nb.widgets.gallery import Gallery
+
+__all__ = ["Image", "Result", "static_bundle"]
 
 #: How many thumbnails one output holds; the rest is named in text.
 MAX_SHOWN = 60
 #: Many thumbnails in one output must stay small together.
 _MANY_SIDE, _MANY_BYTES = 320, 22_000
+_GLIMPSE = (192, 8_000)
 _FEW, _FEW_SIDE, _FEW_BYTES = 8, 512, 36_000
 
 
@@ -33,8 +36,8 @@ class Image:
     ----------
     path : path-like
         The file.
-    seed : int
-        The seed that made it.
+    seed : int or None
+        The seed that made it; None for a file that does not tell.
     parameters : mapping
         All that decided the outcome, by canonical name.
 
@@ -42,13 +45,15 @@ class Image:
     ----------
     path : Path
         The file.
-    seed : int
-        The seed that made it.
+    seed : int or None
+        The seed that made it; None for a file that does not tell.
     parameters : mapping
         All that decided the outcome, by canonical name.
     """
 
-    def __init__(self, path: Path | str, *, seed: int, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path | str, *, seed: int | None, parameters: Mapping[str, Any]
+    ) -> None:
         self.path = Path(path)
         self.seed = seed
         self.parameters: Mapping[str, Any] = dict(parameters)
@@ -83,14 +88,15 @@ class Image:
         return webp_thumbnail(self.path, max_side)
 
     def __repr__(self) -> str:
-        return f"<Image {str(self.path)!r}, seed {self.seed}>"
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"<Image {str(self.path)!r}{seed}>"
 
     def __fspath__(self) -> str:
         return str(self.path)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         prompt = str(self.parameters.get("prompt", "")) or self.path.name
-        return _bundle([self], prompt, [self.path.name], self.parameters, repr(self))
+        return static_bundle([self], prompt, [self.path.name], self.parameters, repr(self))
 
     def _repr_html_(self) -> str:
         return str(self._repr_mimebundle_()["text/html"])
@@ -169,6 +175,18 @@ class Result(Sequence[Image]):
             engine=first.engine,
         )
 
+    def gallery(self) -> Gallery:
+        """Show the images as a widget: to zoom into, compare, select, and make again.
+
+        Returns
+        -------
+        Gallery
+            Show it as the last value of a cell.
+        """
+        from fooocus_nb.views import open_gallery
+
+        return open_gallery(self)
+
     @property
     def seed(self) -> int:
         """The seed that was sent: that of the first image."""
@@ -207,31 +225,56 @@ class Result(Sequence[Image]):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         title = self.prompt or "(no prompt)"
-        return _bundle(self._images, title, self._facts(), self.parameters, repr(self))
+        return static_bundle(self._images, title, self._facts(), self.parameters, repr(self))
 
     def _repr_html_(self) -> str:
         return str(self._repr_mimebundle_()["text/html"])
 
 
-def _bundle(
+def static_bundle(
     images: Sequence[Image],
     title: str,
     facts: Sequence[str],
     parameters: Mapping[str, Any],
     text: str,
+    *,
+    small: bool = False,
 ) -> dict[str, Any]:
-    """Return what a notebook shows: a gallery, with a PNG and a text to fall back to."""
+    """Return what a notebook shows: a gallery, with a PNG and a text to fall back to.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        The images; the first 60 are shown.
+    title : str
+        What heads it.
+    facts : sequence of str
+        What stands in the line below.
+    parameters : mapping
+        What made them.
+    text : str
+        What shows where HTML does not.
+    small : bool, optional
+        Whether only a glimpse is wanted: small thumbnails, and no PNG.
+
+    Returns
+    -------
+    dict
+        By MIME type.
+    """
     shown = images[:MAX_SHOWN]
     few = len(shown) <= _FEW
     limits = (_FEW_SIDE, _FEW_BYTES) if few else (_MANY_SIDE, _MANY_BYTES)
     base = Path.cwd()
-    cards = [_card(image, base, *limits) for image in shown]
+    cards = [_card(image, base, *(_GLIMPSE if small else limits)) for image in shown]
     bundle: dict[str, Any] = {
         "text/plain": _html.clean(text),
         "text/html": _html.gallery(
             cards, title=title, facts=facts, rows=_html.parameter_rows(parameters)
         ),
     }
+    if small:
+        return bundle
     present = [card.path for card in cards if card.thumbnail]
     if present:
         bundle["image/png"] = _html.base64_text(contact_sheet(present))

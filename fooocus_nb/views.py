@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fooocus_nb.results import Result
     from fooocus_nb.widgets.engine_monitor import EngineMonitor
+    from fooocus_nb.widgets.gallery import Gallery
     from fooocus_nb.widgets.log_view import LogView
     from fooocus_nb.widgets.panel import Panel
 
-__all__ = ["Views"]
+__all__ = ["Views", "open_gallery"]
 
 
 class Views:
@@ -66,3 +68,22 @@ class Views:
         from fooocus_nb.widgets.log_view import LogView
 
         return LogView(self)  # type: ignore[arg-type]
+
+    def gallery(self) -> Gallery:
+        """Show the images that this engine has made for this kernel, and each further one.
+
+        Returns
+        -------
+        Gallery
+            A widget: newest first, to zoom into, compare, select, filter, and make again.
+        """
+        from fooocus_nb.widgets.gallery import engine_gallery
+
+        return engine_gallery(self)  # type: ignore[arg-type]
+
+
+def open_gallery(result: Result) -> Gallery:
+    """Return the images of a result as a widget."""
+    from fooocus_nb.widgets.gallery import Gallery
+
+    return Gallery(result, title=result.prompt or "Gallery")

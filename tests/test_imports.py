@@ -32,6 +32,7 @@ FLOORS = (
         "_own_lines",
         "_parts",
         "_thumbnails",
+        "album",
         "catalogues",
         "checkup",
         "child",

@@ -1,0 +1,304 @@
+"""Images as a widget: a grid to look through, compare, select from, and make again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from fooocus_nb import _html
+from fooocus_nb._cell import cell_of
+from fooocus_nb._html import clip, parameter_rows
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.results import Image, static_bundle
+from fooocus_nb.widgets._assets import joined
+from fooocus_nb.widgets._bundle import bundle_of
+from fooocus_nb.widgets._gallery_items import MIME, Items, entries_of
+from fooocus_nb.widgets._gallery_worker import Worker
+from fooocus_nb.widgets.surface import widgets_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.widgets._gallery_items import Entry
+
+__all__ = ["Gallery", "engine_gallery", "gallery"]
+
+#: What is sent when it is shown, before a browser has asked for anything.
+FIRST_CARDS = 200
+FIRST_THUMBNAILS = 24
+MAX_ORIGINAL_BYTES = 128 << 20
+MAX_CELL = 200_000
+MAX_DETAIL = 20_000
+STATIC_IMAGES = 12
+
+
+class Gallery(anywidget.AnyWidget):
+    """A grid of images.
+
+    Made by :func:`fooocus_nb.gallery`, ``engine.gallery()`` and ``result.gallery()``. Thumbnails
+    are made in the background and sent for what is on the screen; originals are sent when one is
+    opened. What a saved notebook keeps of it is a plain grid of the first images.
+
+    Attributes
+    ----------
+    selected : list of Image
+        What is selected, in the order in which it was; can be set and observed, also by a path.
+    images : list of Image
+        All of them, in order.
+    """
+
+    _esm = joined(
+        "dom.js", "gallery_cards.js", "gallery_pictures.js", "gallery_box.js", "gallery.js"
+    )
+    _css = joined("base.css", "gallery.css", "gallery_box.css")
+    uid = traitlets.Unicode().tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    newest_first = traitlets.Bool().tag(sync=True)
+    hint = traitlets.Unicode().tag(sync=True)
+    first = traitlets.Dict().tag(sync=True)
+    selected: traitlets.List[Image] = traitlets.List()
+
+    def __init__(
+        self,
+        source: Any = (),
+        *,
+        title: str = "Gallery",
+        newest_first: bool = False,
+        hint: str = "There are no images here.",
+        defaults: Callable[[], Mapping[str, Any]] | None = None,
+        recursive: bool = True,
+    ) -> None:
+        self._items = Items()
+        self._source = source
+        self._recursive = recursive
+        self._defaults = defaults
+        #: The viewer whose choice this thread is passing on; it needs not to be told.
+        self._choosing = threading.local()
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._items.add(entries_of(source, recursive=recursive))
+        super().__init__(
+            uid=uuid.uuid4().hex,
+            title=clip(title, 80),
+            newest_first=newest_first,
+            hint=clip(hint, 200),
+        )
+        self._worker = Worker(self._items, self.send)
+        self.on_msg(self._take)
+
+    # -- from Python ------------------------------------------------------------------------
+
+    @property
+    def images(self) -> list[Image]:
+        """All images, in order; what made a file is read from it now, if it was not before."""
+        return [self._items.image(entry) for entry in self._items]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, source: Any) -> None:
+        """Add images, files or folders; what is in it already is not added again.
+
+        Parameters
+        ----------
+        source : path-like, Image, Result, or an iterable of these
+            What to add.
+
+        Raises
+        ------
+        ParameterError
+            When it is none of these, or there is nothing of that name.
+        """
+        self._worker.look(self._items.add(entries_of(source, recursive=self._recursive)))
+
+    def refresh(self) -> None:
+        """Look again into the folders that it was made from, and add what is new."""
+        self.add(self._source)
+
+    def close(self) -> None:
+        """Take the gallery off the screen; the files stay."""
+        self._unsubscribe()
+        self._worker.close()
+        super().close()
+
+    @traitlets.validate("selected")
+    def _known(self, proposal: Any) -> list[Image]:
+        entries = [self._items.entry_of(thing) for thing in proposal["value"]]
+        for thing, entry in zip(proposal["value"], entries, strict=True):
+            if entry is None:
+                msg = (
+                    f"selected={clip(repr(thing), 200)}: it is not in this gallery of {len(self)} "
+                    "images. Take an Image from its .images, or the path of one."
+                )
+                raise ParameterError(msg)
+        found = {entry.number: entry for entry in entries if entry is not None}
+        return [self._items.image(entry) for entry in found.values()]
+
+    @traitlets.observe("selected")
+    def _tell_selection(self, _change: object) -> None:
+        self._send_selection()
+
+    def _send_selection(self) -> None:
+        ids = [entry.number for image in self.selected if (entry := self._items.entry_of(image))]
+        viewer = getattr(self._choosing, "viewer", "")
+        self.send({"kind": "selection", "ids": ids, "from": viewer})
+
+    # -- from the browser -------------------------------------------------------------------
+
+    def _take(self, _widget: object, content: Any, _buffers: object) -> None:
+        """Handle what the browser says. It may come on any thread, and it may say anything."""
+        if not isinstance(content, dict):
+            return
+        numbers = content.get("ids")
+        wanted = numbers if isinstance(numbers, list) else [content.get("id")]
+        entries = [entry for number in wanted if (entry := self._items.get(number)) is not None]
+        viewer = str(content.get("viewer", ""))[:64]
+        match content.get("kind"):
+            case "open":
+                self._worker.look(self._items)
+                self._worker.order(self._send_selection)
+            case "thumbs":
+                self._worker.want(entries)
+            case "select":
+                self._choose(entries, viewer)
+            case "details" if entries:
+                self._worker.order(lambda: self._send_details(entries[0], viewer))
+            case "original" if entries:
+                self._worker.order(lambda: self._send_original(entries[0], viewer))
+
+    def _choose(self, entries: list[Entry], viewer: str) -> None:
+        self._choosing.viewer = viewer
+        try:
+            self.selected = [self._items.image(entry) for entry in entries]
+        finally:
+            self._choosing.viewer = ""
+
+    def _send_details(self, entry: Entry, viewer: str) -> None:
+        image = self._items.image(entry)
+        parameters = {**image.parameters, "image_number": 1}
+        cell = ""
+        if image.parameters:
+            if image.seed is not None:
+                parameters["image_seed"] = image.seed
+            cell = cell_of(parameters, self._defaults() if self._defaults else None)
+        rows = parameter_rows(image.parameters, limit=MAX_DETAIL)
+        self.send(
+            {
+                "kind": "details",
+                "id": entry.number,
+                "viewer": viewer,
+                "path": clip(entry.path, 2000),
+                "rows": [[clip(name, 100), value] for name, value in rows],
+                "cell": cell if len(cell) <= MAX_CELL else "",
+            }
+        )
+
+    def _send_original(self, entry: Entry, viewer: str) -> None:
+        answer = {"kind": "original", "id": entry.number, "viewer": viewer}
+        try:
+            size = entry.path.stat().st_size
+            if size > MAX_ORIGINAL_BYTES:
+                self.send({**answer, "error": f"The file is too large to show: {size:,} bytes."})
+                return
+            data = entry.path.read_bytes()
+        except OSError as error:
+            self.send({**answer, "error": clip(error.strerror or "It cannot be read.")})
+            return
+        mime = MIME.get(entry.path.suffix.lower(), "application/octet-stream")
+        self.send({**answer, "mime": mime}, [data])
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _follow(self, engine: Engine) -> None:
+        """Add each image that the engine makes from now on, and show it even to a busy kernel."""
+
+        def take(image: Image) -> None:
+            entries = self._items.add([image])
+            self._worker.look(entries)
+            self._worker.want(entries)
+
+        self._unsubscribe = engine._album.subscribe(take)
+        self.add(engine._album.images())  # one that came in between is added once
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        live = widgets_wanted()
+        if live:
+            entries = list(self._items)
+            shown = entries[::-1] if self.newest_first else entries
+            cards = [self._items.card(entry) for entry in entries[:FIRST_CARDS]]
+            self.first = {"total": len(entries), "cards": cards}
+            self._worker.look(entries)
+            self._worker.want(shown[:FIRST_THUMBNAILS])
+        widget = super()._repr_mimebundle_(**options) if live else None
+        return bundle_of(widget, text=self._text(), html=self._html())
+
+    def _text(self) -> str:
+        count = "1 image" if len(self) == 1 else f"{len(self):,} images"
+        lines = [f"{self.title}: {count}"]
+        lines += [f"  {_html.clean(entry.path)}" for entry in list(self._items)[:STATIC_IMAGES]]
+        return "\n".join(lines)
+
+    def _html(self) -> str:
+        entries = list(self._items)
+        shown = (entries[::-1] if self.newest_first else entries)[:STATIC_IMAGES]
+        count = "1 image" if len(entries) == 1 else f"{len(entries):,} images"
+        facts = (
+            [count, f"the first {len(shown)} are shown"] if len(entries) > len(shown) else [count]
+        )
+        images = [self._items.image(entry) for entry in shown]
+        return str(static_bundle(images, self.title, facts, {}, "", small=True)["text/html"])
+
+
+def gallery(
+    source: str | os.PathLike[str] | Image | Iterable[Any],
+    *,
+    recursive: bool = True,
+) -> Gallery:
+    """Show images as a grid: to look at, compare, select, filter, and make again.
+
+    Parameters
+    ----------
+    source : path-like, Image, Result, or an iterable of these
+        A folder stands for the PNG, JPEG and WebP files in it, newest first, 10,000 at the most.
+        What made a file is read from it, or from Fooocus's ``log.html`` beside it.
+    recursive : bool, optional
+        Whether the folders in a folder are looked into. Default True.
+
+    Returns
+    -------
+    Gallery
+        Show it as the last value of a cell; ``.selected`` is what was selected. A file that
+        cannot be read is shown as such.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such folder or file, or `source` is none of these.
+    """
+    title = Path(source).name if isinstance(source, (str, os.PathLike)) else "Gallery"
+    return Gallery(source, title=title or "Gallery", recursive=recursive)
+
+
+def engine_gallery(engine: Engine) -> Gallery:
+    """Return a gallery of what an engine has made, which grows with each further image."""
+    opened = Gallery(
+        title=f"Images of {engine.name}",
+        newest_first=True,
+        hint="No images yet: each appears here as soon as it is finished.",
+        defaults=lambda: _defaults_of(engine),
+    )
+    opened._follow(engine)
+    return opened
+
+
+def _defaults_of(engine: Engine) -> Mapping[str, Any]:
+    client = engine._connected
+    if client is None:
+        return {}
+    return {name: parameter.default for name, parameter in client.schema.parameters.items()}

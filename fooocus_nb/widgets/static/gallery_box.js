@@ -1,0 +1,329 @@
+// The full picture with what made it, and two pictures beside each other.
+
+// What both dialogs share: they cover the page, and give the focus back when they close.
+function dialog(className, label, root) {
+  const box = el("dialog", `fnb-widget ${className}`, {
+    "aria-label": label, "data-lm-suppress-shortcuts": "true",
+  });
+  root.append(box);
+  let before = null;
+  box.addEventListener("close", () => before?.focus?.({ preventScroll: true }));
+  box.addEventListener("click", (event) => {
+    if (event.target === box) box.close();
+  });
+  // The notebook listens for keys, too: while the dialog is open they are ours.
+  box.addEventListener("keydown", (event) => event.stopPropagation());
+  return {
+    box,
+    show() {
+      if (box.open) return;
+      before = document.activeElement;
+      box.showModal();
+    },
+  };
+}
+
+function table(rows) {
+  const body = el("tbody");
+  for (const [name, ...values] of rows) {
+    const row = el("tr");
+    const head = el("th", "", { scope: "row" });
+    // A long name may break behind an underscore, and nowhere else.
+    name.split(/(?<=_)/).forEach((part, index) => head.append(...(index ? [el("wbr"), part] : [part])));
+    row.append(head, ...values.map((value) => el("td", "", {}, value)));
+    body.append(row);
+  }
+  const whole = el("table", "fnb-box-table");
+  whole.append(body);
+  return whole;
+}
+
+function cardRows(card, rows) {
+  const file = card.bytes ? `${(card.bytes / 1e6).toFixed(card.bytes < 1e6 ? 2 : 1)} MB` : "";
+  return [
+    ["seed", card.seed], ...rows.filter(([name]) => name !== "image_seed"),
+    ["size", sizeText(card)], ["file", [card.name, file].filter(Boolean).join(", ")],
+    ["date", dateText(card)],
+  ].filter(([, value]) => value);
+}
+
+class LightBox {
+  constructor({ root, model, pictures, viewer, cards, isSelected, onSelect, onMove }) {
+    Object.assign(this, { root, model, pictures, viewer, cards, isSelected, onSelect, onMove });
+    this.details = new Map();
+    this.index = -1;
+    this.build();
+  }
+
+  build() {
+    const { box, show } = dialog("fnb-box", "Image", this.root);
+    this.box = box;
+    this.open = show;
+    this.stage = el("div", "fnb-box-stage", {
+      tabindex: "0", role: "group",
+      "aria-label": "Image. Left and right: the next one. Plus, minus and zero: zoom. Escape: back.",
+    });
+    this.image = el("img", "fnb-box-image", { draggable: "false", decoding: "async" });
+    this.broken = el("div", "fnb-box-broken");
+    this.busy = el("div", "fnb-box-busy", { role: "status" });
+    const back = button("fnb-box-turn fnb-box-back", "\u2039", "Previous image");
+    const forth = button("fnb-box-turn fnb-box-forth", "\u203a", "Next image");
+    this.stage.append(this.image, this.broken, this.busy, back, forth);
+    this.turns = [back, forth];
+    const side = el("div", "fnb-box-side");
+    const head = el("div", "fnb-box-head");
+    this.place = el("span", "fnb-dim fnb-tabular", { role: "status" });
+    this.level = el("span", "fnb-dim fnb-tabular fnb-box-level");
+    const out = button("fnb-box-icon", "\u2212", "Smaller (-)");
+    const into = button("fnb-box-icon", "+", "Larger (+)");
+    const close = button("fnb-box-icon", "\u2715", "Close (Escape)");
+    head.append(this.place, out, this.level, into, close);
+    const tools = el("div", "fnb-box-tools");
+    this.copy = button("", "Copy as cell", "Copy the cell that makes this image again");
+    this.save = button("", "Download", "Download the original file");
+    this.pick = button("", "Select", "Select this image (Space)");
+    tools.append(this.copy, this.save, this.pick);
+    this.told = el("div", "fnb-box-told fnb-dim", { role: "status" });
+    this.prompt = el("div", "fnb-box-prompt");
+    this.rows = el("div", "fnb-box-rows");
+    side.append(head, tools, this.told, this.prompt, this.rows);
+    box.append(this.stage, side);
+    this.zoom = new Zoom(this.stage, this.image, () => {
+      this.level.textContent = this.zoom?.label ?? "";
+    });
+    back.addEventListener("click", () => this.step(-1));
+    forth.addEventListener("click", () => this.step(1));
+    out.addEventListener("click", () => this.zoom.by(1 / 1.5));
+    into.addEventListener("click", () => this.zoom.by(1.5));
+    close.addEventListener("click", () => box.close());
+    this.copy.addEventListener("click", () => this.copyCell());
+    this.save.addEventListener("click", () => this.download(this.card));
+    this.pick.addEventListener("click", () => this.toggle());
+    box.addEventListener("keydown", (event) => this.key(event));
+    box.addEventListener("close", () => this.onMove(this.index));
+  }
+
+  get card() {
+    return this.cards()[this.index];
+  }
+
+  show(index) {
+    this.index = index;
+    this.open();
+    this.stage.focus({ preventScroll: true });
+    this.draw();
+  }
+
+  step(by) {
+    const next = this.index + by;
+    if (next < 0 || next >= this.cards().length) return;
+    this.index = next;
+    this.draw();
+  }
+
+  toggle() {
+    this.onSelect(this.card.id);
+    this.drawPick();
+  }
+
+  drawPick() {
+    const chosen = this.isSelected(this.card.id);
+    this.pick.textContent = chosen ? "Selected" : "Select";
+    this.pick.setAttribute("aria-pressed", String(chosen));
+  }
+
+  draw() {
+    const { card } = this;
+    if (!card) return;
+    const count = this.cards().length;
+    this.place.textContent = `${(this.index + 1).toLocaleString()} of ${count.toLocaleString()}`;
+    this.turns[0].disabled = this.index === 0;
+    this.turns[1].disabled = this.index === count - 1;
+    this.told.textContent = "";
+    this.prompt.textContent = card.prompt || "";
+    this.drawPick();
+    this.drawRows(card, card.rows || []);
+    this.copy.disabled = true;
+    this.save.disabled = Boolean(card.error);
+    this.broken.textContent = card.error || "";
+    this.image.hidden = Boolean(card.error);
+    this.image.alt = card.prompt || card.name;
+    this.zoom.reset();
+    this.ask(card);
+    if (!card.error) this.drawPicture(card);
+    else this.busy.textContent = "";
+  }
+
+  async drawPicture(card) {
+    const thumb = this.pictures.thumb(card.id);
+    // The size that it will have keeps the small one from jumping when the original comes.
+    this.image.width = card.width || 512;
+    this.image.height = card.height || 512;
+    if (thumb) this.image.src = thumb;
+    else this.image.removeAttribute("src");
+    this.busy.textContent = this.pictures.originals.has(card.id) ? "" : "Loading the original";
+    try {
+      const original = await this.pictures.original(card.id);
+      if (this.card !== card) return;
+      this.image.src = original.url;
+      this.busy.textContent = "";
+    } catch (error) {
+      if (this.card === card) this.busy.textContent = error.message;
+      return;
+    }
+    const next = this.cards()[this.index + 1];
+    if (next && !next.error) this.pictures.original(next.id).catch(() => {});
+  }
+
+  drawRows(card, rows) {
+    this.rows.replaceChildren(table(cardRows(card, rows)));
+  }
+
+  ask(card) {
+    const known = this.details.get(card.id);
+    if (known) this.take(known);
+    else this.model.send({ kind: "details", id: card.id, viewer: this.viewer });
+  }
+
+  take(details) {
+    this.details.delete(details.id);
+    this.details.set(details.id, details);
+    if (this.details.size > 50) this.details.delete(this.details.keys().next().value);
+    const { card } = this;
+    if (!card || card.id !== details.id) return;
+    const prompt = details.rows.find(([name]) => name === "prompt");
+    if (prompt) [, this.prompt.textContent] = prompt;
+    this.drawRows(card, details.rows.filter(([name]) => name !== "prompt"));
+    this.copy.disabled = !details.cell;
+    this.copy.title = details.cell
+      ? "Copy the cell that makes this image again (C)"
+      : "The file does not say how it was made";
+  }
+
+  async copyCell() {
+    const details = this.details.get(this.card.id);
+    if (!details?.cell) return;
+    const done = await copyText(details.cell, this.box);
+    this.told.textContent = done ? "Copied: paste it into a new cell." : "The browser does not let us copy.";
+  }
+
+  async download(card) {
+    if (!card || card.error) return;
+    try {
+      const original = await this.pictures.original(card.id);
+      saveBlob(original.blob, card.name);
+    } catch (error) {
+      this.told.textContent = error.message;
+    }
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const keys = {
+      ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
+      Home: () => this.step(-this.index), End: () => this.step(this.cards().length - 1 - this.index),
+      "+": () => this.zoom.by(1.5), "=": () => this.zoom.by(1.5), "-": () => this.zoom.by(1 / 1.5),
+      0: () => this.zoom.reset(), 1: () => this.zoom.by(1 / this.zoom.fit / this.zoom.scale),
+      c: () => this.copyCell(), d: () => this.download(this.card),
+    };
+    const onButton = event.target.closest("button");
+    if (event.key === " " && !onButton) keys[" "] = () => this.toggle();
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  }
+}
+
+class CompareBox {
+  constructor({ root, pictures }) {
+    this.pictures = pictures;
+    const { box, show } = dialog("fnb-box fnb-compare", "Two images compared", root);
+    this.box = box;
+    this.open = show;
+    this.stage = el("div", "fnb-box-stage fnb-compare-stage");
+    this.images = [el("img", "fnb-compare-image", { draggable: "false" }),
+      el("img", "fnb-compare-image", { draggable: "false" })];
+    this.handle = el("div", "fnb-compare-handle", { "aria-hidden": "true" });
+    this.busy = el("div", "fnb-box-busy", { role: "status" });
+    this.labels = [el("div", "fnb-compare-label fnb-compare-left"), el("div", "fnb-compare-label fnb-compare-right")];
+    this.stage.append(...this.images, this.handle, ...this.labels, this.busy);
+    const side = el("div", "fnb-box-side");
+    const head = el("div", "fnb-box-head");
+    const close = button("fnb-box-icon", "\u2715", "Close (Escape)");
+    head.append(el("span", "fnb-box-title", {}, "Compare"), close);
+    this.slider = el("input", "fnb-compare-slider", {
+      type: "range", min: "0", max: "100", step: "0.5", value: "50",
+      "aria-label": "How much of the first image is shown",
+    });
+    this.differences = el("div", "fnb-box-rows");
+    side.append(head, el("label", "fnb-dim", {}, "Drag over the picture, or use the slider."),
+      this.slider, this.differences);
+    box.append(this.stage, side);
+    close.addEventListener("click", () => box.close());
+    this.slider.addEventListener("input", () => this.draw());
+    this.stage.addEventListener("pointerdown", (event) => this.drag(event));
+    this.images[0].addEventListener("load", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(this.stage);
+  }
+
+  async show(left, right) {
+    this.open();
+    this.slider.value = "50";
+    this.slider.focus({ preventScroll: true });
+    const cards = [left, right];
+    cards.forEach((card, index) => {
+      this.images[index].alt = card.prompt || card.name;
+      this.images[index].src = this.pictures.thumb(card.id) || "";
+      this.labels[index].textContent = card.seed ? `seed ${card.seed}` : card.name;
+    });
+    this.drawDifferences(left, right);
+    this.draw();
+    this.busy.textContent = "Loading the originals";
+    try {
+      const originals = await Promise.all(cards.map((card) => this.pictures.original(card.id)));
+      originals.forEach((original, index) => {
+        this.images[index].src = original.url;
+      });
+      this.busy.textContent = "";
+    } catch (error) {
+      this.busy.textContent = error.message;
+    }
+  }
+
+  drawDifferences(left, right) {
+    const rows = (card) => new Map([["prompt", card.prompt || ""], ...cardRows(card, card.rows || [])]);
+    const [one, other] = [rows(left), rows(right)];
+    const names = [...new Set([...one.keys(), ...other.keys()])];
+    const differing = names.filter((name) => one.get(name) !== other.get(name));
+    this.differences.replaceChildren(
+      differing.length
+        ? table(differing.map((name) => [name, one.get(name) || "", other.get(name) || ""]))
+        : el("p", "fnb-dim", {}, "All that is known of them is the same."),
+    );
+  }
+
+  draw() {
+    const share = Number(this.slider.value) / 100;
+    const stage = this.stage.getBoundingClientRect();
+    const image = this.images[0].getBoundingClientRect();
+    const x = image.left - stage.left + image.width * share;
+    this.images[0].style.clipPath = `inset(0 ${(1 - share) * 100}% 0 0)`;
+    this.handle.style.left = `${x}px`;
+    this.slider.setAttribute("aria-valuetext", `${Math.round(share * 100)} %`);
+  }
+
+  drag(event) {
+    const move = (moved) => {
+      const image = this.images[0].getBoundingClientRect();
+      const share = (moved.clientX - image.left) / Math.max(image.width, 1);
+      this.slider.value = String(Math.min(Math.max(share, 0), 1) * 100);
+      this.draw();
+    };
+    this.stage.setPointerCapture(event.pointerId);
+    move(event);
+    this.stage.addEventListener("pointermove", move);
+    const drop = () => this.stage.removeEventListener("pointermove", move);
+    this.stage.addEventListener("pointerup", drop, { once: true });
+    this.stage.addEventListener("pointercancel", drop, { once: true });
+  }
+}
