@@ -8,29 +8,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.lifecycle import EngineState
+from fooocus_nb.vitals import memory_of
+from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.job_view import JobDrawing, image_size
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
-from fooocus_nb.widgets.surface import fitting, ignore_order, widgets_wanted
+from fooocus_nb.widgets.surface import ignore_order, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fooocus_nb.engine import Engine
-    from fooocus_nb.health import Health
     from fooocus_nb.job import Job
     from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
 __all__ = ["EngineMonitor"]
 
-#: How often an open monitor of an idle engine looks after its health.
-HEALTH_SECONDS = 5.0
+#: How often an open monitor of an idle engine looks at its memory.
+LOOK_SECONDS = 5.0
 
 _STATES = {
     EngineState.STARTING: ("", "Starting"),
     EngineState.READY: ("ok", "Ready"),
     EngineState.BUSY: ("ok", "Generating"),
+    EngineState.UNRESPONSIVE: ("bad", "Unresponsive"),
     EngineState.STOPPING: ("warn", "Stopping"),
     EngineState.STOPPED: ("warn", "Stopped"),
     EngineState.DEAD: ("bad", "Dead"),
@@ -61,7 +63,7 @@ class EngineMonitor:
         self._widget: LiveMonitor | None = None
         self._renderer: Renderer | None = None
         self._ended = threading.Event()
-        self._health: Health | None = None
+        self._memory: int | None = None
         self._job: Job | None = None
         self._drawing = JobDrawing()
         self._last: View | None = None
@@ -96,7 +98,7 @@ class EngineMonitor:
                 self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]
                 self._renderer.start()
                 threading.Thread(
-                    target=self._look_after, name="fooocus-nb-health", daemon=True
+                    target=self._look_after, name="fooocus-nb-look", daemon=True
                 ).start()
             return self._widget
 
@@ -125,14 +127,8 @@ class EngineMonitor:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         view = self.view()
-        bundle: dict[str, Any] = {
-            "text/html": monitor_html(view),
-            "text/plain": monitor_text(view),
-        }
-        if not widgets_wanted():
-            return fitting(bundle)
-        shown: Any = self.widget()._repr_mimebundle_() or ({}, {})
-        return {**shown[0], **bundle}, shown[1]
+        shown: Any = self.widget()._repr_mimebundle_() if widgets_wanted() else None
+        return bundle_of(shown, text=monitor_text(view), html=monitor_html(view))
 
     # -- what the engine does ---------------------------------------------------------------
 
@@ -155,24 +151,17 @@ class EngineMonitor:
             still=True,
             facts=self._facts(state),
         )
-        if state is EngineState.DEAD:
-            reason = engine.history[-1].reason
-            view = replace(view, stage=f"{stage}: {reason}")
-        if state in (EngineState.DEAD, EngineState.STOPPED):
+        if state in (EngineState.DEAD, EngineState.UNRESPONSIVE):
+            view = replace(view, stage=f"{stage}: {engine.history[-1].reason}")
+        if state in (EngineState.DEAD, EngineState.STOPPED, EngineState.UNRESPONSIVE):
             return replace(view, line=_RESTART if engine.owned else "")
         return self._with_last_images(view)
 
     def _facts(self, state: EngineState) -> tuple[str, ...]:
-        """Return what is known of its health."""
-        health = self._health
+        """Return what else is known of it."""
         facts = []
-        if state is EngineState.READY and health is not None:
-            if not health.http:
-                facts.append("web server does not answer")
-            if health.worker is False:
-                facts.append("worker is dead")
-            if health.memory is not None:
-                facts.append(_memory(health.memory))
+        if state is EngineState.READY and self._memory is not None:
+            facts.append(_memory_words(self._memory))
         if self.engine.pid is not None and state is not EngineState.STOPPED:
             facts.append(f"pid {self.engine.pid}")
         if self.engine.url and state is EngineState.READY:
@@ -209,17 +198,17 @@ class EngineMonitor:
             renderer.wake()
 
     def _look_after(self) -> None:
-        """Look at the engine's health now and then, while nothing else tells of it."""
+        """Look at the engine's memory now and then; of its state we are told."""
         while not self._ended.is_set():
             if self.engine.state is EngineState.READY:
-                self._health = self.engine.health()
+                self._memory = memory_of(self.engine.pid)
                 self._wake()
-            self._ended.wait(HEALTH_SECONDS)
+            self._ended.wait(LOOK_SECONDS)
 
 
 def _seconds_since(timestamp: float) -> float:
     return max(time.time() - timestamp, 0.0)
 
 
-def _memory(size: int) -> str:
+def _memory_words(size: int) -> str:
     return f"{size / 1e9:.1f} GB of memory" if size >= 1e9 else f"{size / 1e6:.0f} MB of memory"

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import re
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -14,6 +13,7 @@ import traitlets
 
 from fooocus_nb._html import clean, clip
 from fooocus_nb.errors import FooocusError
+from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._html import View, box_size
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "probe"]
 
 _log = logging.getLogger(__name__)
-_STATIC = Path(__file__).parent / "static"
 _KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
 
 MAX_TITLE = 300
@@ -45,8 +44,8 @@ class LiveMonitor(anywidget.AnyWidget):
         from listening, so that Stop has to interrupt the kernel by way of the Jupyter server.
     """
 
-    _esm = _STATIC / "monitor.js"
-    _css = _STATIC / "monitor.css"
+    _esm = joined("dom.js", "monitor.js")
+    _css = joined("base.css", "monitor.css")
     view = traitlets.Dict().tag(sync=True)
     preview = traitlets.Bytes().tag(sync=True)
     thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)

@@ -11,10 +11,11 @@ from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_tabl
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.images import decode_data_uri, encode_image
 from fooocus_nb.fooocus.request import build_request
+from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets.job_view import small_picture
 from fooocus_nb.widgets.panel_form import companions, form_of, wire
 from fooocus_nb.widgets.panel_values import PanelValues
-from fooocus_nb.widgets.surface import fitting, widgets_wanted
+from fooocus_nb.widgets.surface import widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -174,11 +175,8 @@ class Panel:
     # -- what is shown ----------------------------------------------------------------------
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
-        bundle = {"text/html": self._static_html(), "text/plain": repr(self)}
-        if not widgets_wanted():
-            return fitting(bundle)
-        shown: Any = self._widget()._repr_mimebundle_() or ({}, {})
-        return ({**shown[0], **bundle}, shown[1]) if isinstance(shown, tuple) else shown | bundle
+        shown: Any = self._widget()._repr_mimebundle_() if widgets_wanted() else None
+        return bundle_of(shown, text=repr(self), html=self._static_html())
 
     def _widget(self) -> ipywidgets.VBox:
         """Return the widgets, which are made when the panel is first shown."""

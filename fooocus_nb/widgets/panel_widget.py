@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
+
+from fooocus_nb.widgets._assets import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["PanelForm"]
 
 _log = logging.getLogger(__name__)
-_STATIC = Path(__file__).parent / "static"
 
 
 class PanelForm(anywidget.AnyWidget):
@@ -43,8 +43,8 @@ class PanelForm(anywidget.AnyWidget):
         ``note``, ``detail``, ``running``, ``waiting``, ``seed``.
     """
 
-    _esm = _STATIC / "panel.js"
-    _css = _STATIC / "panel.css"
+    _esm = joined("dom.js", "panel_controls.js", "panel.js")
+    _css = joined("base.css", "panel.css")
     form = traitlets.Dict().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)

@@ -263,7 +263,7 @@ def test_the_cell_makes_the_same(panel: Panel) -> None:
 
 def test_without_a_frontend_it_is_a_table(panel: Panel) -> None:
     panel.values["prompt"] = HOSTILE
-    bundle = panel._repr_mimebundle_()
+    bundle, _ = panel._repr_mimebundle_()
     assert set(bundle) == {"text/html", "text/plain"}
     assert "<script>" not in bundle["text/html"]
     assert "&lt;script&gt;" in bundle["text/html"]

@@ -1,13 +1,6 @@
-// The live monitor of a generation. All text is set with textContent: nothing is ever parsed.
+// The live monitor of a generation or of an engine.
 
 const ACK_MS = 1000;
-
-function el(tag, className, attributes = {}) {
-  const node = document.createElement(tag);
-  node.className = className;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
 
 function pageConfig() {
   const node = document.getElementById("jupyter-config-data");
@@ -56,7 +49,7 @@ function initialize({ model }) {
 }
 
 function render({ model, el: host }) {
-  const root = el("div", "fnb-live", {
+  const root = el("div", "fnb-widget fnb-live", {
     role: "group",
     "aria-label": "Fooocus progress",
     // Or the notebook would take arrow keys and letters for its own.
@@ -70,10 +63,8 @@ function render({ model, el: host }) {
   const head = el("div", "fnb-live-head");
   const title = el("div", "fnb-live-title");
   const buttons = el("div", "fnb-live-buttons");
-  const skip = el("button", "fnb-live-button", { type: "button" });
-  skip.textContent = "Skip";
-  const stop = el("button", "fnb-live-button fnb-live-stop", { type: "button" });
-  stop.textContent = "Stop";
+  const skip = button("", "Skip");
+  const stop = button("fnb-live-stop", "Stop");
   buttons.append(skip, stop);
   head.append(title, buttons);
   const stages = el("ol", "fnb-live-stages", { "aria-label": "Stages" });
