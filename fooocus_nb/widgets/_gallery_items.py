@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import threading
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ MAX_IMAGES = 10_000
 MAX_CARD_VALUE = 120
 MAX_CARD_PROMPT = 300
 
+_SEED = re.compile(r"\d{1,20}", re.ASCII)
 #: What Pillow raises at files that are no pictures, or hostile ones.
 unreadable = (OSError, ValueError, SyntaxError, struct.error, MemoryError)
 
@@ -177,10 +179,10 @@ class Items:
         with self._lock:
             if entry.image is None:
                 parameters = self._parameters(entry.path)
-                seed = parameters.get("image_seed", parameters.get("seed"))
+                seed = str(parameters.get("image_seed", ""))  # text in a file, as in JavaScript
                 entry.image = Image(
                     entry.path,
-                    seed=seed if isinstance(seed, int) else None,
+                    seed=int(seed) if _SEED.fullmatch(seed) else None,
                     parameters=parameters,
                 )
             return entry.image

@@ -68,8 +68,11 @@ class Worker:
 
     def look(self, entries: Iterable[Entry]) -> None:
         """Look at these files, and send what their cards say, when nothing else is wanted."""
+        seen = list(entries)
         with self._lock:
-            self._unseen.extend(entries)
+            self._unseen.extend(seen)
+        if len(seen) > CARDS_AT_ONCE:  # their names come at once, so that each has its place
+            self.order(lambda: self._send_cards(seen))
         self._rouse()
 
     def close(self) -> None:
@@ -103,14 +106,17 @@ class Worker:
                 return lambda: self._send_thumbnails(batch)
             if self._unseen:
                 batch = _take(self._unseen, CARDS_AT_ONCE)
-                return lambda: self._send_cards(batch)
+                return lambda: self._look_and_send(batch)
             self._thread = None
             return None
 
-    def _send_cards(self, entries: list[Entry]) -> None:
+    def _look_and_send(self, entries: list[Entry]) -> None:
         for entry in entries:
             if not entry.facts:
                 self._items.look(entry)
+        self._send_cards(entries)
+
+    def _send_cards(self, entries: list[Entry]) -> None:
         cards = [self._items.card(entry) for entry in entries]
         self._send({"kind": "cards", "total": len(self._items), "cards": cards}, [])
 
@@ -134,8 +140,7 @@ class Worker:
         except (*unreadable, PIL.Image.DecompressionBombError):
             self._items.look(entry)
             entry.facts.setdefault("error", "No picture that can be read.")
-            card = self._items.card(entry)
-            self._send({"kind": "cards", "total": len(self._items), "cards": [card]}, [])
+            self._send_cards([entry])
             return b""
         with self._lock:
             self._thumbnails[entry.number] = data

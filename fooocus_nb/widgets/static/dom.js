@@ -10,10 +10,8 @@ function el(tag, className = "", attributes = {}, text = "") {
 
 function button(className, text, label = "") {
   const node = el("button", `fnb-button ${className}`.trim(), { type: "button" }, text);
-  if (label) {
-    node.setAttribute("aria-label", label);
-    node.title = label;
-  }
+  if (label) node.title = label;
+  if (label && text.length < 2) node.setAttribute("aria-label", label); // a sign is no name
   return node;
 }
 
@@ -75,6 +73,23 @@ function framed(work) {
     asked = 0;
   };
   return ask;
+}
+
+// Puts keyed nodes into a parent in the order in which they are seen, and drops all others.
+function arrangeNodes(parent, nodes, keys) {
+  const wanted = new Set(keys);
+  for (const [key, node] of nodes) {
+    if (!wanted.has(key)) {
+      node.remove();
+      nodes.delete(key);
+    }
+  }
+  let next = parent.firstChild;
+  for (const key of keys) {
+    const node = nodes.get(key);
+    if (node === next) next = node.nextSibling;
+    else parent.insertBefore(node, next);
+  }
 }
 
 function viewerId() {

@@ -190,15 +190,14 @@ function render({ model, el: host }) {
   });
 
   function place(from, to, pitch) {
-    const wanted = new Set();
+    const wanted = [];
     for (let index = from; index < to; index += 1) {
       const card = shown[index];
-      wanted.add(card.id);
+      wanted.push(card.id);
       let node = nodes.get(card.id);
       if (!node) {
         node = makeCard(card.id);
         nodes.set(card.id, node);
-        sizer.append(node);
       }
       fillCard(node, card, index);
       node.style.width = `${tile}px`;
@@ -206,12 +205,7 @@ function render({ model, el: host }) {
       const x = GAP + (index % columns) * (tile + GAP);
       node.style.transform = `translate(${x}px, ${GAP + Math.floor(index / columns) * pitch}px)`;
     }
-    for (const [id, node] of nodes) {
-      if (!wanted.has(id)) {
-        node.remove();
-        nodes.delete(id);
-      }
-    }
+    arrangeNodes(sizer, nodes, wanted);
     if (shown[active]) view.setAttribute("aria-activedescendant", `${uid}-${shown[active].id}`);
     else view.removeAttribute("aria-activedescendant");
   }

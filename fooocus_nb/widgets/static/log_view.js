@@ -170,17 +170,16 @@ function render({ model, el: host }) {
   }
 
   function place(from, to) {
-    const wanted = new Set();
+    const wanted = [];
     for (let index = from; index <= to; index += 1) {
       const number = rows.at(index);
-      wanted.add(number);
+      wanted.push(number);
       const text = store.text(number);
       const look = `${store.level(number)}${number === search.number ? "c" : ""}`;
       let node = nodes.get(number);
       if (!node) {
         node = el("div", "fnb-log-row");
         nodes.set(number, node);
-        sizer.append(node);
       }
       if (node.fnbText !== text || node.fnbPattern !== search.pattern) {
         fillRow(node, text, search.pattern);
@@ -193,12 +192,7 @@ function render({ model, el: host }) {
       }
       node.style.transform = `translateY(${layout.top(index)}px)`;
     }
-    for (const [number, node] of nodes) {
-      if (!wanted.has(number)) {
-        node.remove();
-        nodes.delete(number);
-      }
-    }
+    arrangeNodes(sizer, nodes, wanted);
   }
 
   function correct(from, to) {
