@@ -95,6 +95,21 @@ class Files:
         root = self.outputs if self.image_log else self.temp
         return root / time.strftime("%Y-%m-%d")
 
+    def models(self, kind: str) -> list[str]:
+        """Return the names of the model files that somebody has put beside the outputs.
+
+        Parameters
+        ----------
+        kind : {"checkpoints", "loras"}
+            The folder's name, in the folder ``models``.
+
+        Returns
+        -------
+        list of str
+        """
+        folder = self.outputs.parent / "models" / kind
+        return sorted(path.name for path in folder.glob("*.safetensors"))
+
     def publish(self, path: Path) -> dict[str, Any]:
         """Copy a file to where the page fetches it, and return how a gallery names the copy."""
         copy = self.keep(path.read_bytes(), path.name)

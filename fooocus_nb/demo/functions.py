@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
+import re
 import secrets
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.demo.choices import PRESETS
+from fooocus_nb.demo.choices import BASE_MODELS, LORAS, PRESETS
 from fooocus_nb.demo.console import say
+from fooocus_nb.demo.inputs import decode, encode, grown
 from fooocus_nb.demo.task import MAX_SEED, Task
+from fooocus_nb.errors import MetadataError
+from fooocus_nb.fooocus.metadata import read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -189,6 +194,47 @@ class Functions:
             else value
             for key in function.outputs
         ]
+
+    def _refresh(self, values: dict[str, Any], session: str) -> list[Any]:
+        bases = [*BASE_MODELS, *self.files.models("checkpoints")]
+        found = {
+            "base_model": bases,
+            "refiner": ["None", *bases],
+            "preset": list(PRESETS),
+            "lora": [*LORAS, *self.files.models("loras")],
+        }
+        function = self.page.functions[self.page.index("refresh")]
+        kinds = ["lora" if re.fullmatch(r"lora_\d+_model", k) else k for k in function.outputs]
+        return [update(choices=found[kind]) if kind in found else update() for kind in kinds]
+
+    # -- looking at pictures ----------------------------------------------------------------
+
+    def _describe(self, values: dict[str, Any], session: str) -> list[Any]:
+        from fooocus_nb.demo.looking import described, styles_for
+
+        kinds = list(values["describe_kinds"])
+        prompt = described(decode(values["describe_image"]), kinds)
+        styled = styles_for(kinds) if values["describe_styles"] else []
+        return [prompt, styled or update()]
+
+    def _make_mask(self, values: dict[str, Any], session: str) -> list[Any]:
+        from fooocus_nb.demo.retouch import spot
+
+        sam = values["mask_model"] == "sam"
+        picture = decode(values["inpaint_image"]["image"])
+        mask = spot(picture, str(values["mask_prompt"]) if sam else "")
+        if sam:
+            mask = grown(mask, int(values["dino_erode"]))
+        return [encode(mask.convert("RGB"))]
+
+    def _read_metadata(self, values: dict[str, Any], session: str) -> list[Any]:
+        data = base64.b64decode(values["metadata_image"].partition(",")[2])
+        try:
+            found = read_metadata(self.files.keep(data, "image"))
+        except MetadataError:
+            return [{}]
+        parameters = dict(found.raw) if found.scheme == "fooocus" else found.text
+        return [{"parameters": parameters, "metadata_scheme": found.scheme}]
 
 
 def _take(task: Task) -> list[News]:

@@ -10,6 +10,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from fooocus_nb.demo.choices import VERSION, Performance
+from fooocus_nb.demo.inputs import Inputs
+from fooocus_nb.demo.wording import chosen_styles, worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,17 +85,28 @@ class Task:
     def __post_init__(self) -> None:
         self._seed = int(self.values["seed"])
         self.performance = Performance(self.values["performance"])
-        self.count = int(self.values["image_number"])
+        self.inputs = Inputs(self.values)
+        # What is there is enhanced once.
+        self.count = 1 if self.inputs.is_given else int(self.values["image_number"])
 
     @property
     def prompt(self) -> str:
-        """What to draw."""
+        """What to draw, as it was written."""
         return str(self.values["prompt"])
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of the styles."""
+        """The names of the styles, as they were chosen."""
         return tuple(map(str, self.values["styles"]))
+
+    def prompt_of(self, index: int) -> str:
+        """Return what to draw in one image, counted from 0."""
+        in_order = bool(self.values["wildcards_in_order"])
+        return worded(self.prompt, index, self.seed(index), in_order=in_order)
+
+    def styles_of(self, index: int) -> tuple[str, ...]:
+        """Return the styles of one image, counted from 0."""
+        return chosen_styles(self.styles, self.seed(index))
 
     @property
     def steps(self) -> int:
@@ -158,15 +171,16 @@ class Task:
             return ""
         start = self.seed(index) % len(_MOODS)
         words = [_MOODS[(start + 3 * step) % len(_MOODS)] for step in range(4)]
-        return ", ".join([self.prompt.splitlines()[0] if self.prompt else "", *words])
+        prompt = self.prompt_of(index)
+        return ", ".join([prompt.splitlines()[0] if prompt else "", *words])
 
     def tell(self, percent: int, text: str, picture: str | None = None) -> None:
         """Tell the page how far it is."""
         self.news.put(News("preview", percent, text, picture))
 
-    def record(self, index: int) -> dict[str, Any]:
-        """Return how an image is made, by the keys of Fooocus's metadata."""
-        values = self.values
+    def record(self, index: int, size: tuple[int, int]) -> dict[str, Any]:
+        """Return how an image of a size is made, by the keys of Fooocus's metadata."""
+        values, prompt = self.values, self.prompt_of(index)
         model = str(values["base_model"])
         record: dict[str, Any] = {
             "adm_guidance": str(
@@ -176,22 +190,22 @@ class Task:
             "base_model_hash": _hash(model),
             "clip_skip": int(values["clip_skip"]),
             "full_negative_prompt": [values["negative_prompt"]],
-            "full_prompt": [self.prompt],
+            "full_prompt": [prompt],
             "guidance_scale": self.guidance,
             "loras": [[PurePath(name).stem, weight, _hash(name)] for name, weight in self.loras],
             "negative_prompt": values["negative_prompt"],
             "performance": self.performance.value,
-            "prompt": self.prompt,
+            "prompt": prompt,
             "prompt_expansion": self.expansion(index),
             "refiner_model": PurePath(str(values["refiner"])).stem,
             "refiner_switch": float(values["refiner_switch"]),
-            "resolution": str(self.size),
+            "resolution": str(size),
             "sampler": values["sampler"],
             "scheduler": values["scheduler"],
             "seed": str(self.seed(index)),
             "sharpness": self.sharpness,
             "steps": self.steps,
-            "styles": str(list(self.styles)),
+            "styles": str(list(self.styles_of(index))),
             "vae": values["vae"],
             "version": f"Fooocus v{VERSION}",
         }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import os
 import queue
@@ -16,13 +14,13 @@ from PIL import Image
 
 from fooocus_nb.demo.choices import BASE_MODELS
 from fooocus_nb.demo.console import Bar, say
+from fooocus_nb.demo.inputs import encode
 from fooocus_nb.demo.task import News, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from fooocus_nb.demo.artist import Artist
     from fooocus_nb.demo.faults import Faults
     from fooocus_nb.demo.files import Files
 
@@ -96,7 +94,7 @@ class Worker:
         _say_parameters(task)
         _tell(task, 1, "Initializing ...")
         _tell(task, 2, "Loading models ...")
-        _load_models(task)
+        _load_models(task, self._files.models("checkpoints"))
         _prepare(task)
         width, height = task.size
         say("[Parameters] Denoising Strength = 1.0")
@@ -121,7 +119,8 @@ class Worker:
                 say("User skipped")
                 task.order = ""
             self._faults.after_image()
-        say("[Enhance] Skipping, preconditions aren't met")
+        if not task.inputs.improves:
+            say("[Enhance] Skipping, preconditions aren't met")
         say(f"Processing time (total): {time.monotonic() - began:.2f} seconds")
 
     def _make_image(self, task: Task, index: int, percent: int) -> int:
@@ -132,16 +131,38 @@ class Worker:
         picture, percent = self._sample(task, index, percent)
         if "empty-gallery" in self._faults:
             return percent
-        _tell(task, percent, f"Saving image {index + 1}/{task.count} to system ...")
-        if task.values["black_out"] and "nsfw" in task.prompt.lower():
-            picture = Image.new("RGB", picture.size)
-        form = str(task.values["output_format"])
-        path = self._files.save(picture, form, task.record(index), task.scheme)
-        task.results.append(path)
+        if task.inputs.improves:
+            self._enhance(task, index, picture, percent)
+        else:
+            self._save(task, index, picture, percent)
         say(f"Generating and saving time: {time.monotonic() - began:.2f} seconds")
         if task.count > 1 and not task.values["disable_intermediate"]:
             task.news.put(News("results", paths=tuple(task.results)))
         return percent
+
+    def _enhance(self, task: Task, index: int, picture: Image.Image, percent: int) -> None:
+        """Improve an image and save each state of it, or the last one only."""
+        from fooocus_nb.demo.making import improvements
+
+        final_only = bool(task.values.get("save_final_only"))
+        if not (final_only or task.inputs.is_given):
+            self._save(task, index, picture, percent)
+        for what, state, only_shown in improvements(task, index, picture):
+            _tell(task, percent, f"Enhancing image {index + 1}/{task.count}: {what} ...")
+            _wait(task, time.monotonic() + self._step_seconds * task.steps / 4)
+            picture = picture if only_shown else state
+            if only_shown or not final_only:
+                self._save(task, index, state, percent)
+        if final_only:
+            self._save(task, index, picture, percent)
+
+    def _save(self, task: Task, index: int, picture: Image.Image, percent: int) -> None:
+        _tell(task, percent, f"Saving image {index + 1}/{task.count} to system ...")
+        if task.values["black_out"] and "nsfw" in task.prompt.lower():
+            picture = Image.new("RGB", picture.size)
+        form = str(task.values["output_format"])
+        record = task.record(index, picture.size)
+        task.results.append(self._files.save(picture, form, record, task.scheme))
 
     def _sample(self, task: Task, index: int, before: int) -> tuple[Image.Image, int]:
         """Draw, and show how the picture comes out of the noise step by step."""
@@ -149,18 +170,21 @@ class Worker:
         bar = Bar(task.steps)
         try:
             deadline = time.monotonic()
-            artist, picture = _draw(task, index)
+            # NumPy is imported here, on the worker's thread, so that the server answers sooner.
+            from fooocus_nb.demo.making import draw
+
+            artist, picture = draw(task, index)
             for step in range(1, task.steps + 1):
                 deadline += self._step_seconds
                 _wait(task, deadline)
                 if step == (task.steps + 1) // 2:
                     self._faults.in_mid_generation()
                 bar.advance()
-                done = len(task.results) + step / task.steps
+                done = index + step / task.steps
                 percent = int(PREPARED + (100 - PREPARED) * done / task.count)
                 shown = None
                 if not task.values["disable_preview"] and step in _previews(task.steps):
-                    shown = _data_uri(artist.sketch(picture, step / task.steps, PREVIEW_SIDE))
+                    shown = encode(artist.sketch(picture, step / task.steps, PREVIEW_SIDE))
                 text = f"Sampling step {step}/{task.steps}, image {index + 1}/{task.count} ..."
                 task.tell(percent, text, shown)
             _wait(task, deadline + self._step_seconds)
@@ -171,12 +195,13 @@ class Worker:
     def _save_grid(self, task: Task) -> Path:
         columns = math.ceil(math.sqrt(len(task.results)))
         rows = math.ceil(len(task.results) / columns)
-        width, height = task.size
+        with Image.open(task.results[0]) as first:
+            width, height = first.size
         grid = Image.new("RGB", (columns * width, rows * height))
         for number, path in enumerate(task.results):
             with Image.open(path) as picture:
                 grid.paste(picture, (number % columns * width, number // columns * height))
-        return self._files.save(grid, str(task.values["output_format"]), task.record(0))
+        return self._files.save(grid, str(task.values["output_format"]), task.record(0, grid.size))
 
 
 def _tell(task: Task, percent: int, text: str) -> None:
@@ -201,9 +226,9 @@ def _say_parameters(task: Task) -> None:
     say(f"[Parameters] Steps = {task.steps} - {task.switch}")
 
 
-def _load_models(task: Task) -> None:
+def _load_models(task: Task, found: Sequence[str]) -> None:
     for name in (task.values["base_model"], task.values["refiner"]):
-        if name not in (*BASE_MODELS, "None"):
+        if name not in (*BASE_MODELS, *found, "None"):
             msg = f'No such file or directory: "{_MODELS}/{name}"'
             raise FileNotFoundError(msg)
     if task.values["refiner"] == "None":
@@ -224,17 +249,6 @@ def _prepare(task: Task) -> None:
         _tell(task, PREPARED, f"Encoding negative #{number} ...")
 
 
-def _draw(task: Task, index: int) -> tuple[Artist, Image.Image]:
-    # NumPy is imported here, on the worker's thread, so that the server answers sooner.
-    from fooocus_nb.demo.artist import Artist, Scene
-
-    width, height = task.size
-    negative = str(task.values["negative_prompt"])
-    scene = Scene(task.prompt, negative, task.styles, task.seed(index), width, height)
-    artist = Artist(scene)
-    return artist, artist.paint()
-
-
 def _wait(task: Task, deadline: float) -> None:
     """Wait until then, or raise what was asked for meanwhile."""
     while True:
@@ -251,9 +265,3 @@ def _previews(steps: int) -> Iterator[int]:
     if steps <= PREVIEWS:
         return iter(range(1, steps + 1))
     return (1 + number * (steps - 1) // (PREVIEWS - 1) for number in range(PREVIEWS))
-
-
-def _data_uri(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
