@@ -109,14 +109,26 @@ class Outputs:
 
     def _settle(self, part: Path, name: str) -> Path:
         """Give the file the first of its names that is free, or holds the same bytes already."""
+        part.chmod(0o644)
         wanted = Path(name)
         number = 1
         target = self.folder / wanted.name
-        while target.exists():
+        while not _claim(part, target):
             if filecmp.cmp(part, target, shallow=False):
                 return target
             number += 1
             target = self.folder / f"{wanted.stem}-{number}{wanted.suffix}"
-        part.chmod(0o644)
-        part.replace(target)
         return target
+
+
+def _claim(part: Path, target: Path) -> bool:
+    """Give a whole file a name, unless that is taken; another kernel may want it just now."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links, such as a mounted cloud drive
+        if target.exists():
+            return False
+        part.replace(target)
+    return True

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -171,9 +172,7 @@ def run_quickstart(
     Raises
     ------
     ConfigurationError
-        When the packages that execute notebooks are not installed.
-    OSError
-        When `output` cannot be written.
+        When the packages that execute notebooks are not installed, or `output` cannot be written.
     KeyboardInterrupt
         When interrupted; what has run so far is written first.
     """
@@ -181,8 +180,7 @@ def run_quickstart(
     import nbformat
 
     source = notebook or find_notebook()
-    output = output.expanduser().resolve()
-    output.mkdir(parents=True, exist_ok=True)
+    output = _writable(output.expanduser().resolve())
     began = time.monotonic()
     document = nbformat.read(source, as_version=4)
     run = _Run(document, output, installation)
@@ -200,6 +198,18 @@ def run_quickstart(
         elapsed=time.monotonic() - began,
         failure=failure,
     )
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder, and find out now, not after the run, whether it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"Nothing can be written into {folder}: {reason}. Name another folder: --output DIR."
+        raise ConfigurationError(msg) from error
 
 
 def require_notebook_tools() -> None:
@@ -354,7 +364,7 @@ def _own_kernel_manager(options: tuple[str, ...]) -> type[Any]:
 
 def _kernel_options(installation: Installation | None) -> tuple[str, ...]:
     # Below that, a kernel says things on the terminal that are nobody's business here.
-    quiet = "--log-level=ERROR"
+    quiet = "--log-level=CRITICAL"
     # There is no environment variable for the interpreter of Fooocus; a trait is its one home.
     return (quiet, f"--Fooocus.python={installation.python}") if installation else (quiet,)
 

@@ -62,7 +62,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     And give those that may have to build an environment the time for that.
     """
     for item in items:
-        if {"gradio3_python", "modern_gradio"} & set(getattr(item, "fixturenames", ())):
+        if {"gradio3_python", "gradio3_checkout", "modern_gradio"} & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
     recordings = ROOT.parent / "shared" / "fooocus"
     if recordings.is_dir():
@@ -268,6 +270,20 @@ def _checked(argv: list[str]) -> str:
 def gradio3_python() -> Path:
     """Return the interpreter of an environment with Gradio 3.41.2, made once per machine."""
     return _environment("gradio3", _interpreter(), PINS)
+
+
+@pytest.fixture
+def gradio3_checkout(tmp_path: Path, gradio3_python: Path) -> Path:
+    """A folder that looks like a Fooocus with its own environment, and serves a real Gradio 3."""
+    checkout = tmp_path / "Fooocus"
+    checkout.mkdir()
+    servers = str(ROOT / "tests" / "servers")
+    (checkout / "launch.py").write_text(
+        f"import sys\nsys.path.insert(0, {servers!r})\nimport fooocus_launch\n"
+    )
+    (checkout / "fooocus_version.py").write_text("version = '2.5.5'\n")
+    (checkout / "venv").symlink_to(gradio3_python.parents[1], target_is_directory=True)
+    return checkout
 
 
 @pytest.fixture(scope="session", params=MODERN_PINS, ids=lambda major: f"gradio{major}")

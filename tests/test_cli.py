@@ -68,7 +68,19 @@ def test_an_output_that_cannot_be_written_is_an_error(
 ) -> None:
     (tmp_path / "file").touch()
     assert cli.main(["quickstart", "--output", str(tmp_path / "file")]) == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"Nothing can be written into {tmp_path / 'file'}: File exists." in error
+    assert "--output DIR" in error
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has no /proc")
+def test_an_output_on_a_read_only_file_system_is_an_error_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["quickstart", "--output", "/proc/self"]) == 1
+    assert "Nothing can be written into /proc/self" in capsys.readouterr().err.replace(
+        str(Path("/proc/self").resolve()), "/proc/self"
+    )
 
 
 def test_missing_notebook_tools_are_named(

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -99,6 +100,47 @@ def test_the_page_stands_alone(quickstart: tuple[Path, str, float]) -> None:
     assert "<script" not in page
     assert not re.findall(r"""(?:src|href)=["']https?://""", page)
     assert "<title>Fooocus in a notebook</title>" in page
+
+
+def test_it_runs_on_a_real_gradio_in_a_checkout(gradio3_checkout: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("fooocus-nb")
+    done = subprocess.run(
+        [command, "quickstart", "--path", gradio3_checkout, "--output", tmp_path / "out"],
+        env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"on Fooocus 2.5.5 in {gradio3_checkout}" in done.stdout
+    assert "demo" not in done.stdout
+    assert len(list((tmp_path / "out" / "fooocus-outputs").iterdir())) == 6
+    page = (tmp_path / "out" / f"{NAME}.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/') >= 6
+
+
+def test_ctrl_c_in_the_middle_of_a_picture_leaves_nothing_running(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("fooocus-nb")
+    child = subprocess.Popen(
+        [command, "quickstart", "--output", tmp_path / "out"],
+        env=os.environ | {"FOOOCUS_DEMO_STEP_SECONDS": "1", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in child.stdout:
+        if "The first picture" in line:
+            break
+    started = psutil.Process(child.pid).children(recursive=True)
+    assert len(started) >= 3, started  # the kernel, the guardian and the engine
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "fooocus-nb: interrupted" in error
+    assert "Traceback" not in error
+    assert not psutil.wait_procs(started, timeout=30)[1]
+    assert "is ready as" in (tmp_path / "out" / f"{NAME}.ipynb").read_text(encoding="utf-8")
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:

@@ -214,8 +214,9 @@ def _own_python(checkout: Path) -> Path:
     msg = (
         f"No Python interpreter was found for the Fooocus in {str(checkout)!r}.{broken} "
         f"Looked for the environments {', '.join(ENVIRONMENTS)}. Name the interpreter that "
-        "Fooocus is installed in with python=, such as python='/opt/fooocus-env/bin/python'; "
-        "if it really is the notebook's own, say python=sys.executable."
+        "Fooocus is installed in with python=, such as python='/opt/fooocus-env/bin/python' (in a "
+        "magic and on the command line --python); if it really is the notebook's own, say "
+        "python=sys.executable."
     )
     raise InstallError(msg)
 

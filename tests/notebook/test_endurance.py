@@ -2,45 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-SERVERS = Path(__file__).parents[1] / "servers"
 CELLS, REPEATS = 20, 10
 MEGABYTES = 5
-
-#: What Fooocus's own file does, in the words of the stand-in: serve, and say when it is ready.
-LAUNCH = """
-import argparse, sys, threading
-from pathlib import Path
-sys.path.insert(0, {servers!r})
-import gradio3_app
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--port", type=int)
-parser.add_argument("--temp-path")
-given, _ = parser.parse_known_args()
-given.loras, given.image_prompts, given.enhance_tabs = 5, 4, 3
-given.disable_metadata, given.step_seconds = False, 0.0
-
-
-class Flood(gradio3_app.Recorder):
-    def write(self, **entry):
-        if entry["call"] == "generate":
-            for _ in range({megabytes}):
-                print(("flood " * 20 + "\\n") * 8000, end="", flush=True)
-            print("Total time: 0.00 seconds", flush=True)
-
-
-blocks = gradio3_app.build(given, Flood(Path(given.temp_path) / "record"))
-served, _, _ = blocks.queue().launch(
-    server_name="127.0.0.1", server_port=given.port, allowed_paths=[given.temp_path],
-    share=False, show_api=False, quiet=True, prevent_thread_lock=True,
-)
-print(f"App started successful. Use the app with http://127.0.0.1:{{given.port}}/", flush=True)
-threading.Event().wait()
-"""
 
 USED = """
 import os, tempfile, threading, psutil
@@ -98,10 +63,6 @@ def test_two_hundred_generations_on_the_demo_engine(endure):
 
 
 @pytest.mark.timeout(1200)
-def test_two_hundred_generations_on_a_real_gradio(endure, gradio3_python, tmp_path):
-    checkout = tmp_path / "Fooocus"
-    checkout.mkdir()
-    launch = LAUNCH.format(servers=str(SERVERS), megabytes=MEGABYTES)
-    (checkout / "launch.py").write_text(launch)
-    (checkout / "fooocus_version.py").write_text("version = '2.5.5'\n")
-    endure(f"%fooocus start --path {checkout} --python {gradio3_python}")
+def test_two_hundred_generations_on_a_real_gradio(endure, gradio3_checkout, monkeypatch):
+    monkeypatch.setenv("FLOOD_MEGABYTES", str(MEGABYTES))
+    endure(f"%fooocus start --path {gradio3_checkout}")

@@ -24,9 +24,15 @@ import gradio as gr
 from PIL import Image
 from verbs_app import add_verbs
 
-STYLES = ["Fooocus V2", "Fooocus Enhance", "Fooocus Sharp", "SAI Anime"]
+STYLES = ["Fooocus V2", "Fooocus Enhance", "Fooocus Sharp", "SAI Anime", "SAI Neonpunk"]
 PERFORMANCE = ["Quality", "Speed", "Extreme Speed", "Lightning", "Hyper-SD"]
-SIZES = [(704, 1408, "1:2"), (1024, 1024, "1:1"), (1152, 896, "9:7"), (1408, 704, "2:1")]
+SIZES = [
+    (704, 1408, "1:2"),
+    (1024, 1024, "1:1"),
+    (1152, 896, "9:7"),
+    (1344, 768, "7:4"),
+    (1408, 704, "2:1"),
+]
 ASPECTS = [f'{w}×{h} <span style="color: grey;"> ∣ {ratio}</span>' for w, h, ratio in SIZES]
 UOV = [
     "Disabled",
