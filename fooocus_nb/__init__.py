@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fooocus_nb.health import Health
     from fooocus_nb.job import Job
     from fooocus_nb.lifecycle import EngineState
+    from fooocus_nb.listing import EngineInfo, EngineList, engines
     from fooocus_nb.magics import load_ipython_extension, unload_ipython_extension
     from fooocus_nb.manager import aconnect, astart, connect, current, get, running, start
     from fooocus_nb.questions import Description
@@ -49,6 +50,8 @@ _HOME = {
     "Description": "questions",
     "Engine": "engine",
     "EngineError": "errors",
+    "EngineInfo": "listing",
+    "EngineList": "listing",
     "EngineState": "lifecycle",
     "Enhance": "fooocus.tasks",
     "EnhanceImage": "fooocus.tasks",
@@ -75,6 +78,7 @@ _HOME = {
     "connect": "manager",
     "current": "manager",
     "doctor": "checkup",
+    "engines": "listing",
     "gallery": "widgets.gallery",
     "get": "manager",
     "load_ipython_extension": "magics",
@@ -92,6 +96,8 @@ __all__ = [
     "Description",
     "Engine",
     "EngineError",
+    "EngineInfo",
+    "EngineList",
     "EngineState",
     "Enhance",
     "EnhanceImage",
@@ -119,6 +125,7 @@ __all__ = [
     "connect",
     "current",
     "doctor",
+    "engines",
     "gallery",
     "get",
     "load_ipython_extension",

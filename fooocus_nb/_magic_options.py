@@ -33,6 +33,8 @@ VERBS = {
     "monitor": "show what the engine does, with Stop and Skip",
     "panel": "show every setting as a form",
     "skip": "skip the image in the making",
+    "ps": "list all your engines, also those of other kernels",
+    "detach": "let go of the engine without stopping it",
     "stop": "stop the engine",
     "restart": "restart the engine",
     "doctor": "look whether Fooocus can be started here: [--path P] [--python P] [--port N]",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fooocus_nb._engine_commands import add_commands
 from fooocus_nb._version import __version__
 from fooocus_nb.errors import FooocusError
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_quickstart(commands)
     _add_doctor(commands)
+    add_commands(commands)
     return parser
 
 

@@ -25,6 +25,7 @@ from fooocus_nb.checkup import doctor
 from fooocus_nb.completion import fooocus_matcher
 from fooocus_nb.engine import Engine, presenters
 from fooocus_nb.errors import FooocusError
+from fooocus_nb.listing import engines
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.monitor import JobMonitor
 from fooocus_nb.widgets.start_monitor import StartMonitor
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fooocus_nb._magic_line import GenerateOptions
     from fooocus_nb.checkup import Report
     from fooocus_nb.job import Job
+    from fooocus_nb.listing import EngineList
 
 __all__ = ["FooocusMagics", "load_ipython_extension", "unload_ipython_extension"]
 
@@ -221,6 +223,17 @@ class FooocusMagics(Magics):
             _write(f"Engine {engine.name!r} generates nothing at the moment.")
         else:
             job.skip()
+
+    def _ps(self, rest: str) -> EngineList:
+        parse_verb_line("ps", rest)
+        return engines()
+
+    def _detach(self, rest: str) -> None:
+        engine = self._engine(parse_verb_line("detach", rest).name)
+        kept = engine.lifetime == "detached"
+        engine.detach()
+        what = "lives on; a start in the same way finds it" if kept else "ends with its last user"
+        _write(f"{engine.name} is let go of: it {what}.")
 
     def _stop(self, rest: str) -> None:
         options = parse_verb_line("stop", rest)

@@ -42,7 +42,9 @@ FLOORS = (
         "harvest",
         "health",
         "job",
+        "jobrecords",
         "lifecycle",
+        "listing",
         "living",
         "logfolders",
         "manager",
@@ -72,7 +74,7 @@ FLOORS = (
         "magics",
         "server",
     },
-    {"_terminal", "cli", "quickstart"},
+    {"_engine_commands", "_terminal", "cli", "quickstart"},
 )
 #: The one door upwards: `engine.logs()` and its like open a widget, imported when asked for.
 UPWARDS = {("views", "widgets")}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import EngineTimeout
 from fooocus_nb.supervise import _lock, _platform
-from fooocus_nb.supervise.guardian import MARKER_VARIABLE
+from fooocus_nb.supervise.guardian import MARKER_VARIABLE, GuardianHandle
 from fooocus_nb.supervise.protocol import FrameReader, message
 
 if TYPE_CHECKING:
@@ -186,6 +186,13 @@ class Entry:
                 return _state(connection, time.monotonic() + timeout)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def overpower(self) -> None:
+        """End it without its guardian, which does not do its duty, and leave no trace."""
+        with contextlib.suppress(ProcessLookupError):
+            found = GuardianHandle.found(self.guardian, self.guardian_created, self.marker)
+            found.overpower(self.pid, self.created)
+        Registry(self.run_dir.parent).purge(self)
 
 
 def _state(connection: socket.socket, deadline: float) -> State | None:

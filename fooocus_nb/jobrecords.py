@@ -1,0 +1,149 @@
+"""What is being generated, written into the engine's run folder for kernels that come later."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.supervise import _platform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["JobRecord", "forget", "records_in", "write"]
+
+PREFIX = "job-"
+MAX_BYTES = 4 << 20
+#: Pictures are left out: they are large, and nothing is ever sent again from a record.
+MAX_VALUE = 10_000
+_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One generation that a kernel has handed to an engine.
+
+    Attributes
+    ----------
+    session : str
+        The session hash; stop and skip need it.
+    values, given : mapping
+        The request's; see :class:`fooocus_nb.fooocus.request.Request`.
+    seed : int
+        The seed that was sent.
+    started : float
+        When, in seconds since the epoch.
+    output_dir : Path
+        Where its images were to go.
+    kernel : int
+        The process id of the kernel.
+    kernel_created : str or None
+        Its creation time.
+    path : Path
+        The file that says so.
+    """
+
+    session: str
+    values: Mapping[str, Any]
+    given: Mapping[str, Any]
+    seed: int
+    started: float
+    output_dir: Path
+    kernel: int
+    kernel_created: str | None
+    path: Path
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether its kernel has ended, so that nobody looks after it."""
+        created = _platform.creation_time(self.kernel)
+        return created is None or created != self.kernel_created
+
+
+def write(
+    run_dir: Path,
+    *,
+    session: str,
+    values: Mapping[str, Any],
+    given: Mapping[str, Any],
+    seed: int,
+    output_dir: Path,
+) -> Path | None:
+    """Write down what is about to be generated; nobody ever reads half of it.
+
+    Returns
+    -------
+    Path or None
+        The file; None where it could not be written, which must not cost a generation.
+    """
+    path = run_dir / f"{PREFIX}{session}.json"
+    draft = path.with_suffix(".draft")
+    content = {
+        "session": session,
+        "values": _small(values),
+        "given": _small(given),
+        "seed": str(seed),
+        "started": time.time(),
+        "output_dir": str(output_dir),
+        "kernel": os.getpid(),
+        "kernel_created": _platform.creation_time(os.getpid()),
+    }
+    try:
+        draft.write_text(json.dumps(content), encoding="utf-8")
+        draft.replace(path)
+    except (OSError, TypeError, ValueError):
+        forget(draft)
+        return None
+    return path
+
+
+def _small(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if len(json.dumps(value)) <= MAX_VALUE}
+
+
+def forget(path: Path) -> None:
+    """Remove a record. One that is gone is no error."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def records_in(run_dir: Path) -> list[JobRecord]:
+    """Return the records in a run folder, oldest first; damaged ones are left out.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder of an engine.
+    """
+    found = []
+    for path in run_dir.glob(f"{PREFIX}*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(_read(path))
+    return sorted(found, key=lambda record: record.started)
+
+
+def _read(path: Path) -> JobRecord:
+    if path.stat().st_size > MAX_BYTES:
+        msg = f"{path} is too large"
+        raise ValueError(msg)
+    known = json.loads(path.read_bytes())
+    if not _SESSION.fullmatch(known["session"]):
+        msg = f"{path} names no session"
+        raise ValueError(msg)
+    return JobRecord(
+        session=known["session"],
+        values=dict(known["values"]),
+        given=dict(known["given"]),
+        seed=int(known["seed"]),
+        started=float(known["started"]),
+        output_dir=Path(known["output_dir"]),
+        kernel=int(known["kernel"]),
+        kernel_created=known["kernel_created"],
+        path=path,
+    )
