@@ -49,6 +49,8 @@ class OwnLines:
             self._seeds_are_told = True
             if int(said[1]) == self._seed:
                 self._begin()
+            elif self._begun:
+                self.ended.set()
         if self.ended.is_set():
             return  # what comes now is somebody else's
         self._lines.append(text)
@@ -70,6 +72,11 @@ class OwnLines:
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._lines))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the engine has said that it works on it."""
+        return self._begun
 
     @property
     def last(self) -> str:

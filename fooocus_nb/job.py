@@ -10,10 +10,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb import jobrecords
 from fooocus_nb._feed import Feed
-from fooocus_nb._loop import run_sync, submit, wait_future
+from fooocus_nb._loop import submit, wait_future
 from fooocus_nb._orders import Orders
 from fooocus_nb._own_lines import OwnLines
+from fooocus_nb._steered import Steered
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineError,
@@ -40,6 +42,7 @@ from fooocus_nb.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+    from pathlib import Path
 
     from fooocus_nb.engine import Engine
     from fooocus_nb.fooocus.request import Request
@@ -48,10 +51,6 @@ __all__ = ["Job"]
 
 #: How long the log may lag behind the reply before we judge a generation by what it says.
 LOG_LAG_SECONDS = 1.0
-#: How long a stop or skip may take to be accepted by the server.
-CONTROL_TIMEOUT = 5.0
-#: How soon a server without a queue begins.
-EARLY_SECONDS = 1.0
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
 #: How often an awaiting call wakes the event loop, for an interrupt to get through.
@@ -60,7 +59,7 @@ WAKE_SECONDS = 0.1
 INTERRUPT_TIMEOUT = 30.0
 
 
-class Job:
+class Job(Steered):
     """A generation that runs in the background.
 
     Iterate it for its events, await it or call :meth:`result` for its images. Jobs of one
@@ -83,11 +82,11 @@ class Job:
         The engine's log lines of this generation so far.
     """
 
-    def __init__(self, engine: Engine, request: Request) -> None:
+    def __init__(self, engine: Engine, request: Request, *, session: str = "") -> None:
         self.engine = engine
         self.request = request
-        self._session = new_session_hash()
-        self._harvest = Harvest(request, engine._bring_home)
+        self._session = session or new_session_hash()
+        self._harvest = Harvest(request, self._bring_home)
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
         self._submitted = time.monotonic()
@@ -270,68 +269,6 @@ class Job:
         with contextlib.suppress(Exception):
             wait_future(self._future, INTERRUPT_TIMEOUT)
 
-    # -- steering ---------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Stop the generation; the images that are done are kept. Safe from any thread.
-
-        Raises
-        ------
-        ConnectionLost, EngineTimeout
-            When the engine did not take the order.
-        """
-        self._control("stop")
-
-    def skip(self) -> None:
-        """Skip the image in the making and go on with the next. Safe from any thread.
-
-        Raises
-        ------
-        ConnectionLost, EngineTimeout
-            When the engine did not take the order.
-        """
-        self._control("skip")
-
-    async def astop(self) -> None:
-        """Stop the generation; see :meth:`stop`."""
-        await asyncio.to_thread(self.stop)
-
-    async def askip(self) -> None:
-        """Skip the image in the making; see :meth:`skip`."""
-        await asyncio.to_thread(self.skip)
-
-    def _control(self, verb: str) -> None:
-        if self._future.done():
-            return
-        try:
-            run_sync(self._order(verb), CONTROL_TIMEOUT)
-        except TimeoutError as error:
-            msg = f"Engine {self.engine.name!r} did not take the {verb} in {CONTROL_TIMEOUT:g} s."
-            raise EngineTimeout(msg) from error
-
-    async def _order(self, verb: str) -> None:
-        if self._began is None:
-            if verb == "stop":
-                self._orders.stop_asked = True
-                self._runner.cancel()
-            return
-        await self._orders.give(verb)
-        if verb == "stop" and not self._started.is_set():
-            await self._leave_queue()
-
-    async def _leave_queue(self) -> None:
-        """Stop while the server has others before us; it has not begun, so nothing is lost."""
-        # With nobody before us it begins in a moment, and then the order goes to the generation.
-        moment = 0 if self._snapshot.rank else EARLY_SECONDS
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._started.wait(), moment)
-            return
-        self._runner.cancel()
-
-    async def _send_order(self, verb: str) -> None:
-        client = self.engine._client
-        await (client.stop if verb == "stop" else client.skip)(self._session)
-
     # -- running, on the background loop ----------------------------------------------------
 
     async def _run(self) -> Result:
@@ -355,6 +292,7 @@ class Job:
         async with self.engine._turn(self):
             self._begin()
             remove = self.engine._listen(self._take_line)
+            forget = self.engine._leave_word(self)
             try:
                 await self.engine._guard(self._consume(), self)
                 await self._await_log()
@@ -366,6 +304,7 @@ class Job:
                 raise
             finally:
                 remove()
+                forget()
                 self.engine.last_result = self._result()
                 self.engine._album.add(self.engine.last_result)
 
@@ -373,6 +312,12 @@ class Job:
         with self._lock:
             self._began = self._last_movement = time.monotonic()
             self._snapshot = dataclasses.replace(self._snapshot, state="starting", rank=0)
+
+    def _record(self, run_dir: Path) -> Path | None:
+        """Write down what is being generated, and return the file."""
+        return jobrecords.write(
+            run_dir, self.request, session=self._session, output_dir=self.engine.output_dir
+        )
 
     def _age(self) -> float:
         """Return how many seconds ago the generation began, as far as is known."""
@@ -444,6 +389,9 @@ class Job:
         if "rank" in changes:
             self.engine._tell_ranks()
         self._feed.publish(event)
+
+    async def _bring_home(self, server_path: str) -> Path:
+        return await self.engine._bring_home(server_path)
 
     async def _rescue(self) -> None:
         """Bring home what the server announced, and what it finished without telling us."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.fooocus.request import Request
 from fooocus_nb.supervise import _platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["JobRecord", "forget", "records_in", "write"]
+__all__ = ["JobRecord", "abandon", "forget", "records_in", "write"]
 
 PREFIX = "job-"
 MAX_BYTES = 4 << 20
@@ -33,10 +34,8 @@ class JobRecord:
     ----------
     session : str
         The session hash; stop and skip need it.
-    values, given : mapping
-        The request's; see :class:`fooocus_nb.fooocus.request.Request`.
-    seed : int
-        The seed that was sent.
+    request : Request
+        What was asked for, but for its pictures.
     started : float
         When, in seconds since the epoch.
     output_dir : Path
@@ -50,9 +49,7 @@ class JobRecord:
     """
 
     session: str
-    values: Mapping[str, Any]
-    given: Mapping[str, Any]
-    seed: int
+    request: Request
     started: float
     output_dir: Path
     kernel: int
@@ -66,16 +63,19 @@ class JobRecord:
         return created is None or created != self.kernel_created
 
 
-def write(
-    run_dir: Path,
-    *,
-    session: str,
-    values: Mapping[str, Any],
-    given: Mapping[str, Any],
-    seed: int,
-    output_dir: Path,
-) -> Path | None:
+def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) -> Path | None:
     """Write down what is about to be generated; nobody ever reads half of it.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder of the engine.
+    request : Request
+        What was asked for.
+    session : str
+        Its session hash.
+    output_dir : Path
+        Where its images are to go.
 
     Returns
     -------
@@ -83,24 +83,37 @@ def write(
         The file; None where it could not be written, which must not cost a generation.
     """
     path = run_dir / f"{PREFIX}{session}.json"
-    draft = path.with_suffix(".draft")
     content = {
         "session": session,
-        "values": _small(values),
-        "given": _small(given),
-        "seed": str(seed),
+        "values": _small(request.values),
+        "given": _small(request.given),
+        "seed": str(request.seed),
         "started": time.time(),
         "output_dir": str(output_dir),
         "kernel": os.getpid(),
         "kernel_created": _platform.creation_time(os.getpid()),
     }
     try:
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(path)
+        _replace(path, content)
     except (OSError, TypeError, ValueError):
-        forget(draft)
         return None
     return path
+
+
+def _replace(path: Path, content: Mapping[str, Any]) -> None:
+    draft = path.with_suffix(".draft")
+    try:
+        draft.write_text(json.dumps(content), encoding="utf-8")
+        draft.replace(path)
+    except BaseException:
+        forget(draft)
+        raise
+
+
+def abandon(path: Path) -> None:
+    """Leave a generation to whoever comes next: its kernel lets go of the engine."""
+    with contextlib.suppress(OSError, ValueError):
+        _replace(path, {**json.loads(path.read_bytes()), "kernel": 0, "kernel_created": None})
 
 
 def _small(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,9 +151,7 @@ def _read(path: Path) -> JobRecord:
         raise ValueError(msg)
     return JobRecord(
         session=known["session"],
-        values=dict(known["values"]),
-        given=dict(known["given"]),
-        seed=int(known["seed"]),
+        request=Request(dict(known["values"]), dict(known["given"]), int(known["seed"])),
         started=float(known["started"]),
         output_dir=Path(known["output_dir"]),
         kernel=int(known["kernel"]),

@@ -91,14 +91,13 @@ class EngineInfo:
 
         It has its grace to end by itself, 10 s by default; then it is ended.
         """
-        with contextlib.suppress(ConnectionLost):
-            Process.attach(self._entry.run_dir).stop()
-            return
-        # It is ending already, or its guardian does not do its duty.
         deadline = time.monotonic() + END_TIMEOUT
         while self.runs() and self._entry.look() is not None and time.monotonic() < deadline:
-            threading.Event().wait(POLL_SECONDS)
-        if self.runs():
+            try:
+                Process.attach(self._entry.run_dir).stop()
+            except ConnectionLost:  # it is ending already
+                threading.Event().wait(POLL_SECONDS)
+        if self.runs():  # its guardian does not do its duty
             self._entry.overpower()
 
     def as_dict(self) -> dict[str, Any]:

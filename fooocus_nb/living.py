@@ -75,6 +75,7 @@ class Living(Sharing):
             # Told at once where it has ended meanwhile.
             self._child.on_exit(functools.partial(self._watch.child_exited, self._child))
         self._watch.begin()
+        self._settled_in()
 
     def _open(
         self,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import enum
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
+from fooocus_nb.jobrecords import abandon, forget, records_in
 from fooocus_nb.lifecycle import EngineState
 from fooocus_nb.supervise.protocol import STOPPED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fooocus_nb.child import Child
+    from fooocus_nb.engine import Engine
+    from fooocus_nb.found import FoundJob
+    from fooocus_nb.job import Job
     from fooocus_nb.lifecycle import Lifecycle
 
 __all__ = ["Leaving", "Lifetime", "Sharing", "leave"]
@@ -50,6 +55,8 @@ class Sharing:
     _child: Child | None
     _lifecycle: Lifecycle
     _avoided: set[Path]
+    _abandoning = False
+    _found: tuple[FoundJob, ...] = ()
 
     @property
     def attached(self) -> bool:
@@ -72,7 +79,11 @@ class Sharing:
         A detached engine lives on and finishes what it generates; another ends when nobody else
         uses it. ``restart()``, or a later :func:`fooocus_nb.start`, takes hold of it again.
         """
-        self._end("let go of", Leaving.DETACH)
+        self._abandoning = True
+        try:
+            self._end("let go of", Leaving.DETACH)
+        finally:
+            self._abandoning = False
 
     async def adetach(self) -> None:
         """Let go of the engine; see :meth:`detach`."""
@@ -85,8 +96,47 @@ class Sharing:
         if self._child is not None:
             self._child.keep(idle_timeout)
 
+    @property
+    def found_jobs(self) -> tuple[FoundJob, ...]:
+        """The generations that earlier kernels had left running when we took hold of the engine.
+
+        The one that still runs is :attr:`current_job`: it can be watched, stopped and awaited as
+        any other. Its images go where its own kernel wanted them.
+        """
+        return self._found
+
     def _settled_in(self) -> None:
-        """Take note of what goes on in an engine that we found running."""
+        """Look after what was left running in an engine that we found."""
+        from fooocus_nb.found import FoundJob
+
+        child = self._child
+        if child is None or child.run_dir is None or not child.attached:
+            self._found = ()
+            return
+        left = [record for record in records_in(child.run_dir) if record.orphaned]
+        self._found = tuple(FoundJob(cast("Engine", self), record) for record in left)
+
+    def _leave_word(self, job: Job) -> Callable[[], None]:
+        """Write down what is being generated, for kernels that come later.
+
+        Parameters
+        ----------
+        job : Job
+            The generation, about to be sent.
+
+        Returns
+        -------
+        callable
+            To be called at its end.
+        """
+        child = self._child
+        path = job._record(child.run_dir) if child is not None and child.run_dir else None
+
+        def ended() -> None:
+            if path is not None:
+                (abandon if self._abandoning else forget)(path)
+
+        return ended
 
     def _forsake(self) -> bool:
         """Give up one that we found running and that is not fit; whether there was one."""

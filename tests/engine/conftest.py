@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 import fooocus_nb
+from fooocus_nb.child import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.supervise import Process
+from fooocus_nb.supervise.registry import Registry
+
+from .peers import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,3 +46,28 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     yield start
     for engine in engines:
         engine.stop()
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """A registry of the test's own; the engines that are in it at the end are stopped."""
+    monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "runtime"))
+    monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
+    found = Registry(runtime_folder())
+    yield found
+    for entry in found.entries():
+        Process.attach(entry.run_dir).stop(grace=1)
+
+
+@pytest.fixture
+def peer(registry: Registry, tmp_path: Path) -> Iterator[Callable[[], Peer]]:
+    """Start kernels that see the same registry."""
+    peers: list[Peer] = []
+
+    def start(**environment: str) -> Peer:
+        peers.append(Peer(tmp_path, os.environ | environment))
+        return peers[-1]
+
+    yield start
+    for started in peers:
+        started.close()

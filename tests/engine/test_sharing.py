@@ -13,45 +13,17 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import EngineState
-from fooocus_nb.child import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.child import RUNTIME_VARIABLE
 from fooocus_nb.errors import ConfigurationError, EngineStopped, StartError, WorkerDead
-from fooocus_nb.supervise.registry import Registry
-
-from .peers import Peer
+from fooocus_nb.supervise._platform import creation_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
 START = "e = fooocus_nb.start(demo=True, share=True, timeout=30)\nvalue = e.pid"
 KEEP = "e = fooocus_nb.start(demo=True, lifetime='detached', timeout=30)\nvalue = e.pid"
 FAILED = "try:\n    {}\nexcept Exception as error:\n    value = repr(error)"
 SMALL = "steps=2, image_number=1, width=64, height=64"
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """A registry of the test's own; the engines that are in it at the end are stopped."""
-    monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "runtime"))
-    monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
-    found = Registry(runtime_folder())
-    yield found
-    for entry in found.entries():
-        fooocus_nb.supervise.Process.attach(entry.run_dir).stop(grace=1)
-
-
-@pytest.fixture
-def peer(registry: Registry, tmp_path: Path) -> Iterator[Callable[[], Peer]]:
-    """Start kernels that see the same registry."""
-    peers: list[Peer] = []
-
-    def start(**environment: str) -> Peer:
-        peers.append(Peer(tmp_path, os.environ | environment))
-        return peers[-1]
-
-    yield start
-    for started in peers:
-        started.close()
 
 
 def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
@@ -168,7 +140,7 @@ def test_a_broken_engine_that_nobody_uses_gives_way(peer, registry):
     first.kill()
     after = second.run(f"e = fooocus_nb.start({options})\nvalue = e.pid")
     assert after != before
-    assert not psutil.pid_exists(before)
+    assert not creation_time(before)
     assert [entry.pid for entry in registry.entries()] == [after]
 
 
@@ -196,11 +168,11 @@ def test_a_kept_engine_outlives_its_kernel_and_is_found_again(peer, registry):
     assert second.value(f"len(e.generate('a cat', {SMALL}))") == 1
     second.run("e.detach()")
     assert second.value("str(e.state)") == "stopped"
-    assert psutil.pid_exists(pid)
+    assert creation_time(pid)
     second.run("e.restart(30)")  # of what was let go of, it takes hold again
     assert second.value("e.pid") == pid
     second.run("e.stop()")
-    until(lambda: not psutil.pid_exists(pid))
+    until(lambda: not creation_time(pid))
     assert list(registry.folder.iterdir()) == []
 
 
@@ -219,9 +191,9 @@ def test_a_kept_engine_ends_when_it_was_idle_for_long_enough(peer, registry):
     first = peer()
     pid = first.run(KEEP.replace("timeout=30", "timeout=30, idle_timeout=1.0"))
     time.sleep(1.5)
-    assert psutil.pid_exists(pid)  # while a kernel uses it, it may idle
+    assert creation_time(pid)  # while a kernel uses it, it may idle
     first.kill()
-    until(lambda: not psutil.pid_exists(pid))
+    until(lambda: not creation_time(pid))
     until(lambda: list(registry.folder.iterdir()) == [])
 
 

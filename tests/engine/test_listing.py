@@ -1,0 +1,130 @@
+"""All engines of a user: listed in a notebook and in a shell, stopped, and their logs read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+import fooocus_nb
+from fooocus_nb import cli
+from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.listing import named
+from fooocus_nb.supervise._platform import creation_time
+
+
+@pytest.fixture
+def engine(registry, tmp_path):
+    with fooocus_nb.start(demo=True, name="<b>mine", output_dir=tmp_path, timeout=30) as started:
+        yield started
+
+
+def run(capsys, *words: str, code: int = 0) -> str:
+    assert cli.main(list(words)) == code
+    said = capsys.readouterr()
+    return said.err if code else said.out
+
+
+def test_engines_are_listed(engine, capsys):
+    (info,) = fooocus_nb.engines()
+    assert (info.name, info.pid, info.url) == (engine.name, engine.pid, engine.url)
+    assert (info.title, info.state, info.users) == ("demo engine", "ready", 1)
+    assert (info.lifetime, info.idle_timeout, info.shared) == ("kernel", None, False)
+    assert info.log_path == engine.log_path
+    assert info.memory > 1e6
+    assert abs(info.since - time.time()) < 60
+    assert engine.url in repr(fooocus_nb.engines())
+    page = fooocus_nb.engines()._repr_html_()
+    assert "&lt;b&gt;mine" in page
+    assert "<b>mine" not in page
+    assert str(engine.pid) in run(capsys, "ps")
+    (told,) = json.loads(run(capsys, "ps", "--json"))
+    assert told["pid"] == engine.pid
+    assert told["log_path"] == str(engine.log_path)
+
+
+def test_no_engine_is_no_error(registry, capsys):
+    assert len(fooocus_nb.engines()) == 0
+    assert run(capsys, "ps") == "No engine of yours runs.\n"
+    assert run(capsys, "stop", "--all") == "No engine of yours runs.\n"
+    assert "No engine" in fooocus_nb.engines()._repr_html_()
+    assert json.loads(run(capsys, "ps", "--json")) == []
+    assert "There is no engine named 'x'. None runs." in run(capsys, "stop", "x", code=1)
+
+
+def test_names_are_found_or_refused():
+    found = [SimpleNamespace(name=name, pid=pid) for name, pid in [("a", 1), ("a", 2), ("demo", 3)]]
+    assert named("demo", found).pid == 3
+    assert named("2", found).pid == 2
+    with pytest.raises(ConfigurationError, match=r"2 engines are named 'a'\. .*: 1, 2"):
+        named("a", found)
+    with pytest.raises(ConfigurationError, match="Did you mean 'demo'"):
+        named("dmo", found)
+
+
+def test_the_state_is_told(engine, monkeypatch):
+    job = engine.submit("a cat", image_number=30, steps=200, width=64, height=64)
+    next(event for event in job.events(30) if getattr(event, "step", None))
+    assert fooocus_nb.engines()[0].state == "busy"
+    job.stop()
+    job.result(30)
+    assert fooocus_nb.engines()[0].state == "ready"
+    monkeypatch.setattr("fooocus_nb.listing.ANSWER_TIMEOUT", 0.3)
+    os.kill(engine.pid, signal.SIGSTOP)
+    assert fooocus_nb.engines()[0].state == "unresponsive"
+    os.kill(engine.pid, signal.SIGCONT)
+
+
+def test_stopping_from_a_shell_ends_it_for_its_kernel_too(engine, registry, capsys):
+    pid = engine.pid
+    assert run(capsys, "stop", "<b>mine") == f"<b>mine ({pid}) is stopped.\n"
+    assert creation_time(pid) is None
+    assert list(registry.folder.iterdir()) == []
+    deadline = time.monotonic() + 10
+    while engine.state != "stopped":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_stopping_all_also_ends_what_its_guardian_does_not(registry, tmp_path, capsys, peer):
+    other = peer()
+    pids = [other.run("value = fooocus_nb.start(demo=True, lifetime='detached').pid")]
+    guardian = psutil.Process(pids[0]).parent()
+    other.kill()
+    pids.append(peer().run("value = fooocus_nb.start(demo=True, share=False).pid"))
+    guardian.suspend()
+    told = run(capsys, "stop", "--all")
+    assert all(f"({pid}) is stopped" in told for pid in pids)
+    assert not any(map(creation_time, pids))
+    assert creation_time(guardian.pid) is None
+    assert registry.entries() == []
+
+
+def test_the_log_is_shown(engine, capsys):
+    lines = run(capsys, "logs", str(engine.pid), "-n", "3").splitlines()
+    assert lines == engine.tail(3)
+    assert run(capsys, "logs", "<b>mine", "-n", "0") == ""
+
+
+def test_the_log_is_followed_until_the_engine_ends(engine):
+    users = fooocus_nb.engines()[0].users
+    with subprocess.Popen(
+        [sys.executable, "-m", "fooocus_nb.cli", "logs", str(engine.pid), "-n", "1", "-f"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline().strip() == engine.tail(1)[0]
+        engine.generate("x", seed=4711, steps=1, image_number=1, width=64, height=64)
+        assert any("Seed = 4711" in line for line in follower.stdout)
+        assert fooocus_nb.engines()[0].users == users  # who reads the log keeps nothing alive
+        engine.stop()
+        follower.stdout.read()
+        assert follower.wait(15) == 0
