@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._loop import submit
 from fooocus_nb.album import Album
 from fooocus_nb.catalogues import Catalogues
-from fooocus_nb.errors import (
-    EngineStopped,
-    IgnoredParameter,
-)
-from fooocus_nb.failures import loss, stalled
+from fooocus_nb.errors import EngineStopped, IgnoredParameter
+from fooocus_nb.failures import loss
 from fooocus_nb.fooocus.request import build_request
+from fooocus_nb.guard import guard
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
 from fooocus_nb.living import Living
@@ -277,29 +275,8 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         raise EngineStopped(msg, remedy="engine.restart() starts it again.")
 
     async def _guard(self, work: Awaitable[None], job: Job) -> None:
-        """Run `work` until it ends, the engine dies, or nothing has moved for too long."""
-        task = asyncio.ensure_future(work)
-        alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watchers.add(alarm)
-        try:
-            if self.state not in (EngineState.READY, EngineState.BUSY):
-                raise loss(self)
-            while not task.done():
-                await asyncio.wait({task, alarm}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                if task.done():
-                    break
-                if alarm.done():
-                    raise loss(self)
-                if (job.silence or 0.0) > self.stall_timeout:
-                    error = stalled(self, job)
-                    if self.owned:
-                        self._watch.ail(Trouble.STALL)
-                    raise error
-            await task
-        finally:
-            self._watchers.discard(alarm)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """Run `work` until it ends, the engine fails, or nothing has moved for too long."""
+        await guard(self, work, job)
 
     def _listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
         self._listeners.append(listener)

@@ -38,6 +38,7 @@ __all__ = [
     "NetworkError",
     "OutOfMemory",
     "OutOfVRAM",
+    "OutputError",
     "ParameterError",
     "PortTaken",
     "RestoreError",
@@ -197,6 +198,10 @@ class WrongInterpreter(StartError):
 
 class GPUUnusable(EngineError):
     """The engine's PyTorch cannot compute on this device."""
+
+
+class OutputError(EngineError):
+    """A finished image could not be copied into the output folder; the original is not lost."""
 
 
 class DiskFull(EngineError):

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.diagnosis import Diagnosis
     from fooocus_nb.job import Job
 
-__all__ = ["diagnosed", "loss", "lost_connection", "no_images", "stalled"]
+__all__ = ["diagnosed", "explained", "loss", "lost_connection", "no_images", "stalled"]
 
 #: How long a process may take to show that it has ended, once its web server is gone.
 DEATH_LAG_SECONDS = 3.0
+#: How long the log may lag behind what the server reports.
+LOG_LAG_SECONDS = 1.0
 PROBE_TIMEOUT = 2.0
 RESTART = "engine.restart() starts it anew."
 
@@ -142,6 +144,20 @@ def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
     """Return the error that the log explains."""
     msg = f"Engine {engine.name!r}: {found.cause}"
     return found.error(msg, log=found.lines, remedy=found.remedy)
+
+
+async def explained(job: Job, error: GenerationError) -> EngineError | None:
+    """Return what the log says of a failure that the server reported; None where it says nothing.
+
+    The log may come a moment later than the report.
+    """
+    deadline = time.monotonic() + LOG_LAG_SECONDS
+    while job.engine.owned and not error.log and time.monotonic() < deadline:
+        found = diagnose(list(job.log))
+        if found is not None and not issubclass(found.error, GenerationStopped):
+            return diagnosed(job.engine, found)
+        await asyncio.sleep(0.05)
+    return None
 
 
 def no_images(job: Job) -> GenerationError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import os
 import shutil
@@ -10,12 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fooocus_nb.errors import FooocusError
+from fooocus_nb.errors import DiskFull, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["Outputs"]
+
+#: A quota is a disk that is full for one user; not every platform has one.
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class Outputs:
@@ -54,7 +58,7 @@ class Outputs:
 
         Raises
         ------
-        FooocusError
+        DiskFull, OutputError
             When the folder cannot be written; the message says where the image still is.
         """
         return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
@@ -76,7 +80,7 @@ class Outputs:
 
         Raises
         ------
-        FooocusError
+        DiskFull, OutputError
             When the folder cannot be written.
         """
         return self._place(Path(name).name, lambda part: part.write_bytes(data), "the server")
@@ -92,7 +96,8 @@ class Outputs:
                 f"The image {name} could not be copied into {self.folder}: {error}. "
                 f"It is not lost: the original is still at {origin}."
             )
-            raise FooocusError(msg) from error
+            kind = DiskFull if error.errno in FULL else OutputError
+            raise kind(msg) from error
         self.taken.add(name)
         return target
 

@@ -235,8 +235,9 @@ class Watch:
         if self._engine.state is EngineState.BUSY:
             # While it loads a model, Fooocus may leave a request waiting for long.
             return _listens(client.url)
+        patience = min(PROBE_TIMEOUT, self.answer_timeout)
         with contextlib.suppress(TimeoutError):  # of our own event loop, which tells nothing
-            return run_sync(client.healthy(timeout=PROBE_TIMEOUT), PROBE_TIMEOUT + 1)
+            return run_sync(client.healthy(timeout=patience), patience + 1)
         return True
 
     # -- restarting -------------------------------------------------------------------------

@@ -41,6 +41,7 @@ FLOORS = (
         "engine",
         "failures",
         "found",
+        "guard",
         "harvest",
         "health",
         "job",

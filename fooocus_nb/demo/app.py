@@ -230,7 +230,7 @@ class _Join(websocket.WebSocketHandler):
         async with contextlib.aclosing(self._functions.generate(session)) as stream:
             async for last in stream:
                 await self._say("process_generating", _output(last, began, generating=True))
-                if "http-dead" in self._faults and last[1].get("value"):
+                if "http-dead" in self._faults and self._faults.struck:
                     asyncio.get_running_loop().stop()
         # A generator that says nothing at all answers with nothing for each of its outputs.
         return ([None] * 4, False) if last is None else (last, True)

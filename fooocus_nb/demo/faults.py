@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb.demo.console import DownloadBar, say
@@ -20,13 +21,18 @@ __all__ = ["FAULTS", "Faults"]
 #: What can be made to go wrong, by ``--fault NAME`` or ``--fault NAME=ARGUMENT``.
 FAULTS = {
     "bad-bytes": "print bytes that are no UTF-8 while generating",
+    "clock-jump": "see the clock jump by so many seconds (default a day) while generating",
     "crash": "end with a traceback in the middle of a generation",
     "crash-start": "end with a traceback while starting",
+    "cue": "let the faults of a generation wait until the file that is named here exists",
     "daemon": "start a grandchild that leaves the process's session, and print its id",
-    "dead-worker": "let the worker die in a generation (=start: at once) while the server lives",
+    "dead-worker": "let the worker die in a generation (=start: at once, =middle: between two "
+    "steps) while the server lives",
+    "deaf-worker": "let the worker take up no task",
     "empty-gallery": "end a generation without an image and without a word",
     "exit": "end with the given exit code (default 3) in the middle of a generation",
     "family": "start a child that has a child itself, and print their ids",
+    "from-image": "let the faults of a generation strike from the image with this number on",
     "flood": "print so many MB (default 10) after each image",
     "hang": "fall silent in the middle of a generation",
     "http-dead": "let the server die in the middle of a generation while the process lives",
@@ -47,6 +53,8 @@ CUDA_MESSAGE = (
 DOWNLOAD_BYTES = 6_938_040_682
 #: Nothing that a test forgets lives longer.
 LONGEST_SECONDS = 600
+LOOK_SECONDS = 0.005
+DAY_SECONDS = 86_400
 _DAEMON = f"""
 import os, time
 os.setsid()
@@ -76,6 +84,10 @@ class OutOfMemoryError(RuntimeError):
 OutOfMemoryError.__module__ = "torch.cuda"
 
 
+class _WorkerGone(BaseException):
+    """Not caught where the errors of a task are."""
+
+
 class Faults:
     """The faults that were asked for.
 
@@ -83,10 +95,17 @@ class Faults:
     ----------
     wanted : sequence of str
         ``NAME`` or ``NAME=ARGUMENT``.
+
+    Attributes
+    ----------
+    struck : bool
+        Whether those of a generation have struck.
     """
 
     def __init__(self, wanted: Sequence[str] = ()) -> None:
         self._wanted = dict(text.partition("=")[::2] for text in wanted)
+        self._images = 0
+        self.struck = False
 
     def __contains__(self, name: str) -> bool:
         return name in self._wanted
@@ -115,7 +134,17 @@ class Faults:
 
     def in_mid_generation(self) -> None:
         """Misbehave between two steps, on the worker's thread."""
+        self._images += 1
+        if self._images < self.number("from-image", 1):
+            return
+        self._await_cue()
+        self.struck = True
         self._die()
+        if "clock-jump" in self:
+            _jump(self.number("clock-jump", DAY_SECONDS))
+        if self.argument("dead-worker") == "middle":
+            msg = "the worker was told to die"
+            raise _WorkerGone(msg)
         if "hang" in self:
             threading.Event().wait(LONGEST_SECONDS)
         if "oom" in self:
@@ -124,6 +153,13 @@ class Faults:
             _write(b"\xff\xfe broken \x80 bytes \xc3\n")
         if "no-newline" in self:
             _pour(b"x" * 100_000, self.number("no-newline", 5))
+
+    def _await_cue(self) -> None:
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while "cue" in self and not Path(self.argument("cue")).exists():
+            if time.monotonic() > deadline:
+                return
+            time.sleep(LOOK_SECONDS)
 
     def _die(self) -> None:
         if "crash" in self:
@@ -142,6 +178,17 @@ class Faults:
         """Misbehave after an image."""
         if "flood" in self:
             _pour((b"flood " * 20 + b"\n") * 1000, self.number("flood", 10))
+
+
+def _jump(seconds: float) -> None:
+    """Let this process see what an administrator's change of the clock looks like."""
+    true_time, true_localtime = time.time, time.localtime
+    true_strftime = time.strftime
+    time.time = lambda: true_time() + seconds
+    time.localtime = lambda moment=None: true_localtime(
+        true_time() + seconds if moment is None else moment
+    )
+    time.strftime = lambda form, moment=None: true_strftime(form, moment or time.localtime())
 
 
 def _write(data: bytes) -> None:

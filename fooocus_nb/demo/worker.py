@@ -73,6 +73,8 @@ class Worker:
 
     def _work(self) -> None:
         self._die("start")
+        if "deaf-worker" in self._faults:
+            return
         while True:
             task = self._tasks.get()
             self._die("")
