@@ -15,6 +15,7 @@ from fooocus_nb.album import Album
 from fooocus_nb.catalogues import Catalogues
 from fooocus_nb.errors import EngineStopped, IgnoredParameter
 from fooocus_nb.failures import loss
+from fooocus_nb.fooocus.diagnosis import notices
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.guard import guard
 from fooocus_nb.job import Job
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.child import Child, ChildSettings
     from fooocus_nb.fooocus.client import Client
+    from fooocus_nb.fooocus.diagnosis import Notice
     from fooocus_nb.fooocus.parameter import ParameterTable
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.startup import Startup
@@ -177,6 +179,16 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
             Oldest first; empty for an engine that we only connected to.
         """
         return self._child.tail(n) if self._child else []
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what the log says that is no failure but worth knowing, such as ignored settings.
+
+        Returns
+        -------
+        tuple of Notice
+            Each with its meaning, what can be done, and the line; of the last 5,000 lines.
+        """
+        return notices(self.tail(5000))
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
         """Call `listener` at every change of the engine's state; see :class:`Lifecycle`.

@@ -53,6 +53,7 @@ def _facts(engine: Engine) -> list[tuple[str, str]]:
         ("log", str(engine.log_path or "")),
         ("images", str(engine.output_dir)),
     ]
+    facts += [("note", f"{found.meaning} {found.remedy}") for found in engine.notices()]
     return [(name, value) for name, value in facts if value]
 
 

@@ -140,6 +140,7 @@ def test_skip_goes_on_with_the_next_image_and_knows_its_seed(start_demo):
     job.skip()
     result = job.result(60)
     assert [image.seed for image in result] == [6]
+    assert [notice.meaning for notice in engine.notices()] == ["An image was skipped."]
 
 
 def test_a_job_that_waits_can_be_stopped(start_demo):
