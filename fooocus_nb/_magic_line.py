@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import json
@@ -15,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from fooocus_nb._magic_options import (
-    GENERATE_OPTIONS,
-    LONG_OPTIONS,
+    PICTURE_VERBS,
     VERBS,
-    generate_parser,
+    image_parser,
     options_of,
     start_parser,
     verb_parser,
@@ -26,8 +26,7 @@ from fooocus_nb._magic_options import (
 from fooocus_nb.errors import nearest
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fooocus_nb.fooocus.parameter import Parameter
 
@@ -97,6 +96,10 @@ class GenerateOptions:
         The variable for the result.
     repeat : int
         How many generations.
+    verb : str
+        ``generate``, or what to do with a picture.
+    known : argparse.Namespace
+        All options, those of the verb and of pictures among them.
     """
 
     prompt: str
@@ -105,6 +108,8 @@ class GenerateOptions:
     name: str | None = None
     output: str | None = None
     repeat: int = 1
+    verb: str = "generate"
+    known: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def runs(self, table: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each generation: one image's seeds never meet another's.
@@ -171,9 +176,12 @@ def parse_cell_line(line: str, cell: str) -> GenerateOptions:
         When an option is wrong, the line holds something else, or the body is empty.
     """
     words = _split(line)
-    known, rest = generate_parser("").parse_known_args(words[words[:1] == ["generate"] :])
+    named = words[:1] == ["generate"] or (bool(words) and words[0] in PICTURE_VERBS)
+    verb = words.pop(0) if named else "generate"
+    image = words.pop(0) if verb in PICTURE_VERBS and words and words[0][:1] != "-" else None
+    known, rest = image_parser(verb).parse_known_args(words)
     if rest and rest[0].startswith("-"):
-        msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], GENERATE_OPTIONS)}"
+        msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], options_of(verb))}"
         raise UsageError(msg)
     if rest:
         msg = (
@@ -185,20 +193,23 @@ def parse_cell_line(line: str, cell: str) -> GenerateOptions:
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
-    return _options(known, prompt)
+    return _options(verb, image, known, prompt)
 
 
 _OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
 _VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
 
 
-def parse_generate_line(line: str) -> GenerateOptions:
+def parse_generate_line(line: str, verb: str = "generate") -> GenerateOptions:
     """Read options at the head of a line; all that follows them is the prompt, untouched.
 
     Parameters
     ----------
     line : str
-        What follows ``%fooocus`` or ``%fooocus generate``.
+        What follows ``%fooocus`` or ``%fooocus generate``; or a verb for pictures, and then the
+        picture comes first and a prompt is not needed.
+    verb : str
+        Which of them it is. Default ``generate``.
 
     Returns
     -------
@@ -210,13 +221,33 @@ def parse_generate_line(line: str) -> GenerateOptions:
     UsageError
         When an option is wrong or there is no prompt.
     """
+    rest, image = line.strip(), None
+    if verb in PICTURE_VERBS and rest[:1] != "-" and (first := _VALUE.match(rest)) is not None:
+        image, rest = "".join(_split(first[1])), rest[first.end() :]
+    words, rest = _options_at_head(rest, options_of(verb))
+    known = image_parser(verb).parse_args(words)
+    literal = rest == "--" or rest.startswith("-- ")
+    rest = rest[2:].strip() if literal else rest
+    if not rest and verb == "generate":
+        msg = "%fooocus: the prompt is missing."
+        raise UsageError(msg)
+    if not literal:
+        _refuse_late_options(rest, options_of(verb))
+    return _options(verb, image, known, rest)
+
+
+def _options_at_head(line: str, options: Mapping[str, bool]) -> tuple[list[str], str]:
+    """Return the options that a line begins with, each in one word, and the rest of the line."""
     words: list[str] = []
-    rest = line.strip()
+    rest = line
     while (option := _OPTION.match(rest)) is not None:
         name, rest = option[1], rest[option.end() :]
-        if name not in GENERATE_OPTIONS:
-            msg = f"%fooocus: there is no option {name!r}.{nearest(name, GENERATE_OPTIONS)}"
+        if name not in options:
+            msg = f"%fooocus: there is no option {name!r}.{nearest(name, options)}"
             raise UsageError(msg)
+        if not options[name]:
+            words.append(name)
+            continue
         value = _VALUE.match(rest)
         if value is None:
             words.append(name)
@@ -224,23 +255,15 @@ def parse_generate_line(line: str) -> GenerateOptions:
         # In one word, so that a value may begin with a dash.
         words.append(f"{name}{'=' if name.startswith('--') else ''}{''.join(_split(value[1]))}")
         rest = rest[value.end() :]
-    known = generate_parser("").parse_args(words)
-    literal = rest == "--" or rest.startswith("-- ")
-    rest = rest[2:].strip() if literal else rest
-    if not rest:
-        msg = "%fooocus: the prompt is missing."
-        raise UsageError(msg)
-    if not literal:
-        _refuse_late_options(rest)
-    return _options(known, rest)
+    return words, rest
 
 
-def _refuse_late_options(prompt: str) -> None:
+def _refuse_late_options(prompt: str, options: Iterable[str]) -> None:
     """Refuse options behind the prompt, mistyped ones too: to draw them is what nobody wants."""
     for word in prompt.split():
         option = word.partition("=")[0]
         if re.match("--[A-Za-z]", option):
-            hint = "" if option in LONG_OPTIONS else nearest(option, LONG_OPTIONS)
+            hint = "" if option in options else nearest(option, options)
             msg = (
                 f"%fooocus: options come before the prompt, but {word} is behind it.{hint} Where "
                 "it belongs to the prompt, write -- before the prompt."
@@ -248,7 +271,13 @@ def _refuse_late_options(prompt: str) -> None:
             raise UsageError(msg)
 
 
-def _options(known: argparse.Namespace, prompt: str) -> GenerateOptions:
+def _options(
+    verb: str, image: str | None, known: argparse.Namespace, prompt: str
+) -> GenerateOptions:
+    if verb in PICTURE_VERBS and image is None:
+        msg = f"%fooocus {verb}: the image is missing. It comes first: a path or a variable."
+        raise UsageError(msg)
+    known.image = image
     direct = [
         "image_number",
         "seed",
@@ -266,7 +295,14 @@ def _options(known: argparse.Namespace, prompt: str) -> GenerateOptions:
             msg = f"%fooocus: {name} is given twice."
             raise UsageError(msg)
     return GenerateOptions(
-        prompt, parameters, tuple(known.settings or ()), known.name, known.output, known.repeat
+        prompt,
+        parameters,
+        tuple(known.settings or ()),
+        known.name,
+        known.output,
+        known.repeat,
+        verb=verb,
+        known=known,
     )
 
 

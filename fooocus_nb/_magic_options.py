@@ -12,10 +12,12 @@ from IPython.core.error import UsageError
 __all__ = [
     "GENERATE_OPTIONS",
     "LONG_OPTIONS",
+    "PICTURE_VERBS",
     "USAGE",
     "VERBS",
     "generate_parser",
     "help_text",
+    "image_parser",
     "option_rows",
     "options_of",
     "start_parser",
@@ -26,6 +28,18 @@ VERBS = {
     "start": "start an engine: [--path P] [--demo] [--gpu N] [--restart] [--keep] [-- FLAGS]",
     "connect": "use an engine that somebody else runs: URL",
     "generate": "generate images: [options] PROMPT",
+    "upscale": "make an image larger: IMAGE [--by 1.5x|2x|'fast 2x'] [options] [PROMPT]",
+    "vary": "draw an image anew: IMAGE [--strength subtle|strong] [options] [PROMPT]",
+    "inpaint": "draw a part anew: IMAGE --mask IMAGE [--mode MODE] [options] [PROMPT]",
+    "outpaint": "extend an image: IMAGE [--sides left,top] [options] [PROMPT]",
+    "enhance": "improve parts: IMAGE [--detect WORDS]... [options] [PROMPT]",
+    "describe": "say what an image shows: IMAGE [--as photo|anime] [-o NAME]",
+    "mask": "find what to paint: IMAGE [--model M] [--detect WORDS] [-o NAME]",
+    "preset": "load a preset, or show which there are: [NAME]",
+    "refresh": "look for new model files",
+    "models": "list the base models: [FILTER]",
+    "loras": "list the LoRAs: [FILTER]",
+    "styles": "list the styles: [FILTER]",
     "status": "show the engines and their health",
     "logs": "show the engine's last log lines: [-n N], or --live",
     "params": "show what can be set: [FILTER]",
@@ -40,6 +54,9 @@ VERBS = {
     "doctor": "look whether Fooocus can be started here: [--path P] [--python P] [--port N]",
     "help": "show this",
 }
+
+#: The verbs that make images from one.
+PICTURE_VERBS = ("upscale", "vary", "inpaint", "outpaint", "enhance")
 
 _SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
 
@@ -75,6 +92,8 @@ def generate_parser(prog: str) -> _Parser:
     add("--size", type=_size, help="WxH in pixels, in place of --aspect")
     add("--set", dest="settings", action="append", type=_setting, metavar="NAME=VALUE",
         help="any other parameter; %%fooocus params lists them")  # fmt: skip
+    add("--image-prompt", dest="image_prompts", action="append", metavar="IMAGE",
+        help="an image that guides; may be given several times")  # fmt: skip
     add("-o", "--output", type=_variable, help="bind the Result to this name")
     add("--repeat", type=positive, default=1, help="generate so many times, each with its seed")
     return parser
@@ -108,6 +127,34 @@ def _variable(text: str) -> str:
         msg = f"{text!r} is no name for a variable"
         raise argparse.ArgumentTypeError(msg)
     return text
+
+
+def image_parser(verb: str) -> _Parser:
+    """Return the parser for the options of ``generate`` or one of :data:`PICTURE_VERBS`."""
+    if verb == "generate":
+        return generate_parser("")
+    parser = generate_parser(verb)
+    add = parser.add_argument
+    if verb == "upscale":
+        add("--by", default="2x", help="1.5x, 2x or fast 2x")
+    elif verb == "vary":
+        add("--strength", default="subtle", help="subtle or strong")
+    elif verb == "inpaint":
+        add("--mask", required=True, help="an image, white where to draw anew")
+        add("--mode", default="inpaint", help="inpaint, detail or modify")
+        add("--sides", type=_words, help="such as left,top: extend it there as well")
+        add("--invert", action="store_true", help="draw anew what is black")
+    elif verb == "outpaint":
+        add("--sides", type=_words, default=("left", "right", "top", "bottom"))
+    else:
+        add("--detect", action="append", metavar="WORDS", help="what to improve, such as face")
+        add("--upscale", metavar="FACTOR", help="make it larger as well")
+        add("--vary", metavar="STRENGTH", help="vary it as well")
+    return parser
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def start_parser() -> _Parser:
@@ -149,6 +196,17 @@ def verb_parser(verb: str) -> _Parser:
         parser.add_argument("--live", action="store_true")
     elif verb == "gallery":
         parser.add_argument("folder", nargs="*")
+    elif verb == "describe":
+        parser.add_argument("image")
+        parser.add_argument("--as", dest="content", type=_words, default=("photo",))
+        parser.add_argument("-o", "--output", type=_variable)
+    elif verb == "mask":
+        parser.add_argument("image")
+        parser.add_argument("--model")
+        parser.add_argument("--detect")
+        parser.add_argument("-o", "--output", type=_variable)
+    elif verb in ("preset", "models", "loras", "styles"):
+        parser.add_argument("word", nargs="?", default="")
     elif verb == "params":
         parser.add_argument("filter", nargs="*")
     return parser
@@ -167,8 +225,8 @@ def options_of(verb: str) -> dict[str, bool]:
     dict
         By option.
     """
-    if verb == "generate":
-        parser = generate_parser("")
+    if verb == "generate" or verb in PICTURE_VERBS:
+        parser = image_parser(verb)
     else:
         parser = start_parser() if verb == "start" else verb_parser(verb)
     return {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from IPython import get_ipython
 from IPython.core.completer import (
     CompletionContext,
     SimpleCompletion,
@@ -14,7 +16,8 @@ from IPython.core.completer import (
 )
 
 from fooocus_nb import manager
-from fooocus_nb._magic_options import GENERATE_OPTIONS, VERBS, options_of
+from fooocus_nb._magic_options import GENERATE_OPTIONS, PICTURE_VERBS, VERBS, options_of
+from fooocus_nb._magic_pictures import picture_names
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.parameter import plain
 
@@ -30,6 +33,18 @@ _VALUES = {
     "--performance": "performance_selection",
     "--style": "style_selections",
 }
+#: Options whose values no server has a say in.
+_WORDS = {
+    "--as": ("photo", "anime"),
+    "--by": ("1.5x", "2x", "fast 2x"),
+    "--mode": ("inpaint", "detail", "modify"),
+    "--sides": ("left", "right", "top", "bottom"),
+    "--strength": ("subtle", "strong"),
+    "--upscale": ("1.5x", "2x", "fast 2x"),
+    "--vary": ("subtle", "strong"),
+}
+_PICTURE_OPTIONS = ("--image-prompt", "--mask")
+_PICTURE_FILES = {".jpeg", ".jpg", ".png", ".webp"}
 _HEAD = re.compile(r"\s*(?:\w[\w.,\s\[\]]*=\s*)?(%%?)fooocus(?=\s)")
 #: A word as the magics split the line: parts in quotes belong together.
 _WORD = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
@@ -102,10 +117,37 @@ def _behind(verb: str, words: list[str], fragment: str) -> tuple[str, list[str]]
     previous = words[-1] if words else ""
     if options.get(previous):
         return fragment, _matching(fragment, _values(previous, fragment))
-    if verb == "generate" and _has_prompt(words, options):
+    written = words[1:] if verb in PICTURE_VERBS else words
+    if verb in ("generate", *PICTURE_VERBS) and _has_prompt(written, options):
         return fragment, []
-    names = [parameter.name for parameter in _parameters()] if verb == "params" else []
-    return fragment, _matching(fragment, [*names, *options])
+    return fragment, _matching(fragment, [*_positionals(verb, words), *options])
+
+
+def _positionals(verb: str, words: list[str]) -> list[str]:
+    """Return what may stand behind a verb by itself."""
+    if verb == "params":
+        return [parameter.name for parameter in _parameters()]
+    if verb == "preset":
+        return _presets()
+    takes_picture = verb in (*PICTURE_VERBS, "describe", "mask")
+    return _pictures() if takes_picture and not words else []
+
+
+def _pictures() -> list[str]:
+    """Return the variables that hold images, and the image files of this folder."""
+    shell = get_ipython()
+    names = picture_names(shell.user_ns) if shell is not None else []
+    with contextlib.suppress(OSError):
+        names += sorted(
+            path.name for path in Path().iterdir() if path.suffix.lower() in _PICTURE_FILES
+        )
+    return names
+
+
+def _presets() -> list[str]:
+    with contextlib.suppress(FooocusError):
+        return list(manager.current().presets)
+    return []
 
 
 def _has_prompt(words: list[str], options: dict[str, bool]) -> bool:
@@ -122,6 +164,10 @@ def _values(option: str, fragment: str) -> list[str]:
     """Return the values that an option may have."""
     if option == "--name":
         return list(manager.running())
+    if option in _PICTURE_OPTIONS:
+        return _pictures()
+    if option in _WORDS:
+        return list(_WORDS[option])
     if option == "--set":
         return _settings(fragment)
     return _choices(_VALUES.get(option, ""))

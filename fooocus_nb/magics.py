@@ -20,6 +20,8 @@ from fooocus_nb._magic_line import (
     parse_verb_line,
     split_verb,
 )
+from fooocus_nb._magic_options import PICTURE_VERBS
+from fooocus_nb._magic_pictures import find_picture, with_pictures
 from fooocus_nb._transform import AwaitingTransformer
 from fooocus_nb.checkup import doctor
 from fooocus_nb.completion import fooocus_matcher
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb._magic_line import GenerateOptions
     from fooocus_nb.checkup import Report
+    from fooocus_nb.fooocus.catalogue import Catalogue
     from fooocus_nb.job import Job
     from fooocus_nb.listing import EngineList
 
@@ -97,10 +100,14 @@ class FooocusMagics(Magics):
 
     def _generation(self, line: str, cell: str | None) -> GenerateOptions | None:
         """Return what to generate; None where the line has another verb."""
+        options = self._read(line, cell)
+        return None if options is None else with_pictures(options, self._variables())
+
+    def _read(self, line: str, cell: str | None) -> GenerateOptions | None:
         if cell is not None:
             return parse_cell_line(line, cell)
         verb, rest = split_verb(line)
-        return parse_generate_line(rest) if verb == "generate" else None
+        return parse_generate_line(rest, verb) if verb in ("generate", *PICTURE_VERBS) else None
 
     def _verb(self, line: str) -> Any:
         verb, rest = split_verb(line)
@@ -153,9 +160,15 @@ class FooocusMagics(Magics):
         return error
 
     def _bind(self, options: GenerateOptions, result: Result) -> Result:
-        if self.shell is not None and options.output:
-            self.shell.user_ns[options.output] = result
+        self._keep(options.output, result)
         return result
+
+    def _keep(self, name: str | None, value: Any) -> None:
+        if self.shell is not None and name:
+            self.shell.user_ns[name] = value
+
+    def _variables(self) -> dict[str, Any]:
+        return {} if self.shell is None else self.shell.user_ns
 
     def _engine(self, name: str | None) -> Engine:
         return manager.get(name) if name else manager.current()
@@ -214,6 +227,46 @@ class FooocusMagics(Magics):
 
     def _panel(self, rest: str) -> Any:
         return self._engine(parse_verb_line("panel", rest).name).panel()
+
+    def _describe(self, rest: str) -> Any:
+        options = parse_verb_line("describe", rest)
+        image = find_picture(options.image, self._variables())
+        described = self._engine(options.name).describe(image, options.content)
+        self._keep(options.output, described)
+        return described
+
+    def _mask(self, rest: str) -> Any:
+        options = parse_verb_line("mask", rest)
+        image = find_picture(options.image, self._variables())
+        engine = self._engine(options.name)
+        mask = engine.make_mask(image, options.model, detect=options.detect)
+        self._keep(options.output, mask)
+        return mask
+
+    def _preset(self, rest: str) -> Any:
+        options = parse_verb_line("preset", rest)
+        engine = self._engine(options.name)
+        if options.word:
+            return engine.preset(options.word)
+        _write(f"The preset is {engine.current_preset}.")
+        return engine.presets
+
+    def _refresh(self, rest: str) -> Any:
+        return self._engine(parse_verb_line("refresh", rest).name).refresh()
+
+    def _models(self, rest: str) -> Any:
+        return self._catalogue("models", rest)
+
+    def _loras(self, rest: str) -> Any:
+        return self._catalogue("loras", rest)
+
+    def _styles(self, rest: str) -> Any:
+        return self._catalogue("styles", rest)
+
+    def _catalogue(self, kind: str, rest: str) -> Catalogue:
+        options = parse_verb_line(kind, rest)
+        names: Catalogue = getattr(self._engine(options.name), kind)
+        return names.filter(options.word)
 
     def _skip(self, rest: str) -> None:
         options = parse_verb_line("skip", rest)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.tasks import Enhance, Task
     from fooocus_nb.results import Result
 
-__all__ = ["ImageVerbs"]
+__all__ = ["ImageVerbs", "prompt_of"]
 
 
 class ImageVerbs(EngineParts):
@@ -265,7 +265,20 @@ class ImageVerbs(EngineParts):
 
 
 def _prompt(image: Any, prompt: str | None) -> str:
-    """Return what to draw: what was said, else what made the picture as far as we know."""
-    if prompt is not None:
-        return prompt
+    return prompt_of(image) if prompt is None else prompt
+
+
+def prompt_of(image: Any) -> str:
+    """Return the prompt that made a picture.
+
+    Parameters
+    ----------
+    image : object
+        Any picture.
+
+    Returns
+    -------
+    str
+        Empty where it is not one of our images.
+    """
     return str(image.parameters.get("prompt", "")) if isinstance(image, Image) else ""

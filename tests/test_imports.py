@@ -72,6 +72,7 @@ FLOORS = (
         "_magic_help",
         "_magic_line",
         "_magic_options",
+        "_magic_pictures",
         "_transform",
         "completion",
         "magics",
