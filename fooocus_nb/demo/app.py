@@ -170,6 +170,8 @@ class _Join(websocket.WebSocketHandler):
         self.moved = asyncio.Event()
 
     async def open(self, *args: str, **kwargs: str) -> None:
+        # Or small messages wait for the client's delayed acknowledgements, 40 ms each.
+        self.set_nodelay(True)
         self._event = asyncio.create_task(self._serve())
 
     def on_message(self, message: str | bytes) -> None:
