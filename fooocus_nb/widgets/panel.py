@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
     from fooocus_nb.job import Job
     from fooocus_nb.results import Result
+    from fooocus_nb.widgets.gallery import Gallery
     from fooocus_nb.widgets.panel_widget import PanelForm
 
 __all__ = ["Panel"]
 
 MAX_NOTE = 400
 MAX_DETAIL = 4000
-#: How many generations are shown below the form.
-MAX_SHOWN = 12
 PICTURE_SIDE = 256
 PICTURE_BYTES = 12_000
 
@@ -71,7 +70,6 @@ class Panel:
         self.engine = engine
         self._schema = engine._client.schema
         self._lock = threading.RLock()
-        self._showing = threading.Lock()
         self._values = PanelValues(self._schema, self._refresh)
         self._errors: dict[str, str] = {}
         self._note = self._detail = ""
@@ -80,7 +78,7 @@ class Panel:
         self._results: list[Result] = []
         self._thumbnails: dict[str, tuple[Any, bytes]] = {}
         self._form: PanelForm | None = None
-        self._shelf: ipywidgets.HTML | None = None
+        self._gallery: Gallery | None = None
         self._view: ipywidgets.VBox | None = None
         if values:
             self._values.update(values)
@@ -120,6 +118,22 @@ class Panel:
         with self._lock:
             return tuple(self._jobs)
 
+    @property
+    def gallery(self) -> Gallery:
+        """What has been made from this panel, as it is below the form; see :class:`Gallery`."""
+        from fooocus_nb.widgets.gallery import Gallery
+
+        with self._lock:
+            if self._gallery is None:
+                self._gallery = Gallery(
+                    self._results,
+                    title="Images",
+                    newest_first=True,
+                    hint="What you generate comes here.",
+                    defaults=self._defaults,
+                )
+            return self._gallery
+
     def generate(self) -> Job:
         """Hand in a generation with the values of the form, as its button does.
 
@@ -152,8 +166,10 @@ class Panel:
         given = dict(request.given)
         if "image_seed" not in self._values:
             given.pop("image_seed", None)  # it was drawn just now
-        defaults = {name: parameter.default for name, parameter in self._schema.parameters.items()}
-        return cell_of(given, defaults)
+        return cell_of(given, self._defaults())
+
+    def _defaults(self) -> dict[str, Any]:
+        return {name: parameter.default for name, parameter in self._schema.parameters.items()}
 
     def reset(self) -> None:
         """Set everything back to the server's defaults."""
@@ -166,11 +182,14 @@ class Panel:
         """Take the panel off the screen; generations go on."""
         with self._lock:
             view, form = self._view, self._form
-            self._view = self._form = self._shelf = None
+            gallery, self._gallery = self._gallery, None
+            self._view = self._form = None
         if form is not None:
             form.close()
         if view is not None:
             view.close()
+        if gallery is not None:
+            gallery.close()
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -187,14 +206,12 @@ class Panel:
         with self._lock:
             if self._view is None:
                 self._form = PanelForm(self._take, form=form_of(self._schema.parameters))
-                self._shelf = ipywidgets.HTML()
                 self._view = ipywidgets.VBox(
-                    [self._form, self.engine.monitor().widget(), self._shelf],
+                    [self._form, self.engine.monitor().widget(), self.gallery],
                     layout={"grid_gap": "10px"},
                 )
                 self._view.add_class("fnb-panel-page")
                 self._refresh()
-                self._show_results()
             return self._view
 
     def _static_html(self) -> str:
@@ -245,14 +262,6 @@ class Panel:
     def _say(self, note: str = "", detail: str = "") -> None:
         with self._lock:
             self._note, self._detail = clip(note, MAX_NOTE), clip(detail, MAX_DETAIL)
-
-    def _show_results(self) -> None:
-        with self._showing:  # thumbnails take a moment, and the newest state comes last
-            shelf, results = self._shelf, self.results[-MAX_SHOWN:]
-            if shelf is not None:
-                shelf.value = "".join(
-                    result._repr_mimebundle_()["text/html"] for result in reversed(results)
-                )
 
     # -- what people do in the form, on the form's own thread ---------------------------------
 
@@ -359,8 +368,10 @@ class Panel:
                 self._seed = str(job.request.seed)
             if result:
                 self._results.append(result)
+            gallery = self._gallery
         self._refresh()
-        self._show_results()
+        if gallery is not None and result:
+            gallery.add(result)
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
