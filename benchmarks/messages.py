@@ -16,6 +16,9 @@ from _kernel import Cost, kernel
 STEPS = 60
 STEP_SECONDS = "0.12"
 IMAGES = 100
+LOG_LINES = 10_000
+LOG_SECONDS = 10
+NAIVE_LINES = 2_000
 
 START = """
 %load_ext fooocus_nb
@@ -40,11 +43,66 @@ for event in engine.submit("a lighthouse at dusk", **asked):
 """
 
 
-def generation() -> tuple[Cost, Cost]:
+#: Another process writes the log, as an engine does; the kernel only looks on.
+WRITER = """
+import sys, time
+path, lines, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+began = time.monotonic()
+with open(path, "a", buffering=1) as log:
+    for number in range(lines):
+        log.write(f"[Fooocus] line {number} of a log that tells what an engine does now\\n")
+        ahead = seconds * number / lines - (time.monotonic() - began)
+        if ahead > 0.005:
+            time.sleep(ahead)
+"""
+
+LOG_START = """
+%load_ext fooocus_nb
+import subprocess, sys, time
+import fooocus_nb
+from ipywidgets import Output
+engine = fooocus_nb.start(demo=True, output_dir={folder!r})
+view = engine.logs()
+"""
+
+#: A browser that has opened the view; without one nothing is read or sent.
+LOOK_ON = "display(view)\nview._take(view, dict(kind='open', viewer='x', epoch=0, end=0), [])"
+
+WRITE = """
+command = [sys.executable, "-c", {writer!r}, str(engine.log_path), "{lines}", "{seconds}"]
+subprocess.run(command, check=True)
+time.sleep(1)
+"""
+
+NAIVE_LOG = """
+shown = Output()
+display(shown)
+for number in range({lines}):
+    shown.append_stdout(f"[Fooocus] line {{number}} of a log that tells what an engine does now\\n")
+"""
+
+
+def log() -> tuple[Cost, Cost, Cost]:
+    """Lines that an engine writes: the log view, the same unseen, and an Output widget."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        kernel(FOOOCUS_NB_DISPLAY="widget") as runner,
+    ):
+        runner.run(LOG_START.format(folder=folder))
+        write = WRITE.format(writer=WRITER, lines=LOG_LINES, seconds=LOG_SECONDS)
+        unseen = runner.run(write)
+        runner.run(LOOK_ON)
+        ours = runner.run(write)
+        naive = runner.run(NAIVE_LOG.format(lines=NAIVE_LINES))
+        runner.run("view.close()\nengine.stop()")
+    return ours, unseen, naive
+
+
+def generation(display: str) -> tuple[Cost, Cost]:
     """One image of 60 steps with previews: the monitor of a cell, and a redraw at each preview."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        kernel(FOOOCUS_DEMO_STEP_SECONDS=STEP_SECONDS) as runner,
+        kernel(FOOOCUS_DEMO_STEP_SECONDS=STEP_SECONDS, FOOOCUS_NB_DISPLAY=display) as runner,
     ):
         runner.run(START.format(folder=folder, steps=STEPS))
         ours = runner.run(OURS.format(steps=STEPS))
@@ -76,10 +134,19 @@ def saved_notebook() -> tuple[int, int]:
 
 
 def main() -> None:
-    """Print both tables."""
-    ours, naive = generation()
+    """Print the tables."""
+    ours, unseen, naive = log()
+    print(f"A log of {LOG_LINES:,} lines in {LOG_SECONDS} s")
+    print(f"  log view                 {ours}")
+    print(f"  nobody looks             {unseen}")
+    print(f"  append_stdout, {NAIVE_LINES:,} lines {naive}")
+    share = ours.bytes / LOG_LINES / (naive.bytes / NAIVE_LINES)
+    print(f"  ratio                    {share:.4f} of the bytes of a line")
+    html, _ = generation("html")
+    ours, naive = generation("widget")
     print(f"A generation of {STEPS} steps with previews at 1152x896")
-    print(f"  monitor of a cell        {ours}")
+    print(f"  monitor, as a widget     {ours}")
+    print(f"  monitor, as HTML         {html}")
     print(f"  redraw at each preview   {naive}")
     print(f"  ratio                    {ours.bytes / naive.bytes:.3f} of the bytes")
     small, large = saved_notebook()

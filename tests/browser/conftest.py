@@ -217,7 +217,7 @@ def open_notebook(
         pages.append(page)
         place = "doc/tree" if app == "lab" else "notebooks"
         page.goto(f"{jupyter_server.url}/{place}/{name}?token={jupyter_server.token}")
-        page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content", timeout=CELL_MS)
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=CELL_MS)
         opened = OpenNotebook(page, jupyter_server, name)
         _await_kernel(opened)
         return opened
