@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fooocus_nb.results import Image, Result
     from fooocus_nb.snapshot import Snapshot
     from fooocus_nb.widgets.gallery import gallery
+    from fooocus_nb.widgets.mask_editor import MaskEditor
 
 _HOME = {
     "ConfigurationError": "errors",
@@ -63,6 +64,7 @@ _HOME = {
     "ImagePrompt": "fooocus.tasks",
     "Inpaint": "fooocus.tasks",
     "Job": "job",
+    "MaskEditor": "widgets.mask_editor",
     "Metadata": "fooocus.metadata",
     "Outpaint": "fooocus.tasks",
     "ParameterError": "errors",
@@ -109,6 +111,7 @@ __all__ = [
     "ImagePrompt",
     "Inpaint",
     "Job",
+    "MaskEditor",
     "Metadata",
     "Outpaint",
     "ParameterError",

@@ -92,6 +92,8 @@ def encode_masked(name: str, value: Any, fetch: Fetch = refuse_url) -> dict[str,
         When one is not a picture, their sizes differ or the mask's mode is none for a mask.
     """
     image, mask = _halves(name, value)
+    if hasattr(mask, "mask_png"):
+        mask = mask.mask  # a MaskEditor stands for what is painted in it
     encoded = encode_image(name, image, fetch)
     size = _size(name, encoded)
     if mask is None:

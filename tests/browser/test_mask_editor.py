@@ -1,0 +1,160 @@
+"""The mask editor as people use it: by mouse, by finger and by keyboard."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+MAKE = """
+import PIL.Image, fooocus_nb
+red = PIL.Image.linear_gradient("L").resize((384, 256))
+picture = PIL.Image.merge("RGB", (red, red.rotate(180), red.point(lambda _: 150)))
+editor = fooocus_nb.MaskEditor(picture, brush=32)
+editor
+"""
+SAY = """
+import json
+mask = editor.mask
+spots = {name: mask.getpixel(at) for name, at in
+         {"left": (60, 60), "middle": (192, 128), "corner": (380, 250)}.items()}
+print(json.dumps({"size": mask.size, "mode": mask.mode, "brush": editor.brush, **spots,
+                  "empty": mask.getbbox() is None}))
+"""
+
+
+class Editor:
+    """The editor in the page, in pixels of its image."""
+
+    def __init__(self, notebook, index=0):
+        self.notebook = notebook
+        self.root = notebook.output(index).locator(".fnb-mask")
+        self.canvas = self.root.locator("canvas")
+        expect(self.canvas).to_be_visible(timeout=30_000)
+        expect(self.root.locator("[role=status]")).to_contain_text("384 × 256")
+
+    def press(self, name):
+        self.root.get_by_role("button", name=name, exact=True).click()
+
+    def at(self, x, y):
+        box = self.canvas.bounding_box()
+        return box["x"] + x * box["width"] / 384, box["y"] + y * box["height"] / 256
+
+    def stroke(self, *points):
+        mouse = self.notebook.page.mouse
+        mouse.move(*self.at(*points[0]))
+        mouse.down()
+        for point in points[1:]:
+            mouse.move(*self.at(*point), steps=4)
+        mouse.up()
+
+    def painted(self, text):
+        expect(self.root.locator("[role=status]")).to_contain_text(text)
+
+    def tell(self, cell=1):
+        """Return what the kernel has, once it has all that was sent before."""
+        self.notebook.run(cell)
+        return json.loads(self.notebook.text(cell))
+
+
+@pytest.fixture
+def edit(open_notebook):
+    def open_editor(**options):
+        notebook = open_notebook([MAKE, SAY], **options)
+        notebook.run(0)
+        return Editor(notebook)
+
+    return open_editor
+
+
+@pytest.mark.parametrize(("app", "dark"), [("lab", False), ("notebook", True)])
+def test_painting_with_every_tool(edit, app, dark):
+    editor = edit(app=app, dark=dark)
+    editor.painted("Nothing is painted")
+    editor.stroke((60, 60), (192, 128))
+    editor.painted("% of the image is painted")
+    told = editor.tell()
+    assert (told["size"], told["mode"]) == ([384, 256], "L")
+    assert (told["left"], told["middle"], told["corner"]) == (255, 255, 0)
+    theme = "dark" if dark else "light"
+    editor.stroke((250, 60), (330, 90), (280, 180))
+    editor.notebook.shot(f"mask-editor-{app}-{theme}", editor.notebook.cell(0))
+
+    editor.press("Undo")
+    editor.press("Eraser")
+    editor.stroke((192, 128))
+    told = editor.tell()
+    assert (told["left"], told["middle"]) == (255, 0)
+    editor.press("Undo")
+    assert editor.tell()["middle"] == 255
+    editor.press("Redo")
+    assert editor.tell()["middle"] == 0
+    editor.press("Invert")
+    told = editor.tell()
+    assert (told["left"], told["middle"], told["corner"]) == (0, 255, 255)
+    editor.press("Clear")
+    editor.painted("Nothing is painted")
+    assert editor.tell()["empty"]
+    editor.press("Fill")
+    editor.painted("100 % of the image is painted")
+    assert editor.tell()["corner"] == 255
+
+
+def test_the_keyboard_paints_and_the_notebook_hears_nothing_of_it(edit):
+    editor = edit()
+    page = editor.notebook.page
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    editor.canvas.focus()
+    for key in ("b", "Space", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowLeft", "Space"):
+        page.keyboard.press(key)
+    editor.painted("% of the image is painted")
+    for key in ("]", "]", "]"):
+        page.keyboard.press(key)
+    told = editor.tell()
+    assert told["middle"] == 255
+    assert told["brush"] > 40
+    editor.canvas.focus()
+    for key in ("e", "Space", "Space", "i", "a", "x", "d", "d"):
+        page.keyboard.press(key)
+    assert editor.tell()["middle"] == 0
+    editor.canvas.focus()
+    for _ in range(2):
+        page.keyboard.press("Control+z")
+    assert editor.tell()["middle"] == 255
+    editor.canvas.focus()
+    page.keyboard.press("Control+z")
+    editor.painted("Nothing is painted")
+    page.keyboard.press("Control+Shift+z")
+    assert editor.tell()["middle"] == 255
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+
+
+def test_a_finger_paints_and_python_changes_what_is_shown(edit):
+    editor = edit()
+    session = editor.notebook.page.context.new_cdp_session(editor.notebook.page)
+
+    def touch(kind, *points):
+        places = [dict(zip("xy", editor.at(*point), strict=True)) for point in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (60, 60))
+    touch("touchMove", (120, 90))
+    touch("touchMove", (192, 128))
+    touch("touchEnd")
+    editor.painted("% of the image is painted")
+    told = editor.tell()
+    assert (told["left"], told["middle"], told["corner"]) == (255, 255, 0)
+
+    editor.press("Zoom in")
+    editor.stroke((192, 128), (200, 140))
+    assert editor.canvas.bounding_box()["width"] > 384
+    editor.press("Fit")
+    page = editor.notebook.page
+    editor.notebook.cell(1).locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("editor.invert(); editor.clear(); editor.fill()")
+    editor.notebook.run(1)
+    editor.painted("100 % of the image is painted")
+    editor.press("Undo")
+    expect(editor.root.locator("[role=status]")).not_to_contain_text("100 %")
