@@ -117,7 +117,9 @@ def saved_notebook() -> tuple[int, int]:
     from nbclient import NotebookClient
 
     per_cell = 10
-    prompts = [f"%%fooocus -n {per_cell} --seed {seed}\na harbour" for seed in range(0, 200, 20)]
+    prompts = [
+        f"%%fooocus -n {per_cell} --steps 4 --seed {seed}\na harbour" for seed in range(0, 200, 20)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         cells = ["%load_ext fooocus_nb\n%fooocus start --demo", *prompts[: IMAGES // per_cell]]
         notebook = nbformat.v4.new_notebook(
