@@ -138,9 +138,12 @@ def _arguments(node: ast.expr) -> list[str] | None:
                 attr="run_line_magic" | "run_cell_magic",
             ),
             args=[ast.Constant(value="fooocus"), *rest],
+            keywords=[],
         ):
             values = [part.value for part in rest if isinstance(part, ast.Constant)]
-            return [value for value in values if isinstance(value, str)]
+            texts = [value for value in values if isinstance(value, str)]
+            # What is no text was written by hand, and is left to run as it stands.
+            return texts if texts and len(texts) == len(rest) else None
     return None
 
 

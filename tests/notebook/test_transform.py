@@ -113,6 +113,14 @@ def test_functions_have_the_value_and_never_await() -> None:
     assert "value=True" in code
 
 
+@pytest.mark.parametrize(
+    "arguments", ["", ", f'start --port {port}'", ", line", ", *words", ", 'a cat', _stack_depth=2"]
+)
+def test_calls_written_by_hand_run_as_they_stand(arguments: str) -> None:
+    code = f"result = get_ipython().run_line_magic('fooocus'{arguments})\n"
+    assert rewritten(code, awaited=True) == code
+
+
 def test_leaving_takes_everything_back() -> None:
     from fooocus_nb._transform import AwaitingTransformer
 
