@@ -64,7 +64,7 @@ class Sharing:
         return self._child is not None and self._child.attached
 
     @property
-    def lifetime(self) -> Lifetime:
+    def lifetime(self) -> str:  # Lifetime, but that would cost the completion of every name
         """``kernel`` where it ends with its last user, ``detached`` where it lives on."""
         return "kernel" if self._child is None or self._child.idle_timeout is None else "detached"
 

@@ -325,6 +325,9 @@ class ParameterTable(Mapping[str, Parameter]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def __len__(self) -> int:
         return len(self._parameters)
 

@@ -202,6 +202,14 @@ def test_completion(notebook):
     assert "Speed" in notebook.complete("%%fooocus --performance Sp")
 
 
+def test_completion_of_python(notebook):
+    notebook.run("import fooocus_nb; engine = fooocus_nb.get('demo'); table = engine.parameters")
+    assert [name.removeprefix(".") for name in notebook.complete("engine.gene")] == ["generate"]
+    assert len(notebook.complete("engine.")) > 40
+    assert [name.strip("'\"]") for name in notebook.complete("table['sharp")] == ["sharpness"]
+    assert "start" in notebook.complete("fooocus_nb.st")
+
+
 def test_python_calls_in_cells(notebook):
     notebook.run("import fooocus_nb; engine = fooocus_nb.get('demo')")
     notebook.run("small = dict(width=128, height=128, steps=2, image_number=1)")
