@@ -37,6 +37,7 @@ __all__ = [
 MAX_PROMPT = 2000
 MAX_VALUE = 300
 MAX_ROWS = 40
+_SHORT = 16
 
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"
@@ -226,6 +227,11 @@ def parameter_table(rows: Iterable[tuple[str, str]]) -> str:
     return f'<table class="fnb-table"><tbody>{body}</tbody></table>'
 
 
+def _unbroken(text: str) -> str:
+    """Keep a short word in one line, which a narrow column would break."""
+    return "" if len(text) > _SHORT or " " in text else ";white-space:nowrap"
+
+
 def data_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", height: str = ""
 ) -> str:
@@ -252,7 +258,7 @@ def data_table(
     def cells(row: Sequence[str]) -> str:
         name, *others = row
         return f'<th scope="row" class="fnb-mono" style="{cell}">{escape(name)}</th>' + "".join(
-            f'<td style="{cell}">{escape(other)}</td>' for other in others
+            f'<td style="{cell}{_unbroken(other)}">{escape(other)}</td>' for other in others
         )
 
     head = "".join(

@@ -112,10 +112,25 @@ class Harvest:
     def _numbers(self, paths: list[str]) -> dict[str, int]:
         """Return which image of the request each file is, as far as the engine's words tell."""
         said = list(dict.fromkeys(self._saved))
-        counted = [number - 1 for number in said] if len(said) == len(paths) else range(len(paths))
+        count = self._count
+        if len(said) == len(paths):
+            counted = [number - 1 for number in said]
+        elif self._request.values.get("enhance_checkbox") and len(paths) % count == 0:
+            # Every image comes with its enhancements behind it, all made with one seed.
+            counted = [index // (len(paths) // count) for index in range(len(paths))]
+        else:
+            counted = list(range(len(paths)))
         return dict(zip(paths, counted, strict=True))
 
+    @property
+    def _count(self) -> int:
+        return int(self._request.values.get("image_number") or 1)
+
     def _image(self, path: Path, number: int) -> Image:
+        if self._request.values.get("generate_image_grid") and number >= self._count:
+            # The grid shows all of them: what made it is the whole request.
+            seed = self._request.seed
+            return Image(path, seed=seed, parameters={**self._parameters, "image_seed": seed})
         seed = self._request.seed_of(number)
         parameters = {**self._parameters, "image_seed": seed, "image_number": 1}
         return Image(path, seed=seed, parameters=parameters)

@@ -23,7 +23,7 @@ _EXTENSION = 0.3
 _STRIP = 0.08
 _UPSIDE_DOWN = Image.Transpose.FLIP_TOP_BOTTOM
 #: How far pixels move, as a share of the picture, and how much of the colours changes.
-_VARIATIONS = {"Vary (Subtle)": (0.006, 0.25), "Vary (Strong)": (0.022, 0.65)}
+_VARIATIONS = {"Vary (Subtle)": (0.006, 0.25), "Vary (Strong)": (0.013, 0.65)}
 _SAMPLE = 256
 
 

@@ -143,5 +143,7 @@ def _some(choices: list[str]) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
     text = plain(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -122,6 +122,7 @@ def test_enhance_step_by_step(engine, photo):
     result = engine.enhance(photo, steps, upscale="1.5x", seed=8)
     sizes = [image.open().size for image in result]
     assert sizes == [(144, 96)] * 3
+    assert [image.seed for image in result] == [8] * 3
     assert difference(result[0], result[1]) > 0
     assert difference(result[1], result[2]) > 0
     last = engine.enhance(photo, steps, upscale="1.5x", seed=8, save_final_enhanced_image_only=True)
@@ -139,6 +140,13 @@ def test_enhance_what_is_generated(engine):
     changed = np.abs(pixels(plain) - pixels(enhanced)).sum(axis=2) > 0
     assert changed.any()
     assert not changed[np.asarray(mask.convert("L")) == 0].any()
+
+
+def test_an_enhanced_image_has_the_seed_that_made_it(engine):
+    result = engine.generate(
+        "a crowd", enhance=[Enhance("face")], image_number=2, seed=4, **SMALL
+    )  # fmt: skip
+    assert [image.seed for image in result] == [4, 4, 5, 5]
 
 
 def test_a_mask_of_the_engine_goes_back_into_it(engine, photo):
@@ -224,9 +232,13 @@ def test_arrays_wildcards_and_chance(engine):
 
 
 def test_grid_and_black_out(engine):
-    result = engine.generate("nsfw", image_number=2, image_grid=True, black_out_nsfw=True, **SMALL)
+    many = {"image_number": 2, "seed": 5, "image_grid": True, "black_out_nsfw": True}
+    result = engine.generate("nsfw", **many, **SMALL)
     assert [image.open().size for image in result] == [(96, 64), (96, 64), (192, 64)]
     assert result[0].open().getextrema() == ((0, 0),) * 3
+    seeds = [image.seed - result.seed for image in result]
+    assert seeds == [0, 1, 0]
+    assert [image.parameters["image_number"] for image in result] == [1, 1, 2]
 
 
 def test_debug_switches_show_what_is_between(engine, photo):
