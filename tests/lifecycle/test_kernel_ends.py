@@ -33,7 +33,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 class Kernel:
     """A kernel with an engine, and the client that started both."""
 
-    def __init__(self, household: Household) -> None:
+    def __init__(self, household: Household, start: str = START) -> None:
         self.household = household
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel(
@@ -42,7 +42,7 @@ class Kernel:
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self.run(START)
+        self.run(start)
         household.meet()
 
     def run(self, code: str, status: str = "ok") -> None:
@@ -282,7 +282,7 @@ class Server:
             body = answer.read()
             return json.loads(body) if body else None
 
-    def start(self) -> str:
+    def start(self, code: str = START) -> str:
         """Start a kernel with an engine, over the websocket, and leave it."""
         identity = self.ask("api/kernels", "POST")["id"]
         address = f"{self.url.replace('http', 'ws', 1)}api/kernels/{identity}/channels"
@@ -294,7 +294,7 @@ class Server:
             "version": "5.3",
             "date": "2026-01-01T00:00:00Z",
         }
-        content = {"code": START, "silent": False, "store_history": False, "allow_stdin": False}
+        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
         message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}}
         with connect(
             f"{address}?token={self.token}", open_timeout=30, proxy=None, max_size=None
