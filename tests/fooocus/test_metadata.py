@@ -179,7 +179,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 NAMES = st.text(st.characters(categories=["L", "N"], include_characters=" :,_-'\""), min_size=1)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     prompt=TEXTS,
     negative=TEXTS,
@@ -349,7 +351,9 @@ def test_every_way_to_cut_a_file(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.recorded
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     name=st.sampled_from(RECORDED),
     flips=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=8),
@@ -367,7 +371,7 @@ def test_damaged_bytes_never_surprise(tmp_path: Path, name: str, flips) -> None:
             continue
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200) | st.text('{}[]":, \n\\abSteps12.', max_size=80))
 def test_any_text_is_understood_or_refused(text: str) -> None:
     for scheme in (None, "fooocus", "a1111"):

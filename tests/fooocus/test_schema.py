@@ -294,7 +294,7 @@ def test_recorded_servers_say_what_else_they_do(truth: Path) -> None:
         schema = Schema.from_config(page)
         expected = {"load_parameters", "describe", "refresh"}
         if not schema.version.startswith("2.1"):
-            expected |= {"preset", "apply_metadata", "read_metadata"}
+            expected |= {"preset", "apply_metadata", "read_metadata", "history"}
         if schema.version.startswith("2.5"):
             expected.add("make_mask")
         assert set(schema.verbs) == expected
