@@ -84,3 +84,13 @@ def test_a_process_that_has_ended_is_no_peer():
     popen.wait()
     with pytest.raises(ProcessLookupError):
         _platform.watch(popen.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may go first")
+def test_the_guardian_goes_first_and_the_child_does_not(start):
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    process = start("time.sleep(60)")
+    assert os.getpriority(os.PRIO_PROCESS, process.shim_pid) == max(ours - 10, -20)
+    for thread in Path(f"/proc/{process.shim_pid}/task").iterdir():
+        assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == max(ours - 10, -20)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == ours
