@@ -74,6 +74,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[pytest.TestReport]:
+    """Fail what skips itself on CI: a test that never runs is noticed by nobody.
+
+    Whole platforms are left out with ``skipif``, and tests of what not every machine allows or has
+    are marked with ``may_skip``.
+    """
+    report = yield
+    may = any(item.get_closest_marker(name) for name in ("skipif", "may_skip"))
+    if report.skipped and not may and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"on CI nothing is skipped, and this would have been: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
 def logs_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the logs of a few hundred engines from pushing out those of whoever runs the tests."""
