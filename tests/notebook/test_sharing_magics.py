@@ -1,0 +1,28 @@
+"""Keeping, listing and letting go of an engine by magics."""
+
+from __future__ import annotations
+
+
+def test_an_engine_is_kept_listed_let_go_of_and_found_again(new_notebook, tmp_path):
+    notebook = new_notebook(
+        FOOOCUS_NB_RUNTIME_DIR=str(tmp_path / "runtime"), FOOOCUS_DEMO_STEP_SECONDS="0"
+    )
+    assert "No engine of yours runs" in notebook.run("%fooocus ps").bundles[0]["text/plain"]
+    told = notebook.run("%fooocus start --demo --keep --idle-timeout 60").bundles[-1]["text/plain"]
+    assert "is ready as 'demo'" in told
+    assert "kept until it idles for" in told
+    pid = notebook.value("__import__('fooocus_nb').current().pid")
+    table = notebook.run("%fooocus ps").bundles[0]
+    assert str(pid) in table["text/plain"]
+    assert "detached" in table["text/plain"]
+    assert str(pid) in table["text/html"]
+    again = notebook.run("%fooocus start --demo --keep").bundles[-1]["text/plain"]
+    assert "runs already: attached as 'demo'" in again
+    assert "lives on" in notebook.run("%fooocus detach").text
+    found = notebook.run("%fooocus start --demo").bundles[-1]["text/plain"]
+    assert "runs already: attached as 'demo'" in found
+    assert f"pid {pid}" in found
+    assert "is stopped" in notebook.run("%fooocus stop").text
+    assert "No engine of yours runs" in notebook.run("%fooocus ps").bundles[0]["text/plain"]
+    cell = notebook.run("%fooocus start --demo --keep --new", fails=True)
+    assert "contradict" in cell.error
