@@ -38,6 +38,9 @@ MAX_PROMPT = 2000
 MAX_VALUE = 300
 MAX_ROWS = 40
 _SHORT = 16
+SHOWN_SIDE = 440
+#: Between what stands apart only by its style: seen where styles are taken away.
+_APART = '<span style="display:none"> · </span>'
 
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"
@@ -334,9 +337,12 @@ def gallery(
 
 
 def _figure(card: Card) -> str:
-    width, height = card.size
+    # What counts where no style sheet and no style is let through, as on some code hosts.
+    scale = min(1.0, SHOWN_SIDE / max(*card.size, 1))
+    width, height = (max(round(side * scale), 1) for side in card.size)
     if card.thumbnail:
-        alt = escape(f"Image made with seed {card.seed}")
+        told = f"made with seed {card.seed}" if card.seed is not None else card.path.name
+        alt = escape(f"Image {told}", 100)
         picture = (
             f'<img src="{data_uri(card.thumbnail, "image/webp")}" alt="{alt}" width="{width}" '
             f'height="{height}" style="display:block;width:100%;height:auto;margin:0">'
@@ -356,7 +362,14 @@ def _figure(card: Card) -> str:
         f"{picture}"
         '<figcaption style="display:flex;flex-wrap:wrap;justify-content:space-between;'
         'gap:0 8px;padding:5px 9px;font-size:12px" class="fnb-dim">'
-        f'<span style="white-space:nowrap">seed <span class="fnb-mono">{card.seed}</span></span>'
+        f'<span style="white-space:nowrap">{_named(card)}</span>'
+        f"{_APART}"
         f'<span style="white-space:nowrap">{escape(card.note)}</span>'
         "</figcaption></figure>"
     )
+
+
+def _named(card: Card) -> str:
+    if card.seed is None:
+        return escape(card.path.name, 40)
+    return f'seed <span class="fnb-mono">{card.seed}</span>'

@@ -234,8 +234,8 @@ def note(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
     """Return the same as a part of something larger."""
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline">'
-        f'<span class="fnb-{mark}" aria-hidden="true">●</span>'
-        f'<span style="font-weight:600">{escape(title, 400)}</span>'
+        f'<span class="fnb-{mark}" aria-hidden="true">●</span> '
+        f'<span style="font-weight:600">{escape(title, 400)}</span> '
         f'<span class="fnb-dim" style="font-size:12px">{" · ".join(map(escape, facts))}</span>'
         "</div>"
     )

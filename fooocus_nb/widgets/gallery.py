@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from fooocus_nb import _html
@@ -17,10 +15,9 @@ from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._gallery_items import MIME, Items, entries_of
 from fooocus_nb.widgets._gallery_worker import Worker
-from fooocus_nb.widgets.surface import widgets_wanted
+from fooocus_nb.widgets.live_view import LiveView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +36,7 @@ MAX_DETAIL = 20_000
 STATIC_IMAGES = 12
 
 
-class Gallery(anywidget.AnyWidget):
+class Gallery(LiveView):
     """A grid of images.
 
     Made by :func:`fooocus_nb.gallery`, ``engine.gallery()`` and ``result.gallery()``. Thumbnails
@@ -58,7 +55,6 @@ class Gallery(anywidget.AnyWidget):
         "dom.js", "gallery_cards.js", "gallery_pictures.js", "gallery_box.js", "gallery.js"
     )
     _css = joined("base.css", "gallery.css", "gallery_box.css")
-    uid = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     newest_first = traitlets.Bool().tag(sync=True)
     hint = traitlets.Unicode().tag(sync=True)
@@ -84,7 +80,6 @@ class Gallery(anywidget.AnyWidget):
         self._unsubscribe: Callable[[], None] = lambda: None
         self._items.add(entries_of(source, recursive=recursive))
         super().__init__(
-            uid=uuid.uuid4().hex,
             title=clip(title, 80),
             newest_first=newest_first,
             hint=clip(hint, 200),
@@ -122,7 +117,7 @@ class Gallery(anywidget.AnyWidget):
         self.add(self._source)
 
     def close(self) -> None:
-        """Take the gallery off the screen; the files stay."""
+        """Leave a plain grid of the first images in the gallery's place; the files stay."""
         self._unsubscribe()
         self._worker.close()
         super().close()
@@ -226,17 +221,13 @@ class Gallery(anywidget.AnyWidget):
         self._unsubscribe = engine._album.subscribe(take)
         self.add(engine._album.images())  # one that came in between is added once
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        live = widgets_wanted()
-        if live:
-            entries = list(self._items)
-            shown = entries[::-1] if self.newest_first else entries
-            cards = [self._items.card(entry) for entry in entries[:FIRST_CARDS]]
-            self.first = {"total": len(entries), "cards": cards}
-            self._worker.look(entries)
-            self._worker.want(shown[:FIRST_THUMBNAILS])
-        widget = super()._repr_mimebundle_(**options) if live else None
-        return bundle_of(widget, text=self._text(), html=self._html())
+    def _begin(self) -> None:
+        entries = list(self._items)
+        shown = entries[::-1] if self.newest_first else entries
+        cards = [self._items.card(entry) for entry in entries[:FIRST_CARDS]]
+        self.first = {"total": len(entries), "cards": cards}
+        self._worker.look(entries)
+        self._worker.want(shown[:FIRST_THUMBNAILS])
 
     def _text(self) -> str:
         count = "1 image" if len(self) == 1 else f"{len(self):,} images"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
 from fooocus_nb.fooocus.loglevel import Classifier
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._log_pump import UNHEARD_SECONDS, LogPump
+from fooocus_nb.widgets.live_view import LiveView
 from fooocus_nb.widgets.monitor_widget import frontend_answers
-from fooocus_nb.widgets.surface import widgets_wanted
 
 if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
@@ -30,10 +27,10 @@ _COLOURS = {
 }
 
 
-class LogView(anywidget.AnyWidget):
+class LogView(LiveView):
     """Shows an engine's log live. Made by ``engine.logs()``.
 
-    What a saved notebook keeps of it is the last lines as they were when it was shown.
+    What a saved notebook keeps of it is the last lines as they were when it was shown, or closed.
 
     Parameters
     ----------
@@ -48,7 +45,6 @@ class LogView(anywidget.AnyWidget):
 
     _esm = joined("dom.js", "log_rows.js", "log_search.js", "log_view.js")
     _css = joined("base.css", "log_view.css")
-    uid = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     first = traitlets.Dict().tag(sync=True)
@@ -56,7 +52,6 @@ class LogView(anywidget.AnyWidget):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         super().__init__(
-            uid=uuid.uuid4().hex,
             label=clip(engine.name, 80),
             note="" if engine.owned else _not_ours(engine),
         )
@@ -69,7 +64,7 @@ class LogView(anywidget.AnyWidget):
         return self._pump.running
 
     def close(self) -> None:
-        """Take the view away, and read the log no more."""
+        """Leave the last lines in the view's place, and read the log no more."""
         self._pump.close()
         super().close()
 
@@ -89,13 +84,10 @@ class LogView(anywidget.AnyWidget):
             case "whole":
                 self._pump.whole(viewer)
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        live = widgets_wanted()
-        if live and not self.note:
+    def _begin(self) -> None:
+        if not self.note:
             # A browser that is there but not heard, because the kernel is busy, misses nothing.
             self.first = self._pump.begin(float("inf") if frontend_answers() else UNHEARD_SECONDS)
-        shown = super()._repr_mimebundle_(**options) if live else None
-        return bundle_of(shown, text=self._text(), html=self._html())
 
     def _lines(self) -> list[str]:
         return [clip(line, STATIC_LINE) for line in self.engine.tail(STATIC_LINES)]
@@ -106,7 +98,9 @@ class LogView(anywidget.AnyWidget):
     def _title(self) -> str:
         if self.note:
             return self.note
-        return clean(f"Log of {self.engine.name!r}, {self.engine.state}: {self.engine.log_path}")
+        return clean(
+            f"The last lines of the log of {self.engine.name!r}, which is {self.engine.state}"
+        )
 
     def _html(self) -> str:
         classifier = Classifier()
@@ -116,10 +110,13 @@ class LogView(anywidget.AnyWidget):
             style = f' style="color:{colour}"' if colour else ""
             rows.append(f"<span{style}>{escape(line, STATIC_LINE)}</span>")
         head = f'<div style="font-weight:600;margin:2px 0 4px">{escape(self._title(), 400)}</div>'
+        lines = "\n".join(rows)
+        # Laid out from its end, so that the newest lines show without a script to scroll to them.
         body = (
-            '<pre style="margin:0;max-height:340px;overflow:auto;font-size:12px;line-height:1.4">'
-            + "\n".join(rows)
-            + "</pre>"
+            '<div style="display:flex;flex-direction:column-reverse;max-height:340px;'
+            'overflow:auto">'
+            '<pre class="fnb-mono" style="margin:0;font-family:monospace;font-size:12px;'
+            f'line-height:1.4">{lines}</pre></div>'
         )
         return wrap(head, body if rows else "", label="Log of the engine")
 

@@ -1,0 +1,70 @@
+"""Live views: widgets that leave something behind where they cannot be shown, or not any more."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import Any
+
+import anywidget
+import traitlets
+
+from fooocus_nb.widgets._bundle import bundle_of
+from fooocus_nb.widgets.surface import widgets_wanted
+
+__all__ = ["LiveView"]
+
+
+class LiveView(anywidget.AnyWidget):
+    """A widget with a plain picture of itself.
+
+    The plain picture stands beside it in the notebook, for frontends without widgets, for code
+    hosts and for nbconvert. When the view is closed it takes the view's place.
+    """
+
+    uid = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        self._places: list[str] = []
+        super().__init__(uid=uuid.uuid4().hex, **traits)
+
+    def close(self) -> None:
+        """Leave the plain picture in the view's place, and do nothing more."""
+        places, self._places = self._places, []
+        with contextlib.suppress(Exception):  # the kernel may be ending
+            if places:
+                remains, _ = bundle_of(None, text=self._text(), html=self._html())
+            for place in places:
+                _publish(remains, {}, place, update=True)
+        super().close()
+
+    def _ipython_display_(self, **options: Any) -> None:
+        self._places.append(uuid.uuid4().hex)
+        _publish(*self._repr_mimebundle_(**options), self._places[-1], update=False)
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        live = widgets_wanted()
+        if live:
+            self._begin()
+        shown = super()._repr_mimebundle_(**options) if live else None
+        return bundle_of(shown, text=self._text(), html=self._html())
+
+    def _begin(self) -> None:
+        """Get ready: the view is about to be shown."""
+        raise NotImplementedError
+
+    def _text(self) -> str:
+        """Return what shows where HTML does not."""
+        raise NotImplementedError
+
+    def _html(self) -> str:
+        """Return what shows where widgets do not."""
+        raise NotImplementedError
+
+
+def _publish(data: dict[str, Any], metadata: dict[str, Any], place: str, *, update: bool) -> None:
+    from IPython.display import publish_display_data
+
+    publish_display_data(  # type: ignore[no-untyped-call]
+        data, metadata, transient={"display_id": place}, update=update
+    )
