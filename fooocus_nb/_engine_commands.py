@@ -21,6 +21,8 @@ OK = 0
 DEFAULT_LINES = 40
 POLL_SECONDS = 0.2
 READ_BYTES = 1 << 18
+#: Longer than any grace: who has not ended by then is told of.
+STOP_SECONDS = 120.0
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,7 +88,7 @@ def _stop(options: argparse.Namespace) -> int:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(STOP_SECONDS)
     left = {info.pid for info in engines()}
     for info in chosen:
         if info.pid in left:

@@ -53,6 +53,8 @@ __all__ = ["Job"]
 LOG_LAG_SECONDS = 1.0
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
+#: How long it may take to copy what a generation that failed had announced, also from far away.
+COPY_SECONDS = 120.0
 #: How often an awaiting call wakes the event loop, for an interrupt to get through.
 WAKE_SECONDS = 0.1
 #: How long an interrupted call waits for the engine to end its current step.
@@ -395,7 +397,8 @@ class Job(Steered):
 
     async def _rescue(self) -> None:
         """Bring home what the server announced, and what it finished without telling us."""
-        await self._harvest.take_all()
+        async with asyncio.timeout(COPY_SECONDS):
+            await self._harvest.take_all()
         if self._started.is_set():
             async with asyncio.timeout(RESCUE_SECONDS):
                 for path in await self._recovery.sweep():
