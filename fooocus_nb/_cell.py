@@ -84,6 +84,8 @@ def _same(value: Any, default: Any) -> bool:
 
 def _is_lost(value: Any) -> bool:
     """Whether a value only tells which picture it was: one in memory is not in any record."""
+    if isinstance(value, dict):  # a picture and its mask
+        return any(map(_is_lost, value.values()))
     return isinstance(value, str) and _PICTURE.fullmatch(value) is not None
 
 
@@ -149,6 +151,6 @@ def _python(prompt: Any, wanted: Mapping[str, Any], lost: Iterable[str]) -> str:
 
 
 def _literal(value: Any) -> str:
-    if isinstance(value, (str, int, float, bool, list, tuple)):
+    if isinstance(value, (str, int, float, bool, list, tuple, dict)):
         return repr(value)
     return repr(str(value))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["background_loop", "run_sync", "submit", "wait_future"]
+__all__ = ["await_future", "background_loop", "run_sync", "submit", "wait_future"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,8 @@ _owner_pid: int | None = None
 
 #: How long one wait lasts at most; some platforms deliver Ctrl-C only between waits.
 SLICE_SECONDS = 0.2
+#: How often an awaiting call wakes its event loop.
+WAKE_SECONDS = 0.1
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -99,6 +101,32 @@ def wait_future(future: concurrent.futures.Future[T], timeout: float | None = No
             if remaining <= 0:
                 msg = f"not done after {timeout:g} seconds"
                 raise TimeoutError(msg)
+
+
+async def await_future(future: concurrent.futures.Future[T]) -> T:
+    """Await a future of the background loop so that an interrupted cell gets through.
+
+    Parameters
+    ----------
+    future : concurrent.futures.Future
+        What to await. It is cancelled when whoever awaits it is.
+
+    Returns
+    -------
+    object
+        The future's result.
+    """
+    waiter = asyncio.wrap_future(future)
+    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        while not waiter.done():
+            # ipykernel's way to cancel an interrupted cell does not wake the event loop. One
+            # that wakes by itself now and then lets the interrupt through.
+            await asyncio.wait({waiter}, timeout=WAKE_SECONDS)
+        return waiter.result()
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:

@@ -68,6 +68,9 @@ def typed_value(parameter: Parameter | None, text: str) -> Any:
         with contextlib.suppress(ValueError):
             return float(text)
         return text
+    if kind == "mask image" and text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
     if kind in ("", "choices"):
         with contextlib.suppress(ValueError):
             return json.loads(text)

@@ -135,7 +135,9 @@ class Catalogues(Questions):
     def _load(self, call: Call, answer: list[Any], values: Mapping[str, Any]) -> ParameterDiff:
         name = str(values[PRESET])
         defaults = answered_defaults(self._client.schema, call, answer)
-        self._loaded = (name, defaults)
+        # What a preset leaves alone is still as the one before has set it.
+        earlier = self._loaded[1] if self._loaded else {}
+        self._loaded = (name, {**earlier, **defaults})
         return self._become(with_defaults(self._client.schema, defaults, name), f"Preset {name}")
 
     def _renew(self, call: Call, answer: list[Any]) -> ParameterDiff:

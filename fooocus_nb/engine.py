@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import warnings
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._loop import submit
 from fooocus_nb.album import Album
 from fooocus_nb.catalogues import Catalogues
-from fooocus_nb.errors import EngineStopped, IgnoredParameter
+from fooocus_nb.errors import EngineStopped, IgnoredParameter, warn_user
 from fooocus_nb.failures import loss
 from fooocus_nb.fooocus.diagnosis import notices
 from fooocus_nb.fooocus.request import build_request
@@ -233,7 +232,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         schema = self._client.schema
         request = build_request(schema, prompt, parameters, fetch=self._fetch)
         for text in request.warnings:
-            warnings.warn(text, IgnoredParameter, stacklevel=2)
+            warn_user(text, IgnoredParameter)
         return Job(self, request)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:

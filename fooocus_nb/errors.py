@@ -7,6 +7,7 @@ and what to do next. All derive from :class:`FooocusError`.
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ __all__ = [
     "WorkerDead",
     "WrongInterpreter",
     "nearest",
+    "warn_user",
     "while_starting",
 ]
 
@@ -269,6 +271,22 @@ def _made_again(
 
 # Two cells that give the same value in vain are both told, not only the first.
 warnings.simplefilter("always", IgnoredParameter, append=True)
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn, and name the line of the user's code and not one of ours.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    category : type of Warning
+        Its kind.
+    """
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "fooocus_nb":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from fooocus_nb._loop import run_sync, submit
+from fooocus_nb._loop import await_future, run_sync, submit
 from fooocus_nb._parts import EngineParts
 from fooocus_nb.errors import (
     ConnectionLost,
@@ -265,7 +265,7 @@ class Questions(EngineParts):
         self, verb: str, values: Mapping[str, Any], read: Callable[[Call, list[Any]], T]
     ) -> T:
         call = self._call(verb)
-        return read(call, await asyncio.wrap_future(submit(self._answer(verb, values))))
+        return read(call, await await_future(submit(self._answer(verb, values))))
 
     async def _answer(self, verb: str, values: Mapping[str, Any]) -> list[Any]:
         """Ask on the background loop: in turn with the jobs if the server would queue it, too."""

@@ -6,7 +6,8 @@ import io
 import json
 import random
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +18,21 @@ from PIL import Image
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
 from fooocus_nb.fooocus.calls import Outputs
 from fooocus_nb.fooocus.component import Component
+from fooocus_nb.fooocus.ignored import _PERFORMANCES
 from fooocus_nb.fooocus.images import decode_data_uri
 from fooocus_nb.fooocus.parameter import MAX_SEED, ParameterTable, make_parameter
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.tasks import (
+    Enhance,
+    EnhanceImage,
+    ImagePrompt,
+    Inpaint,
+    Outpaint,
+    Upscale,
+    Vary,
+)
 from fooocus_nb.fooocus.vocabulary import ALIASES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATIOS = [
     '1024×1024 <span style="color: grey;"> ∣ 1:1</span>',
@@ -378,3 +386,60 @@ def test_anything_else_is_a_parameter_error(name: str, value: Any) -> None:
             continue
         json.dumps(request.values)
         json.dumps(request.given)
+
+
+# -- tasks on the servers of old ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded_schema():
+    folder = Path(__file__).resolve().parents[3] / "shared" / "fooocus" / "config"
+
+    def read(version: str) -> Schema:
+        return Schema.from_config(json.loads((folder / f"{version}.json").read_text("utf-8")))
+
+    return read
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("version", ["2.1.864", "2.4.3", "2.5.5", "2.5.5-disable-metadata"])
+def test_tasks_fit_every_recorded_server(recorded_schema, version: str) -> None:
+    schema = recorded_schema(version)
+    mask = Image.new("1", (6, 4), 1)
+    for task in (
+        Upscale(_png(), "fast 2x"),
+        Vary(_png(), "strong"),
+        Inpaint(_png(), mask, "detail", "left"),
+        Outpaint(_png(), ["top"]),
+    ):
+        prompts = [ImagePrompt(_png(), kind) for kind in ("FaceSwap", "CPDS")]
+        request = build_request(schema, "x", {"task": task, "image_prompts": prompts})
+        assert request.values["input_image_checkbox"] is True
+        assert request.values[task.mixing] is True
+        assert request.values["ip_2_type"] == "CPDS"
+        assert not request.warnings
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("version", ["2.1.864", "2.4.3"])
+def test_what_an_old_server_lacks_names_its_version(recorded_schema, version: str) -> None:
+    for wanted in ({"enhance": [Enhance()]}, {"task": EnhanceImage(_png(), [Enhance()])}):
+        with pytest.raises(UnsupportedParameter, match=rf"Fooocus {version}\) has no tabs"):
+            build_request(recorded_schema(version), "x", wanted)
+
+
+@pytest.mark.recorded
+def test_the_page_restricts_what_we_warn_of() -> None:
+    """Choosing a performance on the page greys these out; the negative prompt is hidden."""
+    path = Path(__file__).resolve().parents[3] / "shared" / "fooocus" / "config" / "2.5.5.json"
+    config = json.loads(path.read_text("utf-8"))
+    schema = Schema.from_config(config)
+    labels = {item["id"]: item["props"].get("label") for item in config["components"]}
+    (restricting,) = (
+        item
+        for item in config["dependencies"]
+        if item["trigger"] == "change" and [labels[n] for n in item["inputs"]] == ["Performance"]
+    )
+    restricted = {labels[number] for number in restricting["outputs"]}
+    assert {schema.parameters[name].label for name in _PERFORMANCES["Lightning"]} <= restricted
+    assert set(_PERFORMANCES) <= set(schema.parameters["performance_selection"].choices)

@@ -339,10 +339,13 @@ def test_web_addresses_are_refused_unless_allowed(engine, gradio3_server, sent, 
 
 @pytest.mark.parametrize("performance", ["Extreme Speed", "Lightning", "Hyper-SD"])
 def test_what_a_performance_overrides_is_warned_about(engine, performance):
-    with pytest.warns(IgnoredParameter, match="guidance_scale, sampler_name have no effect"):
+    with pytest.warns(
+        IgnoredParameter, match="guidance_scale, sampler_name have no effect"
+    ) as told:
         engine.submit(
             "x", performance=performance, guidance_scale=7.0, sampler="euler_ancestral", steps=6
         ).result(60)
+    assert told[0].filename == __file__
 
 
 def test_no_warning_without_a_reason(engine, recwarn):

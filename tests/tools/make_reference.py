@@ -43,8 +43,11 @@ is the server that you use: `engine.parameters` and `%fooocus params` show its o
 `engine.parameters.diff(other.parameters)` shows how two servers differ.
 
 An `N` in a name stands for a number from 1: `lora_1_model`, `ip_2_image`, `enhance_3_prompt`.
-`loras=[("name", 0.8), ...]` fills all slots for LoRAs at once. A picture is a path, bytes, a Pillow
-image, a NumPy array or an `Image` of ours.
+Some words mean several of them: `loras=[("name", 0.8), ...]` fills all slots for LoRAs,
+`image_prompts=[ImagePrompt(image), ...]` those for image prompts and
+`enhance=[Enhance(detect="face")]` the tabs of enhancements; `task=` is what to do with a picture:
+an `Upscale`, `Vary`, `Inpaint`, `Outpaint` or `EnhanceImage`. A picture is a path, bytes, a Pillow
+image, a NumPy array or an `Image` of ours; a web address only where `engine.allow_urls` is set.
 """
 
 

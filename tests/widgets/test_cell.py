@@ -143,6 +143,16 @@ def test_a_picture_in_memory_is_named_and_not_invented() -> None:
     assert "uov_input_image" not in read_back(cell)
 
 
+def test_a_picture_and_its_mask_are_files_in_the_cell() -> None:
+    pair = {"image": "it's a.png", "mask": "mask.png"}
+    cell = cell_of({"prompt": "a door", "image_seed": 1, "inpaint_input_image": pair})
+    assert cell.startswith("%%fooocus")
+    assert read_back(cell)["inpaint_input_image"] == pair
+    drawn = {"image": "a.png", "mask": "sha256:" + 64 * "b"}
+    cell = cell_of({"prompt": "a door", "image_seed": 1, "inpaint_input_image": drawn})
+    assert "# inpaint_input_image was a picture in memory" in cell
+
+
 def test_loras_as_metadata_has_them() -> None:
     cell = cell_of({"prompt": "a", "seed": 1, "loras": [("it's a file.safetensors", 0.5)]})
     (pair,) = read_back(cell)["loras"]
