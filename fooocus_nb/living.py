@@ -131,7 +131,12 @@ class Living(Sharing):
             else:
                 return
 
-    def restart(self, timeout: float | None = None) -> None:
+    def restart(
+        self,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[Engine], None] | None = None,
+    ) -> None:
         """Stop the engine, whatever its state and whoever uses it, and start it again.
 
         Parameters
@@ -139,9 +144,11 @@ class Living(Sharing):
         timeout : float, optional
             Seconds without progress after which the start is given up; see
             :func:`fooocus_nb.start`.
+        on_progress : callable, optional
+            Called with the engine about five times a second while it starts.
         """
         self._end("restarting", Leaving.END)
-        self._start(timeout)
+        self._start(timeout, on_progress)
 
     def stop(self) -> None:
         """Stop the engine and all that it started. Harmless when it is stopped already.
@@ -183,9 +190,14 @@ class Living(Sharing):
         if child is not None:
             leave(child, how)
 
-    async def arestart(self, timeout: float | None = None) -> None:
+    async def arestart(
+        self,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[Engine], None] | None = None,
+    ) -> None:
         """Restart the engine; see :meth:`restart`."""
-        await asyncio.to_thread(self.restart, timeout)
+        await asyncio.to_thread(self.restart, timeout, on_progress=on_progress)
 
     async def astop(self) -> None:
         """Stop the engine; see :meth:`stop`."""

@@ -298,7 +298,7 @@ class FooocusMagics(Magics):
         options = parse_verb_line("restart", rest)
         engine = self._engine(options.name)
         with _starting() as monitor:
-            engine.restart()
+            engine.restart(on_progress=monitor)
             monitor.done(engine)
 
     def _doctor(self, rest: str) -> Report:

@@ -164,6 +164,19 @@ def test_what_users_raised_before_is_not_hidden(notebook):
     assert "no engine named 'nobody'" in error
 
 
+def test_starts_and_restarts_show_what_they_wait_for(notebook):
+    for line in ("start --demo --name slow -- --fault slow-start=1", "restart --name slow"):
+        seen = []
+
+        def look(message, seen=seen):
+            seen.append(message["content"].get("data", {}).get("text/plain", ""))
+
+        cell = notebook.run(f"%fooocus {line}", hook=look)
+        assert any("Downloading" in text for text in seen), seen
+        assert "is ready" in cell.bundles[-1]["text/plain"]
+    notebook.run("%fooocus stop --name slow")
+
+
 def test_the_verbs(notebook):
     assert "ready" in notebook.run("%fooocus status").shown
     lines = notebook.run("%fooocus logs -n 3").text.splitlines()
