@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -14,6 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SIZE = "--size 128x128 --steps 2 -n 1"
 CELLS = (
     "%load_ext fooocus_nb\n%fooocus start --demo",
@@ -38,6 +40,20 @@ def executed_by_nbclient(folder) -> nbformat.NotebookNode:
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
     client.execute()
     return notebook
+
+
+def test_the_notebook_of_widgets_says_the_truth(tmp_path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "03-widgets.ipynb", as_version=4)
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    said = {
+        cell.id: "".join(output.get("text", "") for output in cell.outputs)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+    assert said["job"] == "[7, 8]\n"
+    assert said["cell"].startswith("%%fooocus --seed 7 --aspect '1024x1024 | 1:1' --steps 12")
+    assert WIDGET not in json.dumps(notebook)
 
 
 def executed_by_papermill(folder) -> nbformat.NotebookNode:
