@@ -194,7 +194,8 @@ def _bar(percent: int | None) -> str:
         '<div style="display:flex;align-items:center;gap:10px">'
         '<div class="fnb-track" role="progressbar" aria-label="Progress" aria-valuemin="0" '
         f'aria-valuemax="100"{value} style="flex:1;height:6px;border-radius:3px;overflow:hidden">'
-        f'{fill}</div><span class="fnb-mono" style="font-size:12px;width:3em;text-align:right">'
+        f'{fill}</div><span class="fnb-mono" style="font-size:12px;width:3.8em;white-space:nowrap;'
+        'text-align:right">'
         f"{'' if percent is None else f'{percent} %'}</span></div>"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -101,9 +102,13 @@ class OpenNotebook:
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("Control+s")
         deadline = time.monotonic() + 20
-        while path.stat().st_mtime_ns == before and time.monotonic() < deadline:
+        while True:
+            # The file may be seen while it is being written.
+            with contextlib.suppress(json.JSONDecodeError):
+                if path.stat().st_mtime_ns != before or time.monotonic() > deadline:
+                    return json.loads(path.read_text())
+            assert time.monotonic() < deadline + 10, "the notebook was not saved"
             self.page.wait_for_timeout(50)
-        return json.loads(path.read_text())
 
     def shot(self, name: str, target: Locator | None = None) -> Path:
         """Keep a screenshot as an artifact."""

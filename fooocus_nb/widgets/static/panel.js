@@ -72,7 +72,7 @@ function render({ model, el: host }) {
   const detail = el("pre", "fnb-panel-detail");
   const cell = el("textarea", "fnb-panel-cell", { readonly: "", rows: "3", "aria-label": "The cell that generates this" });
   cell.hidden = true;
-  const bar = wrap("div", "fnb-panel-bar", {}, generate, copy, resetAll, queue, el("span", "fnb-panel-gap"), filter, onlyLabel);
+  const bar = wrap("div", "fnb-panel-bar", {}, generate, copy, resetAll, queue, wrap("div", "fnb-panel-find", {}, filter, onlyLabel));
   const [prompt, ...others] = groups;
   const tabs = el("div", "fnb-panel-tabs", { role: "group", "aria-label": "Groups of settings" });
   tabs.append(...groups.filter((group) => group.tab).map((group) => group.tab));
