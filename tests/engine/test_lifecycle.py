@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from fooocus_nb.lifecycle import EngineState, Lifecycle
+import re
+from pathlib import Path
+
+from fooocus_nb.lifecycle import _LEGAL, EngineState, Lifecycle
 
 
 def test_a_life_from_start_to_stop_is_told_with_reasons():
@@ -34,3 +37,32 @@ def test_a_failing_listener_does_not_stop_the_others():
     life.subscribe(heard.append)
     assert life.move(EngineState.STARTING)
     assert len(heard) == 1
+
+
+def test_a_step_counts_only_from_where_it_is_one():
+    life = Lifecycle()
+    for state in (EngineState.STARTING, EngineState.READY, EngineState.UNRESPONSIVE):
+        assert life.move(state)
+    assert not life.move(EngineState.READY, "generation ended", only_from=EngineState.BUSY)
+    assert life.state is EngineState.UNRESPONSIVE
+    assert life.move(EngineState.READY, "well again", only_from=EngineState.UNRESPONSIVE)
+
+
+def test_a_note_is_heard_and_changes_nothing():
+    life = Lifecycle()
+    heard = []
+    life.subscribe(heard.append)
+    life.note("something happened")
+    assert life.state is EngineState.STOPPED
+    assert [change.reason for change in heard] == ["something happened"]
+    assert life.history[-1] == heard[0]
+
+
+def test_the_documented_states_are_the_real_ones():
+    page = (Path(__file__).parents[2] / "docs" / "life.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:4] for line in page.partition("## What can")[0].splitlines()]
+    said = {
+        row[0].strip(" `"): set(re.findall(r"`(\w+)`", row[2])) for row in rows if len(row) == 3
+    }
+    for state, following in _LEGAL.items():
+        assert said[state] == set(following)
