@@ -49,7 +49,7 @@ def find_picture(text: str, namespace: Mapping[str, Any]) -> Any:
         When there is neither a file nor a variable of that name, or the variable holds several
         images.
     """
-    if is_url(text) or Path(text).expanduser().is_file():
+    if is_url(text) or _is_file(text):
         return text
     found = _VARIABLE.fullmatch(text)
     if found is None or found[1] not in namespace:
@@ -69,6 +69,13 @@ def find_picture(text: str, namespace: Mapping[str, Any]) -> Any:
             raise UsageError(msg)
         return value[0]
     return value
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a null byte
+        return False
 
 
 def picture_names(namespace: Mapping[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
-        value = _read(name, Path(value).expanduser())
+        value = _read(name, value)
     if isinstance(value, (bytes, bytearray)):
         return _from_bytes(name, bytes(value))
     return _from_picture(name, value)
@@ -205,11 +205,12 @@ def _blank(size: tuple[int, int]) -> str:
     return _from_picture("mask", Image.new("RGB", size))
 
 
-def _read(name: str, path: Path) -> bytes:
+def _read(name: str, path: str | os.PathLike[str]) -> bytes:
     try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        msg = f"{name}={str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}."
+        return Path(path).expanduser().read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:  # nobody's home, a null byte
+        reason = getattr(error, "strerror", None) or error
+        msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
         raise ParameterError(msg) from error
 
 
