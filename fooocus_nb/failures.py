@@ -55,6 +55,8 @@ def loss(engine: Engine) -> EngineError:
 
 def _remedy(engine: Engine, advice: str = RESTART) -> str:
     """Say what to do next, or that it is being done."""
+    if not engine.owned:
+        return "It is somebody else's: its log tells the cause, and only there can it be restarted."
     if engine._watch.will_restart():
         return "It is restarted by itself: engine.wait_ready() waits for that."
     return advice

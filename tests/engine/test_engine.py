@@ -276,6 +276,15 @@ def test_an_engine_of_somebody_else_is_never_stopped(start_demo, tmp_path):
     assert owner.health().ok
 
 
+def test_nobody_is_told_to_restart_what_is_somebody_elses(start_demo, tmp_path):
+    owner = start_demo("deaf-worker")
+    with fooocus_nb.connect(owner.url, name="guest", output_dir=tmp_path / "guest") as guest:
+        guest.stall_timeout = 0.5
+        with pytest.raises(WorkerDead, match="somebody else's") as caught:
+            guest.generate("a lighthouse")
+    assert "engine.restart()" not in str(caught.value)
+
+
 def test_connecting_to_nothing(tmp_path):
     with pytest.raises(ConnectionLost):
         fooocus_nb.connect("http://127.0.0.1:9", output_dir=tmp_path)
