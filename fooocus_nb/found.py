@@ -84,16 +84,23 @@ class FoundJob(Job):
             await asyncio.sleep(POLL_SECONDS)
 
     def _past(self) -> list[str]:
+        """Return the engine's log, from far enough before the generation."""
         path = self.engine.log_path
         if path is None:
             return []
-        reader, splitter, lines = LogReader(path, begin=LOG_BYTES), LineSplitter(), []
+        reader = LogReader(path, begin=LOG_BYTES)
         try:
-            while data := reader.read(READ_BYTES):
-                lines += [line.text for line in splitter.feed(data) if not line.transient]
+            parts = list(iter(lambda: reader.read(READ_BYTES), b""))
+            if not any(self._beginning in part for part in parts):
+                parts.insert(0, reader.earlier(LOG_BYTES))  # the file was changed meanwhile
         finally:
             reader.close()
-        return lines
+        lines = LineSplitter().feed(b"".join(parts))
+        return [line.text for line in lines if not line.transient]
+
+    @property
+    def _beginning(self) -> bytes:
+        return f"[Parameters] Seed = {self.request.seed}".encode()
 
     async def _bring_home(self, server_path: str) -> Path:
         from pathlib import Path

@@ -23,7 +23,7 @@ from fooocus_nb.vitals import memory_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fooocus_nb.supervise.registry import Entry
+    from fooocus_nb.supervise.registry import Entry, State
 
 __all__ = ["EngineInfo", "EngineList", "engines", "named"]
 
@@ -32,6 +32,8 @@ ANSWER_TIMEOUT = 2.0
 #: How long one that is ending already is waited for.
 END_TIMEOUT = 25.0
 POLL_SECONDS = 0.05
+#: An engine that goes on without a kernel says something with each step.
+SILENCE_SECONDS = 60.0
 HEADINGS = ("name", "what", "pid", "address", "state", "users", "lifetime", "since", "memory")
 
 
@@ -214,7 +216,7 @@ def _info(entry: Entry) -> EngineInfo:
     elif not _answers(url):
         state = "unresponsive"
     else:
-        state = "busy" if records_in(entry.run_dir) else "ready"
+        state = "busy" if _generates(entry, said) else "ready"
     return EngineInfo(
         name=entry.name,
         title=str(entry.labels.get("title", "")),
@@ -230,6 +232,12 @@ def _info(entry: Entry) -> EngineInfo:
         log_path=entry.log_path,
         _entry=entry,
     )
+
+
+def _generates(entry: Entry, said: State) -> bool:
+    """Whether a kernel is waiting for a generation, or one goes on without its kernel."""
+    records = records_in(entry.run_dir)
+    return any(not record.orphaned or said.silence < SILENCE_SECONDS for record in records)
 
 
 def _answers(url: str) -> bool:

@@ -181,6 +181,8 @@ class Living(Sharing):
 
     def _let_go(self, how: Leaving) -> None:
         """End or leave the child, and end every connection and job."""
+        if how is Leaving.SPARE and self._settings is not None and self._settings.shared:
+            self._stop_own_jobs()
         self._engine._alarm()
         child, client = self._child, self._connected
         self._connected = None

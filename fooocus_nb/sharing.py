@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import threading
 from typing import TYPE_CHECKING, Literal, cast
@@ -12,6 +13,7 @@ from fooocus_nb.lifecycle import EngineState
 from fooocus_nb.supervise.protocol import STOPPED
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from pathlib import Path
 
@@ -55,6 +57,7 @@ class Sharing:
     _child: Child | None
     _lifecycle: Lifecycle
     _avoided: set[Path]
+    _queue: deque[Job]
     _abandoning = False
     _found: tuple[FoundJob, ...] = ()
 
@@ -104,6 +107,12 @@ class Sharing:
         any other. Its images go where its own kernel wanted them.
         """
         return self._found
+
+    def _stop_own_jobs(self) -> None:
+        """Stop what is being generated for us, where the engine goes on for others."""
+        for job in reversed(tuple(self._queue)):
+            with contextlib.suppress(Exception):  # the engine may be what is wrong
+                job.stop()
 
     def _settled_in(self) -> None:
         """Look after what was left running in an engine that we found."""

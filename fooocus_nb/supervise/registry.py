@@ -59,11 +59,14 @@ class State:
         Why it is being ended; None while it is not.
     returncode : int or None
         How it ended; None while it runs.
+    silence : float
+        Seconds since it last wrote anything.
     """
 
     users: int
     ending: str | None
     returncode: int | None
+    silence: float
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,9 @@ def _state(connection: socket.socket, deadline: float) -> State | None:
     while time.monotonic() < deadline and (data := connection.recv(4096)):
         for _, payload in reader.feed(data):
             said = json.loads(payload)
-            return State(int(said["users"]), said["ending"], said["returncode"])
+            return State(
+                int(said["users"]), said["ending"], said["returncode"], float(said["silence"])
+            )
     return None
 
 

@@ -280,7 +280,12 @@ class Guardian:
                 self._begin_end(STOPPED)
 
     def _state(self) -> dict[str, Any]:
-        return {"returncode": self._returncode, "ending": self._ending, "users": self._users()}
+        return {
+            "returncode": self._returncode,
+            "ending": self._ending,
+            "users": self._users(),
+            "silence": time.monotonic() - self._output.last_time,
+        }
 
     def _users(self) -> int:
         return sum(client.admitted for client in self._clients)

@@ -87,6 +87,18 @@ def test_each_has_its_own_images_and_log_and_stop(peer):
     assert not second.value("any('User stopped' in line for line in result.log)")
 
 
+def test_who_leaves_takes_its_generation_along(peer):
+    first, second = peer(FOOOCUS_DEMO_STEP_SECONDS="0.1"), peer(FOOOCUS_DEMO_STEP_SECONDS="0.1")
+    assert first.run(START) == second.run(START)
+    first.run("job = e.submit('one', image_number=32, steps=200, width=64, height=64)")
+    first.run("for event in job.events(30):\n    if getattr(event, 'step', None): break")
+    first.run("e.stop()")
+    assert first.value("str(e.state)") == "stopped"
+    second.run(f"result = e.submit('two', {SMALL}).result(30)")
+    assert second.value("len(result)") == 1
+    assert second.value("any('User stopped' in line for line in e.tail(500))")
+
+
 def test_who_restarts_it_stops_it_for_the_others_who_say_so(peer):
     first, second = peer(), peer()
     before = first.run(START)
