@@ -8,8 +8,10 @@ import threading
 import time
 
 import pytest
+from IPython.core.error import UsageError
 
 from fooocus_nb import EngineState, RestartPolicy
+from fooocus_nb._magic_line import parse_start_line
 from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError
 from fooocus_nb.restarting import Restarts, restart_policy
 
@@ -122,3 +124,21 @@ def test_a_start_that_fails_is_tried_again_and_then_given_up(start_demo, monkeyp
     monkeypatch.undo()
     engine.restart()
     assert engine.state is EngineState.READY
+
+
+@pytest.mark.parametrize(
+    ("line", "restart"),
+    [
+        ("--demo --restart", "on-failure"),
+        ("--demo --restart never", "never"),
+        ("--restart --demo", "on-failure"),
+        ("--demo", None),
+    ],
+)
+def test_the_magic_takes_the_same_words(line, restart):
+    assert parse_start_line(line).get("restart") == restart
+
+
+def test_the_magic_refuses_another_word():
+    with pytest.raises(UsageError, match="on-failure"):
+        parse_start_line("--restart always")
