@@ -233,8 +233,10 @@ class Watch:
         if client is None:  # it is being stopped
             return True
         if self._engine.state is EngineState.BUSY:
-            # While it loads a model, Fooocus may leave a request waiting for long.
-            return _listens(client.url)
+            # While it loads a model, Fooocus may leave a request waiting for long. The way to
+            # somebody else's server may lead through a proxy; there the generation's own
+            # connection tells.
+            return self._engine._child is None or _listens(client.url)
         patience = min(PROBE_TIMEOUT, self.answer_timeout)
         with contextlib.suppress(TimeoutError):  # of our own event loop, which tells nothing
             return run_sync(client.healthy(timeout=patience), patience + 1)

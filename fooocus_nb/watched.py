@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from fooocus_nb._loop import run_sync
-from fooocus_nb.errors import EngineTimeout
+from fooocus_nb.errors import ConfigurationError, EngineTimeout
 from fooocus_nb.failures import loss
 from fooocus_nb.fooocus.progress import WAITING_FOR_WORKER
 from fooocus_nb.health import Health
@@ -38,7 +38,7 @@ class Watched:
 
     @watch_interval.setter
     def watch_interval(self, seconds: float) -> None:
-        _whole(self)._watch.interval = seconds
+        _whole(self)._watch.interval = _seconds("watch_interval", seconds)
 
     @property
     def answer_timeout(self) -> float:
@@ -50,7 +50,7 @@ class Watched:
 
     @answer_timeout.setter
     def answer_timeout(self, seconds: float) -> None:
-        _whole(self)._watch.answer_timeout = seconds
+        _whole(self)._watch.answer_timeout = _seconds("answer_timeout", seconds)
 
     @property
     def restart_policy(self) -> RestartPolicy | None:
@@ -137,6 +137,14 @@ class Watched:
 def _whole(part: Watched) -> Engine:
     """Return the engine that these methods are a part of."""
     return cast("Engine", part)
+
+
+def _seconds(name: str, value: float) -> float:
+    """Return a number of seconds, or raise what says that it is none."""
+    if isinstance(value, bool) or not value > 0:
+        msg = f"{name}={value!r}: give a number of seconds above 0."
+        raise ConfigurationError(msg)
+    return value
 
 
 def _worker_lives(engine: Engine) -> bool | None:

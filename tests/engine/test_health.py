@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fooocus_nb import EngineState
-from fooocus_nb.errors import EngineError, EngineTimeout
+from fooocus_nb.errors import ConfigurationError, EngineError, EngineTimeout
 from fooocus_nb.vitals import Gpu, gpus, take_vitals
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ def test_the_watch_ends_with_the_engine(start_demo):
     assert watching() == ["fooocus-nb-watch-seen"]
     engine.restart()
     assert watching() == ["fooocus-nb-watch-seen"]
+    for name in ("watch_interval", "answer_timeout"):
+        with pytest.raises(ConfigurationError, match=f"{name}=0"):
+            setattr(engine, name, 0)
     engine.stop()
     assert watching() == []
 
