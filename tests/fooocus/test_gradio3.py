@@ -445,15 +445,22 @@ def test_loopback_is_known(url, expected):
 # -- a real Gradio 3.41.2 -------------------------------------------------------------------------
 
 
+def _function_of(config, elem_id):
+    (button,) = (c["id"] for c in config["components"] if c["props"].get("elem_id") == elem_id)
+    dependencies = enumerate(config["dependencies"])
+    return next(index for index, each in dependencies if button in each["targets"])
+
+
 def test_a_real_server_answers_all(gradio3_server):
     async def talk():
         transport = Gradio3Transport(gradio3_server.url)
         config = await transport.config()
         assert config["version"] == "3.41.2"
         assert await transport.answers(5.0)
-        assert len(await transport.post(0, [None], "real")) == 1
-        with pytest.raises(EngineError, match="refused function 0"):
-            await transport.post(0, [], "real")
+        stop = _function_of(config, "stop_button")
+        assert len(await transport.post(stop, [None], "real")) == 1
+        with pytest.raises(EngineError, match=f"refused function {stop}"):
+            await transport.post(stop, [], "real")
         with pytest.raises(EngineError, match="does not give out"):
             await transport.fetch("/etc/hostname")
         await transport.aclose()

@@ -178,7 +178,7 @@ def test_generations_at_once_queue_and_do_not_mix(modern_server):
 
     for seed, events in zip((10, 20, 30), talking(modern_server)(generate), strict=True):
         (path,) = events[-1].paths
-        assert re.search(f"/cat {seed} #?{seed} ", path)
+        assert re.search(rf"/\d+ cat {seed} #?{seed} ", path)
         assert any(isinstance(event, Queued) for event in events)
 
 
