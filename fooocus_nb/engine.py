@@ -96,6 +96,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         self._watchers: set[asyncio.Future[None]] = set()
         self._watch = Watch(self, restart)
         self._avoided = set(avoid)
+        self._words: set[Path] = set()
 
     # -- what it is -------------------------------------------------------------------------
 

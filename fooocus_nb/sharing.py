@@ -58,7 +58,7 @@ class Sharing:
     _lifecycle: Lifecycle
     _avoided: set[Path]
     _queue: deque[Job]
-    _abandoning = False
+    _words: set[Path]
     _found: tuple[FoundJob, ...] = ()
 
     @property
@@ -82,11 +82,11 @@ class Sharing:
         A detached engine lives on and finishes what it generates; another ends when nobody else
         uses it. ``restart()``, or a later :func:`fooocus_nb.start`, takes hold of it again.
         """
-        self._abandoning = True
-        try:
-            self._end("let go of", Leaving.DETACH)
-        finally:
-            self._abandoning = False
+        words = tuple(self._words)
+        self._words.clear()  # so that the jobs, which end for us, do not take them back
+        self._end("let go of", Leaving.DETACH)
+        for path in words:
+            abandon(path)
 
     async def adetach(self) -> None:
         """Let go of the engine; see :meth:`detach`."""
@@ -141,9 +141,13 @@ class Sharing:
         child = self._child
         path = job._record(child.run_dir) if child is not None and child.run_dir else None
 
+        if path is not None:
+            self._words.add(path)
+
         def ended() -> None:
-            if path is not None:
-                (abandon if self._abandoning else forget)(path)
+            if path is not None and path in self._words:
+                self._words.discard(path)
+                forget(path)
 
         return ended
 
