@@ -12,6 +12,7 @@ from fooocus_nb.vitals import memory_of
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.job_view import JobDrawing, image_size
+from fooocus_nb.widgets.live_view import Placed
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
 from fooocus_nb.widgets.surface import ignore_order, widgets_wanted
@@ -40,7 +41,7 @@ _STATES = {
 _RESTART = "engine.restart() starts it again"
 
 
-class EngineMonitor:
+class EngineMonitor(Placed):
     """A standing view of an engine, with Stop and Skip for whatever it generates.
 
     Show it as the last value of a cell, as often as you like. Where there are no widgets it shows
@@ -103,7 +104,8 @@ class EngineMonitor:
             return self._widget
 
     def close(self) -> None:
-        """Take the view off the screen and stop watching."""
+        """Leave a plain picture in the view's place and stop watching."""
+        self._leave()
         with self._lock:
             widget, renderer = self._widget, self._renderer
             self._widget = self._renderer = None
@@ -125,10 +127,15 @@ class EngineMonitor:
         widget.watch(self._job, ignore_order)
         widget.show(view, active=not view.still and not view.stages)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
-        view = self.view()
+    def _repr_mimebundle_(self, **options: Any) -> Any:
         shown: Any = self.widget()._repr_mimebundle_() if widgets_wanted() else None
-        return bundle_of(shown, text=monitor_text(view), html=monitor_html(view))
+        return bundle_of(shown, text=self._text(), html=self._html())
+
+    def _text(self) -> str:
+        return monitor_text(self.view())
+
+    def _html(self) -> str:
+        return monitor_html(self.view())
 
     # -- what the engine does ---------------------------------------------------------------
 

@@ -12,10 +12,42 @@ import traitlets
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets.surface import widgets_wanted
 
-__all__ = ["LiveView"]
+__all__ = ["LiveView", "Placed"]
 
 
-class LiveView(anywidget.AnyWidget):
+class Placed:
+    """What is shown in places of a notebook, and leaves a plain picture there in the end."""
+
+    _places: tuple[str, ...] = ()
+
+    def _ipython_display_(self, **options: Any) -> None:
+        place = uuid.uuid4().hex
+        self._places += (place,)
+        _publish(*self._repr_mimebundle_(**options), place, update=False)
+
+    def _leave(self) -> None:
+        """Put the plain picture into each place."""
+        places, self._places = self._places, ()
+        with contextlib.suppress(Exception):  # the kernel may be ending
+            if places:
+                remains, _ = bundle_of(None, text=self._text(), html=self._html())
+            for place in places:
+                _publish(remains, {}, place, update=True)
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is shown, with its metadata."""
+        raise NotImplementedError
+
+    def _text(self) -> str:
+        """Return what shows where HTML does not."""
+        raise NotImplementedError
+
+    def _html(self) -> str:
+        """Return what shows where widgets do not."""
+        raise NotImplementedError
+
+
+class LiveView(Placed, anywidget.AnyWidget):
     """A widget with a plain picture of itself.
 
     The plain picture stands beside it in the notebook, for frontends without widgets, for code
@@ -25,40 +57,22 @@ class LiveView(anywidget.AnyWidget):
     uid = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        self._places: list[str] = []
         super().__init__(uid=uuid.uuid4().hex, **traits)
 
     def close(self) -> None:
         """Leave the plain picture in the view's place, and do nothing more."""
-        places, self._places = self._places, []
-        with contextlib.suppress(Exception):  # the kernel may be ending
-            if places:
-                remains, _ = bundle_of(None, text=self._text(), html=self._html())
-            for place in places:
-                _publish(remains, {}, place, update=True)
+        self._leave()
         super().close()
-
-    def _ipython_display_(self, **options: Any) -> None:
-        self._places.append(uuid.uuid4().hex)
-        _publish(*self._repr_mimebundle_(**options), self._places[-1], update=False)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         live = widgets_wanted()
         if live:
             self._begin()
-        shown = super()._repr_mimebundle_(**options) if live else None
+        shown = anywidget.AnyWidget._repr_mimebundle_(self, **options) if live else None
         return bundle_of(shown, text=self._text(), html=self._html())
 
     def _begin(self) -> None:
         """Get ready: the view is about to be shown."""
-        raise NotImplementedError
-
-    def _text(self) -> str:
-        """Return what shows where HTML does not."""
-        raise NotImplementedError
-
-    def _html(self) -> str:
-        """Return what shows where widgets do not."""
         raise NotImplementedError
 
 

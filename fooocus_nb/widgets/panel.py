@@ -13,6 +13,7 @@ from fooocus_nb.fooocus.images import decode_data_uri, encode_image
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets.job_view import small_picture
+from fooocus_nb.widgets.live_view import Placed
 from fooocus_nb.widgets.panel_form import companions, form_of, wire
 from fooocus_nb.widgets.panel_values import PanelValues
 from fooocus_nb.widgets.surface import widgets_wanted
@@ -39,7 +40,7 @@ _MASK = ".mask"
 _NAMED = re.compile(r"(\w+)=")
 
 
-class Panel:
+class Panel(Placed):
     """A form with every parameter of an engine, and what it makes of them.
 
     Show it as the last value of a cell. Pressing Generate hands in a generation and returns at
@@ -179,7 +180,8 @@ class Panel:
         self._values.clear()
 
     def close(self) -> None:
-        """Take the panel off the screen; generations go on."""
+        """Leave a plain picture of the panel in its place; generations go on."""
+        self._leave()
         with self._lock:
             view, form = self._view, self._form
             gallery, self._gallery = self._gallery, None
@@ -193,9 +195,9 @@ class Panel:
 
     # -- what is shown ----------------------------------------------------------------------
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+    def _repr_mimebundle_(self, **options: Any) -> Any:
         shown: Any = self._widget()._repr_mimebundle_() if widgets_wanted() else None
-        return bundle_of(shown, text=repr(self), html=self._static_html())
+        return bundle_of(shown, text=self._text(), html=self._html())
 
     def _widget(self) -> ipywidgets.VBox:
         """Return the widgets, which are made when the panel is first shown."""
@@ -214,16 +216,19 @@ class Panel:
                 self._refresh()
             return self._view
 
-    def _static_html(self) -> str:
-        """Return what shows without widgets, or without a kernel."""
+    def _text(self) -> str:
+        return repr(self)
+
+    def _html(self) -> str:
         rows = parameter_rows(dict(self._values))
-        return wrap(
+        form = wrap(
             f'<div style="font-weight:600">Control panel of {escape(self.engine.name)}</div>',
             '<div class="fnb-dim" style="margin:2px 0 6px">The form needs a running kernel and a '
             "notebook that shows widgets. Its values:</div>",
             parameter_table(rows) if rows else "<div>The server's defaults.</div>",
             label="Fooocus control panel",
         )
+        return form + self.gallery._html() if self.results else form
 
     def _refresh(self, changed: Collection[str] = ()) -> None:
         """Show in the form how things are now. Safe from any thread."""

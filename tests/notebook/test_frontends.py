@@ -211,4 +211,15 @@ def test_orders_are_taken_on_every_thread_of_the_kernel(notebook, subshell) -> N
     say(monitor, kind="stop", job=number)
     notebook.wait_for("not panel.jobs")
     assert notebook.value("str(engine.state)") == "ready"
-    notebook.run("panel.close()\nmonitor.close()\ndel os.environ['FOOOCUS_NB_DISPLAY']")
+    left = []
+    notebook.run(
+        "panel.close()\nmonitor.close()\ndel os.environ['FOOOCUS_NB_DISPLAY']", hook=left.append
+    )
+    pictures = [
+        message["content"]["data"]
+        for message in left
+        if message["header"]["msg_type"] == "update_display_data"
+    ]
+    assert len(pictures) >= 2  # the engine's one monitor may have been shown before
+    assert all(set(picture) == {"text/html", "text/plain"} for picture in pictures)
+    assert "data:image/webp;base64," in pictures[0]["text/html"]
