@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -90,13 +91,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[pytest.TestReport]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def logs_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the logs of a few hundred engines from pushing out those of whoever runs the tests."""
+def places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep apart from the engines of whoever runs the tests, and from those of a run beside this.
+
+    A start would attach to a running engine of the same kind, and a few hundred logs would push
+    out the user's own.
+    """
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    # The path of a socket may have a hundred characters, and pytest's own folders are deep.
+    with tempfile.TemporaryDirectory(prefix="fnb-", ignore_cleanup_errors=True) as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(places_of_our_own: None) -> Iterator[None]:
     """Fail the session when a process that the tests started outlives them."""
     yield
     deadline = time.monotonic() + LEFTOVER_SECONDS
