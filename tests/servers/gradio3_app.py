@@ -445,6 +445,13 @@ def build(args, recorder):
             debug_masks, enhance_image, enhance, enhance_uov, order, which,
             *(item for index in range(args.enhance_tabs) for item in named[f"enhance {index}"]),
         ]  # fmt: skip
+        stop.click(ask("stop"), inputs=task, outputs=task, queue=False)
+        skip.click(ask("skip"), inputs=task, outputs=task, queue=False)
+        generate.click(lambda: (gr.update(visible=True), []), outputs=[stop, gallery]).then(
+            setter, inputs=inputs, outputs=task
+        ).then(generator, inputs=task, outputs=[progress, preview, running, gallery]).then(
+            lambda: gr.update(visible=False), outputs=stop
+        )
         page = {
             "prompt": prompt, "negative": negative, "styles": styles, "performance": performance,
             "aspect": aspect, "number": number, "guidance": guidance, "sharpness": sharpness,
@@ -456,13 +463,6 @@ def build(args, recorder):
         link = gr.HTML()
         if not args.disable_image_log:
             blocks.load(history, outputs=link, queue=False)
-        stop.click(ask("stop"), inputs=task, outputs=task, queue=False)
-        skip.click(ask("skip"), inputs=task, outputs=task, queue=False)
-        generate.click(lambda: (gr.update(visible=True), []), outputs=[stop, gallery]).then(
-            setter, inputs=inputs, outputs=task
-        ).then(generator, inputs=task, outputs=[progress, preview, running, gallery]).then(
-            lambda: gr.update(visible=False), outputs=stop
-        )
     return blocks
 
 
