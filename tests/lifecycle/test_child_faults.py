@@ -111,8 +111,8 @@ def assert_restarts(engine: Engine) -> None:
 
 def _family(engine: Engine) -> list[psutil.Process]:
     found = []
-    for pid in (engine.pid, engine._child.guardian_pid):
-        if pid is not None and psutil.pid_exists(pid):
+    for pid in filter(None, (engine.pid, engine._child.guardian_pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # what has failed ends at any moment
             process = psutil.Process(pid)
             found += [process, *process.children(recursive=True)]
     return found
