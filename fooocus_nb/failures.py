@@ -102,9 +102,13 @@ def _ailing(engine: Engine) -> EngineError:
             return WorkerDead(msg, log=found.lines if found else lines[-10:], remedy=remedy)
         case Trouble.GUARDIAN:
             number = engine._child.guardian_pid if engine._child else None
+            guardian = f"The guardian of engine {engine.name!r} (process {number})"
+            if engine._child is None or not engine._child.guardian_stopped():
+                msg = f"{guardian} has not answered for {engine.answer_timeout:g} s."
+                return EngineUnresponsive(msg, remedy=remedy)
             msg = (
-                f"The guardian of engine {engine.name!r} (process {number}) is stopped, so nobody "
-                "reads what the engine prints, and it will come to a halt."
+                f"{guardian} is stopped, so nobody reads what the engine prints, and it will come "
+                "to a halt."
             )
             return EngineUnresponsive(msg, remedy=f"`kill -CONT {number}` lets it go on. {remedy}")
         case Trouble.STALL:

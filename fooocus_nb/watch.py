@@ -212,13 +212,20 @@ class Watch:
         if child.worker_dead:
             self.ail(Trouble.WORKER)
             return False
-        if not self._fails(Trouble.GUARDIAN, child.guardian_answers()):
+        if not self._fails(Trouble.GUARDIAN, self._guardian_answers(child)):
             return True
         if child.exists():
             self.ail(Trouble.GUARDIAN)
         else:
             self.child_exited(child, None)
         return False
+
+    def _guardian_answers(self, child: Child) -> bool:
+        if child.guardian_answers():
+            return True
+        # One that is merely slow, on a machine with too much to do, still drains: that is no
+        # reason to give a generation up.
+        return self._engine.state is EngineState.BUSY and not child.guardian_stopped()
 
     def _fails(self, trouble: Trouble, well: bool) -> bool:
         """Whether something has not been well for longer than an engine may take to answer."""
