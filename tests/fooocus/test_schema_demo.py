@@ -175,3 +175,42 @@ def test_a_page_that_is_no_fooocus_any_more_is_reported() -> None:
     report = str(caught.value)
     assert "title: Fooocus 2.5.5; gradio: 3.41.2" in report
     assert "slider 'Guidance Scale' 1.0..30.0 by 0.01" in report
+
+
+@settings(MANGLED, max_examples=8)
+@given(rnd=st.randoms(use_true_random=False), foreign=st.booleans())
+def test_other_defaults_change_no_name(rnd: random.Random, foreign: bool) -> None:
+    """Presets and ``config.txt`` change what the page begins with."""
+    config = translate(CONFIG) if foreign else copy.deepcopy(CONFIG)
+    for item in config["components"]:
+        props = item["props"]
+        if isinstance(props.get("value"), bool):
+            props["value"] = rnd.random() < 0.5
+        elif isinstance(props.get("value"), (int, float)) and "minimum" in props:
+            props["value"] = rnd.choice([props["minimum"], props["maximum"]])
+        elif item["type"] in ("dropdown", "radio") and props.get("choices"):
+            props["value"] = rnd.choice(props["choices"])
+    assert list(Schema.from_config(config).steps[0].inputs) == TRUTH
+
+
+@settings(MANGLED, max_examples=12)
+@given(
+    group=st.sampled_from(["lora", "ip", "enhance"]),
+    kind=st.sampled_from(KINDS),
+    label=st.sampled_from(["Mask", "Trigger words", "Block weight", "Boost"]),
+    at=st.integers(0, 16),
+    foreign=st.booleans(),
+)
+def test_what_a_fork_adds_to_every_slot_never_shifts_the_others(
+    group: str, kind: str, label: str, at: int, foreign: bool
+) -> None:
+    config = translate(CONFIG) if foreign else copy.deepcopy(CONFIG)
+    inputs = setter_of(config)["inputs"]
+    truth = dict(zip(inputs, TRUTH, strict=True))
+    for number in range(1, COUNTS[group] + 1):
+        members = [item for item in inputs if truth.get(item, "").startswith(f"{group}_{number}_")]
+        place = inputs.index(members[0]) + min(at, len(members))
+        props = {"label": label, "value": None, "minimum": 0, "maximum": 2, "step": 0.01}
+        config["components"].append({"id": 9000 + number, "type": kind, "props": props})
+        inputs.insert(place, 9000 + number)
+    check(config, truth, foreign=foreign)
