@@ -11,6 +11,9 @@ from fooocus_nb._loop import run_sync
 from fooocus_nb.errors import EngineDied
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.events import ImageFinished, Progress, Queued
+from fooocus_nb.fooocus.parameter import MAX_SEED
+from fooocus_nb.fooocus.request import Request
+from fooocus_nb.recovery import is_of_request
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
 
@@ -87,3 +90,55 @@ def test_many_jobs_queue_in_order_and_show_their_place(start_demo):
     assert ranks[-1] == 0
     assert ranks == sorted(ranks, reverse=True)
     assert engine.jobs == ()
+
+
+# -- whose image is it? -------------------------------------------------------------------------
+
+
+def request(prompt, seed, *, number=3, same_seed=False):
+    values = {
+        "prompt": prompt,
+        "negative_prompt": "fog",
+        "image_number": number,
+        "disable_seed_increment": same_seed,
+    }
+    return Request(values=values, given=values, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("a  lighthouse,\n dusk, ", "a lighthouse\ndusk"),
+        ("a __color__ boat", "a red boat"),
+        ("a [[red, green]] boat", "a green boat"),
+        ("a boat <lora:wood:0.5>", "a boat"),
+    ],
+)
+def test_an_image_is_known_by_its_seed_and_its_prompt_as_the_engine_tidies_it(prompt, said):
+    wanted = request(prompt, 7)
+    for number in range(3):
+        raw = {"prompt": said, "negative_prompt": "fog", "seed": str(7 + number)}
+        assert is_of_request(wanted, raw) == number
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"prompt": "a lighthouse", "seed": "6"},
+        {"prompt": "a lighthouse", "seed": "10"},
+        {"prompt": "a lighthouse at dusk", "seed": "7"},
+        {"prompt": "a lighthouse", "negative_prompt": "rain", "seed": "7"},
+        {"prompt": "a lighthouse"},
+        {"prompt": "a lighthouse", "seed": "seven"},
+        {},
+    ],
+)
+def test_an_image_of_another_request_is_told_from_ours(raw):
+    assert is_of_request(request("a lighthouse", 7), raw) is None
+
+
+def test_seeds_begin_again_at_the_end_and_may_be_all_the_same():
+    raw = {"prompt": "a", "seed": "0"}
+    assert is_of_request(request("a", MAX_SEED), raw) == 1
+    assert is_of_request(request("a", 0, same_seed=True), raw) == 0
+    assert is_of_request(request("a", 0, same_seed=True), {**raw, "seed": "1"}) is None

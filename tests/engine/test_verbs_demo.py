@@ -76,6 +76,18 @@ def test_inpaint_changes_only_what_is_masked(engine, photo, mode):
     assert np.abs(painted[mask] - pixels(photo)[mask]).mean() > 1
 
 
+def test_a_mask_painted_in_the_notebook_is_inpainted(engine, photo):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:50, 10:60] = 255
+    editor = fooocus_nb.MaskEditor(photo, mask)
+    asked = {"image_number": 1, "steps": 1, "seed": 3}
+    painted = pixels(engine.inpaint(editor.image, editor.mask, "neon", **asked)[0])
+    outside = mask == 0
+    assert (painted[outside] == pixels(photo)[outside]).all()
+    again = pixels(engine.inpaint(editor.image, editor, "neon", **asked)[0])
+    assert (painted == again).all()
+
+
 def test_inpaint_inverted_and_outpainted(engine, photo):
     mask = np.zeros((64, 96), bool)
     mask[20:50, 10:60] = True
