@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -128,7 +129,7 @@ def _folders(parent: Path, prefix: str) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    return os.name == "nt" or path.stat().st_uid == os.getuid()
+    return sys.platform == "win32" or path.stat().st_uid == os.getuid()
 
 
 def _young(folder: Path) -> bool:
