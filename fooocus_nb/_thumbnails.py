@@ -16,9 +16,9 @@ __all__ = ["contact_sheet", "preview_jpeg", "webp_thumbnail"]
 #: A thumbnail in base64 must stay below 60 KB, so its bytes below three quarters of that.
 MAX_THUMBNAIL_BYTES = 44_000
 #: The PNG fallback stands beside the HTML in every saved notebook, so it is kept smaller still.
-MAX_SHEET_BYTES = 18_000
+MAX_SHEET_BYTES = 10_000
 _QUALITIES = (82, 70, 55, 40)
-_SHEET_SIDES = (288, 224, 176, 128, 96)
+_SHEET_SIDES = (224, 176, 128, 96)
 _SHEET_TILES = 9
 
 

@@ -23,10 +23,10 @@ __all__ = ["Image", "Result", "static_bundle"]
 
 #: How many thumbnails one output holds; the rest is named in text.
 MAX_SHOWN = 60
-#: Many thumbnails in one output must stay small together.
+#: A hundred images stay below 6 MB, each in an output of its own or many in one.
 _MANY_SIDE, _MANY_BYTES = 320, 22_000
 _GLIMPSE = (192, 8_000)
-_FEW, _FEW_SIDE, _FEW_BYTES = 8, 512, 36_000
+_FEW, _FEW_SIDE, _FEW_BYTES = 8, 512, 25_000
 
 
 class Image:

@@ -78,13 +78,13 @@ class Gallery(LiveView):
         #: The viewer whose choice this thread is passing on; it needs not to be told.
         self._choosing = threading.local()
         self._unsubscribe: Callable[[], None] = lambda: None
+        self._worker = Worker(self._items, self.send)
         self._items.add(entries_of(source, recursive=recursive))
         super().__init__(
             title=clip(title, 80),
             newest_first=newest_first,
             hint=clip(hint, 200),
         )
-        self._worker = Worker(self._items, self.send)
         self.on_msg(self._take)
 
     # -- from Python ------------------------------------------------------------------------
