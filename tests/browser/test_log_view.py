@@ -144,6 +144,7 @@ def test_a_hundred_thousand_lines_and_the_past(log_view):
     view.evaluate("node => { node.scrollTop = 0; }")
     expect(log).to_contain_text("[System ARGV]")
     assert view.locator(".fnb-log-row").count() < 80
+    log.locator(".fnb-log-foot").scroll_into_view_if_needed()
     log.get_by_label("Search the log").fill("number 54321")
     expect(log.locator(".fnb-log-found")).to_have_text("1 of 1")
     expect(log.locator(".fnb-log-current")).to_be_in_viewport()
