@@ -110,7 +110,8 @@ class EngineInfo:
 
     def cells(self) -> tuple[str, ...]:
         """Return its row in a table for people."""
-        memory = "" if self.memory is None else f"{self.memory / 1e9:.1f} GB"
+        unit, size = ("GB", 1e9) if (self.memory or 0) >= 1e9 else ("MB", 1e6)
+        memory = "" if self.memory is None else f"{self.memory / size:.1f} {unit}"
         lifetime = self.lifetime
         if self.idle_timeout is not None:
             lifetime += f", idles up to {_html.duration(self.idle_timeout)}"
