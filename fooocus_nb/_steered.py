@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from fooocus_nb._loop import run_sync
-from fooocus_nb.errors import EngineTimeout
+from fooocus_nb.errors import EngineTimeout, FooocusError
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -92,6 +92,9 @@ class Steered:
             await asyncio.wait_for(self._started.wait(), moment)
             return
         self._runner.cancel()
+        # Where we lag behind the server it has begun after all, and would go on without us.
+        with contextlib.suppress(FooocusError):
+            await self._send_order("stop")
 
     async def _send_order(self, verb: str) -> None:
         client = self.engine._client
