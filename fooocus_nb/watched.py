@@ -152,6 +152,8 @@ def _worker_lives(engine: Engine) -> bool | None:
     child, job = engine._child, engine.current_job
     if child is not None and child.worker_dead:
         return False
+    if engine.state is EngineState.UNRESPONSIVE and engine._watch.trouble is Trouble.STALL:
+        return False
     silence = job.silence if job is not None else None
     if job is not None and silence is not None:
         text = job.snapshot().text

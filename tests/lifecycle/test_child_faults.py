@@ -140,6 +140,7 @@ def test_a_fault_in_a_generation(bench: Bench, fault: str) -> None:
     engine.stall_timeout = 1.0 if fault == "hang" else 300.0
     bench.strike()
     assert_told(engine, job, error, said, state)
+    assert engine.health().ok is (state is READY)
     if state is not READY:
         # Nothing is sent to an engine that cannot take it, and the reason is still told.
         with pytest.raises(errors.EngineError, match=engine.name):
