@@ -473,7 +473,10 @@ class Process:
     def _send(self, **content: object) -> None:
         """Give the guardian an order. Raises OSError when it takes none, or not in time."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._connection, selectors.EVENT_WRITE)
+            try:
+                selector.register(self._connection, selectors.EVENT_WRITE)
+            except ValueError as error:  # another thread has closed it
+                raise ConnectionAbortedError(str(error)) from error
             if not selector.select(SEND_TIMEOUT):
                 msg = f"the guardian takes no orders for {SEND_TIMEOUT:g} s"
                 raise TimeoutError(msg)

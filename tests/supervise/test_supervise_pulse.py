@@ -56,3 +56,12 @@ def test_a_stopped_guardian_is_noticed_and_ended_all_the_same(start, until, gone
     assert gone(process.shim_pid)
     assert not process.exists()
     assert time.monotonic() - began < process.spec.grace
+
+
+def test_one_that_was_let_go_of_is_asked_in_vain_and_nothing_is_raised(start):
+    process = start(SLEEP)
+    process.stop()
+    process.guardian_answers()
+    assert not process.guardian_answers()
+    process.label(ready=True)
+    process.keep(1.0)
