@@ -28,7 +28,7 @@ from fooocus_nb.watch import FAILED, Trouble, Watch
 from fooocus_nb.watched import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from fooocus_nb.child import Child, ChildSettings
     from fooocus_nb.fooocus.client import Client
@@ -230,6 +230,12 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         EngineStopped, EngineDied
             When the engine does not run.
         """
+        job = self._job(prompt, parameters)
+        job._start()
+        return job
+
+    def _job(self, prompt: str, parameters: Mapping[str, Any]) -> Job:
+        """Return a generation that is not handed in yet."""
         schema = self._client.schema
         request = build_request(schema, prompt, parameters, fetch=self._fetch)
         for text in request.warnings:
@@ -264,11 +270,27 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         GenerationError
             When the engine failed, with the cause from its log.
         """
-        job = self.submit(prompt, **parameters)
         with contextlib.ExitStack() as stack:
-            for present in presenters:
-                stack.enter_context(present(job))
+
+            def show(job: Job) -> None:
+                for present in presenters:
+                    stack.enter_context(present(job))
+
+            return self._generate(prompt, parameters, show)
+
+    def _generate(
+        self, prompt: str, parameters: Mapping[str, Any], show: Callable[[Job], None]
+    ) -> Result:
+        """Generate and wait; an interrupt stops the generation, whenever it comes."""
+        job = self._job(prompt, parameters)
+        try:
+            job._start()
+            show(job)
             return job.result()
+        except KeyboardInterrupt:
+            if not job._orders.stop_asked:  # it came before the wait, and nobody else has the job
+                job._stop_and_wait()
+            raise
 
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""

@@ -54,6 +54,7 @@ class FoundJob(Job):
         self._outputs = Outputs(record.output_dir)
         super().__init__(engine, record.request, session=record.session)
         self._submitted -= self._age()
+        self._start()
 
     def _age(self) -> float:
         return time.time() - self.started

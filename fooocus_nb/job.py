@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import queue
@@ -100,7 +101,12 @@ class Job(Steered):
         self._recovery = Recovery(self)
         self._worked_since: float | None = None
         self._last_movement = time.monotonic()
-        self._future = submit(self._run())
+        self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
+
+    def _start(self) -> None:
+        """Hand it in. Whoever makes a job has it in hand by then, and can stop what has begun."""
+        submit(self._run())
 
     def __repr__(self) -> str:
         return f"<Job on {self.engine.name!r}: {self.snapshot().state}>"
@@ -208,9 +214,7 @@ class Job(Steered):
 
     def exception(self) -> BaseException | None:
         """Return what went wrong, or None while it runs and when all went well."""
-        if not self._future.done() or self._future.cancelled():
-            return None
-        return self._future.exception()
+        return self._future.exception() if self._future.done() else None
 
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the images.
@@ -273,7 +277,13 @@ class Job(Steered):
 
     # -- running, on the background loop ----------------------------------------------------
 
-    async def _run(self) -> Result:
+    async def _run(self) -> None:
+        try:
+            self._future.set_result(await self._outcome())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to who waits
+            self._future.set_exception(error)
+
+    async def _outcome(self) -> Result:
         self._started = asyncio.Event()
         self._runner = asyncio.ensure_future(self._in_turn())
         try:

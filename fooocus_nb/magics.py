@@ -123,10 +123,8 @@ class FooocusMagics(Magics):
             for parameters in options.runs(engine.parameters):
                 if monitor.stopped:
                     break
-                job = engine.submit(options.prompt, **parameters)
-                monitor.watch(job)
                 try:
-                    results.append(job.result())
+                    results.append(engine._generate(options.prompt, parameters, monitor.watch))
                 except KeyboardInterrupt:
                     raise self._interrupted(options, monitor) from None
         return self._bind(options, Result.combined(results))

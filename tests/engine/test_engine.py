@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -164,6 +165,31 @@ def test_an_interrupt_stops_the_generation_and_not_the_engine(start_demo):
     assert engine.last_result.stopped
     assert engine.last_result[0].path.is_file()
     assert engine.state is EngineState.READY
+    assert len(engine.generate("a", image_number=1, steps=1)) == 1
+
+
+@pytest.mark.parametrize("moment", ["handed in", "shown"])
+def test_an_interrupt_before_the_wait_stops_the_generation_too(start_demo, monkeypatch, moment):
+    engine = start_demo(slow=True)
+    hand_in = fooocus_nb.job.submit
+
+    def interrupt(coroutine):
+        hand_in(coroutine)
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def present(_job):
+        if moment == "shown":
+            raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fooocus_nb.engine.presenters", [present])
+        if moment == "handed in":
+            patched.setattr("fooocus_nb.job.submit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            engine.generate("a city", image_number=30, steps=4)
+    assert engine.jobs == ()
     assert len(engine.generate("a", image_number=1, steps=1)) == 1
 
 
