@@ -93,6 +93,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         self._queue: deque[Job] = deque()
         self._slot = asyncio.Lock()
         self._guarding = threading.RLock()
+        self._starting = threading.RLock()
         self._watchers: set[asyncio.Future[None]] = set()
         self._watch = Watch(self, restart)
         self._avoided = set(avoid)

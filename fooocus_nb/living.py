@@ -8,11 +8,18 @@ import functools
 from typing import TYPE_CHECKING, Self, cast
 
 from fooocus_nb._loop import run_sync
-from fooocus_nb.errors import ConnectionLost, EngineError, EngineStopped, PortTaken, StartError
+from fooocus_nb.errors import (
+    ConnectionLost,
+    EngineError,
+    EngineStopped,
+    EngineTimeout,
+    PortTaken,
+    StartError,
+)
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.lifecycle import EngineState
 from fooocus_nb.sharing import Leaving, Sharing, leave
-from fooocus_nb.watch import FAILED
+from fooocus_nb.watch import FAILED, JOIN_TIMEOUT
 
 if TYPE_CHECKING:
     import threading
@@ -36,6 +43,7 @@ class Living(Sharing):
     _settings: ChildSettings | None
     _connected: Client | None
     _guarding: threading.RLock
+    _starting: threading.RLock
     _watch: Watch
 
     @property
@@ -46,10 +54,17 @@ class Living(Sharing):
         self, timeout: float | None, on_progress: Callable[[Engine], None] | None = None
     ) -> None:
         """Start the child, or connect to the server, and wait until it can generate."""
-        if not self._lifecycle.move(EngineState.STARTING, "starting"):
-            msg = f"Engine {self.name!r} is {self._lifecycle.state}, so it cannot be started."
-            raise EngineError(msg)
-        self._come_up(timeout, on_progress)
+        # A start that was ended on another thread has to be through with it.
+        if not self._starting.acquire(timeout=JOIN_TIMEOUT):
+            msg = f"Engine {self.name!r} is still ending what was started before."
+            raise EngineTimeout(msg, remedy="Try again in a moment.")
+        try:
+            if not self._lifecycle.move(EngineState.STARTING, "starting"):
+                msg = f"Engine {self.name!r} is {self._lifecycle.state}, so it cannot be started."
+                raise EngineError(msg)
+            self._come_up(timeout, on_progress)
+        finally:
+            self._starting.release()
 
     def _come_up(
         self,
@@ -114,22 +129,34 @@ class Living(Sharing):
     ) -> None:
         from fooocus_nb.child import Child
 
+        def tick() -> None:
+            self._require_starting()
+            if on_progress is not None:
+                on_progress(self._engine)
+
         attempts = PORT_ATTEMPTS if settings.port is None else 1
         for attempt in range(1, attempts + 1):
             child = Child(self.name, settings, on_line=self._engine._take_line)
             self._child = child
             try:
                 child.start(self._avoided)
-                child.wait_ready(
-                    timeout, lambda: on_progress(self._engine) if on_progress else None
-                )
+                child.wait_ready(timeout, tick)
             except PortTaken:
                 if attempt == attempts:
                     raise
                 child.leave()
                 self._lifecycle.note("its port was taken meanwhile; starting with another one")
+            except StartError:
+                self._require_starting()  # else it failed because it was stopped
+                raise
             else:
                 return
+
+    def _require_starting(self) -> None:
+        """Raise where the start has been ended meanwhile, also before there was a process."""
+        if self._lifecycle.state is not EngineState.STARTING:
+            msg = f"Engine {self.name!r} was stopped while it started."
+            raise EngineStopped(msg)
 
     def restart(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb import EngineState, RestartPolicy
 from fooocus_nb._magic_line import parse_start_line
-from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError
+from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError, EngineStopped
 from fooocus_nb.restarting import Restarts, restart_policy
 
 FAST = RestartPolicy(limit=2, first_delay=0.05)
@@ -124,6 +125,26 @@ def test_a_start_that_fails_is_tried_again_and_then_given_up(start_demo, monkeyp
     monkeypatch.undo()
     engine.restart()
     assert engine.state is EngineState.READY
+
+
+def test_a_restart_while_another_one_is_under_way(start_demo):
+    engine = start_demo()
+
+    def restart():
+        with contextlib.suppress(EngineStopped):  # where it has come too early
+            engine.restart(30)
+
+    for delay in (0.0, 0.1):
+        other = threading.Thread(target=restart)
+        other.start()
+        wait_for(lambda: engine.state is EngineState.STARTING)
+        time.sleep(delay)  # into different moments of the start
+        engine.restart(30)
+        other.join(30)
+        assert not other.is_alive()
+        assert engine.health().ok
+    engine.stop()
+    assert not [thread for thread in threading.enumerate() if "-follow-" in thread.name]
 
 
 @pytest.mark.parametrize(
