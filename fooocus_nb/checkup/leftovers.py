@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from fooocus_nb.checkup.report import Check, Status, gigabytes
 from fooocus_nb.child import runtime_path
-from fooocus_nb.supervise import _platform
 from fooocus_nb.supervise.guardian import MARKER_VARIABLE
+from fooocus_nb.supervise.registry import RUN_PREFIX, Entry
 
 __all__ = ["engines_check"]
 
@@ -38,14 +36,14 @@ def engines_check() -> Check:
     """
     living, dead = _published()
     orphans = _orphans()
-    used = {path for word in living for path in word["cleanup"]}
-    folders = [*dead, *(path for path in _temporary() if str(path) not in used)]
+    used = {path for entry in living for path in entry.cleanup}
+    folders = [*dead, *(path for path in _temporary() if path not in used)]
     told = {
-        "running": [{"name": word["name"], "pid": word["pid"]} for word in living],
+        "running": [{"name": entry.name, "pid": entry.pid} for entry in living],
         "orphans": [{name: each[name] for name in ("pid", "memory")} for each in orphans],
         "folders": [str(folder) for folder in folders],
     }
-    names = ", ".join(f"{word['name']} (process {word['pid']})" for word in living)
+    names = ", ".join(f"{entry.name} (process {entry.pid})" for entry in living)
     text = f"running: {names}" if names else "none runs"
     if not orphans and not folders:
         return Check("engines", "our engines", Status.OK, f"{text}, nothing is left over", "", told)
@@ -68,33 +66,27 @@ def _kill_command(pids: list[int]) -> str:
     return "kill -9 " + " ".join(map(str, pids))
 
 
-def _published() -> tuple[list[dict[str, Any]], list[Path]]:
-    """Return the words of living guardians, and the run folders of those that have died."""
+def _published() -> tuple[list[Entry], list[Path]]:
+    """Return what living guardians guard, and the run folders of those that have died.
+
+    The registry would clean up on the way; a look changes nothing.
+    """
     living, dead = [], []
-    for folder in _folders(runtime_path(), "run-"):
-        word = _word(folder / "guardian.json")
-        if word is not None and _platform.creation_time(word["guardian"]) == word["created"]:
-            living.append(word)
-        elif word is not None or not _young(folder):
+    for folder in _folders(runtime_path(), RUN_PREFIX):
+        try:
+            entry = Entry.read(folder)
+        except (OSError, ValueError):
+            if not _young(folder):
+                dead.append(folder)
+            continue
+        if entry.guarded():
+            living.append(entry)
+        else:
             dead.append(folder)
     return living, dead
 
 
-def _word(path: Path) -> dict[str, Any] | None:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "name": str(known["name"]),
-            "pid": int(known["pid"]),
-            "guardian": int(known["guardian"]),
-            "created": known["guardian_created"],
-            "cleanup": [str(each) for each in known["cleanup"]],
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _orphans() -> list[dict[str, Any]]:
+def _orphans() -> list[dict[str, int]]:
     """Return this user's processes that a guardian has started, and that none guards any more."""
     found = []
     for process in psutil.process_iter():

@@ -381,8 +381,21 @@ def test_what_engines_have_left_behind_is_found(tmp_path, monkeypatch) -> None:
     try:
         runtime = tmp_path / "runtime" / "fooocus-nb" / "run-old"
         runtime.mkdir(parents=True)
-        word = {"name": "one", "pid": 1, "guardian": 2**30, "guardian_created": "1",
-                "marker": "A=b", "cleanup": []}  # fmt: skip
+        word = {
+            "name": "one",
+            "pid": 1,
+            "created": "1",
+            "guardian": 2**30,
+            "guardian_created": "1",
+            "marker": f"{MARKER_VARIABLE}={'0' * 32}",
+            "started_at": 0,
+            "log_path": "engine.log",
+            "idle_timeout": None,
+            "labels": {},
+            "cleanup": [],
+            "address": ["unix", "socket"],
+            "token": "secret",
+        }
         (runtime / "guardian.json").write_text(json.dumps(word))
         stale = tmp_path / "temp" / "fooocus-nb-stale"
         stale.mkdir()
