@@ -18,6 +18,8 @@ import platformdirs
 
 from fooocus_nb.errors import (
     ConfigurationError,
+    DiskFull,
+    EngineError,
     StartError,
     StartTimeout,
     while_starting,
@@ -26,6 +28,7 @@ from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.launch import build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
 from fooocus_nb.logfolders import new_log_folder
+from fooocus_nb.outputs import FULL
 from fooocus_nb.reuse import attach_or_start, labels_of
 from fooocus_nb.supervise import ChildSpec, Line, Process
 from fooocus_nb.supervise.registry import RUN_PREFIX, Registry
@@ -255,20 +258,33 @@ class Child:
         Raises
         ------
         StartError
-            When the guardian or the child cannot be started.
+            When the guardian or the child cannot be started, or has no room for its folders.
         EngineTimeout
             When other kernels do not come to an end with starting theirs.
         """
-        folder = runtime_folder()
-        if self._settings.reuse:
-            self._process, self.attached = attach_or_start(
-                Registry(folder), self._settings, lambda: self._spawn(folder), avoid=avoid
+        try:
+            process = self._process = self._take_hold_or_spawn(runtime_folder(), avoid)
+        except EngineError:
+            raise
+        except OSError as error:
+            kind = while_starting(DiskFull) if error.errno in FULL else StartError
+            msg = f"Engine {self.name!r} could not be given its folders: {error}."
+            remedy = (
+                "Make room there, or give the right to write. temp_dir=, and TMPDIR, "
+                f"XDG_STATE_HOME and {RUNTIME_VARIABLE} in the environment, name other folders."
             )
-        else:
-            self._process = self._spawn(folder)
+            raise kind(msg, remedy=remedy) from error
         if self.attached:
-            self._settle_in(self._process)
-        self._process.add_listener(self._take)
+            self._settle_in(process)
+        process.add_listener(self._take)
+
+    def _take_hold_or_spawn(self, folder: Path, avoid: Collection[Path]) -> Process:
+        if not self._settings.reuse:
+            return self._spawn(folder)
+        process, self.attached = attach_or_start(
+            Registry(folder), self._settings, lambda: self._spawn(folder), avoid=avoid
+        )
+        return process
 
     def _settle_in(self, process: Process) -> None:
         """Keep an engine that we found, or learn that it is kept already."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
+import fooocus_nb
+from fooocus_nb.child import RUNTIME_VARIABLE
+from fooocus_nb.errors import DiskFull, StartError
 from fooocus_nb.logfolders import KEPT, new_log_folder
 
 if TYPE_CHECKING:
@@ -44,3 +48,27 @@ def test_folders_of_earlier_versions_go_too(logs: Path, tmp_path: Path) -> None:
     for _ in range(KEPT):
         new_log_folder("later", tmp_path / "ended")
     assert not old.exists()
+
+
+def test_a_start_without_room_for_its_folders_says_so(registry, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/disk")
+
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(temporary))
+        patched.setattr("fooocus_nb.child.new_log_folder", full)
+        with pytest.raises(DiskFull, match=r"roomless.*No space left.*/some/disk") as caught:
+            fooocus_nb.start(demo=True, name="roomless")
+    assert isinstance(caught.value, StartError)
+    assert list(temporary.iterdir()) == []
+    assert list(registry.folder.iterdir()) == []
+    assert "roomless" not in fooocus_nb.running()
+
+
+def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "file" / "runtime"))
+    with pytest.raises(StartError, match=f"(?s)given its folders.*{RUNTIME_VARIABLE}"):
+        fooocus_nb.start(demo=True, name="roomless")
