@@ -19,7 +19,7 @@ from fooocus_nb.fooocus._failures import (
     WORKER,
     Rule,
 )
-from fooocus_nb.fooocus.diagnosis import diagnose
+from fooocus_nb.fooocus.diagnosis import diagnose, notices
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 COMMAND = "python tests/tools/make_failures.py"
@@ -66,14 +66,15 @@ def page() -> str:
         (code(name), code(error.__name__), cause, remedy)
         for name, (error, cause, remedy) in SIGNALS.items()
     ]
-    notices = [(code(rule.example), rule.meaning, rule.remedy) for rule in NOTICES]
+    noticed = notices([rule.example for rule in NOTICES])
+    rows = [(code(notice.line), notice.meaning, notice.remedy) for notice in noticed]
     parts = (
         HEAD,
         *table(("what", "a line of the log", "exception", "cause", "remedy"), failures),
         ENDS,
         *table(("ended by", "exception", "cause", "remedy"), ends),
         NOTICED,
-        *table(("a line of the log", "meaning", "remedy"), notices),
+        *table(("a line of the log", "meaning", "remedy"), rows),
     )
     return "\n".join(parts) + "\n"
 
