@@ -290,7 +290,12 @@ class FooocusMagics(Magics):
         options = parse_verb_line("stop", rest)
         engine = self._engine(options.name)
         engine.stop()
-        _write(f"{engine.name} is stopped." if engine.owned else "Disconnected.")
+        if not engine.owned:
+            _write("Disconnected.")
+        elif engine._goes_on():
+            _write(f"{engine.name} is let go of: it goes on for its other users.")
+        else:
+            _write(f"{engine.name} is stopped.")
 
     def _restart(self, rest: str) -> None:
         options = parse_verb_line("restart", rest)

@@ -108,6 +108,10 @@ class Sharing:
         """
         return self._found
 
+    def _goes_on(self) -> bool:
+        """Whether its process still runs, though we have let go of it."""
+        return self._child is not None and self._child.exists()
+
     def _stop_own_jobs(self) -> None:
         """Stop what is being generated for us, where the engine goes on for others."""
         for job in reversed(tuple(self._queue)):
