@@ -153,6 +153,7 @@ function render({ model, el: host }) {
     const index = shown.findIndex((card) => card.id === kept);
     active = Math.min(Math.max(index, 0), Math.max(shown.length - 1, 0));
     drawSorts();
+    box.arranged();
     draw();
   }
   const arrangeSoon = framed(arrange);

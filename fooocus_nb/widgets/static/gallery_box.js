@@ -52,6 +52,7 @@ class LightBox {
     Object.assign(this, { root, model, pictures, viewer, cards, isSelected, onSelect, onMove });
     this.details = new Map();
     this.index = -1;
+    this.card = undefined;
     this.build();
   }
 
@@ -103,12 +104,8 @@ class LightBox {
     box.addEventListener("close", () => this.onMove(this.index));
   }
 
-  get card() {
-    return this.cards()[this.index];
-  }
-
   show(index) {
-    this.index = index;
+    this.turnTo(index);
     this.open();
     this.stage.focus({ preventScroll: true });
     this.draw();
@@ -117,8 +114,25 @@ class LightBox {
   step(by) {
     const next = this.index + by;
     if (next < 0 || next >= this.cards().length) return;
-    this.index = next;
+    this.turnTo(next);
     this.draw();
+  }
+
+  turnTo(index) {
+    this.index = index;
+    this.card = this.cards()[index];
+  }
+
+  // The grid has changed behind us: the image that is open stays, wherever it stands now.
+  arranged() {
+    if (!this.box.open || !this.card) return;
+    const index = this.cards().findIndex((card) => card.id === this.card.id);
+    if (index >= 0) this.turnTo(index);
+    this.drawPlace();
+  }
+
+  isOpen(id) {
+    return this.card?.id === id;
   }
 
   toggle() {
@@ -135,10 +149,7 @@ class LightBox {
   draw() {
     const { card } = this;
     if (!card) return;
-    const count = this.cards().length;
-    this.place.textContent = `${(this.index + 1).toLocaleString()} of ${count.toLocaleString()}`;
-    this.turns[0].disabled = this.index === 0;
-    this.turns[1].disabled = this.index === count - 1;
+    this.drawPlace();
     this.told.textContent = "";
     this.prompt.textContent = card.prompt || "";
     this.drawPick();
@@ -154,6 +165,14 @@ class LightBox {
     else this.busy.textContent = "";
   }
 
+  drawPlace() {
+    const count = this.cards().length;
+    const text = `${(this.index + 1).toLocaleString()} of ${count.toLocaleString()}`;
+    if (this.place.textContent !== text) this.place.textContent = text;
+    this.turns[0].disabled = this.index === 0;
+    this.turns[1].disabled = this.index >= count - 1;
+  }
+
   async drawPicture(card) {
     const thumb = this.pictures.thumb(card.id);
     // The size that it will have keeps the small one from jumping when the original comes.
@@ -164,11 +183,11 @@ class LightBox {
     this.busy.textContent = this.pictures.originals.has(card.id) ? "" : "Loading the original";
     try {
       const original = await this.pictures.original(card.id);
-      if (this.card !== card) return;
+      if (!this.isOpen(card.id)) return;
       this.image.src = original.url;
       this.busy.textContent = "";
     } catch (error) {
-      if (this.card === card) this.busy.textContent = error.message;
+      if (this.isOpen(card.id)) this.busy.textContent = error.message;
       return;
     }
     const next = this.cards()[this.index + 1];
@@ -190,7 +209,7 @@ class LightBox {
     this.details.set(details.id, details);
     if (this.details.size > 50) this.details.delete(this.details.keys().next().value);
     const { card } = this;
-    if (!card || card.id !== details.id) return;
+    if (!this.isOpen(details.id)) return;
     const prompt = details.rows.find(([name]) => name === "prompt");
     if (prompt) [, this.prompt.textContent] = prompt;
     this.drawRows(card, details.rows.filter(([name]) => name !== "prompt"));
@@ -256,7 +275,7 @@ class CompareBox {
       "aria-label": "How much of the first image is shown",
     });
     this.differences = el("div", "fnb-box-rows");
-    side.append(head, el("label", "fnb-dim", {}, "Drag over the picture, or use the slider."),
+    side.append(head, el("div", "fnb-dim", {}, "Drag over the picture, or use the slider."),
       this.slider, this.differences);
     box.append(this.stage, side);
     close.addEventListener("click", () => box.close());
