@@ -85,7 +85,7 @@ function render({ model, el: host }) {
   const times = el("div", "fnb-live-dim");
   const line = el("div", "fnb-live-line");
   const note = el("div", "fnb-live-note", { role: "alert" });
-  const strip = el("div", "fnb-live-strip", { role: "list", "aria-label": "Finished images" });
+  const strip = el("div", "fnb-live-strip", { role: "group", "aria-label": "Finished images" });
   const fold = el("details", "fnb-live-fold");
   const summary = el("summary", "");
   summary.textContent = "Log";
@@ -148,7 +148,7 @@ function render({ model, el: host }) {
     const pictures = model.get("thumbnails") || [];
     pictures.forEach((data, index) => {
       if (!thumbnails[index]) {
-        const image = el("img", "", { alt: `Finished image ${index + 1}`, role: "listitem" });
+        const image = el("img", "", { alt: `Finished image ${index + 1}` });
         thumbnails[index] = new PictureUrl(image);
         thumbnails[index].data = null;
         strip.append(image);
