@@ -33,7 +33,11 @@ _PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAIN_WORD = re.compile(r"[\w.][\w.:/,+-]*", re.ASCII)
 
 
-def cell_of(parameters: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
+def cell_of(
+    parameters: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+    engine: str = "",
+) -> str:
     """Return the cell that generates with these parameters.
 
     Parameters
@@ -42,6 +46,8 @@ def cell_of(parameters: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
         By name, as an :class:`~fooocus_nb.results.Image` or a file's metadata has them.
     defaults : mapping, optional
         The server's defaults by canonical name; what equals them is left out.
+    engine : str, optional
+        The engine to name; by default the cell is for whichever is the current one.
 
     Returns
     -------
@@ -54,8 +60,9 @@ def cell_of(parameters: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
     lost = [name for name, value in wanted.items() if _is_lost(value)]
     words = _words(wanted) if isinstance(prompt, str) and not lost else None
     if words is None or not _fits_a_body(prompt) or any(map(_BREAKS.search, words)):
-        return _python(prompt, wanted, lost)
-    return f"{' '.join(['%%fooocus', *words])}\n{prompt}"
+        return _python(prompt, wanted, lost, engine)
+    named = _option("--name", engine) if engine else []
+    return f"{' '.join(['%%fooocus', *named, *words])}\n{prompt}"
 
 
 def _wanted(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,10 +144,11 @@ def _text(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _python(prompt: Any, wanted: Mapping[str, Any], lost: Iterable[str]) -> str:
+def _python(prompt: Any, wanted: Mapping[str, Any], lost: Iterable[str], engine: str) -> str:
     """Return the same as a call."""
     missing = set(lost)
-    lines = ["import fooocus_nb", "", "fooocus_nb.current().generate("]
+    who = f"get({engine!r})" if engine else "current()"
+    lines = ["import fooocus_nb", "", f"fooocus_nb.{who}.generate("]
     lines.append(f"    {str(prompt)!r},")
     for name, value in wanted.items():
         if name in missing:

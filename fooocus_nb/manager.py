@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
     from fooocus_nb.restarting import RestartPolicy
 
-__all__ = ["aconnect", "astart", "connect", "current", "get", "running", "start"]
+__all__ = [
+    "aconnect",
+    "astart",
+    "connect",
+    "current",
+    "get",
+    "name_to_say",
+    "running",
+    "start",
+]
 
 _lock = threading.Lock()
 _engines: dict[str, Engine] = {}
@@ -317,6 +326,24 @@ def current() -> Engine:
         return (alive or engines)[-1]
     msg = "No engine runs yet. Start one: %fooocus start --path ~/Fooocus (or --demo)."
     raise ConfigurationError(msg)
+
+
+def name_to_say(engine: Engine) -> str:
+    """Return the name that a cell has to say to mean this engine; none where it is the current one.
+
+    Parameters
+    ----------
+    engine : Engine
+        One of this kernel's.
+
+    Returns
+    -------
+    str
+        Its name, or nothing.
+    """
+    with _lock:
+        known = _engines.get(engine.name) is engine
+    return engine.name if known and current() is not engine else ""
 
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:

@@ -63,6 +63,8 @@ class EngineMonitor(Placed):
         self._lock = threading.RLock()
         self._widget: LiveMonitor | None = None
         self._renderer: Renderer | None = None
+        #: How many panels show the widget, too.
+        self._panels = 0
         self._ended = threading.Event()
         self._memory: int | None = None
         self._job: Job | None = None
@@ -103,10 +105,26 @@ class EngineMonitor(Placed):
                 ).start()
             return self._widget
 
+    def lend(self) -> LiveMonitor:
+        """Return the widget to a panel, which gives it back when it is closed."""
+        with self._lock:
+            self._panels += 1
+            return self.widget()
+
+    def take_back(self) -> None:
+        """End the widget if neither a panel nor a cell shows it any more."""
+        with self._lock:
+            self._panels -= 1
+            shown = self._panels or self._places
+        if not shown:
+            self.close()
+
     def close(self) -> None:
-        """Leave a plain picture in the view's place and stop watching."""
+        """Leave a plain picture in the view's place, and stop watching unless a panel shows it."""
         self._leave()
         with self._lock:
+            if self._panels:
+                return
             widget, renderer = self._widget, self._renderer
             self._widget = self._renderer = None
             self._ended.set()

@@ -13,6 +13,7 @@ from fooocus_nb import _html
 from fooocus_nb._cell import cell_of
 from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.manager import name_to_say
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._gallery_items import MIME, Items, entries_of
@@ -68,13 +69,14 @@ class Gallery(LiveView):
         title: str = "Gallery",
         newest_first: bool = False,
         hint: str = "There are no images here.",
-        defaults: Callable[[], Mapping[str, Any]] | None = None,
+        engine: Engine | None = None,
         recursive: bool = True,
     ) -> None:
         self._items = Items()
         self._source = source
         self._recursive = recursive
-        self._defaults = defaults
+        #: Whose images these are, if all are of one engine: a cell leaves its defaults out.
+        self._engine = engine
         #: The viewer whose choice this thread is passing on; it needs not to be told.
         self._choosing = threading.local()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -181,7 +183,7 @@ class Gallery(LiveView):
         if image.parameters:
             if image.seed is not None:
                 parameters["image_seed"] = image.seed
-            cell = cell_of(parameters, self._defaults() if self._defaults else None)
+            cell = self._cell(parameters)
         rows = parameter_rows(image.parameters, limit=MAX_DETAIL)
         self.send(
             {
@@ -193,6 +195,11 @@ class Gallery(LiveView):
                 "cell": cell if len(cell) <= MAX_CELL else "",
             }
         )
+
+    def _cell(self, parameters: Mapping[str, Any]) -> str:
+        if self._engine is None:
+            return cell_of(parameters)
+        return cell_of(parameters, _defaults_of(self._engine), name_to_say(self._engine))
 
     def _send_original(self, entry: Entry, viewer: str) -> None:
         answer = {"kind": "original", "id": entry.number, "viewer": viewer}
@@ -282,7 +289,7 @@ def engine_gallery(engine: Engine) -> Gallery:
         title=f"Images of {engine.name}",
         newest_first=True,
         hint="No images yet: each appears here as soon as it is finished.",
-        defaults=lambda: _defaults_of(engine),
+        engine=engine,
     )
     opened._follow(engine)
     return opened

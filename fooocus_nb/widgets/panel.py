@@ -11,6 +11,7 @@ from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_tabl
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.images import decode_data_uri, encode_image
 from fooocus_nb.fooocus.request import build_request
+from fooocus_nb.manager import name_to_say
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets.job_view import small_picture
 from fooocus_nb.widgets.live_view import Placed
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from fooocus_nb.job import Job
     from fooocus_nb.results import Result
     from fooocus_nb.widgets.gallery import Gallery
+    from fooocus_nb.widgets.mask_editor import MaskEditor
+    from fooocus_nb.widgets.monitor_widget import LiveMonitor
     from fooocus_nb.widgets.panel_widget import PanelForm
 
 __all__ = ["Panel"]
@@ -73,13 +76,17 @@ class Panel(Placed):
         self._lock = threading.RLock()
         self._values = PanelValues(self._schema, self._refresh)
         self._errors: dict[str, str] = {}
-        self._note = self._detail = ""
+        self._note = self._detail = self._doing = ""
         self._seed = ""
         self._jobs: list[Job] = []
         self._results: list[Result] = []
         self._thumbnails: dict[str, tuple[Any, bytes]] = {}
         self._form: PanelForm | None = None
         self._gallery: Gallery | None = None
+        self._monitor: LiveMonitor | None = None
+        #: Paints the mask of a picture in the form, and that picture's name.
+        self._editor: MaskEditor | None = None
+        self._painted = ""
         self._view: ipywidgets.VBox | None = None
         if values:
             self._values.update(values)
@@ -131,7 +138,7 @@ class Panel(Placed):
                     title="Images",
                     newest_first=True,
                     hint="What you generate comes here.",
-                    defaults=self._defaults,
+                    engine=self.engine,
                 )
             return self._gallery
 
@@ -167,10 +174,8 @@ class Panel(Placed):
         given = dict(request.given)
         if "image_seed" not in self._values:
             given.pop("image_seed", None)  # it was drawn just now
-        return cell_of(given, self._defaults())
-
-    def _defaults(self) -> dict[str, Any]:
-        return {name: parameter.default for name, parameter in self._schema.parameters.items()}
+        defaults = {name: found.default for name, found in self._schema.parameters.items()}
+        return cell_of(given, defaults, name_to_say(self.engine))
 
     def reset(self) -> None:
         """Set everything back to the server's defaults."""
@@ -184,14 +189,18 @@ class Panel(Placed):
         self._leave()
         with self._lock:
             view, form = self._view, self._form
-            gallery, self._gallery = self._gallery, None
+            monitor, others = self._monitor, (self._editor, self._gallery)
             self._view = self._form = None
+            self._monitor = self._editor = self._gallery = None
         if form is not None:
             form.close()
         if view is not None:
             view.close()
-        if gallery is not None:
-            gallery.close()
+        for other in others:
+            if other is not None:
+                other.close()
+        if monitor is not None:
+            self.engine.monitor().take_back()
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -207,14 +216,19 @@ class Panel(Placed):
 
         with self._lock:
             if self._view is None:
-                self._form = PanelForm(self._take, form=form_of(self._schema.parameters))
-                self._view = ipywidgets.VBox(
-                    [self._form, self.engine.monitor().widget(), self.gallery],
-                    layout={"grid_gap": "10px"},
-                )
+                self._form = PanelForm(self._take, form=form_of(self._schema))
+                self._monitor = self.engine.monitor().lend()
+                self._view = ipywidgets.VBox(layout={"grid_gap": "10px"})
                 self._view.add_class("fnb-panel-page")
+                self._lay_out()
                 self._refresh()
             return self._view
+
+    def _lay_out(self) -> None:
+        """Put the parts below each other, with the mask editor while it is open."""
+        if self._view is not None and self._form is not None and self._monitor is not None:
+            editor = [] if self._editor is None else [self._editor]
+            self._view.children = (self._form, *editor, self._monitor, self.gallery)
 
     def _text(self) -> str:
         return repr(self)
@@ -238,8 +252,12 @@ class Panel(Placed):
             form = self._form
             if form is None:
                 return
+            self._follow_server(form)
             parameters = self._schema.parameters
             values = dict(self._values)
+            mask = dict(_parts(values.get(self._painted))).get("mask")
+            if mask is not self._editor:
+                self._open_editor(None, "")  # its mask has been replaced or removed
             form.pictures = self._pictures(values)
             form.errors = dict(self._errors)
             form.state = {
@@ -247,9 +265,19 @@ class Panel(Placed):
                 "detail": self._detail,
                 "running": bool(self._jobs),
                 "waiting": max(len(self._jobs) - 1, 0),
+                "doing": self._doing,
                 "seed": self._seed,
+                "painting": self._painted,
             }
             form.values = {name: wire(parameters[name], value) for name, value in values.items()}
+
+    def _follow_server(self, form: PanelForm) -> None:
+        """Take on the server's defaults of now: a preset may have been loaded, also elsewhere."""
+        client = self.engine._connected
+        if client is not None and client.schema is not self._schema:
+            self._schema = client.schema
+            self._values.adopt(client.schema)
+            form.form = form_of(client.schema)
 
     def _pictures(self, values: Mapping[str, Any]) -> dict[str, bytes]:
         """Return a small copy of each picture that is set, by the name of its slot."""
@@ -260,8 +288,10 @@ class Panel(Placed):
             for slot, picture in _slots(name, value)
         }
         for slot, picture in slots.items():
-            if self._thumbnails.get(slot, (None, b""))[0] is not picture:
-                self._thumbnails[slot] = picture, _thumbnail(slot, picture)
+            # What is painted in a mask editor changes, the editor does not.
+            seen = getattr(picture, "mask_png", picture)
+            if self._thumbnails.get(slot, (None, b""))[0] is not seen:
+                self._thumbnails[slot] = seen, _thumbnail(slot, picture)
         return {slot: self._thumbnails[slot][1] for slot in slots}
 
     def _say(self, note: str = "", detail: str = "") -> None:
@@ -279,6 +309,10 @@ class Panel(Placed):
                 self._set_picture(slot, bytes(buffers[0]))
             case {"kind": "remove", "slot": str(slot)}:
                 self._remove_picture(slot)
+            case {"kind": "paint", "slot": str(slot)}:
+                self._press_paint(slot.removesuffix(_MASK))
+            case {"kind": "preset", "name": str(name)}:
+                self._press_preset(name)
             case {"kind": "reset"}:
                 self.reset()
             case {"kind": "generate"}:
@@ -309,6 +343,8 @@ class Panel(Placed):
         value: Any = data
         if parameter.type == "mask image":
             parts = dict(_parts(self._values[name]))
+            if not is_mask and hasattr(parts.get("mask"), "mask_png"):
+                del parts["mask"]  # it was painted over another picture
             parts["mask" if is_mask else "image"] = data
             if is_mask and "image" not in parts:
                 with self._lock:
@@ -330,6 +366,55 @@ class Panel(Placed):
         else:
             self._set(name, None)
 
+    def _press_paint(self, name: str) -> None:
+        """Open a mask editor over a picture of the form; pressed again, put it away."""
+        from fooocus_nb.widgets.mask_editor import MaskEditor
+
+        parameter = self._schema.parameters.get(name)
+        if parameter is None or parameter.type != "mask image":
+            return
+        if self._painted == name:
+            self._open_editor(None, "")
+            return
+        parts = dict(_parts(self._values[name]))
+        if "image" not in parts:
+            with self._lock:
+                self._errors[name] = "Choose the picture first, then paint its mask."
+            return
+        mask = parts.get("mask")
+        editor = mask if isinstance(mask, MaskEditor) else MaskEditor(parts["image"], mask)
+        editor.observe(self._show_paint, "mask_png")
+        self._set(name, {"image": parts["image"], "mask": editor})
+        self._open_editor(editor, name)
+
+    def _open_editor(self, editor: MaskEditor | None, name: str) -> None:
+        """Open the editor of that picture's mask, or none; what was painted stays the mask."""
+        with self._lock:
+            self._editor, self._painted = editor, name
+        self._lay_out()
+
+    def _show_paint(self, _change: object) -> None:
+        form = self._form
+        if form is not None:
+            form.later(self._refresh)
+
+    def _press_preset(self, name: str) -> None:
+        """Load a preset. On a thread of its own: the server may download models first."""
+        self._say()
+        self._doing = f"Loading preset {clip(name, 80)}"
+        threading.Thread(
+            target=self._load_preset, args=(name,), name="fooocus-nb-panel-preset", daemon=True
+        ).start()
+
+    def _load_preset(self, name: str) -> None:
+        try:
+            self.engine.preset(name)
+        except FooocusError as error:
+            self._complain(error)
+        finally:
+            self._doing = ""
+            self._refresh()
+
     def _press_generate(self) -> None:
         if self._errors:
             wrong = len(self._errors)
@@ -344,8 +429,13 @@ class Panel(Placed):
 
     def _press_copy(self) -> None:
         form = self._form
+        try:
+            text = self.cell()
+        except FooocusError as error:
+            self._complain(error)
+            return
         if form is not None:
-            form.send({"kind": "cell", "text": self.cell()})
+            form.send({"kind": "cell", "text": text})
 
     def _complain(self, error: BaseException) -> None:
         """Show an error in the form, at its field where it names one."""
@@ -397,6 +487,8 @@ def _slots(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _thumbnail(name: str, picture: Any) -> bytes:
-    """Return a valid picture as a small JPEG."""
+    """Return a valid picture as a small JPEG; of a mask editor, what is painted in it."""
+    if hasattr(picture, "mask_png"):
+        picture = picture.mask
     found = decode_data_uri(encode_image(name, picture))
     return small_picture(found[0], PICTURE_SIDE, PICTURE_BYTES) if found else b""

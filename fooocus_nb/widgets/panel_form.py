@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clip
+from fooocus_nb.fooocus.calls import PRESET
 from fooocus_nb.fooocus.parameter import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fooocus_nb.fooocus.parameter import Parameter
+    from fooocus_nb.fooocus.schema import Schema
 
 __all__ = ["companions", "form_of", "wire"]
 
@@ -91,21 +93,27 @@ _GROUPS = (
 )  # fmt: skip
 
 
-def form_of(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Return the form of a server's parameters, fit for JSON.
+def form_of(schema: Schema) -> dict[str, Any]:
+    """Return the form of a server, fit for JSON.
 
     Parameters
     ----------
-    parameters : mapping
-        The server's, by canonical name.
+    schema : Schema
+        The server's parameters and presets.
 
     Returns
     -------
     dict
-        ``groups``, each with a ``key``, a ``title`` and ``sections`` (a title and names), and
-        ``fields`` by name. Every parameter is in exactly one section.
+        ``groups``, each with a ``key``, a ``title`` and ``sections`` (a title and names);
+        ``fields`` by name, every parameter in exactly one section; the names of the ``presets``,
+        none where the server has no choice of them, and the ``preset`` that is loaded.
     """
+    parameters = schema.parameters
+    call = schema.verbs.get(PRESET)
+    preset = call.own[PRESET] if call else None
     return {
+        "presets": list(preset.choices or ()) if preset else [],
+        "preset": str(preset.default or "") if preset else "",
         "groups": [
             {"key": group.key, "title": group.title, "sections": _sections(names)}
             for group in _GROUPS

@@ -117,6 +117,11 @@ class PanelValues(MutableMapping[str, Any]):
         """Set these values and reset all others; see :meth:`update`."""
         self.update({**dict.fromkeys(self), **self._resolved(values)})
 
+    def adopt(self, schema: Schema) -> None:
+        """Go by another description of the server, which has other defaults."""
+        with self._lock:
+            self._schema = schema
+
     def clear(self) -> None:
         """Reset everything to the server's defaults."""
         with self._lock:

@@ -64,11 +64,15 @@ class PanelForm(anywidget.AnyWidget):
         self._worker.shutdown(wait=False)
         super().close()
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Do this on the form's own thread, after what it does now."""
+        with contextlib.suppress(RuntimeError):  # the form has been closed
+            self._worker.submit(work)
+
     def _hand_on(self, _widget: object, content: Any, buffers: list[memoryview]) -> None:
         """Take what the browser says. It may come on any thread, and it may say anything."""
         if isinstance(content, dict):
-            with contextlib.suppress(RuntimeError):  # the form has been closed
-                self._worker.submit(self._work, content, buffers or [])
+            self.later(lambda: self._work(content, buffers or []))
 
     def _work(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import PIL.Image
 import pytest
 from playwright.sync_api import expect
 
@@ -45,6 +47,12 @@ def quickstart(*more: str) -> dict[str, Any]:
 
 def code_cells(content: dict[str, Any]) -> list[int]:
     return [n for n, cell in enumerate(content["cells"]) if cell["cell_type"] == "code"]
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (576, 448), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def percent_of(live: Any) -> Callable[[], int]:
@@ -134,7 +142,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
         "    if props.get('label') in ('Selected Styles', 'Sampler'):\n"
         "        props['label'] = trap if props['label'] == 'Sampler' else props['label']\n"
         "        props['choices'] = [*props['choices'], trap]\n"
-        "form = form_of(Schema.from_config(config).parameters)\n"
+        "form = form_of(Schema.from_config(config))\n"
         "PanelForm(lambda content, buffers: None, form=form, values={'prompt': trap * 100_000},\n"
         "    errors={'sharpness': trap}, state={'note': trap, 'detail': trap})"
     )
@@ -160,6 +168,19 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     expect(form.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith("%%fooocus -n 3 --style ")
     notebook.shot("panel-narrow-dark", form)
+
+    form.get_by_label("Preset").select_option("lightning")
+    expect(form.get_by_role("radio", name="Lightning")).to_be_checked()
+    expect(form.get_by_label("Prompt", exact=True)).to_have_value("a cat")
+    form.get_by_role("button", name="Inpaint or outpaint").click()
+    drawn = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+    form.get_by_label("Picture to paint in", exact=True).set_input_files(drawn)
+    expect(form.locator("img").first).to_be_visible()
+    form.get_by_role("button", name="Paint it").click()
+    expect(notebook.output(1).locator(".fnb-mask")).to_be_visible()
+    notebook.shot("panel-narrow-dark-paint", notebook.cell(1))
+    form.get_by_role("button", name="Done painting").click()
+    expect(notebook.output(1).locator(".fnb-mask")).to_have_count(0)
 
     form.get_by_role("button", name="Upscale or vary").click()
     picture = {"name": f"{HOSTILE[:40]}.png", "mimeType": "image/png", "buffer": b"no picture"}

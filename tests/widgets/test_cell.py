@@ -132,6 +132,14 @@ def test_a_prompt_that_is_no_body_makes_a_python_cell(prompt: str) -> None:
     assert read_back(cell)["prompt"] == prompt
 
 
+def test_an_engine_that_is_not_the_current_one_is_named() -> None:
+    record = {"prompt": "a cat", "image_seed": 7}
+    assert cell_of(record, engine="the other") == "%%fooocus --name 'the other' --seed 7\na cat"
+    assert "fooocus_nb.get('the other').generate(" in cell_of(
+        record | {"negative_prompt": "one\ntwo"}, engine="the other"
+    )
+
+
 def test_a_negative_prompt_of_several_lines() -> None:
     cell = cell_of({"prompt": "a cat", "negative_prompt": "one\ntwo", "image_seed": 1})
     assert read_back(cell)["negative_prompt"] == "one\ntwo"

@@ -38,7 +38,7 @@ def png(size: tuple[int, int] = (96, 64)) -> bytes:
 
 
 def test_every_parameter_is_in_the_form_once() -> None:
-    form = form_of(SCHEMA.parameters)
+    form = form_of(SCHEMA)
     names = [
         name
         for group in form["groups"]
@@ -52,14 +52,14 @@ def test_every_parameter_is_in_the_form_once() -> None:
 
 
 def test_numbered_parameters_have_sections_of_their_own() -> None:
-    groups = {group["key"]: group for group in form_of(SCHEMA.parameters)["groups"]}
+    groups = {group["key"]: group for group in form_of(SCHEMA)["groups"]}
     titles = [section["title"] for section in groups["loras"]["sections"]]
     assert titles == [f"LoRA {number}" for number in range(1, 6)]
     assert groups["prompt"]["title"] == ""  # always open
 
 
 def test_fields_say_what_is_allowed() -> None:
-    fields = form_of(SCHEMA.parameters)["fields"]
+    fields = form_of(SCHEMA)["fields"]
     assert fields["guidance_scale"]["minimum"] == 1
     assert fields["guidance_scale"]["hint"] == "1 to 30"
     assert fields["image_seed"] == fields["image_seed"] | {"kind": "seed", "default": ""}
@@ -236,6 +236,54 @@ def test_pictures_come_by_upload_with_what_makes_the_engine_look_at_them(panel: 
     assert not panel._form.pictures
 
 
+def test_a_mask_is_painted_over_a_picture_of_the_form(panel: Panel) -> None:
+    name = "inpaint_input_image"
+    send(panel, kind="paint", slot=f"{name}.mask")
+    assert "picture first" in panel._form.errors[name]
+    send(panel, kind="picture", slot=name, buffers=[png()])
+    send(panel, kind="paint", slot=f"{name}.mask")
+    editor = panel.values[name]["mask"]
+    assert panel._view.children[1] is editor
+    assert panel._form.state["painting"] == name
+    empty = panel._form.pictures[f"{name}.mask"]
+    editor.fill()
+    wait_until(lambda: panel._form.pictures[f"{name}.mask"] != empty)
+    send(panel, kind="paint", slot=f"{name}.mask")
+    assert editor not in panel._view.children
+    assert panel.values[name]["mask"] is editor
+    send(panel, kind="paint", slot=f"{name}.mask")
+    assert panel._view.children[1] is editor
+    send(panel, kind="picture", slot=name, buffers=[png((5, 5))])
+    assert editor not in panel._view.children
+    assert panel.values[name] == {"image": png((5, 5))}
+    other = fooocus_nb.MaskEditor(png())
+    panel.values[name] = {"image": png(), "mask": other}
+    assert f"{name}.mask" in panel._form.pictures
+
+
+def test_a_preset_has_its_defaults_in_the_form_wherever_it_was_loaded(panel: Panel) -> None:
+    assert panel._form.form["preset"] == "initial"
+    assert "lightning" in panel._form.form["presets"]
+    send(panel, kind="preset", name="lightning")
+    wait_until(lambda: panel._form.form["preset"] == "lightning" and not panel._form.state["doing"])
+    assert panel._form.form["fields"]["performance_selection"]["default"] == "Lightning"
+    assert panel.values["performance"] == "Lightning"
+    assert panel.values["prompt"] == "a harbour"
+    panel.engine.preset("initial")
+    send(panel, kind="set", changes={"sharpness": 3})
+    assert panel._form.form["preset"] == "initial"
+    send(panel, kind="preset", name="<b>none")
+    wait_until(lambda: "none" in panel._form.state["note"])
+    assert not panel._form.state["doing"]
+
+
+def test_closing_the_standing_monitor_leaves_the_one_of_the_panel(panel: Panel) -> None:
+    monitor = panel.engine.monitor()
+    monitor.close()
+    assert monitor.widget() is panel._view.children[-2]
+    assert monitor.widget().comm is not None
+
+
 def test_generate_queues_and_keeps_the_results(panel: Panel, engine: Engine) -> None:
     for _ in range(3):
         send(panel, kind="generate")
@@ -273,6 +321,8 @@ def test_an_engine_that_stopped_is_told_in_the_form(start_demo_alone, panel: Pan
     other = start_demo_alone()
     stopped = other.panel(prompt="x")
     stopped._widget()
+    assert stopped.cell() == "%%fooocus\nx"
+    assert panel.cell().startswith(f"%%fooocus --name {panel.engine.name} ")
     other.stop()
     send(stopped, kind="generate")
     assert "stopped" in stopped._form.state["note"]

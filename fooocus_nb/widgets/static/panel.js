@@ -1,6 +1,22 @@
 // The control panel's form: groups of fields, a search over all of them, and what it is for.
 
+// Another preset has other defaults, and may have other choices: then the form is made anew.
 function render({ model, el: host }) {
+  let remove = show(model, host);
+  const again = () => {
+    const field = host.querySelector(".fnb-panel-field:focus-within")?.dataset.name;
+    remove();
+    remove = show(model, host);
+    if (field) host.querySelector(`[data-name="${CSS.escape(field)}"] :is(input, select, textarea)`)?.focus();
+  };
+  model.on("change:form", again);
+  return () => {
+    model.off("change:form", again);
+    remove();
+  };
+}
+
+function show(model, host) {
   const root = el("div", "fnb-widget fnb-panel", {
     role: "group",
     "aria-label": "Fooocus control panel",
@@ -64,6 +80,7 @@ function render({ model, el: host }) {
   const copy = button("", "Copy as cell");
   const resetAll = button("", "Reset all");
   const queue = el("span", "fnb-panel-dim", { role: "status" });
+  const preset = makePreset(form, wire);
   const filter = el("input", "fnb-panel-text fnb-panel-filter", { type: "search", placeholder: `Find one of ${fields.size} settings`, "aria-label": "Find a setting" });
   const onlySet = el("input", "", { type: "checkbox" });
   const onlyLabel = wrap("label", "fnb-panel-only", {}, onlySet, "changed only");
@@ -72,7 +89,7 @@ function render({ model, el: host }) {
   const detail = el("pre", "fnb-panel-detail");
   const cell = el("textarea", "fnb-panel-cell", { readonly: "", rows: "3", "aria-label": "The cell that generates this" });
   cell.hidden = true;
-  const bar = wrap("div", "fnb-panel-bar", {}, generate, copy, resetAll, queue, wrap("div", "fnb-panel-find", {}, filter, onlyLabel));
+  const bar = wrap("div", "fnb-panel-bar", {}, generate, copy, resetAll, preset, queue, wrap("div", "fnb-panel-find", {}, filter, onlyLabel));
   const [prompt, ...others] = groups;
   const tabs = el("div", "fnb-panel-tabs", { role: "group", "aria-label": "Groups of settings" });
   tabs.append(...groups.filter((group) => group.tab).map((group) => group.tab));
@@ -118,7 +135,7 @@ function render({ model, el: host }) {
     detail.textContent = state.detail || "";
     detail.hidden = !state.detail;
     const waiting = state.waiting ? `, ${state.waiting} more waiting` : "";
-    const text = state.running ? `Generating${waiting}` : "";
+    const text = state.doing || (state.running ? `Generating${waiting}` : "");
     if (queue.textContent !== text) queue.textContent = text;
     for (const field of fields.values()) field.state(state);
   }
@@ -190,6 +207,7 @@ function render({ model, el: host }) {
     wire.stop();
     clearTimeout(copied);
     for (const field of fields.values()) for (const [, item] of field.pictures) item.show(null);
+    root.remove();
     for (const [name, handler] of Object.entries(events)) model.off(name, handler);
   };
 }

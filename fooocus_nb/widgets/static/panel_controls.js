@@ -4,6 +4,7 @@ const DEBOUNCE_MS = 250;
 const ACK_MS = 1500;
 const FEW_CHOICES = 5;
 const SHORT_CHOICE = 16;
+const MAX_UPLOAD = 9e6; // Jupyter servers drop the connection at messages of 10 MiB
 
 let ids = 0;
 const newId = () => `fnb-panel-${viewerId()}-${++ids}`;
@@ -237,17 +238,37 @@ function choicesControl(field, change, label) {
   };
 }
 
+// A larger picture is written anew, in its own size if that is small enough then.
+async function uploadable(file) {
+  if (file.size <= MAX_UPLOAD) return file;
+  try {
+    const picture = await createImageBitmap(file);
+    for (let scale = 1; ; scale *= 0.7) {
+      const canvas = el("canvas", "", {
+        width: Math.ceil(picture.width * scale), height: Math.ceil(picture.height * scale),
+      });
+      canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+      const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/webp", 0.95));
+      if (blob && blob.size <= MAX_UPLOAD) return blob;
+      if (canvas.width < 512) return file.slice(0, 1000);
+    }
+  } catch {
+    return file.slice(0, 1000); // enough for the kernel to say that this is no picture
+  }
+}
+
 function pictureControl(field, slot, label, wire) {
   const file = el("input", "fnb-panel-file", { type: "file", accept: "image/*", "aria-label": label });
   const image = el("img", "", { alt: `${label}: chosen picture` });
   const words = el("span", "fnb-panel-dim");
-  const what = slot.endsWith(".mask") ? "its mask (white is painted)" : "a picture";
+  const isMask = slot.endsWith(".mask");
+  const what = isMask ? "its mask (white is painted)" : "a picture";
   words.textContent = `Drop ${what} here, or choose one`;
   const zone = wrap("label", "fnb-panel-drop", {}, file, image, words);
   const remove = button("fnb-panel-small", "Remove");
   let url = null;
   async function take(picked) {
-    if (picked) wire.order({ kind: "picture", slot, name: picked.name }, [await picked.arrayBuffer()]);
+    if (picked) wire.order({ kind: "picture", slot }, [await (await uploadable(picked)).arrayBuffer()]);
     file.value = "";
   }
   file.addEventListener("change", () => take(file.files[0]));
@@ -264,9 +285,17 @@ function pictureControl(field, slot, label, wire) {
     take([...event.dataTransfer.files].find((one) => one.type.startsWith("image/")));
   });
   remove.addEventListener("click", () => wire.order({ kind: "remove", slot }));
+  const paint = button("fnb-panel-small", "Paint it", "Paint the mask over the picture, below the form");
+  paint.addEventListener("click", () => wire.order({ kind: "paint", slot }));
+  const tools = wrap("div", "fnb-panel-tools", {}, ...(isMask ? [paint] : []), remove);
   return {
-    node: wrap("div", "fnb-panel-picture", {}, zone, remove),
+    node: wrap("div", "fnb-panel-picture", {}, zone, tools),
     target: file,
+    state(state) {
+      const open = isMask && `${state.painting}.mask` === slot;
+      paint.textContent = open ? "Done painting" : "Paint it";
+      paint.setAttribute("aria-pressed", String(open));
+    },
     show(data) {
       if (url) URL.revokeObjectURL(url);
       url = data && data.byteLength ? URL.createObjectURL(new Blob([data], { type: "image/jpeg" })) : null;
@@ -295,6 +324,17 @@ const CONTROLS = {
   choices: choicesControl,
 };
 
+function makePreset(form, wire) {
+  const node = el("label", "fnb-panel-only", {}, "Preset");
+  const choice = el("select", "fnb-panel-text");
+  choice.append(...form.presets.map((name) => el("option", "", { value: name }, name)));
+  choice.value = form.preset;
+  choice.addEventListener("change", () => wire.order({ kind: "preset", name: choice.value }));
+  node.append(choice);
+  node.hidden = !form.presets.length;
+  return node;
+}
+
 // ---- a field: label, hint, reset, control, error ----
 
 function makeField(name, field, wire) {
@@ -308,7 +348,8 @@ function makeField(name, field, wire) {
       pictures.push([`${name}.mask`, pictureControl(field, `${name}.mask`, `${field.label}: its mask`, wire)]);
     }
     const row = wrap("div", "fnb-panel-row", {}, ...pictures.map(([, item]) => item.node));
-    control = { node: row, target: pictures[0][1].target, set() {} };
+    const state = (now) => pictures.forEach(([, item]) => item.state(now));
+    control = { node: row, target: pictures[0][1].target, set() {}, state };
   } else {
     control = (CONTROLS[field.kind] || otherControl)(field, change, field.label);
   }
@@ -326,7 +367,7 @@ function makeField(name, field, wire) {
   }
   const head = wrap("div", "fnb-panel-head", {}, label, hint, reset);
   if (control.inline) head.prepend(control.node);
-  const node = wrap("div", "fnb-panel-field", {}, head);
+  const node = wrap("div", "fnb-panel-field", { "data-name": name }, head);
   if (!control.inline) node.append(control.node);
   node.append(error);
   node.classList.toggle("fnb-panel-wide", field.kind === "long text" || field.kind === "choices");
@@ -342,7 +383,8 @@ function makeField(name, field, wire) {
     draw(values, errors) {
       const text = errors[name] || "";
       if (error.textContent !== text) error.textContent = text;
-      control.target?.toggleAttribute("aria-invalid", !!text);
+      if (text) control.target?.setAttribute("aria-invalid", "true");
+      else control.target?.removeAttribute("aria-invalid");
       this.changed = name in values;
       reset.hidden = !this.changed && !text;
       node.classList.toggle("fnb-panel-set", this.changed);
