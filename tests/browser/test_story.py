@@ -174,12 +174,13 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     expect(form.get_by_label("Prompt", exact=True)).to_have_value("a cat")
     form.get_by_role("button", name="Inpaint or outpaint").click()
     drawn = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
-    form.get_by_label("Picture to paint in", exact=True).set_input_files(drawn)
-    expect(form.locator("img").first).to_be_visible()
-    form.get_by_role("button", name="Paint it").click()
+    field = form.get_by_role("group", name="Picture to paint in")
+    field.locator("input[type=file]").first.set_input_files(drawn)
+    expect(field.locator("img").first).to_be_visible()
+    field.get_by_role("button", name="Paint it").click()
     expect(notebook.output(1).locator(".fnb-mask")).to_be_visible()
     notebook.shot("panel-narrow-dark-paint", notebook.cell(1))
-    form.get_by_role("button", name="Done painting").click()
+    field.get_by_role("button", name="Done painting").click()
     expect(notebook.output(1).locator(".fnb-mask")).to_have_count(0)
 
     form.get_by_role("button", name="Upscale or vary").click()

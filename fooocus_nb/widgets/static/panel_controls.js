@@ -347,7 +347,8 @@ function makeField(name, field, wire) {
     if (field.kind === "mask image") {
       pictures.push([`${name}.mask`, pictureControl(field, `${name}.mask`, `${field.label}: its mask`, wire)]);
     }
-    const row = wrap("div", "fnb-panel-row", {}, ...pictures.map(([, item]) => item.node));
+    const about = pictures.length > 1 ? { role: "group", "aria-label": field.label } : {};
+    const row = wrap("div", "fnb-panel-row", about, ...pictures.map(([, item]) => item.node));
     const state = (now) => pictures.forEach(([, item]) => item.state(now));
     control = { node: row, target: pictures[0][1].target, set() {}, state };
   } else {
