@@ -67,11 +67,20 @@ class _Prices:
     outside_window: float = 4.0
     optional: float = 1.0
     displaced: float = 4.0
+    strange_bound: float = 1.5
 
 
 # Where most labels are known, one that is not is more likely a fork's; else it is translated.
 _SPOKEN = _Prices(unknown_label=6.0, renamed=4.0, insert=3.0, missing=3.0, least_known=0.5)
-_TRANSLATED = _Prices(unknown_label=0.5, renamed=0.5, insert=4.0, missing=4.0, least_known=0.9)
+# There the bounds have to say what the labels do not.
+_TRANSLATED = _Prices(
+    unknown_label=0.5,
+    renamed=0.5,
+    insert=4.0,
+    missing=4.0,
+    least_known=0.9,
+    strange_bound=4.0,
+)
 
 
 def _places() -> list[_Place]:
@@ -216,7 +225,7 @@ class _Reader:
         if known < self._prices.least_known * len(readings):
             _refuse(f"only {known} of {len(readings)} inputs are known")
         found = _number_groups([reading.outcome for reading in readings])
-        check_plausible(self._call, found)
+        check_plausible(self._call, found, _is_spoken)
         return found
 
     # -- the template and its prices ---------------------------------------------------------
@@ -312,6 +321,8 @@ class _Reader:
         component = self._call[row]
         if entry.choices and component.choices and not _chooses(component, entry):
             return math.inf
+        if any(choice in entry.never for choice in component.choices):
+            return math.inf
         cost = self._prices.unknown_label
         if cost > MARGIN and (
             (entry.choices and component.choices) or _is_alike(component.label, entry)
@@ -323,7 +334,14 @@ class _Reader:
             cost += self._prices.missing
         if not self._in_window(entry):
             cost += self._prices.outside_window
-        return cost + _strange_bounds(component, entry)
+        return cost + self._strange_bounds(component, entry)
+
+    def _strange_bounds(self, component: Component, entry: Entry) -> float:
+        if entry.bounds is None:
+            return 0.0
+        given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
+        strange = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
+        return (0.0, self._prices.strange_bound, math.inf, math.inf)[strange]
 
 
 def _anchor(component: Component) -> tuple[str, str] | None:
@@ -342,7 +360,9 @@ def _is_known_value(component: Component) -> bool:
 
 
 def _is_seed(component: Component, place: _Place) -> bool:
-    return place.entry.name == "image_seed" and component.kind in ("text", "number")
+    # A slider has a range, and none has that of a seed.
+    kinds = ("textbox", "text", "number")
+    return place.entry.name == "image_seed" and component.type in kinds
 
 
 def _chooses(component: Component, entry: Entry) -> bool:
@@ -365,14 +385,6 @@ def _is_alike(label: str, entry: Entry) -> bool:
         ):
             return True
     return False
-
-
-def _strange_bounds(component: Component, entry: Entry) -> float:
-    if entry.bounds is None:
-        return 0.0
-    given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
-    strange = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
-    return (0.0, 1.5, math.inf, math.inf)[strange]
 
 
 def _number_groups(outcomes: Iterable[Any]) -> list[Name | None]:

@@ -1,7 +1,8 @@
 """A second look at the names of inputs: what repeats must repeat alike.
 
 Where a group lost a member, the rest of two groups can look like one whole group. The page still
-tells: it builds all groups by one recipe, so the ids within each lie equally far apart.
+tells: it builds all groups by one recipe, so the ids within each lie equally far apart. Where
+labels say nothing, it also tells in which order things alike belong.
 """
 
 from __future__ import annotations
@@ -34,13 +35,25 @@ _RISING = (
     ("image_number", "negative_prompt", "image_seed"),
     ("base_model", "refiner_model", "refiner_switch"),
     ("uov_method", "inpaint_input_image", "inpaint_additional_prompt"),
+    (
+        "disable_preview",
+        "disable_intermediate_results",
+        "disable_seed_increment",
+        "black_out_nsfw",
+    ),
 )
 _ENOUGH = 4
+#: The share of pairs that may be out of order where the order still tells anything.
+_FEW = 0.2
 _GROUPS = {item.name: item for item in TEMPLATE if isinstance(item, Group) and item.name}
 
 
-def check_plausible(call: Sequence[Component], names: Sequence[Name | None]) -> None:
-    """Refuse names of which the groups are not alike.
+def check_plausible(
+    call: Sequence[Component],
+    names: Sequence[Name | None],
+    is_spoken: Callable[[Component], bool],
+) -> None:
+    """Refuse names of which the groups are not alike, or that the page contradicts.
 
     Parameters
     ----------
@@ -48,11 +61,14 @@ def check_plausible(call: Sequence[Component], names: Sequence[Name | None]) -> 
         The inputs of one function.
     names : sequence of (tuple or None)
         Group, number and member of each.
+    is_spoken : callable
+        Whether a component's label is one of Fooocus's.
 
     Raises
     ------
     UnsupportedServer
-        When groups differ in their members, in their numbers, or in how the page built them.
+        When groups differ in their members, in their numbers, or in how the page built them; or
+        when the page has two inputs the other way round that nothing else tells apart.
     """
     groups: dict[str, dict[int, dict[str, Component]]] = {}
     for component, name in zip(call, names, strict=True):
@@ -64,6 +80,8 @@ def check_plausible(call: Sequence[Component], names: Sequence[Name | None]) -> 
         for component, name in zip(call, names, strict=True)
         if name is not None and not name[0]
     }
+    for order in (_BY_ID, _BY_POSITION):
+        _check_twins(singles, order, is_spoken)
     orders = [order for order in (_BY_ID, _BY_POSITION) if _tells(order, singles)]
     for group, members in groups.items():
         _check_members(group, members)
@@ -84,6 +102,35 @@ def _tells(order: Callable[[Component], int], singles: Mapping[str, Component]) 
         for before, after in itertools.pairwise(name for name in row if name in singles)
     ]
     return len(pairs) >= _ENOUGH and all(pairs)
+
+
+def _check_twins(
+    singles: Mapping[str, Component],
+    order: Callable[[Component], int],
+    is_spoken: Callable[[Component], bool],
+) -> None:
+    pairs = [
+        (singles[before], singles[after])
+        for row in _RISING
+        for before, after in itertools.combinations([n for n in row if n in singles], 2)
+    ]
+    falling = [(one, other) for one, other in pairs if order(one) > order(other)]
+    if len(pairs) < _ENOUGH or len(falling) > _FEW * len(pairs):
+        return
+    for one, other in falling:
+        if _are_twins(one, other) and not is_spoken(one) and not is_spoken(other):
+            msg = f"{one.describe()} and {other.describe()} may each be the other"
+            raise UnsupportedServer(msg)
+
+
+def _are_twins(one: Component, other: Component) -> bool:
+    """Whether nothing but label and default tells two components apart."""
+    bounds = ("minimum", "maximum", "step")
+    return (
+        one.kind == other.kind
+        and one.choices == other.choices
+        and all(one.props.get(key) == other.props.get(key) for key in bounds)
+    )
 
 
 def _check_members(group: str, members: Mapping[int, Mapping[str, Component]]) -> None:

@@ -55,6 +55,8 @@ class Entry:
         Its id in the page, where it has one.
     choices : tuple of str
         Some of its choices, where they are its own. Names of files are nobody's own.
+    never : tuple of str
+        Choices that it certainly has not.
     bounds : tuple of float
         Minimum, maximum and step.
     value : str
@@ -71,6 +73,7 @@ class Entry:
     labels: tuple[str, ...] = ()
     elem_id: str = ""
     choices: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
     bounds: tuple[float, float, float] | None = None
     value: str = ""
     since: tuple[int, ...] = ()
@@ -209,7 +212,12 @@ TEMPLATE: tuple[Entry | Group, ...] = (
         bounds=(0, 30, 0.001),
     ),
     _number("guidance_scale", "Guidance Scale", 1, 30, 0.01),
-    Entry("base_model", "choice", ("Base Model (SDXL only)", "SDXL Base Model", "Base Model")),
+    Entry(
+        "base_model",
+        "choice",
+        ("Base Model (SDXL only)", "SDXL Base Model", "Base Model"),
+        never=("None",),
+    ),
     Entry("refiner_model", "choice", ("Refiner (SDXL or SD 1.5)", "SDXL Refiner", "Refiner")),
     _number("refiner_switch", "Refiner Switch At", 0.1, 1, 0.0001),
     _LORA,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+import random
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb.demo.config import Page
 from fooocus_nb.errors import UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.vocabulary import TEMPLATE, Entry, Group
-
-if TYPE_CHECKING:
-    import random
 
 # A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(
@@ -152,6 +150,9 @@ def test_flags_and_forks_together_are_right_or_refused(
 
 @MANGLED
 @given(rnd=st.randoms(use_true_random=False), foreign=st.booleans(), far=st.booleans())
+@example(rnd=random.Random(5), foreign=True, far=False)  # sliders of other ranges
+@example(rnd=random.Random(20), foreign=True, far=False)  # boxes that are all alike
+@example(rnd=random.Random(113), foreign=True, far=False)  # a slider in the place of the seed
 def test_moved_inputs_are_right_or_refused(rnd: random.Random, foreign: bool, far: bool) -> None:
     config = translate(CONFIG) if foreign else copy.deepcopy(CONFIG)
     setter = setter_of(config)
