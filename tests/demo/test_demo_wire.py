@@ -114,9 +114,9 @@ def test_progress_rises_to_the_end(wire):
     ]
     shown = [text for text in texts if text.startswith("Sampling")]
     assert shown == [step for step in steps if step in shown]
-    assert {"image 1/2", "image 2/2"} <= {
-        text.split(", ")[1].removesuffix(" ...") for text in shown
-    }
+    # Of previews in a row a slow machine sends only the last: that one is never left out.
+    saved = [text for text in texts if text.startswith("Saving")]
+    assert saved == [f"Saving image {image}/2 to system ..." for image in (1, 2)]
     bars = [output[0]["value"] for output in client.outputs() if output[0].get("value")]
     percents = [int(bar.split('value="')[1].split('"')[0]) for bar in bars]
     assert percents == sorted(percents)
