@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
+from fooocus_nb.fooocus.images import halves
 from fooocus_nb.fooocus.tasks import Enhance, EnhanceImage, Expansion, ImagePrompt, Task
 
 if TYPE_CHECKING:
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.schema import Schema
 
-__all__ = ["SHORTHANDS", "expand", "lora_values"]
+__all__ = ["MASK_BOXES", "PAINTED", "SHORTHANDS", "UPLOADED", "expand", "lora_values"]
 
 #: The names that stand for several settings.
 SHORTHANDS = ("task", "image_prompts", "enhance", "loras")
 NO_LORA = "None"
+#: The picture that is painted in, the mask that can be uploaded beside it, and the boxes that let
+#: it count, of which each version has one.
+PAINTED, UPLOADED = "inpaint_input_image", "inpaint_mask_image"
+MASK_BOXES = ("inpaint_advanced_masking_checkbox", "inpaint_mask_upload_checkbox")
 #: What the names of the slots begin with that each fills.
 _GROUPS = {"image_prompts": "ip", "enhance": "enhance", "loras": "lora"}
 
@@ -60,7 +65,25 @@ def expand(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
         expansions.append(("image_prompts=", _image_prompts(schema, prompts, task)))
     if given.get("loras") is not None:
         expansions.append(("loras=", Expansion(lora_values(schema, given["loras"], plain))))
-    return _merged(schema, plain, expansions)
+    return _with_mask_apart(schema, _merged(schema, plain, expansions))
+
+
+def _with_mask_apart(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
+    """Upload the mask by itself where this server has no picture that one paints on."""
+    parameter = schema.parameters.get(PAINTED)
+    if parameter is None or parameter.type != "image" or given.get(PAINTED) is None:
+        return given
+    image, mask = halves(PAINTED, given[PAINTED])
+    if mask is None:
+        return {**given, PAINTED: image}
+    if UPLOADED not in schema.parameters:
+        msg = f"This server (Fooocus {schema.version}) takes no mask with a picture."
+        raise UnsupportedParameter(msg)
+    if given.get(UPLOADED) is not None:
+        msg = f"There are two masks, with {PAINTED!r} and as {UPLOADED!r}: this server takes one."
+        raise ParameterError(msg)
+    boxes = {name: True for name in MASK_BOXES if name in schema.parameters}
+    return {**given, PAINTED: image, UPLOADED: mask, **boxes}
 
 
 def _merged(

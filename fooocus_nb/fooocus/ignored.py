@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.images import is_empty_mask
+from fooocus_nb.fooocus.expansion import MASK_BOXES, PAINTED, UPLOADED
+from fooocus_nb.fooocus.images import check_sizes, is_empty_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,17 +92,26 @@ def check_inpainting(values: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        When a picture is to be painted in, nothing is masked and no side is extended.
+        When a picture is to be painted in, nothing is masked and no side is extended; or when the
+        mask that is uploaded for it has another size.
     """
-    picture, tab = values.get("inpaint_input_image"), values.get("current_tab")
+    picture, tab = values.get(PAINTED), values.get("current_tab")
     mixed = tab == "ip" and values.get("mixing_image_prompt_and_inpaint")
     wanted = values.get("input_image_checkbox") and (tab == "inpaint" or mixed)
-    if not wanted or not isinstance(picture, dict) or values.get("outpaint_selections"):
+    if not wanted or picture is None:
         return
-    masks = [picture["mask"]]
-    if any(values.get(f"inpaint_{name}_checkbox") for name in ("advanced_masking", "mask_upload")):
-        uploaded = values.get("inpaint_mask_image")
+    masks: list[Any] = []
+    if any(values.get(box) for box in MASK_BOXES):
+        uploaded = values.get(UPLOADED)
         masks += uploaded.values() if isinstance(uploaded, dict) else [uploaded]
+    if isinstance(picture, dict):
+        masks.append(picture["mask"])
+    elif not any(masks):
+        return  # a fork's own way, which nobody knows
+    else:
+        check_sizes(PAINTED, picture, next(filter(None, masks)))
+    if values.get("outpaint_selections"):
+        return
     inverted = bool(values.get("invert_mask_checkbox"))
     if all(is_empty_mask(mask, inverted=inverted) for mask in masks if mask):
         color, hint = ("black", "") if inverted else ("white", " (255; True in a boolean array)")

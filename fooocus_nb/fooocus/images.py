@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.urls import Fetch
 
-__all__ = ["decode_data_uri", "encode_image", "encode_masked", "is_empty_mask", "open_data_uri"]
+__all__ = [
+    "check_sizes",
+    "decode_data_uri",
+    "encode_image",
+    "encode_mask",
+    "encode_masked",
+    "halves",
+    "is_empty_mask",
+    "open_data_uri",
+]
 
 _DATA_URI = re.compile(r"data:(image/[\w.+-]+);base64,")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -91,24 +100,86 @@ def encode_masked(name: str, value: Any, fetch: Fetch = refuse_url) -> dict[str,
     ParameterError
         When one is not a picture, their sizes differ or the mask's mode is none for a mask.
     """
-    image, mask = _halves(name, value)
-    if hasattr(mask, "mask_png"):
-        mask = mask.mask  # a MaskEditor stands for what is painted in it
+    image, mask = halves(name, value)
     encoded = encode_image(name, image, fetch)
-    size = _size(name, encoded)
     if mask is None:
         # The engine's worker would crash without one.
-        return {"image": encoded, "mask": _blank(size)}
-    painted = _black_and_white(name, open_data_uri(name, encode_image(name, mask, fetch)))
-    if painted.size != size:
-        sizes = f"{painted.size[0]}x{painted.size[1]}, its picture {size[0]}x{size[1]}"
+        return {"image": encoded, "mask": _blank(_size(name, encoded))}
+    painted = encode_mask(name, mask, fetch)
+    check_sizes(name, encoded, painted)
+    return {"image": encoded, "mask": painted}
+
+
+def encode_mask(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
+    """Return a mask as it is sent.
+
+    Parameters
+    ----------
+    name : str
+        The parameter it is for, for messages.
+    value : path-like, bytes, PIL.Image.Image, numpy.ndarray, Image or MaskEditor
+        The mask: what is white and not transparent is painted.
+    fetch : callable
+        Fetches what is behind a web address; by default it is refused.
+
+    Returns
+    -------
+    str
+        The data URI of a picture in black and white.
+
+    Raises
+    ------
+    ParameterError
+        When it is not a picture, or of a mode that is none for a mask.
+    """
+    if hasattr(value, "mask_png"):
+        value = value.mask  # a MaskEditor stands for what is painted in it
+    mask = open_data_uri(name, encode_image(name, value, fetch))
+    return _from_picture(name, _black_and_white(name, mask).convert("RGB"))
+
+
+def check_sizes(name: str, picture: str, mask: str) -> None:
+    """Refuse a mask of another size than its picture.
+
+    Parameters
+    ----------
+    name : str
+        The parameter they are for, for messages.
+    picture, mask : str
+        Data URIs.
+
+    Raises
+    ------
+    ParameterError
+        With both sizes.
+    """
+    size, other = _size(name, picture), _size(name, mask)
+    if size != other:
+        sizes = f"{other[0]}x{other[1]}, its picture {size[0]}x{size[1]}"
         msg = f"{name}= has a mask of another size than its picture: the mask is {sizes}."
         raise ParameterError(msg)
-    return {"image": encoded, "mask": _from_picture(name, painted.convert("RGB"))}
 
 
-def _halves(name: str, value: Any) -> tuple[Any, Any]:
-    """Return the picture and the mask, which may be None."""
+def halves(name: str, value: Any) -> tuple[Any, Any]:
+    """Return a picture and its mask.
+
+    Parameters
+    ----------
+    name : str
+        The parameter they are for, for messages.
+    value : mapping, pair or picture
+        As :func:`encode_masked` takes it.
+
+    Returns
+    -------
+    tuple of (object, object)
+        The mask is None for a picture alone.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither.
+    """
     if isinstance(value, dict):
         if set(value) - {"mask"} != {"image"}:
             msg = f"{name}= must be a picture, or have an 'image' and a 'mask'."

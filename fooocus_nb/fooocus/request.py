@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.expansion import SHORTHANDS, expand
+from fooocus_nb.fooocus.expansion import SHORTHANDS, UPLOADED, expand
 from fooocus_nb.fooocus.ignored import check_inpainting, ignored
-from fooocus_nb.fooocus.images import encode_image, encode_masked
+from fooocus_nb.fooocus.images import encode_image, encode_mask, encode_masked
 from fooocus_nb.fooocus.naming import ALIASES
 from fooocus_nb.fooocus.parameter import MAX_SEED, plain
 from fooocus_nb.fooocus.urls import refuse_url
@@ -180,6 +180,8 @@ def wire_value(parameter: Parameter, value: Any, fetch: Fetch = refuse_url) -> A
     ParameterError
         When it is not possible.
     """
+    if parameter.name == UPLOADED and not isinstance(value, (dict, list, tuple)):
+        value = encode_mask(parameter.name, value, fetch)
     if parameter.type == "mask image":
         return encode_masked(parameter.name, value, fetch)
     if parameter.is_image:

@@ -388,6 +388,47 @@ def test_anything_else_is_a_parameter_error(name: str, value: Any) -> None:
         json.dumps(request.given)
 
 
+# -- servers on which one does not paint ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("upload", ["sketch", "editor"])
+def test_a_mask_is_uploaded_where_the_picture_is_not_painted_on(
+    tmp_path: Path, upload: str
+) -> None:
+    boxes = ("input_image_checkbox", "invert_mask_checkbox", "inpaint_mask_upload_checkbox")
+    plain = {
+        **ITEMS,
+        **{name: ("checkbox", {"value": False}) for name in boxes},
+        "current_tab": ("textbox", {"value": "uov"}),
+        "outpaint_selections": ("checkboxgroup", {"choices": ["Left", "Top"], "value": []}),
+        "inpaint_input_image": ("image", {"tool": "editor"}),
+    }
+    schema = make_schema({**plain, "inpaint_mask_image": ("image", {"tool": upload})})
+    path = tmp_path / "mask.png"
+    see_through = Image.new("RGBA", (6, 4), "white")
+    see_through.paste((255, 255, 255, 0), (3, 0, 6, 4))
+    see_through.save(path)
+    request = build_request(schema, "x", {"task": Inpaint(_png(), path)})
+    assert _open(request.values["inpaint_input_image"]).size == (6, 4)
+    sent = request.values["inpaint_mask_image"]
+    mask = _open(sent["image"] if upload == "sketch" else sent)
+    assert [mask.getpixel((x, 0)) for x in (0, 5)] == [(255, 255, 255), (0, 0, 0)]
+    assert request.values["inpaint_mask_upload_checkbox"] is True
+    assert request.given["inpaint_mask_image"] == str(path)
+    assert build_request(schema, "x", {"task": Outpaint(_png(), "left")}).values["current_tab"]
+    for bad, says in (
+        (Image.new("L", (5, 4), 255), "the mask is 5x4, its picture 6x4"),
+        (Image.new("L", (6, 4)), "The mask is empty"),
+    ):
+        with pytest.raises(ParameterError, match=says):
+            build_request(schema, "x", {"task": Inpaint(_png(), bad)})
+    two = {"task": Inpaint(_png(), path), "inpaint_mask_image": path}
+    with pytest.raises(ParameterError, match="There are two masks"):
+        build_request(schema, "x", two)
+    with pytest.raises(UnsupportedParameter, match="takes no mask with a picture"):
+        build_request(make_schema(plain), "x", {"task": Inpaint(_png(), path)})
+
+
 # -- tasks on the servers of old ----------------------------------------------------------------
 
 
