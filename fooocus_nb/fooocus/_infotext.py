@@ -111,6 +111,8 @@ _LORA_KEY = re.compile(r"^lora(?:_combined)?_\d+$")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?")
 _NEGATIVE = "\nNegative prompt: "
 _SETTING = re.compile(r"\s*(?P<label>[A-Za-z][\w \-/]*):\s*")
+#: The longest side that the page lets one ask for; what is upscaled may be larger.
+_MAX_SIDE = 2048
 #: No honest list of styles is longer; `ast` would need a lot of memory for much more.
 _MAX_LITERAL = 100_000
 
@@ -282,7 +284,8 @@ def parameters_of(raw: Mapping[str, Any]) -> dict[str, Any]:
         if len(numbers) != len(names):
             msg = f"The embedded value of {key!r} is not {len(names)} numbers."
             raise MetadataError(msg)
-        found.update(zip(names, numbers, strict=True))
+        if key != "resolution" or max(numbers) <= _MAX_SIDE:
+            found.update(zip(names, numbers, strict=True))
     if "freeu_b1" in found:
         found["freeu_enabled"] = True
     if loras := _loras(raw):

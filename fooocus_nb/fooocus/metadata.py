@@ -57,7 +57,8 @@ class Metadata:
         ``fooocus`` (JSON) or ``a1111`` (plain text).
     parameters : mapping
         The parameters for ``engine.generate(**parameters)``, by their canonical names. The
-        scheme ``a1111`` of Fooocus leaves the styles out.
+        scheme ``a1111`` of Fooocus leaves the styles out; a size of more than 2048 pixels, which
+        only an upscaled image has, stays in `raw`.
     raw : mapping
         Everything that the file says, by Fooocus's own keys.
     text : str

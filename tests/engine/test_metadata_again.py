@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 
 import fooocus_nb
 
@@ -61,6 +62,32 @@ def test_models_and_loras_are_named_as_the_file_does(engine):
     again = engine.generate(**found, image_number=1)
     assert pixels(again[0]) == pixels(first[0])
     assert again.parameters["base_model"] == first.parameters["base_model"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_a_file_of_any_verb_says_is_accepted(engine, scheme):
+    small = {"width": 96, "height": 64, "steps": 1}
+    photo = engine.generate("a pier", image_number=1, **small)[0]
+    mask = Image.new("L", (96, 64))
+    mask.paste(255, (0, 0, 40, 40))
+    asked = {
+        "image_number": 1,
+        "overwrite_step": 1,
+        "save_metadata_to_images": True,
+        "metadata_scheme": scheme,
+    }
+    for made in (
+        engine.upscale(Image.new("RGB", (1032, 64)), "2x", "a pier", **asked),
+        engine.vary(photo, **asked),
+        engine.inpaint(photo, mask, "a boat", **asked),
+        engine.outpaint(photo, "left", **asked),
+        engine.enhance(photo, [fooocus_nb.Enhance("face")], **asked),
+    ):
+        found = fooocus_nb.read_metadata(made[-1].path)
+        assert found.scheme == scheme
+        again = engine.generate(**found.parameters, image_number=1)
+        assert again.parameters["prompt"] == made.parameters["prompt"]
+        assert again[0].seed == made[-1].seed
 
 
 def test_a_log_page_makes_its_images_again(engine, tmp_path):
