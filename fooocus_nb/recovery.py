@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import re
 import time
@@ -90,10 +91,27 @@ def is_of_request(request: Request, raw: Mapping[str, Any]) -> int | None:
 
 
 def _same_text(request: Request, raw: Mapping[str, Any], name: str) -> bool:
-    asked = str(request.values.get(name) or "")
-    if _REPLACED.search(asked) or raw.get(name) is None:
+    if raw.get(name) is None:
         return True
-    return _plain_words(asked) == _plain_words(str(raw[name]))
+    said = _plain_words(str(raw[name]))
+    return any(
+        _REPLACED.search(asked) or _plain_words(asked) == said for asked in _texts(request, name)
+    )
+
+
+def _texts(request: Request, name: str) -> Iterator[str]:
+    """Yield what the engine may note as the prompt, positive or negative, of a request's images."""
+    values = request.values
+    asked = str(values.get(name) or "")
+    yield asked
+    if name == "prompt" and (more := values.get("inpaint_additional_prompt")):
+        yield f"{more}\n{asked}"
+    if values.get("enhance_checkbox"):
+        for slot in itertools.count(1):
+            if (enabled := values.get(f"enhance_{slot}_enabled")) is None:
+                return
+            if enabled and (own := values.get(f"enhance_{slot}_{name}")):
+                yield str(own)
 
 
 def _plain_words(text: str) -> list[str]:
@@ -102,7 +120,10 @@ def _plain_words(text: str) -> list[str]:
 
 
 def _count(request: Request) -> int:
-    return int(request.values.get("image_number") or 1)
+    values = request.values
+    if values.get("current_tab") == "enhance" and values.get("enhance_input_image"):
+        return 1  # what is there is enhanced once
+    return int(values.get("image_number") or 1)
 
 
 def _age(path: Path) -> float:
@@ -162,9 +183,11 @@ class Recovery:
             if (words := self._words()) != said:
                 said = words
                 yield self._progress(words)
-            if whole or self._is_complete() or self._has_stopped(moved):
+            if whole or self._is_all() or self._has_stopped(moved):
                 break
             if self._is_hopeless(moved, patience):
+                if self._is_complete():
+                    break
                 raise self._given_up(error)
             await asyncio.sleep(POLL_SECONDS)
         if not self._is_complete() and not self._job._orders.given and not self._explained():
@@ -282,6 +305,11 @@ class Recovery:
 
     # -- the end ------------------------------------------------------------------------------
 
+    def _is_all(self) -> bool:
+        """Whether no more images can come."""
+        # Each image may be followed by any number of enhancements, all of one seed.
+        return not self._request.values.get("enhance_checkbox") and self._is_complete()
+
     def _is_complete(self) -> bool:
         return len({found.number for found in self._found.values()}) >= _count(self._request)
 
@@ -295,11 +323,8 @@ class Recovery:
         return self._engine.owned and diagnose(self._own_lines()) is not None
 
     def _own_lines(self) -> list[str]:
-        """Return the log since the engine has begun with this request; none where it has not."""
-        ours = f"[Parameters] Seed = {self._request.seed}"
-        lines = list(self._job.log)
-        start = next((index for index, line in enumerate(lines) if line == ours), len(lines))
-        return lines[start:]
+        """Return the log of this request; nothing where the engine has not begun with it."""
+        return list(self._job.log) if self._job._lines.begun else []
 
     def _is_hopeless(self, moved: float, patience: float) -> bool:
         """Whether nothing more can be learnt."""

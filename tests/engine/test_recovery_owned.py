@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from fooocus_nb import Enhance
 from fooocus_nb._loop import run_sync
 from fooocus_nb.errors import EngineDied
 from fooocus_nb.fooocus.client import Client
@@ -56,6 +57,18 @@ def test_what_the_engine_finishes_alone_comes_home(start_demo, cut_off, flags, m
     texts = [event.text for event in job.events(timeout=5) if isinstance(event, Progress)]
     assert any(text.startswith("Connection lost") for text in texts)
     assert len(engine.generate("a lighthouse", seed=1, image_number=1, **SMALL)) == 1
+
+
+def test_enhancements_are_awaited_as_well(start_demo, cut_off):
+    engine = start_demo(slow=True)
+    proxy = cut_off(engine)
+    proxy.cut_after("Enhancing image 1/1")
+    parts = [Enhance("face"), Enhance("hand", "neon"), Enhance("eyes")]
+    asked = {**SMALL, "steps": 48}
+    result = engine.submit("a crowd", seed=6, image_number=1, enhance=parts, **asked).result(60)
+    assert proxy.cuts == 1
+    assert [image.seed for image in result] == [6] * 4
+    assert begun(engine, 6) == 1
 
 
 def test_an_engine_that_dies_leaves_what_it_has_finished(start_demo, cut_off):
@@ -119,6 +132,31 @@ def test_an_image_is_known_by_its_seed_and_its_prompt_as_the_engine_tidies_it(pr
     for number in range(3):
         raw = {"prompt": said, "negative_prompt": "fog", "seed": str(7 + number)}
         assert is_of_request(wanted, raw) == number
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"inpaint_additional_prompt": "a door"}, "a door\na house"),
+        (
+            {
+                "enhance_checkbox": True,
+                "enhance_1_enabled": False,
+                "enhance_2_enabled": True,
+                "enhance_2_prompt": "a face",
+            },
+            "a face",
+        ),
+    ],
+)
+def test_an_image_may_be_known_by_the_prompt_of_a_part_of_it(more, said):
+    wanted = request("a house", 7)
+    raw = {"prompt": said, "negative_prompt": "fog", "seed": "7"}
+    assert is_of_request(wanted, raw) is None
+    wanted = Request(values={**wanted.values, **more}, given={}, seed=7)
+    assert is_of_request(wanted, raw) == 0
+    assert is_of_request(wanted, {**raw, "prompt": "a house"}) == 0
+    assert is_of_request(wanted, {**raw, "prompt": "a"}) is None
 
 
 @pytest.mark.parametrize(
