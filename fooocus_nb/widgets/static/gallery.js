@@ -219,7 +219,7 @@ function render({ model, el: host }) {
     const check = el("span", "fnb-card-check", { "aria-hidden": "true", title: "Select" });
     node.fnbFrame.append(node.fnbImage, node.fnbNote, check);
     const caption = el("div", "fnb-card-caption fnb-tabular");
-    node.fnbLeft = el("span", "fnb-card-left");
+    node.fnbLeft = el("span");
     node.fnbRight = el("span", "fnb-dim");
     caption.append(node.fnbLeft, node.fnbRight);
     node.append(node.fnbFrame, caption);
