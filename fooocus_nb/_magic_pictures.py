@@ -145,5 +145,5 @@ def _task(verb: str, image: Any, known: argparse.Namespace, namespace: Mapping[s
     if verb == "inpaint":
         mask = find_picture(known.mask, namespace)
         return Inpaint(image, mask, known.mode, known.sides or (), known.invert)
-    steps = [Enhance(words) for words in known.detect or ()]
-    return EnhanceImage(image, steps, known.upscale, known.vary)
+    enhancements = [Enhance(words) for words in known.detect or ()]
+    return EnhanceImage(image, enhancements, known.upscale, known.vary)

@@ -200,7 +200,7 @@ class ImageVerbs(EngineParts):
     def enhance(
         self,
         image: Any,
-        steps: Sequence[Enhance] = (),
+        enhancements: Sequence[Enhance] = (),
         prompt: str | None = None,
         *,
         upscale: str | float | None = None,
@@ -215,7 +215,7 @@ class ImageVerbs(EngineParts):
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
             The picture.
-        steps : sequence of Enhance
+        enhancements : sequence of Enhance
             What to improve, in order, such as ``[Enhance(detect="face")]``.
         prompt : str, optional
             What the picture shows. By default what made it, for an :class:`~fooocus_nb.Image`.
@@ -229,22 +229,22 @@ class ImageVerbs(EngineParts):
         Returns
         -------
         Result
-            The picture after each step, the best last.
+            The picture after each of them, the best last.
 
         Raises
         ------
         ParameterError
-            When there is nothing to do, or more steps than this server has tabs for; else as
+            When there is nothing to do, or more of them than this server has tabs for; else as
             :meth:`Engine.generate`.
         GenerationError
             When the engine failed.
         """
-        return self._do(image, prompt, EnhanceImage(image, steps, upscale, vary), parameters)
+        return self._do(image, prompt, EnhanceImage(image, enhancements, upscale, vary), parameters)
 
     async def aenhance(
         self,
         image: Any,
-        steps: Sequence[Enhance] = (),
+        enhancements: Sequence[Enhance] = (),
         prompt: str | None = None,
         *,
         upscale: str | float | None = None,
@@ -252,7 +252,7 @@ class ImageVerbs(EngineParts):
         **parameters: Any,
     ) -> Result:
         """Improve parts of a picture and await it; see :meth:`enhance`."""
-        task = EnhanceImage(image, steps, upscale, vary)
+        task = EnhanceImage(image, enhancements, upscale, vary)
         return await self._ado(image, prompt, task, parameters)
 
     def _do(self, image: Any, prompt: str | None, task: Task, more: dict[str, Any]) -> Result:

@@ -53,14 +53,14 @@ def expand(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
         msg = f"task={task!r} is not possible: it must be an Upscale, Vary, Inpaint, Outpaint or "
         raise ParameterError(msg + "EnhanceImage of fooocus_nb.")
     prompts = _list("image_prompts", given.get("image_prompts"))
-    steps = _list("enhance", given.get("enhance"))
+    enhancements = _list("enhance", given.get("enhance"))
     expansions = []
     if task is not None:
         expansions.append((f"task={type(task).__name__}", task.expand()))
     if isinstance(task, EnhanceImage):
-        steps = [*_list("steps", task.steps), *steps]
-    if steps:
-        expansions.append(("enhance=", _enhancements(schema, steps)))
+        enhancements = [*_list("enhancements", task.enhancements), *enhancements]
+    if enhancements:
+        expansions.append(("enhance=", _enhancements(schema, enhancements)))
     if prompts:
         expansions.append(("image_prompts=", _image_prompts(schema, prompts, task)))
     if given.get("loras") is not None:

@@ -275,7 +275,7 @@ class EnhanceImage(Task):
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         The picture.
-    steps : sequence of Enhance
+    enhancements : sequence of Enhance
         What to improve, in order.
     upscale : {"1.5x", "2x", "fast 2x"}, optional
         Make it larger as well.
@@ -284,12 +284,12 @@ class EnhanceImage(Task):
     """
 
     image: Any
-    steps: Sequence[Enhance] = ()
+    enhancements: Sequence[Enhance] = ()
     upscale: str | float | None = None
     vary: str | None = None
 
     def expand(self) -> Expansion:
-        """Return the settings of the enhance tab; the steps go where ``enhance=`` goes."""
+        """Return the settings of the enhance tab; the enhancements go where ``enhance=`` goes."""
         if self.upscale is not None and self.vary is not None:
             msg = "upscale= and vary= exclude each other: give one of them."
             raise ParameterError(msg)
@@ -303,7 +303,7 @@ class EnhanceImage(Task):
             values["enhance_uov_method"] = _upscaling(self.upscale)
         elif self.vary is not None:
             values["enhance_uov_method"] = _varying(self.vary)
-        elif not self.steps:
+        elif not self.enhancements:
             msg = 'There is nothing to enhance: give steps such as [Enhance(detect="face")].'
             raise ParameterError(msg)
         return Expansion(values, {"image_number": 1})

@@ -130,14 +130,17 @@ def test_image_prompts_are_mixed_into_what_is_masked_only(engine, photo):
 
 
 def test_enhance_step_by_step(engine, photo):
-    steps = [Enhance("face"), Enhance("hand", "neon", mode="detail")]
-    result = engine.enhance(photo, steps, upscale="1.5x", seed=8)
+    wanted = [Enhance("face"), Enhance("hand", "neon", mode="detail")]
+    result = engine.enhance(photo, wanted, upscale="1.5x", seed=8, steps=1)
+    assert result.parameters["overwrite_step"] == 1
     sizes = [image.open().size for image in result]
     assert sizes == [(144, 96)] * 3
     assert [image.seed for image in result] == [8] * 3
     assert difference(result[0], result[1]) > 0
     assert difference(result[1], result[2]) > 0
-    last = engine.enhance(photo, steps, upscale="1.5x", seed=8, save_final_enhanced_image_only=True)
+    last = engine.enhance(
+        photo, wanted, upscale="1.5x", seed=8, steps=1, save_final_enhanced_image_only=True
+    )
     assert len(last) == 1
     assert difference(last[0], result[2]) == 0
 
