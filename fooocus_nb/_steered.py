@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._loop import run_sync
 from fooocus_nb.errors import EngineTimeout, FooocusError
@@ -32,7 +32,7 @@ class Steered:
     _began: float | None
     _future: concurrent.futures.Future[Result]
     _orders: Orders
-    _runner: asyncio.Task[Result]
+    _runner: asyncio.Task[Any] | None
     _session: str
     _snapshot: Snapshot
     _started: asyncio.Event
@@ -78,7 +78,7 @@ class Steered:
         if self._began is None:
             if verb == "stop":
                 self._orders.stop_asked = True
-                self._runner.cancel()
+                self._cancel()
             return
         await self._orders.give(verb)
         if verb == "stop" and not self._started.is_set():
@@ -91,10 +91,14 @@ class Steered:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._started.wait(), moment)
             return
-        self._runner.cancel()
+        self._cancel()
         # Where we lag behind the server it has begun after all, and would go on without us.
         with contextlib.suppress(FooocusError):
             await self._send_order("stop")
+
+    def _cancel(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
 
     async def _send_order(self, verb: str) -> None:
         client = self.engine._client

@@ -285,9 +285,11 @@ class Job(Steered):
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
-        self._runner = asyncio.ensure_future(self._in_turn())
+        # No task of its own for the turn: it would take its place a moment late, behind what was
+        # handed in after it.
+        self._runner = asyncio.current_task()
         try:
-            result = await self._runner
+            result = await self._in_turn()
         except asyncio.CancelledError:
             msg = "The generation was stopped while it waited for its turn."
             self._finish("stopped")
