@@ -78,6 +78,11 @@ def _add_quickstart(commands: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="DIR",
         help="where to write (default: ./%(default)s)",
     )
+    _add_installation(parser)
+    parser.set_defaults(command=_quickstart)
+
+
+def _add_installation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path", metavar="P", help="the folder of Fooocus (default: $FOOOCUS_HOME)"
     )
@@ -86,7 +91,6 @@ def _add_quickstart(commands: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="P",
         help="the interpreter that Fooocus is installed in (default: the one in its folder)",
     )
-    parser.set_defaults(command=_quickstart)
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -99,14 +103,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             "and downloads and writes nothing. Exits with 1 where something failed."
         ),
     )
-    parser.add_argument(
-        "--path", metavar="P", help="the folder of Fooocus (default: $FOOOCUS_HOME)"
-    )
-    parser.add_argument(
-        "--python",
-        metavar="P",
-        help="the interpreter that Fooocus is installed in (default: the one in its folder)",
-    )
+    _add_installation(parser)
     parser.add_argument("--port", type=int, help="the port that it will be asked to listen on")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
