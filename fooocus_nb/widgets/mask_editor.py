@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -11,13 +10,13 @@ import traitlets
 
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.images import PAINTED, encode_image, open_data_uri
+from fooocus_nb.widgets._assets import joined
 
 if TYPE_CHECKING:
     import PIL.Image
 
 __all__ = ["MaskEditor"]
 
-_STATIC = Path(__file__).parent / "static"
 #: What is sent to be looked at while painting; the mask keeps the image's own size.
 MAX_SHOWN_SIDE = 2048
 SHOWN_QUALITY = 85
@@ -61,8 +60,8 @@ class MaskEditor(anywidget.AnyWidget):
         When the image or the mask is not a picture, or their sizes differ.
     """
 
-    _esm = _STATIC / "mask_editor.js"
-    _css = _STATIC / "mask_editor.css"
+    _esm = joined("dom.js", "mask_editor.js")
+    _css = joined("mask_editor.css")
     picture = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)

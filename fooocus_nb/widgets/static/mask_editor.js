@@ -14,16 +14,8 @@ const KEYS = {
 };
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-function el(tag, className, attributes = {}) {
-  const node = document.createElement(tag);
-  node.className = className;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
-
-function button(parent, text, hint, act) {
-  const node = el("button", "fnb-mask-button", { type: "button", title: hint });
-  node.textContent = text;
+function tool(parent, text, hint, act) {
+  const node = el("button", "fnb-mask-button", { type: "button", title: hint }, text);
   node.addEventListener("click", act);
   parent.append(node);
   return node;
@@ -167,8 +159,8 @@ function render({ model, el: host }) {
     return node;
   }
   const tools = group("Tool");
-  const brush = button(tools, "Brush", "Paint (B)", acts.brush);
-  const eraser = button(tools, "Eraser", "Take paint away (E)", acts.eraser);
+  const brush = tool(tools, "Brush", "Paint (B)", acts.brush);
+  const eraser = tool(tools, "Eraser", "Take paint away (E)", acts.eraser);
   const sizes = el("label", "fnb-mask-size");
   const sizeName = el("span", "");
   sizeName.textContent = "Size";
@@ -180,16 +172,16 @@ function render({ model, el: host }) {
   sizes.append(sizeName, size, sizeText);
   bar.append(sizes);
   const steps = group("History");
-  const undo = button(steps, "Undo", "Undo (Ctrl+Z)", acts.undo);
-  const redo = button(steps, "Redo", "Redo (Ctrl+Shift+Z)", acts.redo);
+  const undo = tool(steps, "Undo", "Undo (Ctrl+Z)", acts.undo);
+  const redo = tool(steps, "Redo", "Redo (Ctrl+Shift+Z)", acts.redo);
   const whole = group("Whole mask");
-  button(whole, "Invert", "Swap painted and unpainted (I)", acts.invert);
-  button(whole, "Fill", "Paint everything (F)", acts.fill);
-  button(whole, "Clear", "Take all paint away (Delete)", acts.clear);
+  tool(whole, "Invert", "Swap painted and unpainted (I)", acts.invert);
+  tool(whole, "Fill", "Paint everything (F)", acts.fill);
+  tool(whole, "Clear", "Take all paint away (Delete)", acts.clear);
   const zooms = group("Zoom");
-  button(zooms, "−", "Smaller (-)", acts.out).setAttribute("aria-label", "Zoom out");
-  button(zooms, "Fit", "Fit the page (0)", acts.fit);
-  button(zooms, "+", "Larger (+)", acts.in).setAttribute("aria-label", "Zoom in");
+  tool(zooms, "−", "Smaller (-)", acts.out).setAttribute("aria-label", "Zoom out");
+  tool(zooms, "Fit", "Fit the page (0)", acts.fit);
+  tool(zooms, "+", "Larger (+)", acts.in).setAttribute("aria-label", "Zoom in");
   size.addEventListener("input", () => setBrush(Number(size.value)));
 
   function largest() {
