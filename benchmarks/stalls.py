@@ -45,7 +45,7 @@ def hold():
 """
 
 OURS = """
-from fooocus_nb.supervise import ChildSpec, Process
+from fooocus_nb.supervisor import ChildSpec, Process
 (folder / "run").mkdir(mode=0o700)
 process = Process.start(ChildSpec(argv=tuple(command), env=dict(os.environ), name="writer",
                                   run_dir=folder / "run", log_path=folder / "engine.log"))

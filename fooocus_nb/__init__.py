@@ -1,155 +1,58 @@
 """Fooocus in a Jupyter notebook.
 
-The public names are loaded when they are first used: importing this package costs next to nothing.
+The public names stand in ``__init__.pyi``, each once, and are loaded when they are first used:
+importing this package costs next to nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+import sys
+from types import ModuleType
 
-from fooocus_nb._version import __version__
-
-if TYPE_CHECKING:
-    from fooocus_nb.checkup import adoctor, doctor
-    from fooocus_nb.engine import Engine
-    from fooocus_nb.errors import (
-        ConfigurationError,
-        EngineError,
-        FooocusError,
-        GenerationError,
-        IgnoredParameter,
-        ParameterError,
-        StartError,
-    )
-    from fooocus_nb.fooocus.corrupted import restore_model
-    from fooocus_nb.fooocus.metadata import Metadata, read_log, read_metadata, write_metadata
-    from fooocus_nb.fooocus.tasks import (
-        Enhance,
-        EnhanceImage,
-        ImagePrompt,
-        Inpaint,
-        Outpaint,
-        Upscale,
-        Vary,
-    )
-    from fooocus_nb.health import Health
-    from fooocus_nb.job import Job
-    from fooocus_nb.lifecycle import EngineState
-    from fooocus_nb.listing import EngineInfo, EngineList, engines
-    from fooocus_nb.magics import load_ipython_extension, unload_ipython_extension
-    from fooocus_nb.manager import aconnect, astart, connect, current, get, running, start
-    from fooocus_nb.questions import Description
-    from fooocus_nb.restarting import RestartPolicy
-    from fooocus_nb.results import Image, Result
-    from fooocus_nb.snapshot import Snapshot
-    from fooocus_nb.widgets.gallery import gallery
-    from fooocus_nb.widgets.mask_editor import MaskEditor
-
-_HOME = {
-    "ConfigurationError": "errors",
-    "Description": "questions",
-    "Engine": "engine",
-    "EngineError": "errors",
-    "EngineInfo": "listing",
-    "EngineList": "listing",
-    "EngineState": "lifecycle",
-    "Enhance": "fooocus.tasks",
-    "EnhanceImage": "fooocus.tasks",
-    "FooocusError": "errors",
-    "GenerationError": "errors",
-    "Health": "health",
-    "IgnoredParameter": "errors",
-    "Image": "results",
-    "ImagePrompt": "fooocus.tasks",
-    "Inpaint": "fooocus.tasks",
-    "Job": "job",
-    "MaskEditor": "widgets.mask_editor",
-    "Metadata": "fooocus.metadata",
-    "Outpaint": "fooocus.tasks",
-    "ParameterError": "errors",
-    "RestartPolicy": "restarting",
-    "Result": "results",
-    "Snapshot": "snapshot",
-    "StartError": "errors",
-    "Upscale": "fooocus.tasks",
-    "Vary": "fooocus.tasks",
-    "aconnect": "manager",
-    "adoctor": "checkup",
-    "astart": "manager",
-    "connect": "manager",
-    "current": "manager",
-    "doctor": "checkup",
-    "engines": "listing",
-    "gallery": "widgets.gallery",
-    "get": "manager",
-    "load_ipython_extension": "magics",
-    "read_log": "fooocus.metadata",
-    "read_metadata": "fooocus.metadata",
-    "restore_model": "fooocus.corrupted",
-    "running": "manager",
-    "start": "manager",
-    "unload_ipython_extension": "magics",
-    "write_metadata": "fooocus.metadata",
-}
-
-__all__ = [
-    "ConfigurationError",
-    "Description",
-    "Engine",
-    "EngineError",
-    "EngineInfo",
-    "EngineList",
-    "EngineState",
-    "Enhance",
-    "EnhanceImage",
-    "FooocusError",
-    "GenerationError",
-    "Health",
-    "IgnoredParameter",
-    "Image",
-    "ImagePrompt",
-    "Inpaint",
-    "Job",
-    "MaskEditor",
-    "Metadata",
-    "Outpaint",
-    "ParameterError",
-    "RestartPolicy",
-    "Result",
-    "Snapshot",
-    "StartError",
-    "Upscale",
-    "Vary",
-    "__version__",
-    "aconnect",
-    "adoctor",
-    "astart",
-    "connect",
-    "current",
-    "doctor",
-    "engines",
-    "gallery",
-    "get",
-    "load_ipython_extension",
-    "read_log",
-    "read_metadata",
-    "restore_model",
-    "running",
-    "start",
-    "unload_ipython_extension",
-    "write_metadata",
-]
+from fooocus_nb._version import __version__ as __version__
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+@functools.cache
+def _homes() -> dict[str, str]:
+    """Return the module of each public name."""
+    # Not for the guardian, which imports this package, too, and has to stay small.
+    import ast
+    from pathlib import Path
+
+    stub = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    return {
+        alias.name: node.module
+        for node in ast.parse(stub).body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+def __getattr__(name: str) -> object:
+    if name == "__all__":
+        return __dir__()
+    if name.startswith("__") or name not in _homes():
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(_homes()[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_homes())
+
+
+class _FrontDoor(ModuleType):
+    """A package in which a public name wins over a subpackage of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import system sets `fooocus_nb.doctor` to the subpackage as soon as anything in it is
+        # imported; the public name `doctor` is the function.
+        if not (isinstance(value, ModuleType) and name == "doctor"):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,164 +19,382 @@ import pytest
 import fooocus_nb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 PACKAGE = Path(fooocus_nb.__file__).parent
+PYPROJECT = PACKAGE.parent / "pyproject.toml"
 
-#: The floors of the house, from the ground up. A room sees its own floor and those below.
-FLOORS = (
-    {"_frames", "_html", "_version", "errors"},
-    {"supervise"},
-    {"fooocus"},
-    {
-        "_cell",
-        "_feed",
-        "_loop",
-        "_orders",
-        "_own_lines",
-        "_parts",
-        "_steered",
-        "_thumbnails",
-        "album",
-        "catalogues",
-        "checkup",
-        "child",
-        "config",
-        "engine",
-        "failures",
-        "found",
-        "guard",
-        "harvest",
-        "health",
-        "job",
-        "jobrecords",
-        "lifecycle",
-        "listing",
-        "living",
-        "logfolders",
-        "manager",
-        "outputs",
-        "questions",
-        "recovery",
-        "restarting",
-        "results",
-        "reuse",
-        "sharing",
-        "snapshot",
-        "turns",
-        "verbs",
-        "views",
-        "vitals",
-        "watch",
-        "watched",
-    },
-    {"experiment"},
-    {"widgets"},
-    {
-        "_magic_help",
-        "_magic_line",
-        "_magic_options",
-        "_magic_pictures",
-        "_transform",
-        "completion",
-        "magics",
-        "server",
-    },
-    {"_engine_commands", "_terminal", "cli", "quickstart"},
+#: The floors of the house, from the ground up. A room sees itself and the floors below its own.
+FLOORS: tuple[set[str], ...] = (
+    {"_background", "_html", "_version", "errors"},
+    {"fooocus", "supervisor"},
+    {"results"},
+    {"engine"},
+    {"doctor", "widgets"},
+    {"cli", "magics"},
 )
-#: The one door upwards: `engine.logs()` and its like open a widget, imported when asked for.
-UPWARDS = {("views", "widgets")}
-LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
+#: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
+TO_COME = {"experiment", "server"}
+#: The floors inside a room, from the ground up: a module (or a folder) sees those before it, and
+#: those that stand beside it on the same floor as long as they make no circle.
+INSIDE: Mapping[str, tuple[set[str], ...]] = {
+    "supervisor": (
+        {"_windows", "_lock", "_rotate", "_subscription", "_heartbeat", "log_files", "protocol"},
+        {"_platform", "spec"},
+        {"_drain", "_resources", "follow", "guardian_handle"},
+        {"guardian", "process", "registry"},
+    ),
+    "fooocus": (
+        {"events"},
+        {"transport", "outputs"},
+        {"schema", "metadata", "logs", "checkout"},
+        {"requests"},
+        {"client"},
+    ),
+    "results": ({"_views", "thumbnails", "cell", "history", "output_folder"}, {"__init__"}),
+    "engine": (
+        {"config", "folders", "resource_usage", "restarting", "state", "reuse"},
+        {"child_process", "health"},
+        {"jobs"},
+        {"queue", "sharing", "failures", "liveness", "watchdog", "queries", "catalogues"},
+        {"_parts", "image_tasks", "lifecycle", "watched"},
+        {"core"},
+        {"listing", "manager"},
+    ),
+    "widgets": (
+        {"_assets", "_html", "_bundle", "base", "renderer", "surfaces", "status", "panel_values"},
+        {"_gallery_worker", "_gallery_items", "_log_pump", "job_view", "monitor_widget"},
+        {"panel_form", "panel_widget", "log_view", "gallery", "mask_editor", "job_monitor"},
+        {"engine_monitor", "start_monitor"},
+        {"panel"},
+    ),
+}
+#: The one door upwards: engine and results open every view through it.
+DOOR = ("results._views", "widgets")
+#: These two types know each other, and no others do.
+PAIR = {"fooocus_nb.engine.core", "fooocus_nb.engine.jobs.job"}
+#: What is private to its folder and may still be imported from elsewhere, each with the reason.
+OPEN_PRIVATES = {"fooocus_nb.results._views": "the one door upwards, for engine and results"}
 UNKNOWN = "give {!r} a floor in this test: what may it import, and who may import it?"
 JUPYTER = {"IPython", "anywidget", "ipykernel", "ipywidgets", "jupyter_server", "tornado"}
 HEAVY = JUPYTER | {"PIL", "gradio_client", "httpx", "numpy", "psutil", "websockets"}
+#: Hard dependencies that nothing imports yet, with the room that will.
+UNTIL_A_ROOM_STANDS = {"jupyter-server": "server"}
+IMPORT_NAMES = {"ipython": "IPython", "jupyter-server": "jupyter_server", "pillow": "PIL"}
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+@dataclass(frozen=True)
+class Import:
+    """One import statement's target. `kind` is module, lazy (in a function) or types."""
+
+    source: str
+    target: str
+    line: int
+    kind: str
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+@functools.cache
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(("fooocus_nb", *path.relative_to(PACKAGE).with_suffix("").parts))
+        found[name.removesuffix(".__init__")] = path
+    return found
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int]]:
-    """The absolute name and line of every import that is not only for types."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _statements(node: ast.AST, kind: str) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, kind
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for statement in child.body:
+                yield from _statements(ast.Module([statement], []), "types")
+            for statement in child.orelse:
+                yield from _statements(ast.Module([statement], []), kind)
+        else:
+            late = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from _statements(child, "lazy" if late and kind == "module" else kind)
+
+
+def _names(path: Path, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
     package = ("fooocus_nb", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            name = ".".join((*base, *(node.module or "").split("."))).rstrip(".")
-            yield name, node.lineno
-            if name == "fooocus_nb":  # `from fooocus_nb import engine` names a room, too
-                for alias in node.names:
-                    yield f"fooocus_nb.{alias.name}", node.lineno
+    base = package[: len(package) - node.level + 1] if node.level else ()
+    name = ".".join((*base, *(node.module or "").split("."))).rstrip(".")
+    for alias in node.names:
+        yield f"{name}.{alias.name}"
 
 
-def rooms_of(name: str) -> str | None:
-    """The room that a module name, or a name at the front door, leads into."""
+def _home(name: str) -> str:
+    """The module that a dotted name leads into: names at the front door lead to their homes."""
     parts = name.split(".")
-    if parts[0] != "fooocus_nb" or len(parts) == 1:
-        return None
-    return {"__version__": "_version"}.get(parts[1], fooocus_nb._HOME.get(parts[1], parts[1]))
+    if parts[0] != "fooocus_nb":
+        return name
+    if len(parts) == 2 and name not in modules():
+        name = fooocus_nb._homes().get(parts[1], name)
+    while name and name not in modules():
+        name = name.rpartition(".")[0]
+    return name
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_only_downwards(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
-        return  # the front door names everything, and loads it late
+@functools.cache
+def imports() -> tuple[Import, ...]:
+    found = []
+    for source, path in modules().items():
+        for node, kind in _statements(tree_of(path), "module"):
+            for name in _names(path, node):
+                found.append(Import(source, _home(name), node.lineno, kind))
+    return tuple(found)
+
+
+def inner_imports() -> list[Import]:
+    """Those of our own modules, the front door's left out: it names everything, and loads late."""
+    return [
+        found
+        for found in imports()
+        if found.target.startswith("fooocus_nb.")
+        and found.source not in ("fooocus_nb", found.target)
+    ]
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
+
+
+def _is_the_door(found: Import) -> bool:
+    return (found.source.removeprefix("fooocus_nb."), room_of(found.target)) == DOOR
+
+
+def test_imports_between_rooms_go_down() -> None:
     wrong = []
-    for name, line in imports_of(path):
-        other = rooms_of(name)
-        if other is None or other == room:
+    for found in inner_imports():
+        room, other = room_of(found.source), room_of(found.target)
+        if room == other or _is_the_door(found):
             continue
-        assert other in LEVEL or other == "demo", UNKNOWN.format(other)
         if room == "demo":
-            fine = other in {"fooocus", *FLOORS[0]}
+            fine = other == "fooocus" or other in FLOORS[0]
         else:
             assert room in LEVEL, UNKNOWN.format(room)
-            fine = other != "demo" and LEVEL[other] <= LEVEL[room]
-            fine = fine or (room, other) in UPWARDS
+            assert other in LEVEL or other == "demo", UNKNOWN.format(other)
+            fine = other != "demo" and LEVEL[other] < LEVEL[room]
         if not fine:
-            wrong.append(f"line {line}: {room} imports {name}")
+            wrong.append(f"{found.source}:{found.line} imports {found.target} ({found.kind})")
     assert not wrong
 
 
-@pytest.mark.parametrize("room", ["_frames.py", "errors.py", "supervise"])
+def _place(module: str) -> str:
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 else "__init__"
+
+
+@pytest.mark.parametrize("room", sorted(INSIDE))
+def test_imports_inside_a_room_go_down(room: str) -> None:
+    level = {name: number for number, floor in enumerate(INSIDE[room]) for name in floor}
+    there = {_place(module) for module in modules() if room_of(f"{module}.") == room}
+    assert set(level) - {"__init__"} == there - {"__init__"}, UNKNOWN.format(room)
+    wrong = []
+    for found in inner_imports():
+        if room_of(found.source) != room or room_of(found.target) != room:
+            continue
+        source, target = _place(found.source), _place(found.target)
+        if "__init__" in (source, target) and "__init__" not in level:
+            continue  # a folder's own list of names
+        if source != target and level[target] > level[source]:
+            wrong.append(f"{found.source}:{found.line} imports {found.target} ({found.kind})")
+    assert not wrong
+
+
+def test_every_room_stands() -> None:
+    for room in (*LEVEL, *INSIDE):
+        assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file(), room
+    for room in TO_COME:
+        assert not (PACKAGE / room).exists(), f"{room!r} stands now: give it a floor"
+    rooms = {room_of(f"{name}.") for name in modules() if name != "fooocus_nb"}
+    assert rooms == {*LEVEL, "demo"}
+
+
+def circles(edges: Iterable[tuple[str, str]]) -> list[set[str]]:
+    """Sets of two and more that can all reach each other (Tarjan's strongly connected sets)."""
+    after: dict[str, set[str]] = {}
+    for source, target in edges:
+        after.setdefault(source, set()).add(target)
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in after.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            place = stack.index(node)
+            ring = set(stack[place:])
+            del stack[place:]
+            if len(ring) > 1:
+                found.append(ring)
+
+    for node in list(after):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_circles_are_found() -> None:
+    assert circles([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]) == [{"a", "b", "c"}]
+    assert circles([("a", "b"), ("b", "c"), ("a", "c")]) == []
+
+
+def test_no_circle_between_modules() -> None:
+    edges = [(found.source, found.target) for found in inner_imports() if found.kind == "module"]
+    assert circles(edges) == []
+
+
+def test_no_circle_between_rooms_not_even_with_lazy_imports() -> None:
+    edges = {
+        (room_of(found.source), room_of(found.target))
+        for found in inner_imports()
+        if found.kind != "types" and not _is_the_door(found)
+    }
+    assert circles(edges) == []
+
+
+def test_no_circle_with_type_imports_but_engine_and_job() -> None:
+    edges = [
+        (found.source, found.target)
+        for found in inner_imports()
+        if not _is_the_door(found) and {found.source, found.target} != PAIR
+    ]
+    assert circles(edges) == []
+
+
+def test_the_door_is_the_only_way_to_the_widgets_from_below() -> None:
+    below = {room for room, level in LEVEL.items() if level < LEVEL["widgets"]}
+    ways = {
+        found.source.removeprefix("fooocus_nb.")
+        for found in inner_imports()
+        if room_of(found.target) == "widgets" and room_of(found.source) in below
+    }
+    assert ways == {DOOR[0]}
+
+
+def _private_part(module: str) -> str | None:
+    """The folder in which a private module may be imported; None for a public one."""
+    parts = module.split(".")
+    for place, part in enumerate(parts):
+        if part.startswith("_") and not part.startswith("__"):
+            return ".".join(parts[:place])
+    return None
+
+
+def test_nobody_imports_the_privates_of_another_folder() -> None:
+    wrong = []
+    for found in inner_imports():
+        home = _private_part(found.target)
+        inside = home is None or found.source == home or found.source.startswith(f"{home}.")
+        if not inside and found.target not in OPEN_PRIVATES:
+            wrong.append(f"{found.source}:{found.line} imports {found.target}")
+    for source, path in modules().items():
+        for node, _ in _statements(tree_of(path), "module"):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("foo"):
+                continue
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                dunder = alias.name.startswith("__")
+                if alias.name.startswith("_") and not dunder and name not in modules():
+                    wrong.append(f"{source}:{node.lineno} imports {name}")
+    assert not wrong
+
+
+def _owners(function: ast.AST) -> set[str]:
+    return {"self", "cls", "super()", "type(self)"} | {
+        argument.arg
+        for node in ast.walk(function)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for argument in node.args.args
+        if argument.annotation is not None and "Self" in ast.unparse(argument.annotation)
+    }
+
+
+def test_nobody_reaches_into_the_privates_of_another_object() -> None:
+    """As ruff's SLF001, and for names that only another module's classes have, without excuses."""
+    wrong = []
+    for module, path in modules().items():
+        tree = tree_of(path)
+        own = {
+            target.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls")
+            for target in [node]
+        } | {
+            name.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            for name in node.body
+            if isinstance(name, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
+                continue
+            if node.attr.startswith("__") or ast.unparse(node.value) in _owners(tree):
+                continue
+            if node.attr not in own:
+                wrong.append(f"{module}:{node.lineno} {ast.unparse(node)}")
+    assert wrong == [] or set(wrong) <= OUTSIDERS
+
+
+#: Private names of other packages that have no public twin, each used in one place.
+OUTSIDERS: set[str] = set()
+
+
+@pytest.mark.parametrize("room", ["_html", "_version", "errors", "supervisor"])
 def test_the_ground_floor_stands_on_the_standard_library(room: str) -> None:
-    place = PACKAGE / room
-    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-        for name, line in imports_of(path):
-            top = name.split(".")[0]
-            assert top == "fooocus_nb" or top in sys.stdlib_module_names, f"{path}:{line}: {name}"
+    for found in imports():
+        if found.source != "fooocus_nb" and room_of(f"{found.source}.") == room:
+            top = found.target.split(".")[0]
+            fine = top == "fooocus_nb" or top in sys.stdlib_module_names
+            assert fine, f"{found.source}:{found.line} imports {found.target}"
 
 
-@pytest.mark.parametrize("room", ["supervise", "fooocus"])
+@pytest.mark.parametrize("room", ["supervisor", "fooocus"])
 def test_the_engine_rooms_know_nothing_of_jupyter(room: str) -> None:
-    for path in sorted((PACKAGE / room).rglob("*.py")):
-        wrong = [name for name, _ in imports_of(path) if name.split(".")[0] in JUPYTER]
-        assert not wrong, f"{path} imports {wrong}"
+    wrong = [
+        f"{found.source}:{found.line} imports {found.target}"
+        for found in imports()
+        if found.source != "fooocus_nb"
+        and room_of(f"{found.source}.") == room
+        and found.target.split(".")[0] in JUPYTER
+    ]
+    assert not wrong
 
 
-def test_the_shim_runs_without_the_package() -> None:
-    """It is started with `python -I -S`, where nothing of ours can be found."""
-    tops = {name.split(".")[0] for name, _ in imports_of(PACKAGE / "supervise" / "shim.py")}
-    assert tops <= sys.stdlib_module_names | {"fooocus_nb"}
+def test_every_hard_dependency_is_imported() -> None:
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    named = {found.target.split(".")[0] for found in imports()}
+    for requirement in project["dependencies"]:
+        name = requirement.split(";")[0].split("[")[0]
+        for sign in "<>=!~ ":
+            name = name.split(sign)[0]
+        if name in UNTIL_A_ROOM_STANDS:
+            room = UNTIL_A_ROOM_STANDS[name]
+            assert not (PACKAGE / room).exists(), f"{room}/ stands now: {name} is to be imported"
+        else:
+            assert IMPORT_NAMES.get(name, name) in named, f"nothing imports {name}"
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -186,7 +408,7 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import fooocus_nb", "import fooocus_nb.cli", "import fooocus_nb.supervise"],
+    ["import fooocus_nb", "import fooocus_nb.cli", "import fooocus_nb.supervisor"],
 )
 def test_importing_it_loads_nothing_heavy(statement: str) -> None:
     before = loaded_by("pass")  # a .pth file of the environment may load something by itself
@@ -196,7 +418,8 @@ def test_importing_it_loads_nothing_heavy(statement: str) -> None:
 def test_the_engine_loads_no_widgets() -> None:
     before = loaded_by("pass")
     late = {"anywidget", "gradio_client", "ipywidgets"}
-    assert not (loaded_by("import fooocus_nb.engine, fooocus_nb.manager") - before) & late
+    loaded = loaded_by("import fooocus_nb.engine.core, fooocus_nb.engine.manager")
+    assert not (loaded - before) & late
 
 
 @pytest.mark.parametrize("name", fooocus_nb.__all__)
@@ -210,19 +433,31 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         fooocus_nb.nonsense  # noqa: B018
 
 
-def test_the_public_names_are_sorted() -> None:
-    names = [name for name in fooocus_nb.__all__ if not name.startswith("_")]
-    assert names == sorted(names)
+def test_every_exception_is_at_the_front_door() -> None:
+    errors = importlib.import_module("fooocus_nb.errors")
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, Exception) and not name.startswith("_")
+    }
+    assert kinds - set(fooocus_nb.__all__) == set()
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_says_what_it_offers(path: Path) -> None:
+def test_a_public_name_wins_over_a_room_of_the_same_name() -> None:
+    code = (
+        "import fooocus_nb.doctor.report, fooocus_nb.doctor, fooocus_nb\n"
+        "assert callable(fooocus_nb.doctor), fooocus_nb.doctor"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_every_module_says_what_it_offers(module: str) -> None:
     """A renamed function does not leave its old name behind in `__all__`."""
-    if path.name in {"__main__.py", "shim.py"} or room_of(path) == "__init__":
+    if module.endswith("__main__") or module in ("fooocus_nb", "fooocus_nb.supervisor.guardian"):
         return
-    if sys.platform != "win32" and path.name == "_windows.py":
+    if sys.platform != "win32" and module.endswith("._windows"):
         return
-    name = ".".join(("fooocus_nb", *path.relative_to(PACKAGE).with_suffix("").parts))
-    module = importlib.import_module(name.removesuffix(".__init__"))
-    for public in getattr(module, "__all__", ()):
-        assert hasattr(module, public), f"{name}.__all__ names {public!r}"
+    found = importlib.import_module(module)
+    for public in getattr(found, "__all__", ()):
+        assert hasattr(found, public), f"{module}.__all__ names {public!r}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fooocus_nb.demo.config import Page
-from fooocus_nb.engine import Engine
-from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.engine.core import Engine
+from fooocus_nb.fooocus.schema.config import Schema
 
 TOOL = Path(__file__).parent / "tools" / "make_reference.py"
 

@@ -21,10 +21,13 @@ NAMED = {"check_call", "check_output", "create_connection", "run", "urlopen"}
 MODULES = {"socket", "subprocess", "urllib", "request"}
 #: What may wait for ever, and what ends it.
 ALLOWED = {
-    ("supervise/output.py", "_save"): "the guardian's own thread, which the child's end wakes",
-    ("fooocus/transport/gradio3.py", "_converse"): "fooocus_nb.guard watches every generation",
-    ("_steered.py", "_leave_queue"): "it is inside of asyncio.wait_for",
-    ("living.py", "_end"): "Watch.join has a timeout of its own",
+    ("supervisor/_drain.py", "_save"): "the guardian's own thread, which the child's end wakes",
+    (
+        "fooocus/transport/gradio3.py",
+        "_converse",
+    ): "engine.liveness watches every generation",
+    ("engine/jobs/_steered.py", "_leave_queue"): "it is inside of asyncio.wait_for",
+    ("engine/lifecycle.py", "_end"): "Watch.join has a timeout of its own",
 }
 
 

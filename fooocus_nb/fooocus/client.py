@@ -17,14 +17,14 @@ from fooocus_nb.fooocus.events import (
     Queued,
     Started,
 )
-from fooocus_nb.fooocus.progress import (
+from fooocus_nb.fooocus.outputs import (
     ABSENT,
     gallery_paths,
     parse_preview,
     parse_progress,
     updated_value,
 )
-from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.config import Schema
 from fooocus_nb.fooocus.transport import Completed, Estimation, Generating
 from fooocus_nb.fooocus.transport import Started as CallStarted
 from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from fooocus_nb.fooocus.schema import Call, Outputs
+    from fooocus_nb.fooocus.schema.config import Call, Outputs
     from fooocus_nb.fooocus.transport import Message, Transport
 
 __all__ = ["Client", "new_session_hash"]
@@ -375,7 +375,7 @@ async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: flo
 
 async def _schema(transport: Transport, config: Mapping[str, Any]) -> Schema:
     """Return what the server can be asked to do, by its page or by a function with a name."""
-    from fooocus_nb.fooocus.named import is_named, named_schema
+    from fooocus_nb.fooocus.schema.named_api import is_named, named_schema
 
     info = getattr(transport, "info", None)
     if info is not None and is_named(config):

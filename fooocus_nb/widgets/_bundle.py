@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fooocus_nb.widgets.surface import fitting
+from fooocus_nb.widgets.surfaces import fitting
 
 __all__ = ["bundle_of"]
 

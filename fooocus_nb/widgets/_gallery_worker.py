@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._thumbnails import webp_thumbnail
+from fooocus_nb.results.thumbnails import webp_thumbnail
 from fooocus_nb.widgets._gallery_items import unreadable
 
 if TYPE_CHECKING:

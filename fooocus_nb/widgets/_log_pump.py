@@ -9,15 +9,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clip
-from fooocus_nb.fooocus.loglevel import Classifier
-from fooocus_nb.lifecycle import EngineState
-from fooocus_nb.supervise import Line, LineSplitter, LogReader
+from fooocus_nb.engine.state import EngineState
+from fooocus_nb.fooocus.logs.levels import Classifier
+from fooocus_nb.supervisor import Line, LineSplitter, LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from fooocus_nb.engine import Engine
+    from fooocus_nb.engine.core import Engine
 
 __all__ = ["LogPump", "batch_of"]
 

@@ -7,21 +7,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.lifecycle import EngineState
-from fooocus_nb.vitals import memory_of
+from fooocus_nb.engine.resource_usage import memory_of
+from fooocus_nb.engine.state import EngineState
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
+from fooocus_nb.widgets.base import Placed
 from fooocus_nb.widgets.job_view import JobDrawing, image_size
-from fooocus_nb.widgets.live_view import Placed
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
-from fooocus_nb.widgets.surface import ignore_order, widgets_wanted
+from fooocus_nb.widgets.surfaces import ignore_order, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fooocus_nb.engine import Engine
-    from fooocus_nb.job import Job
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
 __all__ = ["EngineMonitor"]

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from fooocus_nb import _html
-from fooocus_nb._cell import cell_of
 from fooocus_nb._html import clip, parameter_rows
+from fooocus_nb.engine.manager import name_to_say
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.manager import name_to_say
 from fooocus_nb.results import Image, static_bundle
+from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._gallery_items import MIME, Items, entries_of
 from fooocus_nb.widgets._gallery_worker import Worker
-from fooocus_nb.widgets.live_view import LiveView
+from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from fooocus_nb.engine import Engine
+    from fooocus_nb.engine.core import Engine
     from fooocus_nb.widgets._gallery_items import Entry
 
 __all__ = ["Gallery", "engine_gallery", "gallery"]

@@ -7,15 +7,15 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from fooocus_nb._thumbnails import preview_jpeg
+from fooocus_nb.results.thumbnails import preview_jpeg
 from fooocus_nb.widgets._html import View
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.engine.jobs.snapshot import Snapshot
     from fooocus_nb.fooocus.events import Preview
-    from fooocus_nb.job import Job
-    from fooocus_nb.snapshot import Snapshot
 
 __all__ = ["WORDS", "JobDrawing", "image_size", "small_picture"]
 

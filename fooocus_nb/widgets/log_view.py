@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
-from fooocus_nb.fooocus.loglevel import Classifier
+from fooocus_nb.fooocus.logs.levels import Classifier
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._log_pump import UNHEARD_SECONDS, LogPump
-from fooocus_nb.widgets.live_view import LiveView
+from fooocus_nb.widgets.base import LiveView
 from fooocus_nb.widgets.monitor_widget import frontend_answers
 
 if TYPE_CHECKING:
-    from fooocus_nb.engine import Engine
+    from fooocus_nb.engine.core import Engine
 
 __all__ = ["LogView"]
 

@@ -9,7 +9,7 @@ import anywidget
 import traitlets
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.images import PAINTED, encode_image, open_data_uri
+from fooocus_nb.fooocus.requests.images import PAINTED, encode_image, open_data_uri
 from fooocus_nb.widgets._assets import joined
 
 if TYPE_CHECKING:

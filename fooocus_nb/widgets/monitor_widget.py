@@ -19,7 +19,7 @@ from fooocus_nb.widgets._html import View, box_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fooocus_nb.job import Job
+    from fooocus_nb.engine.jobs.job import Job
 
 __all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "probe"]
 

@@ -6,26 +6,26 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._cell import cell_of
 from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_table, wrap
+from fooocus_nb.engine.manager import name_to_say
 from fooocus_nb.errors import FooocusError, ParameterError
-from fooocus_nb.fooocus.images import decode_data_uri, encode_image
-from fooocus_nb.fooocus.request import build_request
-from fooocus_nb.manager import name_to_say
+from fooocus_nb.fooocus.requests.images import decode_data_uri, encode_image
+from fooocus_nb.fooocus.requests.request import build_request
+from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._bundle import bundle_of
+from fooocus_nb.widgets.base import Placed
 from fooocus_nb.widgets.job_view import small_picture
-from fooocus_nb.widgets.live_view import Placed
 from fooocus_nb.widgets.panel_form import companions, form_of, wire
 from fooocus_nb.widgets.panel_values import PanelValues
-from fooocus_nb.widgets.surface import widgets_wanted
+from fooocus_nb.widgets.surfaces import widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     import ipywidgets
 
-    from fooocus_nb.engine import Engine
-    from fooocus_nb.job import Job
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.results import Result
     from fooocus_nb.widgets.gallery import Gallery
     from fooocus_nb.widgets.mask_editor import MaskEditor

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clip
-from fooocus_nb.fooocus.calls import PRESET
-from fooocus_nb.fooocus.parameter import plain
+from fooocus_nb.fooocus.schema.calls import PRESET
+from fooocus_nb.fooocus.schema.parameters import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fooocus_nb.fooocus.parameter import Parameter
-    from fooocus_nb.fooocus.schema import Schema
+    from fooocus_nb.fooocus.schema.config import Schema
+    from fooocus_nb.fooocus.schema.parameters import Parameter
 
 __all__ = ["companions", "form_of", "wire"]
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.expansion import lora_values
-from fooocus_nb.fooocus.images import encode_image, encode_masked
-from fooocus_nb.fooocus.parameter import plain
+from fooocus_nb.fooocus.requests.images import encode_image, encode_masked
+from fooocus_nb.fooocus.requests.shorthands import lora_values
+from fooocus_nb.fooocus.schema.parameters import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fooocus_nb.fooocus.parameter import Parameter
-    from fooocus_nb.fooocus.schema import Schema
+    from fooocus_nb.fooocus.schema.config import Schema
+    from fooocus_nb.fooocus.schema.parameters import Parameter
 
 __all__ = ["PanelValues"]
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fooocus_nb._html import duration
-from fooocus_nb.fooocus.startup import Stage
+from fooocus_nb.fooocus.logs.startup import Stage
 from fooocus_nb.widgets._html import View
-from fooocus_nb.widgets.monitor import note_bundle
+from fooocus_nb.widgets.job_monitor import note_bundle
 from fooocus_nb.widgets.renderer import MAX_INTERVAL, MIN_INTERVAL
-from fooocus_nb.widgets.surface import surface as choose_surface
+from fooocus_nb.widgets.surfaces import surface as choose_surface
 
 if TYPE_CHECKING:
-    from fooocus_nb.engine import Engine
-    from fooocus_nb.fooocus.startup import Startup
-    from fooocus_nb.widgets.surface import Surface
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.fooocus.logs.startup import Startup
+    from fooocus_nb.widgets.surfaces import Surface
 
 __all__ = ["StartMonitor", "start_view"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fooocus_nb
-from fooocus_nb.child import RUNTIME_VARIABLE, runtime_folder
-from fooocus_nb.supervise import Process
-from fooocus_nb.supervise.registry import Registry
+from fooocus_nb.engine.child_process import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.supervisor import Process
+from fooocus_nb.supervisor.registry import Registry
 
 from .peers import Peer
 

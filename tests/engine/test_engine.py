@@ -16,7 +16,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import EngineState
-from fooocus_nb._loop import run_sync
+from fooocus_nb._background import run_sync
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -171,7 +171,7 @@ def test_an_interrupt_stops_the_generation_and_not_the_engine(start_demo):
 @pytest.mark.parametrize("moment", ["handed in", "shown"])
 def test_an_interrupt_before_the_wait_stops_the_generation_too(start_demo, monkeypatch, moment):
     engine = start_demo(slow=True)
-    hand_in = fooocus_nb.job.submit
+    hand_in = fooocus_nb.engine.jobs.job.submit
 
     def interrupt(coroutine):
         hand_in(coroutine)
@@ -184,9 +184,9 @@ def test_an_interrupt_before_the_wait_stops_the_generation_too(start_demo, monke
         yield
 
     with monkeypatch.context() as patched:
-        patched.setattr("fooocus_nb.engine.presenters", [present])
+        patched.setattr("fooocus_nb.engine.core.presenters", [present])
         if moment == "handed in":
-            patched.setattr("fooocus_nb.job.submit", interrupt)
+            patched.setattr("fooocus_nb.engine.jobs.job.submit", interrupt)
         with pytest.raises(KeyboardInterrupt):
             engine.generate("a city", image_number=30, steps=4)
     assert engine.jobs == ()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fooocus_nb import EngineState
+from fooocus_nb.engine.resource_usage import Gpu, gpus, take_vitals
 from fooocus_nb.errors import ConfigurationError, EngineError, EngineTimeout
-from fooocus_nb.vitals import Gpu, gpus, take_vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def test_memory_of_the_machine_and_of_a_family(tmp_path, monkeypatch):
         "memory.stat": "anon 1\ninactive_file 300000000\n",
     }.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("fooocus_nb.vitals._CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr("fooocus_nb.engine.resource_usage._CONTROL_GROUP", tmp_path)
     assert take_vitals(None).total == 1_000_000_000
     assert take_vitals(None).available == 400_000_000
     (tmp_path / "memory.max").write_text("max")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fooocus_nb.lifecycle import _LEGAL, EngineState, Lifecycle
+from fooocus_nb.engine.state import _LEGAL, EngineState, Lifecycle
 
 
 def test_a_life_from_start_to_stop_is_told_with_reasons():

@@ -15,9 +15,9 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import cli
+from fooocus_nb.engine.listing import named
 from fooocus_nb.errors import ConfigurationError
-from fooocus_nb.listing import named
-from fooocus_nb.supervise._platform import creation_time
+from fooocus_nb.supervisor._platform import creation_time
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_state_is_told(engine, monkeypatch):
     job.stop()
     job.result(30)
     assert fooocus_nb.engines()[0].state == "ready"
-    monkeypatch.setattr("fooocus_nb.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
     os.kill(engine.pid, signal.SIGSTOP)
     assert fooocus_nb.engines()[0].state == "unresponsive"
     os.kill(engine.pid, signal.SIGCONT)

@@ -12,9 +12,9 @@ import pytest
 from IPython.core.error import UsageError
 
 from fooocus_nb import EngineState, RestartPolicy
-from fooocus_nb._magic_line import parse_start_line
+from fooocus_nb.engine.restarting import Restarts, restart_policy
 from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError, EngineStopped
-from fooocus_nb.restarting import Restarts, restart_policy
+from fooocus_nb.magics.parsing import parse_start_line
 
 FAST = RestartPolicy(limit=2, first_delay=0.05)
 
@@ -117,7 +117,7 @@ def test_stopping_ends_what_is_about_to_restart(start_demo):
 def test_a_start_that_fails_is_tried_again_and_then_given_up(start_demo, monkeypatch):
     engine = start_demo(restart=FAST)
     # The settings are the same at every restart, so what they rest on has to fail.
-    monkeypatch.setattr("fooocus_nb.fooocus.launch.DEMO_MODULE", "fooocus_nb.nonsense")
+    monkeypatch.setattr("fooocus_nb.fooocus.checkout.command.DEMO_MODULE", "fooocus_nb.nonsense")
     kill(engine)
     wait_for(lambda: "not restarted again" in engine.history[-1].reason)
     assert engine.state is EngineState.DEAD

@@ -13,9 +13,9 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import EngineState
-from fooocus_nb.child import RUNTIME_VARIABLE
+from fooocus_nb.engine.child_process import RUNTIME_VARIABLE
 from fooocus_nb.errors import ConfigurationError, EngineStopped, StartError, WorkerDead
-from fooocus_nb.supervise._platform import creation_time
+from fooocus_nb.supervisor._platform import creation_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_who_restarts_it_stops_it_for_the_others_who_say_so(peer):
 def test_what_was_started_differently_is_another_engine(peer):
     first, second = peer(), peer()
     pid = first.run(START)
-    second.run("from fooocus_nb.fooocus.launch import free_port; p = free_port()")
+    second.run("from fooocus_nb.fooocus.checkout.command import free_port; p = free_port()")
     for options in ("gpu=1", "env={'X': '1'}", "port=p"):
         second.run(f"e = fooocus_nb.start(demo=True, share=True, timeout=30, {options})")
         assert second.value("e.pid") != pid, options

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import fooocus_nb
-import fooocus_nb.child
+import fooocus_nb.engine.child_process
 from fooocus_nb import EngineState, errors
 
 if TYPE_CHECKING:
@@ -225,8 +225,10 @@ def test_its_worker_dies_at_start(bench: Bench) -> None:
 def test_its_port_is_taken_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        choose, chosen = fooocus_nb.child.free_port, iter([taken])
-        monkeypatch.setattr(fooocus_nb.child, "free_port", lambda: next(chosen, None) or choose())
+        choose, chosen = fooocus_nb.engine.child_process.free_port, iter([taken])
+        monkeypatch.setattr(
+            fooocus_nb.engine.child_process, "free_port", lambda: next(chosen, None) or choose()
+        )
         engine = bench.start()
     assert engine.state is READY
     assert not engine.url.endswith(f":{taken}")
@@ -351,7 +353,7 @@ def test_the_logs_disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
         (made / "engine.log").symlink_to("/dev/full")
         return made
 
-    monkeypatch.setattr(fooocus_nb.child, "new_log_folder", folder)
+    monkeypatch.setattr(fooocus_nb.engine.child_process, "new_log_folder", folder)
     engine = bench.start("flood=2")
     assert len(engine.generate("a cat", image_number=2, **SMALL)) == 2
     assert engine.state is READY

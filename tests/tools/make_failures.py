@@ -10,7 +10,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from fooocus_nb.fooocus._failures import (
+from fooocus_nb.fooocus.logs.diagnosis import diagnose, notices
+from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     NOTICES,
     RULES,
@@ -19,14 +20,13 @@ from fooocus_nb.fooocus._failures import (
     WORKER,
     Rule,
 )
-from fooocus_nb.fooocus.diagnosis import diagnose, notices
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 COMMAND = "python tests/tools/make_failures.py"
 
 HEAD = f"""# What can go wrong, and what it is called
 
-Made by `{COMMAND}`; change `fooocus_nb/fooocus/_failures.py`, not this page.
+Made by `{COMMAND}`; change `fooocus_nb/fooocus/logs/rules.py`, not this page.
 
 Fooocus reports success for many a failure, so its log is read beside its answer. What the log says
 is raised as one of the exceptions below, all from `fooocus_nb.errors` and all of them an

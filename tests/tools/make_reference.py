@@ -4,8 +4,8 @@
     python tests/tools/make_reference.py --check  fails where it is not current
 
 The parameters are those of the demo engine, which has the page of Fooocus 2.5.5; since which
-version there is one is known to `fooocus_nb.fooocus.vocabulary`; the verbs are found by looking
-at `Engine` and at the front door.
+version there is one is known to `fooocus_nb.fooocus.schema._template`; the verbs are found by
+looking at `Engine` and at the front door.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 import fooocus_nb
 from fooocus_nb.demo.config import Page
-from fooocus_nb.engine import Engine
-from fooocus_nb.fooocus.parameter import plain
-from fooocus_nb.fooocus.schema import Schema
-from fooocus_nb.fooocus.vocabulary import TEMPLATE, Entry, Group
+from fooocus_nb.engine.core import Engine
+from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
+from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema.parameters import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
 COMMAND = "python tests/tools/make_reference.py"

@@ -12,9 +12,9 @@ import pytest
 import fooocus_nb
 from fooocus_nb import Image, Result
 from fooocus_nb._html import parameter_rows
-from fooocus_nb.album import Album
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.metadata import append_log
+from fooocus_nb.results.history import Album
 from fooocus_nb.widgets._gallery_items import Items, entries_of
 from fooocus_nb.widgets._gallery_worker import Worker
 

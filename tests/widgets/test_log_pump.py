@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fooocus_nb.fooocus.loglevel import Classifier
-from fooocus_nb.lifecycle import EngineState, Lifecycle
-from fooocus_nb.supervise import LineSplitter
+from fooocus_nb.engine.state import EngineState, Lifecycle
+from fooocus_nb.fooocus.logs.levels import Classifier
+from fooocus_nb.supervisor import LineSplitter
 from fooocus_nb.widgets import _log_pump
 from fooocus_nb.widgets._log_pump import LogPump, batch_of
 

@@ -11,10 +11,10 @@ import PIL.Image
 import pytest
 
 import fooocus_nb
-from fooocus_nb._magic_line import parse_cell_line
 from fooocus_nb.demo.config import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
-from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.magics.parsing import parse_cell_line
 from fooocus_nb.widgets.panel_form import form_of
 from fooocus_nb.widgets.panel_values import PanelValues
 

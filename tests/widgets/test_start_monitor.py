@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fooocus_nb.fooocus.startup import StartupTracker
+from fooocus_nb.fooocus.logs.startup import StartupTracker
 from fooocus_nb.widgets._html import monitor_html, monitor_text
 from fooocus_nb.widgets.start_monitor import StartMonitor, start_view
 

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.images import decode_data_uri
+from fooocus_nb.fooocus.requests.images import decode_data_uri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

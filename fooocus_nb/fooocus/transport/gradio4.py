@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConnectionLost, EngineError, GenerationError, UnsupportedServer
-from fooocus_nb.fooocus.named import ENDPOINT
-from fooocus_nb.fooocus.progress import updated_value
+from fooocus_nb.fooocus.outputs import updated_value
+from fooocus_nb.fooocus.schema.named_api import ENDPOINT
 from fooocus_nb.fooocus.transport import Completed, Estimation, Generating, Message, Started
 from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path, to_wire
 from fooocus_nb.fooocus.transport.http import HttpSession, normalise_url

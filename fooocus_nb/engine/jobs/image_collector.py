@@ -1,0 +1,145 @@
+"""What a generation has brought home: the images in the output folder, each with its seed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import ConnectionLost
+from fooocus_nb.results import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from fooocus_nb.fooocus.requests.request import Request
+
+__all__ = ["Harvest", "name_key"]
+
+#: How often an image is asked for, and the seconds between: a connection may break at any time.
+FETCH_ATTEMPTS = 3
+FETCH_PAUSE = 0.5
+_SAVING = re.compile(r"Saving image (\d+)/\d+")
+
+
+class Harvest:
+    """The images of one generation that are in the output folder already.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked for.
+    bring : callable
+        Copies an image of the server into the output folder, and returns where it is then.
+
+    Attributes
+    ----------
+    final : tuple of str or None
+        The server's last word on which images there are; None before it.
+    """
+
+    def __init__(self, request: Request, bring: Callable[[str], Awaitable[Path]]) -> None:
+        self.final: tuple[str, ...] | None = None
+        self._request = request
+        self._parameters = request.record()
+        self._bring = bring
+        self._announced: dict[str, None] = {}
+        self._copied: dict[str, Path] = {}
+        self._saved: list[int] = []
+        self._known: dict[str, int] = {}
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """All that decides the outcome, by canonical name."""
+        return self._parameters
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files in the output folder, in the order of their coming."""
+        return tuple(self._copied.values())
+
+    def holds(self, name: str) -> bool:
+        """Whether an image is at home, by the name of its file."""
+        return any(name_key(path) == name_key(name) for path in self._copied)
+
+    async def take(self, server_path: str) -> None:
+        """Copy an image into the output folder, unless it is there.
+
+        Raises
+        ------
+        ConnectionLost
+            When the server cannot be reached. The image is not forgotten: see :meth:`take_all`.
+        """
+        self._announced[server_path] = None
+        identified = name_key(server_path) in self._known
+        if not (server_path in self._copied or (identified and self.holds(server_path))):
+            self._copied[server_path] = await self._bring(server_path)
+
+    async def take_all(self) -> None:
+        """Copy what was announced and could not be copied then, trying more than once."""
+        for attempt in range(1, FETCH_ATTEMPTS + 1):
+            try:
+                for path in (*(self.final or ()), *self._announced):
+                    await self.take(path)
+            except ConnectionLost:
+                if attempt == FETCH_ATTEMPTS:
+                    raise
+                await asyncio.sleep(FETCH_PAUSE)
+            else:
+                return
+
+    def note(self, text: str) -> None:
+        """Read from the engine's words which image it saves; a skipped one leaves no file."""
+        if (saving := _SAVING.search(text)) is not None:
+            self._saved.append(int(saving[1]))
+
+    def identify(self, name: str, number: int) -> None:
+        """Note which image of the request, from 0, a file is, because its metadata says so."""
+        self._known[name_key(name)] = number
+
+    def images(self) -> list[Image]:
+        """Return the images in the order in which they were asked for."""
+        finals = [path for path in self.final or () if path in self._copied]
+        ordered = [*finals, *(path for path in self._copied if path not in finals)]
+        numbers = self._numbers(ordered)
+        if self._known:
+            numbers = {path: self._known.get(name_key(path), numbers[path]) for path in ordered}
+            ordered.sort(key=lambda path: numbers[path])
+        return [self._image(self._copied[path], numbers[path]) for path in ordered]
+
+    def _numbers(self, paths: list[str]) -> dict[str, int]:
+        """Return which image of the request each file is, as far as the engine's words tell."""
+        said = list(dict.fromkeys(self._saved))
+        count = self._count
+        if len(said) == len(paths):
+            counted = [number - 1 for number in said]
+        elif self._request.values.get("enhance_checkbox") and len(paths) % count == 0:
+            # Every image comes with its enhancements behind it, all made with one seed.
+            counted = [index // (len(paths) // count) for index in range(len(paths))]
+        else:
+            counted = list(range(len(paths)))
+        return dict(zip(paths, counted, strict=True))
+
+    @property
+    def _count(self) -> int:
+        return int(self._request.values.get("image_number") or 1)
+
+    def _image(self, path: Path, number: int) -> Image:
+        if self._request.values.get("generate_image_grid") and number >= self._count:
+            # The grid shows all of them: what made it is the whole request.
+            seed = self._request.seed
+            return Image(path, seed=seed, parameters={**self._parameters, "image_seed": seed})
+        seed = self._request.seed_of(number)
+        parameters = {**self._parameters, "image_seed": seed, "image_number": 1}
+        return Image(path, seed=seed, parameters=parameters)
+
+
+def name_key(server_path: str) -> str:
+    """Return what tells a file's name from others, wherever the server keeps a copy of it.
+
+    Gradio's copies lose the characters that it does not like in a name.
+    """
+    name = PurePath(server_path.replace("\\", "/")).name
+    return re.sub(r"[\W_]+", "", name).casefold()

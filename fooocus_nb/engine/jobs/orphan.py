@@ -1,0 +1,112 @@
+"""A generation that an earlier kernel left running: found, watched, stopped, and brought home."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from fooocus_nb.engine.jobs.job import Job
+from fooocus_nb.errors import ConnectionLost, FooocusError, GenerationStopped
+from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.supervisor import LineSplitter, LogReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.records import JobRecord
+
+__all__ = ["FoundJob"]
+
+#: What is looked through for the beginning of the generation; the newest that the engine keeps.
+LOG_BYTES = 12 << 20
+READ_BYTES = 1 << 20
+#: How long the engine may be silent before it is clear that it never began with it.
+BEGIN_SECONDS = 10.0
+POLL_SECONDS = 0.1
+
+
+class FoundJob(Job):
+    """A generation whose kernel has ended, and which the engine went on with.
+
+    The engine tells nobody about it any more, so what becomes of it is read from its log, its log
+    page and its folders: there are stages and finished images, and no previews. Nothing is sent,
+    so nothing is made twice. It is stopped as any other job. Its images go to the folder where
+    its own kernel wanted them, which is where its notebook looks for them.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where it runs.
+    record : JobRecord
+        What its kernel has written down.
+
+    Attributes
+    ----------
+    started : float
+        When it was handed in, in seconds since the epoch.
+    """
+
+    def __init__(self, engine: Engine, record: JobRecord) -> None:
+        self.started = record.started
+        self._left = record
+        self._outputs = Outputs(record.output_dir)
+        super().__init__(engine, record.request, session=record.session)
+        self._submitted -= self._age()
+        self._start()
+
+    def _age(self) -> float:
+        return time.time() - self.started
+
+    def _record(self, run_dir: Path) -> Path | None:
+        return self._left.path
+
+    async def _order(self, verb: str) -> None:
+        # It never waits for a turn of ours: what comes early is given once we have caught up.
+        await self._orders.give(verb)
+
+    async def _consume(self) -> None:
+        self._started.set()
+        await self._catch_up()
+        await self._orders.progress()  # from now on it can be stopped
+        msg = "The kernel that it was for has ended."
+        await self._follow(self._recovery.events(ConnectionLost(msg)))
+
+    async def _catch_up(self) -> None:
+        """Read the log up to now, and wait for the beginning if it has not come yet."""
+        for text in await asyncio.to_thread(self._past):
+            self._lines.feed(text)
+        while not self._lines.begun:
+            if time.monotonic() - self._last_movement > BEGIN_SECONDS:
+                # It waited for its turn, and the server forgets who does not wait with it.
+                msg = "The engine had not begun with the generation when its kernel ended."
+                raise GenerationStopped(msg, remedy="Generate it again.")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _past(self) -> list[str]:
+        """Return the engine's log, from far enough before the generation."""
+        path = self.engine.log_path
+        if path is None:
+            return []
+        reader = LogReader(path, begin=LOG_BYTES)
+        try:
+            parts = list(iter(lambda: reader.read(READ_BYTES), b""))
+            if not any(self._beginning in part for part in parts):
+                parts.insert(0, reader.earlier(LOG_BYTES))  # the file was changed meanwhile
+        finally:
+            reader.close()
+        lines = LineSplitter().feed(b"".join(parts))
+        return [line.text for line in lines if not line.transient]
+
+    @property
+    def _beginning(self) -> bytes:
+        return f"[Parameters] Seed = {self.request.seed}".encode()
+
+    async def _bring_home(self, server_path: str) -> Path:
+        from pathlib import Path
+
+        try:
+            return await asyncio.to_thread(self._outputs.copy, Path(server_path))
+        except FooocusError:  # that folder is gone, or somebody else's
+            return await super()._bring_home(server_path)

@@ -1,0 +1,256 @@
+"""All engines of a user, whichever kernel has started them: seen, and ended, from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+from urllib.parse import urlsplit
+
+from fooocus_nb import _html
+from fooocus_nb.engine.child_process import runtime_path
+from fooocus_nb.engine.jobs.records import records_in
+from fooocus_nb.engine.resource_usage import memory_of
+from fooocus_nb.errors import ConfigurationError, ConnectionLost, nearest
+from fooocus_nb.supervisor import Process
+from fooocus_nb.supervisor.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fooocus_nb.supervisor.registry import Entry, State
+
+__all__ = ["EngineInfo", "EngineList", "engines", "named"]
+
+#: How long an engine's web server and guardian may take to answer.
+ANSWER_TIMEOUT = 2.0
+#: How long one that is ending already is waited for.
+END_TIMEOUT = 25.0
+POLL_SECONDS = 0.05
+#: An engine that goes on without a kernel says something with each step.
+SILENCE_SECONDS = 60.0
+HEADINGS = ("name", "what", "pid", "address", "state", "users", "lifetime", "since", "memory")
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """A running engine, as it was when it was listed.
+
+    Attributes
+    ----------
+    name : str
+        What it was called when it was started. Names may repeat: each kernel has its own.
+    title : str
+        What runs: ``Fooocus 2.5.5`` or ``demo engine``.
+    pid : int
+        The process id.
+    url : str
+        Where its web server answers.
+    state : str
+        ``starting``, ``ready``, ``busy``, ``stopping``, or ``unresponsive`` where its guardian or
+        its web server does not answer.
+    users : int or None
+        How many kernels use it; None where its guardian does not answer.
+    lifetime : str
+        ``kernel`` or ``detached``.
+    idle_timeout : float or None
+        Seconds that it may idle without users, where it is detached.
+    shared : bool
+        Whether other kernels can use it.
+    since : float
+        When it was started, in seconds since the epoch.
+    memory : int or None
+        Resident memory of it and its children, in bytes.
+    log_path : Path
+        Its log file.
+    """
+
+    name: str
+    title: str
+    pid: int
+    url: str
+    state: str
+    users: int | None
+    lifetime: str
+    idle_timeout: float | None
+    shared: bool
+    since: float
+    memory: int | None
+    log_path: Path
+    _entry: Entry = dataclasses.field(repr=False, compare=False)
+
+    def runs(self) -> bool:
+        """Whether it still runs."""
+        return self._entry.proven()
+
+    def stop(self) -> None:
+        """Stop it, whoever uses it. One that has ended meanwhile is no error.
+
+        It has its grace to end by itself, 10 s by default; then it is ended.
+        """
+        deadline = time.monotonic() + END_TIMEOUT
+        while self.runs() and self._entry.look() is not None and time.monotonic() < deadline:
+            try:
+                Process.attach(self._entry.run_dir).stop()
+            except ConnectionLost:  # it is ending already
+                threading.Event().wait(POLL_SECONDS)
+        if self.runs():  # its guardian does not do its duty
+            self._entry.overpower()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of it, fit for JSON."""
+        fields = (field.name for field in dataclasses.fields(self) if field.name[0] != "_")
+        known = {name: getattr(self, name) for name in fields}
+        return {**known, "log_path": str(self.log_path)}
+
+    def cells(self) -> tuple[str, ...]:
+        """Return its row in a table for people."""
+        unit, size = ("GB", 1e9) if (self.memory or 0) >= 1e9 else ("MB", 1e6)
+        memory = "" if self.memory is None else f"{self.memory / size:.1f} {unit}"
+        lifetime = self.lifetime
+        if self.idle_timeout is not None:
+            lifetime += f", idles up to {_html.duration(self.idle_timeout)}"
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
+        users = "?" if self.users is None else str(self.users)
+        return (
+            *(self.name, self.title, str(self.pid), self.url),
+            *(self.state, users, lifetime, since, memory),
+        )
+
+
+class EngineList(Sequence[EngineInfo]):
+    """Engines, oldest first; a notebook shows them as a table.
+
+    Parameters
+    ----------
+    engines : sequence of EngineInfo
+        The engines.
+    """
+
+    def __init__(self, engines: Sequence[EngineInfo]) -> None:
+        self._engines = tuple(engines)
+
+    @overload
+    def __getitem__(self, index: int) -> EngineInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[EngineInfo, ...]: ...
+    def __getitem__(self, index: int | slice) -> EngineInfo | tuple[EngineInfo, ...]:
+        return self._engines[index]
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+    def __repr__(self) -> str:
+        if not self._engines:
+            return "No engine of yours runs."
+        rows = [HEADINGS, *(map(_html.clean, info.cells()) for info in self._engines)]
+        table = [tuple(row) for row in rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = (zip(row, widths, strict=True) for row in table)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        if not self._engines:
+            return _html.wrap(_html.escape(repr(self)))
+        rows = [info.cells() for info in self._engines]
+        return _html.wrap(_html.data_table(HEADINGS, rows, title="Your engines"))
+
+
+def engines() -> EngineList:
+    """List all engines of this user on this machine, whichever kernel has started them.
+
+    What killed guardians have left behind is removed on the way. An engine that does not answer
+    costs 4 s at the most.
+
+    Returns
+    -------
+    EngineList
+        Oldest first.
+    """
+    return EngineList([_info(entry) for entry in Registry(runtime_path()).entries()])
+
+
+def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
+    """Return the engine of a name or a process id.
+
+    Parameters
+    ----------
+    name : str
+        Which one.
+    found : sequence of EngineInfo
+        The engines that run.
+
+    Raises
+    ------
+    ConfigurationError
+        When none has the name, or several have.
+    """
+    fitting = [info for info in found if name in (info.name, str(info.pid))]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        pids = ", ".join(str(info.pid) for info in fitting)
+        msg = f"{len(fitting)} engines are named {name!r}. Say which by its process id: {pids}."
+        raise ConfigurationError(msg)
+    names = [info.name for info in found]
+    known = f"There are: {', '.join(names)}." if names else "None runs."
+    msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
+    raise ConfigurationError(msg)
+
+
+def _info(entry: Entry) -> EngineInfo:
+    said = entry.look(ANSWER_TIMEOUT)
+    url = str(entry.labels.get("url", ""))
+    if said is None:
+        state = "unresponsive"
+    elif said.ending is not None or said.returncode is not None:
+        state = "stopping"
+    elif not entry.labels.get("ready"):
+        state = "starting"
+    elif not _answers(url):
+        state = "unresponsive"
+    else:
+        state = "busy" if _generates(entry, said) else "ready"
+    return EngineInfo(
+        name=entry.name,
+        title=str(entry.labels.get("title", "")),
+        pid=entry.pid,
+        url=url,
+        state=state,
+        users=None if said is None else said.users,
+        lifetime="kernel" if entry.idle_timeout is None else "detached",
+        idle_timeout=entry.idle_timeout,
+        shared=entry.labels.get("shared") is True,
+        since=entry.started_at,
+        memory=memory_of(entry.pid),
+        log_path=entry.log_path,
+        _entry=entry,
+    )
+
+
+def _generates(entry: Entry, said: State) -> bool:
+    """Whether a kernel is waiting for a generation, or one goes on without its kernel."""
+    records = records_in(entry.run_dir)
+    return any(not record.orphaned or said.silence < SILENCE_SECONDS for record in records)
+
+
+def _answers(url: str) -> bool:
+    """Whether a web server answers there, whatever it says."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or 80, timeout=ANSWER_TIMEOUT
+    )
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+    return True

@@ -1,0 +1,381 @@
+"""Start engines, connect to them, and find them by name."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
+
+from fooocus_nb.engine.config import configuration, configured_path
+from fooocus_nb.engine.sharing import Lifetime
+from fooocus_nb.engine.state import EngineState
+from fooocus_nb.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from fooocus_nb.engine.child_process import ChildSettings
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.restarting import RestartPolicy
+
+__all__ = [
+    "aconnect",
+    "astart",
+    "connect",
+    "current",
+    "get",
+    "name_to_say",
+    "running",
+    "start",
+]
+
+_lock = threading.Lock()
+_engines: dict[str, Engine] = {}
+
+DEFAULT_OUTPUT_DIR = "fooocus-outputs"
+#: How long a detached engine may be idle without a kernel.
+IDLE_TIMEOUT = 1800.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _awaited(function: Callable[P, T]) -> Callable[P, Coroutine[None, None, T]]:
+    """Return the twin of a waiting call that does not block the event loop."""
+
+    @functools.wraps(function)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    twin.__name__ = twin.__qualname__ = f"a{function.__name__}"
+    twin.__doc__ = (
+        f"Do the same as :func:`{function.__name__}` without blocking the event loop.\n\n"
+        "    It has the same parameters, and raises the same.\n    "
+    )
+    return twin
+
+
+def start(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    python: str | os.PathLike[str] | None = None,
+    args: Sequence[str] = (),
+    demo: bool = False,
+    port: int | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    temp_dir: str | os.PathLike[str] | None = None,
+    gpu: int | None = None,
+    env: Mapping[str, str] | None = None,
+    restart: RestartPolicy | str | None = None,
+    grace: float = 10.0,
+    timeout: float | None = None,
+    share: bool | None = None,
+    lifetime: Lifetime = "kernel",
+    idle_timeout: float = IDLE_TIMEOUT,
+    on_progress: Callable[[Engine], None] | None = None,
+) -> Engine:
+    """Start Fooocus and wait until it can generate.
+
+    Where one runs already that was started in the same way (checkout and version, interpreter,
+    flags, GPU, environment), by another kernel or by this one, that one is used: it would not fit
+    into the GPU's memory twice. ``engine.attached`` tells. It ends with the last kernel that uses
+    it, however that ends.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The folder of the Fooocus checkout. By default ``FOOOCUS_HOME``, then ``c.Fooocus.path``
+        of the IPython configuration.
+    name : str, optional
+        What to call the engine. By default ``fooocus`` or ``demo``, with a number when taken.
+    python : path-like, optional
+        The interpreter that Fooocus is installed in. By default ``c.Fooocus.python``, then a
+        virtual environment or an embedded Python in or beside the checkout. Never the kernel's.
+    args : sequence of str
+        Further flags for Fooocus, such as ``("--always-low-vram",)``.
+    demo : bool
+        Start the bundled demo engine, which draws pictures without AI and needs no GPU.
+    port : int, optional
+        The port of its web server. By default a free one.
+    output_dir : path-like, optional
+        Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    temp_dir : path-like, optional
+        The engine's own temporary folder; Fooocus empties it at every start. By default a new one.
+    gpu : int, optional
+        The index of the GPU to use.
+    env : mapping, optional
+        Environment variables for the engine.
+    restart : {"never", "on-failure"} or RestartPolicy, optional
+        Whether an engine that dies, or does not answer any more, is restarted by itself: after 1 s,
+        then 2, 4 and so on up to 60, at most 5 times within 10 minutes. A generation that was
+        running raises all the same and is never sent again. Default "never".
+    grace : float
+        Seconds that the engine gets between being asked to end and being ended. Default 10.
+    timeout : float, optional
+        Seconds without any progress after which the start is given up. Default 300.
+    share : bool, optional
+        False starts a new engine in any case, which no other kernel can use. By default a running
+        one is used, and a new one can be used by others, but for a demo engine: that takes
+        ``share=True`` or ``lifetime="detached"``.
+    lifetime : {"kernel", "detached"}
+        A detached engine stays warm through restarts and crashes of its kernels, and finishes what
+        it generates; the next start in the same way takes hold of it again.
+    idle_timeout : float
+        Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
+        when it neither prints nor works.
+    on_progress : callable, optional
+        Called with the engine about five times a second while it starts.
+
+    Returns
+    -------
+    Engine
+        Ready to generate.
+
+    Raises
+    ------
+    ConfigurationError
+        When nothing says where Fooocus is, or the arguments contradict each other.
+    EngineTimeout
+        When another kernel has been starting an engine for a minute without getting anywhere.
+    InstallError
+        When there is no usable Fooocus in `path`.
+    StartError
+        When the engine ends, or stops moving, before it is ready.
+    """
+    from fooocus_nb.engine.child_process import ChildSettings
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.restarting import restart_policy
+    from fooocus_nb.fooocus.checkout.installation import find_installation
+
+    if demo and (path or python):
+        msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
+        raise ConfigurationError(msg)
+    _check_sharing(share, lifetime, idle_timeout)
+    settings = ChildSettings(
+        installation=None
+        if demo
+        else find_installation(
+            configured_path(path), python=python or configuration().python or None
+        ),
+        args=tuple(args),
+        port=port,
+        temp_dir=Path(temp_dir).expanduser().resolve() if temp_dir else None,
+        gpu=gpu,
+        env=dict(env or {}),
+        grace=grace,
+        shared=(not demo or lifetime == "detached") if share is None else share,
+        reuse=share is not False,
+        idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
+    )
+    folder = _output_dir(output_dir)
+    if settings.shared and (same := _same(settings, name, folder)) is not None:
+        return same
+    engine = Engine(
+        _reserve(name, "demo" if demo else "fooocus"),
+        settings=settings,
+        output_dir=folder,
+        restart=restart_policy(restart),
+        avoid=_run_dirs(),
+    )
+    return _begin(engine, timeout, on_progress)
+
+
+def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> None:
+    choices = get_args(Lifetime)
+    if lifetime not in choices:
+        allowed = " or ".join(map(repr, choices))
+        hint = nearest(str(lifetime), choices)
+        msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
+        raise ConfigurationError(msg)
+    if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
+        msg = f"idle_timeout={idle_timeout!r} is not possible: give seconds, more than 0."
+        raise ConfigurationError(msg)
+    if share is False and lifetime == "detached":
+        msg = (
+            "share=False and lifetime='detached' contradict each other: nobody could find the "
+            "engine again. A different flag, port= or temp_dir= makes it another one."
+        )
+        raise ConfigurationError(msg)
+
+
+def _same(settings: ChildSettings, name: str | None, output_dir: Path) -> Engine | None:
+    """Return this kernel's own engine that was started in the same way, if it is well."""
+    from fooocus_nb.engine.reuse import sharing_key
+
+    for engine in running().values():
+        if (
+            engine._settings is not None
+            and engine._settings.shared
+            and engine.state in (EngineState.READY, EngineState.BUSY)
+            and name in (None, engine.name)
+            and settings.port in (None, engine._settings.port)
+            and engine.output_dir == output_dir
+            and sharing_key(engine._settings) == sharing_key(settings)
+        ):
+            engine._keep(settings.idle_timeout)
+            return engine
+    return None
+
+
+def _run_dirs() -> set[Path]:
+    """Return where this kernel's own engines run: a new one is a different one."""
+    found = (engine._child and engine._child.run_dir for engine in running().values())
+    return {run_dir for run_dir in found if run_dir}
+
+
+def connect(
+    url: str,
+    *,
+    name: str | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+) -> Engine:
+    """Use a Fooocus that somebody else runs. It is never stopped by us.
+
+    Parameters
+    ----------
+    url : str
+        Where its web page is, such as ``http://127.0.0.1:7865``.
+    name : str, optional
+        What to call the engine.
+    output_dir : path-like, optional
+        Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+
+    Returns
+    -------
+    Engine
+        Ready to generate.
+
+    Raises
+    ------
+    ConnectionLost
+        When nothing answers there.
+    UnsupportedServer
+        When what answers is no Fooocus that we can speak to.
+    """
+    from fooocus_nb.engine.core import Engine
+
+    engine = Engine(
+        _reserve(name, "remote"), url=url.rstrip("/"), output_dir=_output_dir(output_dir)
+    )
+    return _begin(engine, None, None)
+
+
+astart = _awaited(start)
+aconnect = _awaited(connect)
+
+
+def running() -> dict[str, Engine]:
+    """Return this kernel's engines that have not been stopped, by name, oldest first."""
+    with _lock:
+        return {
+            name: engine
+            for name, engine in _engines.items()
+            if engine.state is not EngineState.STOPPED
+        }
+
+
+def get(name: str) -> Engine:
+    """Return the engine of that name, running or stopped.
+
+    Parameters
+    ----------
+    name : str
+        What it was called when it was started.
+
+    Returns
+    -------
+    Engine
+        The engine.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is none of that name.
+    """
+    with _lock:
+        if name in _engines:
+            return _engines[name]
+        names = list(_engines)
+    known = f"There are: {', '.join(names)}." if names else "None has been started yet."
+    msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
+    raise ConfigurationError(msg)
+
+
+def current() -> Engine:
+    """Return the engine that was started or connected last, of those that have not been stopped.
+
+    Returns
+    -------
+    Engine
+        The default engine of the magics. When all have been stopped, the last one: it can be
+        restarted.
+
+    Raises
+    ------
+    ConfigurationError
+        When none has been started yet.
+    """
+    with _lock:
+        engines = list(_engines.values())
+    if engines:
+        alive = [engine for engine in engines if engine.state is not EngineState.STOPPED]
+        return (alive or engines)[-1]
+    msg = "No engine runs yet. Start one: %fooocus start --path ~/Fooocus (or --demo)."
+    raise ConfigurationError(msg)
+
+
+def name_to_say(engine: Engine) -> str:
+    """Return the name that a cell has to say to mean this engine; none where it is the current one.
+
+    Parameters
+    ----------
+    engine : Engine
+        One of this kernel's.
+
+    Returns
+    -------
+    str
+        Its name, or nothing.
+    """
+    with _lock:
+        known = _engines.get(engine.name) is engine
+    return engine.name if known and current() is not engine else ""
+
+
+def _output_dir(given: str | os.PathLike[str] | None) -> Path:
+    return Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+
+
+def _reserve(name: str | None, default: str) -> str:
+    """Return a name that no running engine has."""
+    taken = running()
+    if name is not None:
+        if name in taken:
+            msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
+            raise ConfigurationError(msg)
+        return name
+    number = 1
+    while (candidate := default if number == 1 else f"{default}-{number}") in taken:
+        number += 1
+    return candidate
+
+
+def _begin(
+    engine: Engine, timeout: float | None, on_progress: Callable[[Engine], None] | None
+) -> Engine:
+    with _lock:
+        previous = _engines.pop(engine.name, None)
+        _engines[engine.name] = engine
+    try:
+        engine._start(timeout, on_progress)
+    except BaseException:
+        with _lock:
+            del _engines[engine.name]
+            if previous is not None:
+                _engines[engine.name] = previous
+        raise
+    return engine

@@ -1,0 +1,1 @@
+"""A Fooocus folder on disk: its interpreter, command line, config.txt, downloads and models."""

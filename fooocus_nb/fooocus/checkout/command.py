@@ -1,0 +1,289 @@
+"""The command line and the environment of one engine: own port, own temp path, no browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fooocus_nb.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fooocus_nb.fooocus.checkout.installation import Installation
+
+__all__ = ["Launch", "build_launch", "free_port"]
+
+HOST = "127.0.0.1"
+WINDOWS = os.name == "nt"
+DEMO_MODULE = "fooocus_nb.demo"
+#: Flags that are ours to give, and how the user says the same.
+OURS = {
+    "--port": "use port= instead",
+    "--temp-path": "use temp_dir= instead",
+    "--in-browser": "an engine in a notebook opens no browser",
+    "--help": "it would print its help and end; see engine.parameters and the Fooocus README",
+    "-h": "it would print its help and end; see engine.parameters and the Fooocus README",
+}
+GPU_FLAG = "--gpu-device-id"
+#: Set by Jupyter, IPython, debuggers and Python launchers for the kernel alone.
+KERNEL_ONLY = frozenset(
+    {
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "FORCE_COLOR",  # ipykernel sets it, and a log is no terminal
+        "GIT_PAGER",
+        "GRADIO_ROOT_PATH",
+        "GRADIO_SERVER_NAME",
+        "GRADIO_SERVER_PORT",
+        "JUPYTER_TOKEN",
+        "PAGER",
+        "PYTHONBREAKPOINT",
+        "PYTHONEXECUTABLE",
+        "PYTHONHOME",
+        "PYTHONINSPECT",
+        "PYTHONSTARTUP",
+        "__PYVENV_LAUNCHER__",  # on macOS it would make the child take the kernel's environment
+    }
+)
+KERNEL_ONLY_PREFIXES = ("JPY_", "JUPYTERHUB_", "PYDEVD_", "VSCODE_")
+#: They describe the kernel's environment, so they only hurt in another one.
+ENVIRONMENT_ONLY = frozenset(
+    {"CONDA_DEFAULT_ENV", "CONDA_PREFIX", "CONDA_PYTHON_EXE", "PYTHONPATH", "VIRTUAL_ENV"}
+)
+#: What activating a conda environment puts on the PATH on Windows, beside its own folder.
+CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scripts")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything that is needed to start one engine.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        The command line.
+    cwd : Path or None
+        The working folder; None is the caller's.
+    env : dict
+        The complete environment.
+    port : int
+        The port that it will listen on.
+    url : str
+        Where its web server will answer.
+    temp_dir : Path
+        Its own folder for temporary files, which it empties when it starts.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path | None
+    env: dict[str, str]
+    port: int
+    url: str
+    temp_dir: Path
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that nothing listens on at the moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def build_launch(
+    installation: Installation | None,
+    *,
+    port: int,
+    temp_dir: Path,
+    gpu: int | None = None,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    demo_python: str | os.PathLike[str] = sys.executable,
+) -> Launch:
+    """Compose the command line and environment of one engine.
+
+    Parameters
+    ----------
+    installation : Installation or None
+        The Fooocus to start; None is the bundled demo engine.
+    port : int
+        The port to listen on.
+    temp_dir : Path
+        Its own folder for temporary files. Fooocus empties it, so it must be nobody else's.
+    gpu : int, optional
+        The index of the GPU to use.
+    args : sequence of str, optional
+        Further flags, as Fooocus takes them.
+    env : mapping, optional
+        Environment variables that win over all others.
+    demo_python : path-like, optional
+        The interpreter for the demo engine.
+
+    Returns
+    -------
+    Launch
+        What to start and where it will answer.
+
+    Raises
+    ------
+    ConfigurationError
+        When a flag contradicts ours, is unknown to this version, or a value is out of range.
+    """
+    flags = tuple(str(argument) for argument in args)
+    _check_values(port, gpu)
+    _check_flags(flags, installation, gpu)
+    known = installation.flags if installation else frozenset[str]()
+    wanted = [("--disable-in-browser",), ("--port", str(port)), ("--temp-path", str(temp_dir))]
+    if gpu is not None:
+        wanted.append((GPU_FLAG, str(gpu)))
+    ours = [word for words in wanted if not known or words[0] in known for word in words]
+    # Gradio keeps a copy of each image, by default where nobody ever removes it.
+    fallback = {"GRADIO_TEMP_DIR": str(temp_dir / "gradio")}
+    # Versions without --temp-path derive theirs from TMPDIR, which all engines would share.
+    if "--temp-path" not in ours:
+        fallback["TMPDIR"] = str(temp_dir)
+    rest = tuple(flag for flag in flags if flag != "--disable-in-browser")
+    python = Path(demo_python) if installation is None else installation.python
+    program = ("-m", DEMO_MODULE) if installation is None else ("launch.py",)
+    return Launch(
+        argv=(str(python), *_python_flags(python), *program, *ours, *rest),
+        cwd=None if installation is None else installation.path,
+        env=_environment(python, demo=installation is None, extra=fallback | dict(env or {})),
+        port=port,
+        url=f"http://{_host(flags)}:{port}",
+        temp_dir=temp_dir,
+    )
+
+
+def _python_flags(python: Path) -> tuple[str, ...]:
+    """Return what the interpreter itself is told: nothing is kept back in a buffer.
+
+    An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth`` file,
+    with which it heeds no variable of the environment, so the encoding is told here, too.
+    """
+    embedded = next(python.absolute().parent.glob("python*._pth"), None)
+    return ("-u",) if embedded is None else ("-u", "-X", "utf8")
+
+
+def _check_values(port: int, gpu: int | None) -> None:
+    if not 1 <= port <= 65535:
+        msg = f"port={port}: a port is a number from 1 to 65535."
+        raise ConfigurationError(msg)
+    if gpu is not None and (isinstance(gpu, bool) or gpu < 0):
+        msg = f"gpu={gpu!r}: give the index of the GPU, from 0 up."
+        raise ConfigurationError(msg)
+
+
+def _check_flags(flags: Sequence[str], installation: Installation | None, gpu: int | None) -> None:
+    known = installation.flags if installation else frozenset[str]()
+    for name in _names(flags):
+        if name == "--":
+            msg = "args: '--' is no flag of Fooocus."
+            raise ConfigurationError(msg)
+        if name in OURS:
+            msg = f"args: {name} is not yours to give: {OURS[name]}."
+            raise ConfigurationError(msg)
+        if name == GPU_FLAG and gpu is not None:
+            msg = f"args: {GPU_FLAG} and gpu={gpu} say the same thing twice. Leave one out."
+            raise ConfigurationError(msg)
+        if known and name.startswith("--") and name not in known:
+            version = installation.version if installation else ""
+            msg = f"args: Fooocus {version} has no flag {name}.{nearest(name, known)}"
+            raise ConfigurationError(msg)
+        # argparse takes any unambiguous beginning of a flag for the flag itself
+        ours = next((our for our in OURS if len(name) > 2 and our.startswith(name)), None)
+        if ours and name not in known:
+            msg = f"args: {name} would be taken for {ours}: {OURS[ours]}."
+            raise ConfigurationError(msg)
+
+
+def _names(flags: Sequence[str]) -> Iterator[str]:
+    """Yield the flags without their values."""
+    for flag in flags:
+        if flag.startswith("--") or flag == "-h":
+            yield flag.partition("=")[0]
+
+
+def _host(flags: Sequence[str]) -> str:
+    """Return the address that reaches a server with these flags from this machine."""
+    host = HOST
+    for index, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if name != "--listen":
+            continue
+        if not equals:
+            following = flags[index + 1] if index + 1 < len(flags) else ""
+            value = "" if following.startswith("-") else following
+        host = value or HOST
+    if host in {"0.0.0.0", "::", "[::]", "localhost"}:  # noqa: S104 - compared, not bound
+        return HOST
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _environment(python: Path, *, demo: bool, extra: Mapping[str, str]) -> dict[str, str]:
+    same = _same_interpreter(python)
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in KERNEL_ONLY
+        and not name.startswith(KERNEL_ONLY_PREFIXES)
+        and (same or name not in ENVIRONMENT_ONLY)
+    }
+    if env.get("MPLBACKEND", "").startswith("module://"):  # the kernel's inline backend
+        del env["MPLBACKEND"]
+    env |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not same:
+        _enter_environment(env, python)
+    if demo:
+        _make_importable(env)
+    _reach_loopback(env)
+    for name, value in extra.items():
+        env[str(name).upper() if WINDOWS else str(name)] = str(value)
+    return env
+
+
+def _same_interpreter(python: Path) -> bool:
+    # Compared as written: two environments may well link to one and the same program.
+    return os.path.normcase(python.absolute()) == os.path.normcase(Path(sys.executable).absolute())
+
+
+def _enter_environment(env: dict[str, str], python: Path) -> None:
+    """Do what activating the interpreter's environment does, for the programs that it starts."""
+    folder = python.absolute().parent
+    folders = [folder]
+    if (folder / "conda-meta").is_dir():  # on Windows, where its libraries are found by the PATH
+        folders += [folder / name for name in CONDA_FOLDERS]
+    env["PATH"] = os.pathsep.join(
+        part for part in (*map(str, folders), env.get("PATH", "")) if part
+    )
+    if (folder.parent / "pyvenv.cfg").is_file():
+        env["VIRTUAL_ENV"] = str(folder.parent)
+
+
+def _make_importable(env: dict[str, str]) -> None:
+    """Let the demo engine find this package however the notebook found it."""
+    env["PYTHONSAFEPATH"] = "1"  # a random.py beside the notebook must not shadow the real one
+    root = Path(__file__).resolve().parents[3]
+    if root.name not in {"site-packages", "dist-packages"}:
+        known = env.get("PYTHONPATH", "")
+        env["PYTHONPATH"] = os.pathsep.join(part for part in (str(root), known) if part)
+
+
+def _reach_loopback(env: dict[str, str]) -> None:
+    """Keep a proxy away from the server's test of its own address, which it ends without."""
+    names = {name.casefold() for name in env}
+    if not names & {"http_proxy", "https_proxy", "all_proxy"}:
+        return
+    for name in ("NO_PROXY", "no_proxy"):
+        parts = [part.strip() for part in env.get(name, "").split(",") if part.strip()]
+        parts += [host for host in (HOST, "localhost", "::1") if host not in parts]
+        env[name] = ",".join(parts)

@@ -1,0 +1,405 @@
+"""What Fooocus writes about an image, into the image and into its log page: read and written.
+
+No server is needed, and no pixel is decoded or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from fooocus_nb.errors import MetadataError
+from fooocus_nb.fooocus.metadata._containers import MAX_TEXT, read_fields, write_fields
+from fooocus_nb.fooocus.metadata.infotext import (
+    dump_a1111,
+    dump_json,
+    load_a1111,
+    load_json,
+    parameters_of,
+    raw_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "LogEntry",
+    "Metadata",
+    "append_log",
+    "encode_metadata",
+    "parse_log",
+    "parse_metadata",
+    "read_log",
+    "read_metadata",
+    "write_metadata",
+]
+
+SCHEMES = ("fooocus", "a1111")
+#: Larger files are refused before they are read.
+MAX_IMAGE_BYTES = 512_000_000
+MAX_LOG_BYTES = 128_000_000
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an image's file says about how it was made.
+
+    Attributes
+    ----------
+    scheme : str
+        ``fooocus`` (JSON) or ``a1111`` (plain text).
+    parameters : mapping
+        The parameters for ``engine.generate(**parameters)``, by their canonical names. The
+        scheme ``a1111`` of Fooocus leaves the styles out; a size of more than 2048 pixels, which
+        only an upscaled image has, stays in `raw`.
+    raw : mapping
+        Everything that the file says, by Fooocus's own keys.
+    text : str
+        The text exactly as it stands in the file.
+    """
+
+    scheme: str
+    parameters: Mapping[str, Any]
+    raw: Mapping[str, Any]
+    text: str
+
+    @property
+    def version(self) -> str:
+        """What made the image, such as ``Fooocus v2.5.5``; empty where it is not told."""
+        return str(self.raw.get("version", ""))
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One image of a log page.
+
+    Attributes
+    ----------
+    path : Path
+        Where the image should be: beside the log page.
+    metadata : Metadata
+        How it was made.
+    """
+
+    path: Path
+    metadata: Metadata
+
+
+def parse_metadata(text: str, scheme: str | None = None) -> Metadata:
+    """Understand an embedded text.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    scheme : str, optional
+        ``fooocus`` or ``a1111``; without it the text tells.
+
+    Returns
+    -------
+    Metadata
+        What it says.
+
+    Raises
+    ------
+    MetadataError
+        When it is too large or not what the scheme promises.
+    """
+    if len(text) > MAX_TEXT:
+        msg = f"The text is too large: {len(text)} characters, at most {MAX_TEXT}."
+        raise MetadataError(msg)
+    if scheme is None:
+        scheme = "fooocus" if text.lstrip().startswith("{") else "a1111"
+    _check_scheme(scheme)
+    raw = load_json(text) if scheme == "fooocus" else load_a1111(text)
+    return Metadata(scheme, parameters_of(raw), raw, text)
+
+
+def encode_metadata(values: Mapping[str, Any], scheme: str = "fooocus") -> str:
+    """Return the text that describes an image.
+
+    Parameters
+    ----------
+    values : mapping
+        Parameters by our names, or Fooocus's own keys, or both.
+    scheme : {"fooocus", "a1111"}, optional
+        How to write them.
+
+    Returns
+    -------
+    str
+        The text to embed.
+
+    Raises
+    ------
+    MetadataError
+        When the values cannot be written, or the scheme does not exist.
+    """
+    _check_scheme(scheme)
+    raw = raw_of(values)
+    if scheme == "a1111":
+        return dump_a1111(raw)
+    return dump_json({**raw, "metadata_scheme": scheme})
+
+
+def _check_scheme(scheme: str) -> None:
+    if scheme not in SCHEMES:
+        msg = f"There is no metadata scheme {scheme[:40]!r}; there are {' and '.join(SCHEMES)}."
+        raise MetadataError(msg)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+    """Read how an image was made, from the image itself.
+
+    Parameters
+    ----------
+    path : path-like
+        A PNG, JPEG or WebP file.
+
+    Returns
+    -------
+    Metadata
+        What the file says.
+
+    Raises
+    ------
+    MetadataError
+        When it holds no metadata of Fooocus, or is damaged, hostile or unreadable.
+    """
+    file = Path(path)
+    with _naming(file):
+        fields = read_fields(_read(file, MAX_IMAGE_BYTES))
+        if "parameters" not in fields:
+            msg = (
+                "It holds no metadata of Fooocus. Fooocus embeds it only when asked to "
+                "(save_metadata_to_images=True); the log.html beside the image may know more."
+            )
+            raise MetadataError(msg)
+        return parse_metadata(fields["parameters"], fields.get("fooocus_scheme") or None)
+
+
+def write_metadata(
+    path: str | os.PathLike[str],
+    metadata: Metadata | Mapping[str, Any],
+    *,
+    scheme: str | None = None,
+) -> None:
+    """Embed into an image how it was made, in place of what it said before.
+
+    Pixels and everything else in the file stay the same bytes. The file is replaced in one
+    step, so it is never half written.
+
+    Parameters
+    ----------
+    path : path-like
+        A PNG, JPEG or WebP file.
+    metadata : Metadata or mapping
+        What `read_metadata` gave, which is written back exactly; or parameters by our names,
+        Fooocus's own keys, or both.
+    scheme : {"fooocus", "a1111"}, optional
+        How to write it. The default is the metadata's own, ``fooocus`` for a mapping.
+
+    Raises
+    ------
+    MetadataError
+        When the file is no such image or cannot be written, or the values cannot.
+    """
+    file = Path(path)
+    with _naming(file):
+        raw: Mapping[str, Any]
+        if isinstance(metadata, Metadata):
+            raw, chosen = metadata.raw, scheme or metadata.scheme
+            same = chosen == metadata.scheme
+            text = metadata.text if same else encode_metadata(raw, chosen)
+        else:
+            raw, chosen = metadata, scheme or SCHEMES[0]
+            text = encode_metadata(raw, chosen)
+        fields = {"parameters": text, "fooocus_scheme": chosen}
+        if raw.get("version"):
+            fields["software"] = str(raw["version"])
+        _replace(file, write_fields(_read(file, MAX_IMAGE_BYTES), fields))
+
+
+# -- the log page ---------------------------------------------------------------------------
+
+_TAG = re.compile(r"<(?:img|button)\b[^<>]*>", re.IGNORECASE)
+_SRC = re.compile(r"""\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_QUOTED_JSON = re.compile(r"""\(\s*(?:'|&#39;|&#x27;)(%7[bB][^'&"]*)""")
+_HERE = "<!-- newest first -->"
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Image log</title>
+<style>
+body {{ background: #111; color: #eee; font: 14px/1.4 sans-serif; margin: 2rem; }}
+.image-container {{ display: flex; flex-wrap: wrap; gap: 1rem; margin: 0 0 2rem; }}
+.image-container img {{ max-width: 512px; height: auto; }}
+table {{ border-collapse: collapse; max-width: 60rem; }}
+th, td {{ border: 1px solid #444; padding: 2px 8px; text-align: left; vertical-align: top; }}
+</style>
+<script>
+function to_clipboard(quoted) {{ navigator.clipboard.writeText(decodeURIComponent(quoted)); }}
+</script></head><body>
+<p>Each button copies how its image was made, as JSON.</p>
+{_HERE}
+</body></html>
+"""
+
+
+def read_log(path: str | os.PathLike[str]) -> list[LogEntry]:
+    """Read Fooocus's log page.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``log.html``.
+
+    Returns
+    -------
+    list of LogEntry
+        The images in the page's order, which is newest first.
+
+    Raises
+    ------
+    MetadataError
+        When the page cannot be read or an entry in it is damaged.
+    """
+    file = Path(path)
+    with _naming(file):
+        page = _read(file, MAX_LOG_BYTES)
+        return [LogEntry(file.parent / name, found) for name, found in parse_log(page)]
+
+
+def parse_log(page: bytes, *, skip_damaged: bool = False) -> list[tuple[str, Metadata]]:
+    """Understand a log page.
+
+    Parameters
+    ----------
+    page : bytes
+        What is in a ``log.html``.
+    skip_damaged : bool, optional
+        Leave out an entry that makes no sense, instead of raising.
+
+    Returns
+    -------
+    list of (str, Metadata)
+        The name of each image's file and how it was made, in the page's order: newest first.
+
+    Raises
+    ------
+    MetadataError
+        When it is no whole log page, or an entry in it is damaged.
+    """
+    if len(page) > MAX_LOG_BYTES:
+        msg = f"The page is too large: over {MAX_LOG_BYTES // 1_000_000} MB."
+        raise MetadataError(msg)
+    text = page.decode("utf-8", errors="replace")
+    if text.rfind("<") > text.rfind(">") or "<" not in text:
+        msg = "It is no log page, or it is truncated."
+        raise MetadataError(msg)
+    entries = []
+    image = ""
+    for tag in _TAG.finditer(text):
+        if source := _SRC.search(tag[0]):
+            # Only the name: a page must not point out of its folder.
+            image = PurePosixPath(unquote(html.unescape(source[1] or source[2] or ""))).name
+        elif copied := _QUOTED_JSON.search(tag[0]):
+            try:
+                entry = parse_metadata(unquote(copied[1], errors="strict"), "fooocus")
+            except (MetadataError, UnicodeDecodeError) as error:
+                if skip_damaged:
+                    continue
+                msg = f"The entry of the image {image[:80]!r} is damaged: {error}"
+                raise MetadataError(msg) from error
+            entries.append((image, entry))
+    return entries
+
+
+def append_log(path: str | os.PathLike[str], image: str, values: Mapping[str, Any]) -> None:
+    """Add an image at the top of a log page; the page is made where there is none.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``log.html``.
+    image : str
+        The image's file name, beside the page.
+    values : mapping
+        How it was made, by our names or Fooocus's own keys.
+
+    Raises
+    ------
+    MetadataError
+        When the page cannot be written or the values cannot.
+    """
+    file = Path(path)
+    with _naming(file):
+        page = _read(file, MAX_LOG_BYTES).decode("utf-8", "replace") if file.exists() else _PAGE
+        block = _block(image, raw_of(values))
+        head, marker, tail = page.partition(_HERE)
+        if not marker:  # somebody else's page: ours goes to its end
+            head, marker, tail = page.rpartition("</body>")
+            page = f"{head}{block}\n{marker}{tail}" if marker else f"{page}\n{block}\n"
+        else:
+            page = f"{head}{marker}\n{block}{tail}"
+        _replace(file, page.encode("utf-8", "replace"))
+
+
+def _block(image: str, raw: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
+        for key, value in raw.items()
+    )
+    name, source = html.escape(image), html.escape(quote(image))
+    copied = quote(dump_json(raw), safe="")
+    return (
+        f'<div class="image-container" id="{name.replace(".", "_")}">\n'
+        f'<a href="{source}" target="_blank"><img src="{source}" alt="{name}" loading="lazy"></a>\n'
+        f'<div><table class="metadata">\n{rows}\n</table>\n'
+        f"<button onclick=\"to_clipboard('{copied}')\">Copy to Clipboard</button></div>\n</div>"
+    )
+
+
+# -- files ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Put the file's name before every error, and make one of the system's errors."""
+    try:
+        yield
+    except MetadataError as error:
+        msg = f"{file}: {error}"
+        raise MetadataError(msg) from error
+    except OSError as error:
+        msg = f"{file}: {error.strerror or error}."
+        raise MetadataError(msg) from error
+
+
+def _read(file: Path, limit: int) -> bytes:
+    with file.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        msg = f"The file is too large: over {limit // 1_000_000} MB."
+        raise MetadataError(msg)
+    return data
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write a file in one step, with the permissions that it had."""
+    handle, name = tempfile.mkstemp(prefix=f".{file.name[:40]}-", dir=file.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        # A file made by mkstemp is its owner's alone; a new one here should be as any other.
+        temporary.chmod(file.stat().st_mode & 0o7777 if file.exists() else 0o644)
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

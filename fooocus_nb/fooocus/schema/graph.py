@@ -1,0 +1,139 @@
+"""A Gradio server's `/config` as components and the functions that connect them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import UnsupportedServer
+from fooocus_nb.fooocus.schema.component import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Function", "Graph"]
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of the server and what sets it off.
+
+    Attributes
+    ----------
+    index : int
+        Its number on the wire.
+    inputs, outputs : tuple of Component
+        What it takes and what it answers, in order.
+    triggers : tuple of (int, str)
+        The components and the events that set it off.
+    after : int or None
+        The number of the function that it follows.
+    generator : bool
+        Whether it answers more than once.
+    queued : bool
+        Whether it goes through the queue.
+    """
+
+    index: int
+    inputs: tuple[Component, ...]
+    outputs: tuple[Component, ...]
+    triggers: tuple[tuple[int, str], ...]
+    after: int | None
+    generator: bool
+    queued: bool
+
+    def takes(self, kind: str) -> tuple[Component, ...]:
+        """Return the inputs of one kind."""
+        return tuple(component for component in self.inputs if component.kind == kind)
+
+
+class Graph:
+    """What a server says of its page.
+
+    Parameters
+    ----------
+    config : mapping
+        The answer to ``GET /config``.
+
+    Attributes
+    ----------
+    title : str
+        The page's title.
+    components : dict
+        All components by their id.
+    functions : tuple of Function
+        All functions that run on the server.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.title = str(config.get("title") or "")
+        self.components = {
+            item["id"]: Component(item["id"], item["type"], item.get("props") or {}, position)
+            for position, item in enumerate(config["components"])
+        }
+        queue = bool(config.get("enable_queue", True))
+        self.functions = tuple(
+            self._function(position, item, queue)
+            for position, item in enumerate(config["dependencies"])
+            if item.get("backend_fn", True)
+        )
+
+    def _function(self, position: int, item: Mapping[str, Any], queue: bool) -> Function:
+        queued = item.get("queue")
+        return Function(
+            # From Gradio 4 on a function has a number of its own.
+            index=item.get("id", position),
+            inputs=tuple(self.components[number] for number in item["inputs"]),
+            outputs=tuple(self.components[number] for number in item["outputs"]),
+            triggers=tuple(_trigger(target, item) for target in item["targets"]),
+            after=item.get("trigger_after"),
+            generator=bool((item.get("types") or {}).get("generator")),
+            queued=queue if queued is None else bool(queued),
+        )
+
+    @property
+    def version(self) -> str:
+        """The version in the title; empty where there is none."""
+        found = re.search(r"\d+(?:\.\d+)+", self.title)
+        return found[0] if found else ""
+
+    def by_elem_id(self, elem_id: str) -> Component:
+        """Return the component with an ``elem_id``.
+
+        Raises
+        ------
+        UnsupportedServer
+            When none or several have it.
+        """
+        found = self.all_by_elem_id(elem_id)
+        if len(found) != 1:
+            msg = f"it has {len(found) or 'no'} components with the elem_id {elem_id!r}"
+            raise UnsupportedServer(msg)
+        return found[0]
+
+    def all_by_elem_id(self, elem_id: str) -> list[Component]:
+        """Return all components with an ``elem_id``."""
+        return [item for item in self.components.values() if item.elem_id == elem_id]
+
+    def set_off_by(self, component: Component, event: str) -> list[Function]:
+        """Return the functions that an event of a component starts, without what follows them."""
+        return [
+            function
+            for function in self.functions
+            if function.after is None and (component.id, event) in function.triggers
+        ]
+
+    def following(self, function: Function) -> Iterator[Function]:
+        """Yield the functions that run after one, with all that run after those, in their order."""
+        for other in self.functions:
+            if other.after == function.index:
+                yield other
+                yield from self.following(other)
+
+
+def _trigger(target: Any, item: Mapping[str, Any]) -> tuple[int, str]:
+    # Gradio 3 has the event beside the targets, later versions have it inside.
+    if isinstance(target, (list, tuple)):
+        return target[0], str(target[1])
+    return target, str(item.get("trigger") or "")

@@ -1,0 +1,42 @@
+"""Keeps any child process alive, drained and mortal. Standard library only.
+
+Knows nothing of Fooocus, Gradio or Jupyter.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fooocus_nb.supervisor._rotate import RotatingWriter
+    from fooocus_nb.supervisor.follow import LogReader
+    from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
+    from fooocus_nb.supervisor.process import Process
+    from fooocus_nb.supervisor.spec import ChildSpec
+
+__all__ = ["ChildSpec", "Line", "LineSplitter", "LogReader", "Process", "RotatingWriter", "Tail"]
+
+# Loaded when first used, because the guardian imports this package and must stay small.
+_HOME = {
+    "ChildSpec": "spec",
+    "Line": "log_files",
+    "LineSplitter": "log_files",
+    "LogReader": "follow",
+    "Process": "process",
+    "RotatingWriter": "_rotate",
+    "Tail": "log_files",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,265 @@
+"""The child's output on its way from its pipe to the disk and to the clients."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor.protocol import LOG, frame, message
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from fooocus_nb.supervisor._rotate import RotatingWriter
+
+__all__ = ["ByteQueue", "Client", "Output"]
+
+READ_BYTES = 1 << 18
+#: What is kept of the output for a client that comes late or reads slowly, and for a slow disk.
+CLIENT_BUFFER_BYTES = 8 << 20
+REPLAY_BYTES = 256 << 10
+DISK_BUFFER_BYTES = 16 << 20
+DISK_WRITE_BYTES = 1 << 20
+FRAME_BYTES = 256 << 10
+CHUNK_BYTES = 16 << 10
+#: A client that reads as fast as the child writes must not keep us from all else.
+FRAMES_AT_ONCE = 8
+
+
+class ByteQueue:
+    """Bytes in order, held in chunks that are not tiny, whatever the pieces they came in."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes | bytearray] = deque()
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Add `data` at the end."""
+        if self._chunks and len(self._chunks[-1]) + len(data) <= CHUNK_BYTES:
+            last = self._chunks[-1]
+            if not isinstance(last, bytearray):
+                last = self._chunks[-1] = bytearray(last)
+            last += data
+        else:
+            self._chunks.append(data)
+        self.size += len(data)
+
+    def take(self, limit: int) -> bytes:
+        """Remove and return up to `limit` bytes from the front."""
+        taken = []
+        room = limit
+        while room > 0 and self._chunks:
+            chunk = self._chunks.popleft()
+            if len(chunk) > room:
+                self._chunks.appendleft(chunk[room:])
+                chunk = chunk[:room]
+            taken.append(chunk)
+            room -= len(chunk)
+        data = b"".join(taken)
+        self.size -= len(data)
+        return data
+
+    def shrink(self, limit: int) -> int:
+        """Drop the oldest chunks until `limit` bytes are left, and return how many bytes went."""
+        before = self.size
+        while self.size > limit and self._chunks:
+            self.size -= len(self._chunks.popleft())
+        return before - self.size
+
+    def content(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self._chunks)
+
+
+class Client:
+    """One connection from a kernel. Sending never waits: what does not go now is kept, in bounds.
+
+    Parameters
+    ----------
+    connection : socket
+        The connection, non-blocking.
+
+    Raises
+    ------
+    ProcessLookupError
+        When the process that connected has already ended.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.pid = _platform.peer_pid(connection)
+        self.pidfd, self.created = _platform.watch(self.pid)
+        self.admitted = False
+        self.since = time.monotonic()
+        self._lock = threading.Lock()
+        self._log = ByteQueue()
+        self._skipped = 0
+        # A message keeps its place in the output: how many bytes of it must go before.
+        self._messages: deque[tuple[int, bytes]] = deque()
+        self._received = 0
+        self._passed = 0
+        self._sending = memoryview(b"")
+
+    def add_log(self, data: bytes) -> None:
+        """Queue output; where the client does not keep up, the oldest is skipped and counted."""
+        with self._lock:
+            self._log.append(data)
+            self._received += len(data)
+            skipped = self._log.shrink(CLIENT_BUFFER_BYTES)
+            self._skipped += skipped
+            self._passed += skipped
+
+    def add(self, data: bytes) -> None:
+        """Queue a message behind the output so far."""
+        with self._lock:
+            self._messages.append((self._received, data))
+
+    def wants_to_send(self) -> bool:
+        """Whether anything is queued."""
+        return bool(self._sending or self._messages or self._skipped or self._log.size)
+
+    def send(self) -> None:
+        """Send what the connection takes without waiting. Raises OSError when it is broken."""
+        for _ in range(FRAMES_AT_ONCE):
+            if not self._sending:
+                self._sending = memoryview(self._next())
+                if not self._sending:
+                    return
+            try:
+                sent = self.connection.send(self._sending)
+            except BlockingIOError:
+                return
+            self._sending = self._sending[sent:]
+
+    def _next(self) -> bytes:
+        with self._lock:
+            due = self._messages[0][0] - self._passed if self._messages else FRAME_BYTES
+            if self._messages and due <= 0:
+                return self._messages.popleft()[1]
+            if self._skipped:
+                skipped, self._skipped = self._skipped, 0
+                return message(event="skipped", bytes=skipped)
+            data = self._log.take(min(due, FRAME_BYTES))
+            self._passed += len(data)
+            return frame(LOG, data) if data else b""
+
+    def gone(self) -> bool:
+        """Whether its process has ended; only for platforms where no descriptor tells."""
+        return _platform.peer_gone(self.pid, self.created)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+
+
+class Output:
+    """Drains the child's pipe for ever, on a thread that waits for nothing else.
+
+    Parameters
+    ----------
+    pipe : int
+        The reading end.
+    writer : RotatingWriter
+        Gets everything, on a thread of its own: a disk may be slow, or full.
+    notify : callable
+        Called after each piece, on the draining thread.
+
+    Attributes
+    ----------
+    last_time : float
+        When the child last wrote, by the monotonic clock.
+    """
+
+    def __init__(self, pipe: int, writer: RotatingWriter, notify: Callable[[], None]) -> None:
+        self._pipe = pipe
+        self._writer = writer
+        self._notify = notify
+        self._lock = threading.Condition()
+        self._for_disk = ByteQueue()
+        self._recent = ByteQueue()
+        self._clients: list[Client] = []
+        self._missed = 0
+        self._unknown = 0
+        self._drained = False
+        self._saver = threading.Thread(target=self._save, name="save", daemon=True)
+        self.last_time = time.monotonic()
+        _platform.widen(pipe)
+
+    def start(self) -> None:
+        """Start draining."""
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+        self._saver.start()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                data = os.read(self._pipe, READ_BYTES)
+                if not data:
+                    break
+                self._take(data)
+            except OSError:
+                break
+            except Exception:  # noqa: BLE001 - out of memory: reading on matters more than keeping
+                self._unknown += READ_BYTES
+        with self._lock:
+            self._drained = True
+            self._lock.notify_all()
+        self._notify()
+
+    def _take(self, data: bytes) -> None:
+        with self._lock:
+            self.last_time = time.monotonic()
+            self._for_disk.append(data)
+            # The newest is kept: what led to the end matters most.
+            self._missed += self._for_disk.shrink(DISK_BUFFER_BYTES)
+            self._lock.notify_all()
+            self._recent.append(data)
+            self._recent.shrink(REPLAY_BYTES)
+            for client in self._clients:
+                client.add_log(data)
+        self._notify()
+
+    def _save(self) -> None:
+        while True:
+            with self._lock:
+                while not self._for_disk.size and not self._drained:
+                    self._lock.wait()
+                missed, self._missed = self._missed, 0
+                data = self._for_disk.take(DISK_WRITE_BYTES)
+            if missed:
+                self._writer.miss(missed, "they came faster than the disk takes them")
+            if not data:
+                break
+            self._writer.write(data)
+        self._writer.close()
+        self._notify()
+
+    def join(self, client: Client) -> None:
+        """Let a client have the recent output, and all that comes."""
+        with self._lock:
+            client.add_log(self._recent.content())
+            self._clients.append(client)
+
+    def leave(self, client: Client) -> None:
+        """Send a client no more."""
+        with self._lock:
+            self._clients = [other for other in self._clients if other is not client]
+
+    def drained(self) -> bool:
+        """Whether nobody holds the pipe's other end and all that was in it has been read."""
+        return self._drained
+
+    def saved(self) -> bool:
+        """Whether all of it has also gone to the disk."""
+        return not self._saver.is_alive()
+
+    def lost(self) -> int:
+        """Return how many bytes never reached the log file."""
+        return self._unknown + self._missed + self._writer.dropped

@@ -1,0 +1,487 @@
+"""All that differs between Linux, macOS and Windows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = [
+    "WINDOWS",
+    "Address",
+    "become_reaper",
+    "connect",
+    "creation_time",
+    "detached_popen_options",
+    "end",
+    "family",
+    "forget",
+    "guarded_popen_options",
+    "interpreter",
+    "is_stopped",
+    "leftovers",
+    "listen",
+    "peer_gone",
+    "peer_pid",
+    "reap",
+    "watch",
+    "widen",
+]
+
+LINUX = sys.platform == "linux"
+WINDOWS = sys.platform == "win32"
+
+#: Where a socket is: ``["unix", path]`` or ``["tcp", port]``.
+Address = list[Any]
+
+# The shortest limit of the platforms for the path of a unix socket, its final zero included.
+MAX_SOCKET_PATH = 103
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+F_SETPIPE_SZ = 1031
+PIPE_BYTES = 1 << 20
+PS_TIMEOUT = 5.0
+
+
+# -- sockets --------------------------------------------------------------------------------
+
+
+def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
+    """Open a socket that only this user can reach.
+
+    Parameters
+    ----------
+    folder : str
+        Where its file should be. Its mode keeps others out.
+
+    Returns
+    -------
+    tuple
+        The listening socket, its address, and a folder to remove afterwards, if one was made
+        because the path of `folder` was too long for a socket.
+    """
+    if sys.platform == "win32":
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without it, Windows lets another program bind the same port and take our clients.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen(8)
+        return tcp, ["tcp", tcp.getsockname()[1]], None
+    made = None
+    path = os.path.join(folder, f"{os.getpid()}.sock")  # noqa: PTH118 - the guardian loads little
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        import tempfile
+
+        made = tempfile.mkdtemp(prefix="fnb-", dir="/tmp")  # it gets mode 0700
+        path = os.path.join(made, "guardian.sock")  # noqa: PTH118
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - of a dead guardian that had our process id
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unix.bind(path)
+    unix.listen(8)
+    return unix, ["unix", path], made
+
+
+def forget(address: Address) -> None:
+    """Remove what :func:`listen` has left in the file system."""
+    kind, where = address
+    if kind == "unix":
+        with contextlib.suppress(OSError):
+            os.unlink(where)  # noqa: PTH108
+
+
+def connect(address: Address, timeout: float) -> socket.socket:
+    """Connect to a socket made by :func:`listen`."""
+    kind, where = address
+    if kind == "tcp":
+        tcp = socket.create_connection(("127.0.0.1", int(where)), timeout)
+        tcp.settimeout(None)
+        return tcp
+    if sys.platform == "win32":
+        msg = "unix sockets are not used on Windows"
+        raise OSError(msg)
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        unix.settimeout(timeout)
+        unix.connect(where)
+    except OSError:
+        unix.close()
+        raise
+    unix.settimeout(None)
+    return unix
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """Return the process at the other end, where the platform tells."""
+    try:
+        if sys.platform == "linux":
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return int.from_bytes(raw[:4], sys.byteorder) or None
+        if sys.platform == "darwin":
+            local_peerpid, sol_local = 0x002, 0
+            return connection.getsockopt(sol_local, local_peerpid) or None
+    except OSError:
+        pass
+    return None
+
+
+def watch(pid: int | None) -> tuple[int | None, str | None]:
+    """Return what tells of the end of a process.
+
+    A forked child of a kernel holds the kernel's connection open, so that its end of file alone
+    would not tell.
+
+    Parameters
+    ----------
+    pid : int or None
+        The process.
+
+    Returns
+    -------
+    tuple
+        A descriptor that becomes readable when it ends, where the platform has one; else the
+        creation time, for :func:`peer_gone`.
+
+    Raises
+    ------
+    ProcessLookupError
+        When it is gone already.
+    """
+    if pid is None:
+        return None, None
+    if sys.platform == "linux":
+        try:
+            return os.pidfd_open(pid), None
+        except ProcessLookupError:
+            raise
+        except OSError:
+            pass  # an old kernel, or a sandbox
+    return None, creation_time(pid)
+
+
+def peer_gone(pid: int | None, created: str | None) -> bool:
+    """Whether a process that :func:`watch` gave a creation time for has ended."""
+    return pid is not None and created is not None and creation_time(pid) != created
+
+
+# -- starting -------------------------------------------------------------------------------
+
+
+def interpreter() -> str:
+    """Return the Python that runs the guardian."""
+    if sys.platform == "win32":
+        # In a virtual environment, python.exe only starts the real one and waits for it.
+        return getattr(sys, "_base_executable", None) or sys.executable
+    return sys.executable
+
+
+def detached_popen_options() -> dict[str, Any]:
+    """Return the options that give the guardian a life of its own, out of reach of Ctrl-C."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
+    return {"start_new_session": True, "cwd": "/"}
+
+
+def guarded_popen_options() -> dict[str, Any]:
+    """Return the options that start the child in a session of its own and tie it to us."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True, "preexec_fn": _prepare_child()}
+
+
+def _prepare_child() -> Callable[[], None]:
+    """Return what runs in the child before its program.
+
+    It is called on the guardian's main thread: Linux sends the parent-death signal when the thread
+    that started the child ends, not when the process does.
+    """
+    if sys.platform == "win32":
+        return lambda: None
+    guardian = os.getpid()
+    prctl = _prctl()
+    priority = _come_first()
+    resettable = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+    def prepare() -> None:
+        # Ignored signals are inherited: ours, and those of whoever started us.
+        for number in resettable:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.setpriority(os.PRIO_PROCESS, 0, priority)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guardian:  # it died before the line above took hold
+                os._exit(1)
+
+    return prepare
+
+
+def _come_first() -> int:
+    """Ask to run before others where that is allowed, and return the priority for the child.
+
+    On a machine with more work than processors, whoever drains the pipe must not wait for its turn
+    behind those who wait for it. Containers and hosted notebooks mostly run as root, who may.
+    """
+    if sys.platform == "win32":
+        return 0
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(before - 10, -20))
+    return before
+
+
+def _prctl() -> Callable[[int, int], int] | None:
+    if not LINUX:
+        return None
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prctl(option: int, value: int) -> int:
+        return int(libc.prctl(option, value, 0, 0, 0))
+
+    return prctl
+
+
+def become_reaper() -> object:
+    """Make orphans of our child come to us, so that a daemonised one cannot escape.
+
+    Returns
+    -------
+    object
+        Something to hold as long as this process lives. On Windows it is the job object that ends
+        all its processes when its last handle closes, which our end does, whatever its cause.
+    """
+    if sys.platform == "win32":
+        from fooocus_nb.supervisor import _windows
+
+        return _windows.enter_job()
+    prctl = _prctl()
+    if prctl is not None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    return None
+
+
+def widen(pipe: int) -> None:
+    """Give a pipe more room, so that its writer waits less; a refusal is no harm."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+
+
+# -- ending ---------------------------------------------------------------------------------
+
+
+def end(pids: Iterable[int], leader: int | None, *, kill: bool) -> None:
+    """Ask processes to end, or end them. Those that are gone are no error.
+
+    Parameters
+    ----------
+    pids : iterable of int
+        The processes.
+    leader : int or None
+        Where it is one of them and leads a process group, its group gets one signal in common:
+        some programs take a second one for impatience.
+    kill : bool
+        Whether to end them rather than to ask.
+    """
+    if sys.platform == "win32":
+        for pid in pids:
+            # Python up to 3.12 may fail with a SystemError where CTRL_BREAK reaches nobody.
+            with contextlib.suppress(OSError, SystemError):
+                os.kill(pid, signal.SIGTERM if kill else signal.CTRL_BREAK_EVENT)
+        return
+    numbers = [signal.SIGKILL] if kill else [signal.SIGTERM, signal.SIGCONT]
+    single = set(pids)
+    grouped = leader in single
+    for number in numbers:
+        if grouped and leader is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                single -= {pid for pid in single if pid == leader or _group(pid) == leader}
+                os.killpg(leader, number)
+        for pid in single:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
+def _group(pid: int) -> int | None:
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            return os.getpgid(pid)
+    return None
+
+
+def reap() -> dict[int, int]:
+    """Collect every child that has ended.
+
+    Returns
+    -------
+    dict
+        The return code of each, negative for a signal, by process id.
+    """
+    ended: dict[int, int] = {}
+    if sys.platform == "win32":
+        return ended
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = os.waitstatus_to_exitcode(status)
+
+
+def family(leader: int, marker: str) -> set[int]:
+    """Return the processes that this guardian has to end; those that wait to be reaped left out.
+
+    Parameters
+    ----------
+    leader : int
+        The child, which leads a process group.
+    marker : str
+        ``NAME=value`` that the child has in its environment.
+
+    Returns
+    -------
+    set of int
+        Empty on Windows, where the job object holds them all.
+    """
+    if WINDOWS:
+        return set()
+    if LINUX:
+        return _below(os.getpid(), _linux_table())
+    # Orphans go to the first process here, so kinship alone does not find them.
+    table = _ps_table()
+    grouped = {pid for pid, row in table.items() if row[1] == leader}
+    return _below(os.getpid(), table) | grouped | leftovers(marker)
+
+
+def _below(ancestor: int, table: dict[int, tuple[int, int]]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in table.items():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    pending = [ancestor]
+    while pending:
+        new = [pid for pid in children.get(pending.pop(), ()) if pid not in found]
+        found.update(new)
+        pending.extend(new)
+    return found
+
+
+def _linux_table() -> dict[int, tuple[int, int]]:
+    """Return parent and group of every process that has not ended."""
+    table = {}
+    for pid in _process_ids():
+        fields = _stat_fields(pid)
+        if fields and fields[0] not in (b"Z", b"X"):
+            table[pid] = int(fields[1]), int(fields[2])
+    return table
+
+
+def _ps_table() -> dict[int, tuple[int, int]]:
+    table = {}
+    for line in _ps("-axo", "pid=,ppid=,pgid=,stat="):
+        row = line.split()
+        if len(row) == 4 and row[3][0] != "Z":
+            table[int(row[0])] = int(row[1]), int(row[2])
+    return table
+
+
+def _ps(*options: str) -> list[str]:
+    """Return the lines of ``ps``, but for its own."""
+    ps = subprocess.Popen(
+        ["/bin/ps", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        output, _ = ps.communicate(timeout=PS_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        ps.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ps.communicate(timeout=PS_TIMEOUT)
+        return []
+    return [line for line in output.splitlines() if line.split()[:1] != [str(ps.pid)]]
+
+
+def _process_ids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+
+
+def _stat_fields(pid: int) -> list[bytes] | None:
+    """Return the fields of /proc/PID/stat from the third on; the second may hold anything."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+
+
+def creation_time(pid: int) -> str | None:
+    """Return what tells a process from a later one with the same id; None when it has ended."""
+    if LINUX:
+        fields = _stat_fields(pid)
+        return fields[19].decode() if fields and fields[0] not in (b"Z", b"X") else None
+    if sys.platform == "win32":
+        from fooocus_nb.supervisor import _windows
+
+        return _windows.creation_time(pid)
+    for line in _ps("-o", "stat=,lstart=", "-p", str(pid)):
+        state, _, started = line.strip().partition(" ")
+        return None if state.startswith("Z") else started.strip()
+    return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger; Windows has no such state."""
+    if LINUX:
+        fields = _stat_fields(pid)
+        return bool(fields and fields[0] in (b"T", b"t"))
+    return not WINDOWS and any(
+        line.strip().startswith("T") for line in _ps("-o", "stat=", "-p", str(pid))
+    )
+
+
+def leftovers(marker: str) -> set[int]:
+    """Return this user's processes that have `marker` in their environment.
+
+    This finds what a guardian that was killed has left behind, daemonised or not. On macOS the
+    system's own programs hide theirs; on Windows the job object leaves nothing.
+
+    Parameters
+    ----------
+    marker : str
+        ``NAME=value``.
+
+    Returns
+    -------
+    set of int
+        Their process ids.
+    """
+    if LINUX:
+        return {pid for pid in _process_ids() if marker.encode() in _linux_environment(pid)}
+    if WINDOWS:
+        return set()
+    rows = (line.split(None, 1) for line in _ps("-axww", "-E", "-o", "pid=,command="))
+    return {int(row[0]) for row in rows if len(row) == 2 and marker in row[1].split()}
+
+
+def _linux_environment(pid: int) -> list[bytes]:
+    """Return the environment of a process; that of one that has ended is empty."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+            return file.read().split(b"\0")
+    except OSError:
+        return []

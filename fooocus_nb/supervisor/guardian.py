@@ -1,0 +1,444 @@
+"""The guardian: a small process that owns the child, its group, its output and its end.
+
+It is started with ``python -I -S`` in a session of its own, so that neither an interrupted cell nor
+a dying kernel takes it along. It reads a JSON specification from its standard input, starts the
+child, says so on its standard output, and then lives until the child has ended or its last client
+is gone. Three threads: one drains the child's pipe and does nothing else, one writes the log file
+(a disk may be slow, or full), and the main one serves the clients and waits for processes. The
+main thread starts the child, since Linux ends the child when the thread that started it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._drain import Client, Output
+from fooocus_nb.supervisor._resources import work_of
+from fooocus_nb.supervisor._rotate import RotatingWriter
+from fooocus_nb.supervisor.protocol import STOPPED, FrameReader, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["main"]
+
+RECEIVE_BYTES = 1 << 16
+#: The longest order of a client.
+ORDER_BYTES = 1 << 16
+
+FIRST_CLIENT_TIMEOUT = 10.0
+#: A connection that has not said who it is by then is closed.
+HELLO_TIMEOUT = 5.0
+#: After KILL a process is gone as soon as the system comes to it; more means it hangs in a device.
+KILL_TIMEOUT = 5.0
+#: How long to wait for the last output and for clients to take the last messages.
+FLUSH_TIMEOUT = 2.0
+#: How long the news of the child's end waits for output that others may still be writing.
+EXIT_TIMEOUT = 0.3
+#: How often to look for what sends us no signal.
+LOOK_SECONDS = 0.05
+IDLE_LOOK_SECONDS = 1.0
+#: How often to look whether a child without clients works, though it prints nothing.
+WORK_LOOK_SECONDS = 5.0
+#: What is no idleness: this share of one processor, or so many bytes read from a disk each second.
+#: An engine that waits takes one or two per cent to look for work.
+WORKING_SHARE = 0.1
+WORKING_BYTES = 100_000
+
+
+class Guardian:
+    """Starts the child, serves clients, and sees to it that nothing outlives its purpose.
+
+    Parameters
+    ----------
+    spec : dict
+        What ``process.py`` writes to our standard input.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._selector = selectors.DefaultSelector()
+        self._wake_out, self._wake_in = socket.socketpair()
+        for end in (self._wake_out, self._wake_in):
+            end.setblocking(False)
+        self._clients: dict[Client, FrameReader] = {}
+        self._had_client = False
+        self._clientless_since = time.monotonic()
+        self._next_muster = self._clientless_since
+        self._worked_at = self._clientless_since
+        self._work: tuple[float, float, int] | None = None
+        self._starter = os.getppid()
+        self._returncode: int | None = None
+        self._exit_seen: float | None = None
+        self._announced = False
+        self._ending: str | None = None
+        self._grace = float(spec["grace"])
+        self._cleanup = list(spec["cleanup"])
+        self._files: set[str] = set()
+        self._answer: dict[str, Any] = {}
+        self._address: _platform.Address | None = None
+
+    # -- starting ---------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Any]:
+        """Open the socket, start the child, and return what a kernel needs to know."""
+        self._job = _platform.become_reaper()
+        self._listener, self._address, made = _platform.listen(self._spec["run_dir"])
+        self._listener.setblocking(False)
+        if made:
+            self._cleanup.append(made)
+        self._install_signals()
+        self._child = subprocess.Popen(
+            self._spec["argv"],
+            cwd=self._spec["cwd"],
+            env=self._spec["env"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **_platform.guarded_popen_options(),
+        )
+        if self._child.stdout is None:
+            raise AssertionError
+        writer = RotatingWriter(
+            self._spec["log_path"], self._spec["log_bytes"], self._spec["log_backups"]
+        )
+        self._output = Output(self._child.stdout.fileno(), writer, self._poke)
+        self._output.start()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
+        self._answer = self._describe()
+        self._publish()
+        return self._answer
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "pid": self._child.pid,
+            "created": _platform.creation_time(self._child.pid),
+            "guardian": os.getpid(),
+            "guardian_created": _platform.creation_time(os.getpid()),
+            "address": self._address,
+            "started_at": time.time(),
+        }
+
+    def _publish(self) -> None:
+        """Leave word for kernels that come later; nobody else can read it."""
+        known = {key: value for key, value in self._spec.items() if key != "env"}
+        path = os.path.join(self._spec["run_dir"], "guardian.json")  # noqa: PTH118
+        draft = f"{path}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            self._files |= {path, draft}
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                json.dump(known | self._answer, file)
+            os.replace(draft, path)  # noqa: PTH105
+
+    def _install_signals(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._begin_end("the guardian was told to end"))
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, lambda *_: None)  # so that the wake-up descriptor is told
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
+
+    def _poke(self) -> None:
+        with contextlib.suppress(OSError):  # full means that it will wake up anyway
+            self._wake_in.send(b"\0")
+
+    # -- serving ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until there is nothing left to guard, then leave no trace."""
+        try:
+            while self._ending is None and self._alive():
+                self._serve(self._next_look())
+                self._check_purpose()
+        except Exception:  # noqa: BLE001 - whatever is wrong with us, the child must not stay
+            self._ending = f"the guardian failed: {traceback.format_exc()}"
+            self._grace = min(self._grace, FLUSH_TIMEOUT)
+        if self._ending is not None:
+            self._tell(message(event="ending", reason=self._ending))
+        self._end_tree()
+        self._say_goodbye()
+
+    def _next_look(self) -> float:
+        return IDLE_LOOK_SECONDS if self._had_client and not _platform.WINDOWS else LOOK_SECONDS
+
+    def _alive(self) -> bool:
+        if self._returncode is None:
+            if _platform.WINDOWS:
+                self._returncode = self._child.poll()
+            else:
+                ended = _platform.reap()
+                if self._child.pid in ended:
+                    self._returncode = self._child.returncode = ended[self._child.pid]
+            if self._returncode is not None:
+                self._exit_seen = time.monotonic()
+        else:
+            _platform.reap()
+        return self._returncode is None
+
+    def _serve(self, timeout: float) -> None:
+        for client in self._clients:
+            events = selectors.EVENT_READ
+            if client.wants_to_send():
+                events |= selectors.EVENT_WRITE
+            self._selector.modify(client.connection, events, client)
+        for key, mask in self._selector.select(timeout):
+            if isinstance(key.data, Client):
+                self._serve_client(key.data, mask, ended=key.fileobj == key.data.pidfd)
+            else:
+                key.data()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        try:
+            client = Client(connection)
+        except OSError:  # it has ended before we came to it
+            connection.close()
+            return
+        self._clients[client] = FrameReader(ORDER_BYTES)
+        self._selector.register(connection, selectors.EVENT_READ, client)
+        if client.pidfd is not None:
+            # A fork of the kernel holds its connection open, so its own end is watched too.
+            self._selector.register(client.pidfd, selectors.EVENT_READ, client)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._wake_out.recv(4096):
+                pass
+
+    def _serve_client(self, client: Client, mask: int, *, ended: bool) -> None:
+        if client not in self._clients:
+            return
+        try:
+            if ended:
+                raise ConnectionResetError
+            if mask & selectors.EVENT_READ:
+                self._receive(client)
+            if mask & selectors.EVENT_WRITE:
+                client.send()
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError):  # broken, or no client of ours
+            self._drop(client)
+
+    def _receive(self, client: Client) -> None:
+        data = client.connection.recv(RECEIVE_BYTES)
+        if not data:
+            raise ConnectionResetError
+        for _, payload in self._clients[client].feed(data):
+            order = json.loads(payload)
+            if not isinstance(order, dict):
+                raise TypeError
+            self._obey(client, order)
+
+    def _obey(self, client: Client, order: dict[str, Any]) -> None:
+        if not client.admitted:
+            if order.get("token") != self._spec["token"]:
+                raise PermissionError
+            if order["op"] == "look":  # a visitor: nobody that the child would live for
+                client.add(message(event="look", **self._state()))
+                return
+            client.admitted = self._had_client = True
+            self._output.join(client)
+            # Behind the recent output, so that who has been welcomed knows it.
+            client.add(message(event="hello", **self._state()))
+        match order["op"]:
+            case "ping":
+                client.add(message(event="pong", lost=self._output.lost()))
+            case "label":
+                self._spec["labels"].update(order["labels"])
+                self._publish()
+            case "keep":
+                self._spec["idle_timeout"] = float(order["idle_timeout"])
+                self._publish()
+            case "leave" if self._users() > 1:
+                client.add(message(event="spared"))
+                client.admitted = False  # so that the next one who leaves is the last in time
+            case "stop" | "leave":
+                if order.get("grace") is not None:
+                    self._grace = float(order["grace"])
+                client.add(message(event="ending", reason=STOPPED))
+                self._begin_end(STOPPED)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "returncode": self._returncode,
+            "ending": self._ending,
+            "users": self._users(),
+            "silence": time.monotonic() - self._output.last_time,
+        }
+
+    def _users(self) -> int:
+        return sum(client.admitted for client in self._clients)
+
+    def _drop(self, client: Client) -> None:
+        del self._clients[client]
+        self._output.leave(client)
+        self._selector.unregister(client.connection)
+        if client.pidfd is not None:
+            self._selector.unregister(client.pidfd)
+        client.close()
+        if client.admitted:
+            self._clientless_since = time.monotonic()
+            self._work = None
+
+    # -- ending -----------------------------------------------------------------------------
+
+    def _check_purpose(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_muster:
+            self._next_muster = now + IDLE_LOOK_SECONDS
+            self._muster(now)
+        if any(client.admitted for client in self._clients):
+            return
+        idle_timeout = self._spec["idle_timeout"]
+        if not self._had_client:
+            if now - self._clientless_since > FIRST_CLIENT_TIMEOUT:
+                self._begin_end("no kernel came")
+            elif not _platform.WINDOWS and os.getppid() != self._starter:
+                self._begin_end("the kernel ended before it came")
+        elif idle_timeout is None:
+            self._begin_end("the kernel is gone")
+        else:
+            self._look_for_work(now, min(WORK_LOOK_SECONDS, idle_timeout / 4))
+            last_sign = max(self._clientless_since, self._output.last_time, self._worked_at)
+            if now - last_sign > idle_timeout:
+                self._begin_end("idle for too long")
+
+    def _look_for_work(self, now: float, interval: float) -> None:
+        """Take note when the child and its family work: not all that work say so."""
+        if self._work is not None and now - self._work[0] < interval:
+            return
+        before, self._work = self._work, (now, *work_of(self._family()))
+        if before is None:
+            return
+        seconds, cpu, read = (new - old for new, old in zip(self._work, before, strict=True))
+        # Less than before means that one of them has ended.
+        if cpu > WORKING_SHARE * seconds or read > WORKING_BYTES * seconds:
+            self._worked_at = now
+
+    def _muster(self, now: float) -> None:
+        """Drop clients that never said who they are, or that ended without a sign."""
+        for client in list(self._clients):
+            if (not client.admitted and now - client.since > HELLO_TIMEOUT) or client.gone():
+                self._drop(client)
+
+    def _begin_end(self, reason: str) -> None:
+        if self._ending is None:
+            self._ending = reason
+
+    def _end_tree(self) -> None:
+        """End the child and all below it: ask, wait for the grace, then kill."""
+        began = time.monotonic()
+        asked: set[int] = set()
+        while (family := self._family()) and time.monotonic() < began + self._grace:
+            self._end(family - asked, kill=False)
+            asked |= family
+            self._attend()
+        deadline = time.monotonic() + KILL_TIMEOUT
+        while (family := self._family()) and time.monotonic() < deadline:
+            self._end(family, kill=True)
+            self._attend()
+
+    def _end(self, pids: set[int], *, kill: bool) -> None:
+        # Once it has been reaped, its process id may become anybody's.
+        leader = self._child.pid if self._returncode is None else None
+        _platform.end(pids, leader, kill=kill)
+
+    def _family(self) -> set[int]:
+        """Return the processes that are still to be ended, the child among them."""
+        alive = self._alive()
+        family = _platform.family(self._child.pid, self._spec["marker"])
+        return family | {self._child.pid} if alive else family
+
+    def _attend(self) -> None:
+        """Serve for a moment, and tell of the child's end without waiting for its family's."""
+        self._serve(LOOK_SECONDS)
+        if self._exit_seen is not None and (
+            self._output.drained() or time.monotonic() > self._exit_seen + EXIT_TIMEOUT
+        ):
+            self._announce_exit()
+
+    def _announce_exit(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._tell(message(event="exit", returncode=self._returncode))
+
+    def _say_goodbye(self) -> None:
+        """Leave no trace, and say so last: who has heard it may look for what was left."""
+        if self._ending is None:  # of a child that short-lived, its kernel is still on its way
+            self._serve_until(lambda: self._had_client)
+        self._serve_until(self._output.saved)
+        self._announce_exit()
+        self.tidy()
+        reason = self._ending or "it ended by itself"
+        self._tell(message(event="gone", reason=reason, lost=self._output.lost()))
+        self._serve_until(lambda: not any(client.wants_to_send() for client in self._clients))
+
+    def tidy(self) -> None:
+        """Remove every file and folder that was only there for this child."""
+        if self._address is not None:
+            _platform.forget(self._address)
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
+        for path in self._cleanup:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _tell(self, news: bytes) -> None:
+        for client in self._clients:
+            if client.admitted:
+                client.add(news)
+
+    def _serve_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + FLUSH_TIMEOUT
+        while not condition() and time.monotonic() < deadline:
+            self._serve(LOOK_SECONDS)
+
+
+def main() -> None:
+    """Read the specification, guard, and leave."""
+    # A draining thread must not wait long for the others.
+    sys.setswitchinterval(0.001)
+    specification = sys.stdin.buffer.readline()
+    if not specification:
+        return  # the kernel ended before it had said a word
+    spec = json.loads(specification)
+    guardian = Guardian(spec)
+    try:
+        answer = guardian.start()
+    except Exception as error:  # noqa: BLE001 - the kernel raises it as its own
+        answer = {"error": str(error) or repr(error), "kind": type(error).__name__}
+        guardian.tidy()
+    _say(json.dumps(answer).encode() + b"\n")
+    if "error" not in answer:
+        guardian.run()
+
+
+def _say(answer: bytes) -> None:
+    """Answer on the standard output, then let go of all three: nobody reads them any more."""
+    with contextlib.suppress(OSError):  # the kernel is gone, which the guardian will notice
+        os.write(1, answer)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(devnull, fd)
+    os.close(devnull)

@@ -1,0 +1,488 @@
+"""A kernel's handle on a guarded child: start, follow, wait, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import selectors
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import ConnectionLost, StartError
+from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._heartbeat import Pulse
+from fooocus_nb.supervisor._subscription import LineListener, Subscription
+from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE, GuardianHandle
+from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
+from fooocus_nb.supervisor.protocol import LOG, FrameReader, message
+from fooocus_nb.supervisor.spec import ChildSpec, known_spec, specification
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from socket import socket
+
+__all__ = ["Process"]
+
+_log = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 1 << 18
+#: So many lines are handed on at once; fewer than the tail keeps.
+BATCH_LINES = 1000
+CONNECT_TIMEOUT = 5.0
+#: How long the connection may take to have room for an order; orders are far smaller than it.
+SEND_TIMEOUT = 2.0
+#: How long a guardian that was told to end may take to say that it has heard.
+ANSWER_TIMEOUT = 5.0
+#: Beyond the grace: for KILL, for the last output, and for the guardian to say so.
+STOP_MARGIN = 12.0
+
+ExitListener = Callable[[int | None], None]
+
+
+class Process:
+    """A guarded child. Made by :meth:`start` or :meth:`attach`.
+
+    Attributes
+    ----------
+    pid : int
+        The child's process id; it leads a session and a process group of its own.
+    shim_pid : int
+        The guardian's process id.
+    spec : ChildSpec
+        What was started.
+    started_at : float
+        When, in seconds since the epoch.
+    lost : int
+        How many bytes of output never reached the log file, as far as the guardian has told: it
+        does so when it is asked for its pulse, and at its end.
+    reason : str or None
+        Why the guardian ended the child, once it has.
+    ending : str or None
+        Why the guardian is ending the child, from when it begins to; None when the child ends by
+        itself.
+    """
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        answer: Mapping[str, Any],
+        guardian: GuardianHandle,
+        connection: socket,
+        token: str,
+    ) -> None:
+        self.spec = spec
+        self.pid: int = answer["pid"]
+        self.shim_pid: int = answer["guardian"]
+        self.started_at: float = answer["started_at"]
+        self.lost = 0
+        self.reason: str | None = None
+        self.ending: str | None = None
+        self._created: str | None = answer["created"]
+        self._guardian = guardian
+        self._connection = connection
+        self._returncode: int | None = None
+        self._lock = threading.Lock()
+        self._tail = Tail()
+        self._splitter = LineSplitter()
+        self._subscriptions: list[Subscription] = []
+        self._exit_listeners: list[ExitListener] = []
+        self._welcome = threading.Event()
+        self._heard = threading.Event()
+        self._spared = False
+        self._exited = threading.Event()
+        self._gone = threading.Event()
+        self._closing = False
+        self._pulse = Pulse(lambda: self._send(op="ping"))
+        self._send(op="hello", token=token)
+        self._follower = threading.Thread(
+            target=self._follow, name=f"fooocus-nb-follow-{spec.name}", daemon=True
+        )
+        self._follower.start()
+
+    @classmethod
+    def start(cls, spec: ChildSpec, *, timeout: float = 20.0) -> Process:
+        """Start a guardian, and the child under it.
+
+        Parameters
+        ----------
+        spec : ChildSpec
+            What to run.
+        timeout : float
+            Seconds for the guardian to say that the child runs. Default 20.
+
+        Returns
+        -------
+        Process
+            The running child. It ends when this process does, however that happens.
+
+        Raises
+        ------
+        StartError
+            When the guardian or the child could not be started.
+        """
+        token = secrets.token_hex(16)
+        guardian = GuardianHandle.spawn(f"{MARKER_VARIABLE}={secrets.token_hex(16)}")
+        try:
+            answer = guardian.instruct(specification(spec, token, guardian.marker), timeout)
+            if "pid" not in answer:
+                msg = f"{spec.name!r} could not be started: {answer['error']}"
+                command = subprocess.list2cmdline(spec.argv)
+                raise StartError(msg, remedy=f"The command was: {command}")
+            return cls._connected(spec, answer, guardian, token)
+        except OSError as error:
+            guardian.abandon()
+            msg = f"{spec.name!r} was started, but its guardian cannot be reached: {error}"
+            raise StartError(msg) from error
+        except BaseException:
+            guardian.abandon()
+            raise
+
+    @classmethod
+    def attach(cls, run_dir: Path, *, timeout: float = 5.0) -> Process:
+        """Take hold of a child that another process has started and that still runs.
+
+        Parameters
+        ----------
+        run_dir : Path
+            The ``run_dir`` of its specification.
+        timeout : float
+            Seconds for its guardian to answer. Default 5.
+
+        Returns
+        -------
+        Process
+            The running child, beginning with its recent output. The environment in its `spec` is
+            empty: it is not ours to know.
+
+        Raises
+        ------
+        ConnectionLost
+            When no guardian runs there, or it does not answer.
+        """
+        try:
+            known = json.loads((run_dir / "guardian.json").read_text(encoding="utf-8"))
+            guardian = GuardianHandle.found(
+                known["guardian"], known["guardian_created"], known["marker"]
+            )
+            process = cls._connected(known_spec(known), known, guardian, known["token"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            msg = f"No guardian can be reached in {str(run_dir)!r}: {error}"
+            raise ConnectionLost(msg) from error
+        answered = process._welcome.wait(timeout) and not process._gone.is_set()
+        if not answered or process.ending is not None:
+            process.close()
+            what = "is ending" if answered else f"did not answer within {timeout:g} s"
+            msg = f"The guardian in {str(run_dir)!r} {what}."
+            raise ConnectionLost(msg)
+        return process
+
+    @classmethod
+    def _connected(
+        cls, spec: ChildSpec, answer: Mapping[str, Any], guardian: GuardianHandle, token: str
+    ) -> Process:
+        connection = _platform.connect(answer["address"], CONNECT_TIMEOUT)
+        try:
+            return cls(spec, answer, guardian, connection, token)
+        except BaseException:
+            connection.close()
+            raise
+
+    # -- following --------------------------------------------------------------------------
+
+    def add_listener(self, listener: LineListener) -> Callable[[], None]:
+        """Call `listener` with the lines so far, and with every further one on another thread.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets a :class:`Line`. It must return soon; what it raises is logged, not spread.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        subscription = Subscription(listener, self.spec.name)
+        # Its own lock, not ours, is held while it hears of the past: it may call us.
+        with subscription.lock:
+            with self._lock:
+                past = self._tail.lines()
+                self._subscriptions.append(subscription)
+            subscription.tell(past)
+        return lambda: _discard(self._lock, self._subscriptions, subscription)
+
+    def add_exit_listener(self, listener: ExitListener) -> Callable[[], None]:
+        """Call `listener` with the return code when the child has ended; at once if it has.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets the return code, or None when the guardian was lost before it could tell.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        with self._lock:
+            if not self._exited.is_set():
+                self._exit_listeners.append(listener)
+                return lambda: _discard(self._lock, self._exit_listeners, listener)
+        listener(self._returncode)
+        return lambda: None
+
+    def tail(self, n: int = 100) -> list[str]:
+        """Return the last lines, oldest first.
+
+        Parameters
+        ----------
+        n : int
+            How many at most; 5,000 are kept. Default 100. A progress bar that was redrawn many
+            times is there once while it is the newest line, and gives way to the next.
+
+        Returns
+        -------
+        list of str
+            Without line endings.
+        """
+        with self._lock:
+            lines = self._tail.lines()
+        return [line.text for line in lines[-n:]] if n > 0 else []
+
+    def _follow(self) -> None:
+        reader = FrameReader()
+        try:
+            with contextlib.suppress(OSError):
+                while data := self._connection.recv(RECEIVE_BYTES):
+                    for kind, payload in reader.feed(data):
+                        if kind == LOG:
+                            self._hand_on(self._splitter.feed(payload))
+                        else:
+                            self._hear(json.loads(payload))
+        finally:
+            self._conclude()
+
+    def _hear(self, content: dict[str, Any]) -> None:
+        match content["event"]:
+            case "hello":
+                self.ending = content["ending"]
+                if content["returncode"] is not None:
+                    self._set_exited(content["returncode"])
+                self._welcome.set()
+            case "skipped":
+                self._hand_on(self._splitter.flush())
+                notice = f"[{content['bytes']} bytes left out here; the log file may have them]"
+                self._hand_on([Line(notice)])
+            case "ending":
+                self.ending = content["reason"]
+                self._heard.set()
+            case "spared":
+                self._spared = True
+                self._heard.set()
+            case "pong":
+                self.lost = content["lost"]
+                self._pulse.beat()
+            case "exit":
+                self._hand_on(self._splitter.flush())
+                self._set_exited(content["returncode"])
+            case "gone":
+                self.lost = content["lost"]
+                self.reason = content["reason"]
+
+    def _hand_on(self, lines: list[Line]) -> None:
+        for begin in range(0, len(lines), BATCH_LINES):
+            batch = lines[begin : begin + BATCH_LINES]
+            with self._lock:
+                for line in batch:
+                    self._tail.append(line)
+                subscriptions = list(self._subscriptions)
+            for subscription in subscriptions:
+                with subscription.lock:
+                    subscription.tell(batch)
+
+    def _set_exited(self, returncode: int | None) -> None:
+        with self._lock:
+            if self._exited.is_set():
+                return
+            self._returncode = returncode
+            self._exited.set()
+            listeners, self._exit_listeners = self._exit_listeners, []
+        for listener in listeners:
+            try:
+                listener(returncode)
+            except Exception:  # noqa: BLE001
+                _log.exception("a listener for the end of %r failed", self.spec.name)
+
+    def _conclude(self) -> None:
+        """Draw the consequences of the connection's end: proper, wished for, or a guardian lost."""
+        self._hand_on(self._splitter.flush())
+        if self.reason is not None:
+            self._guardian.wait(STOP_MARGIN)
+        elif not self._closing:
+            self._guardian.overpower(self.pid, self._created)
+        if not self._closing or self.reason is not None:
+            self._set_exited(None)
+        for event in (self._gone, self._welcome, self._heard):
+            event.set()
+
+    # -- living and ending ------------------------------------------------------------------
+
+    @property
+    def returncode(self) -> int | None:
+        """How the child ended, negative for a signal; None while it runs or when nobody knows."""
+        return self._returncode
+
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        if self._exited.is_set():
+            return False
+        if not self._closing:
+            return True
+        return self.exists()
+
+    def exists(self) -> bool:
+        """Whether the child runs, by what the system says and not by what the guardian has told."""
+        return self._created is not None and _platform.creation_time(self.pid) == self._created
+
+    def guardian_answers(self) -> bool:
+        """Whether the guardian has answered since this was asked last. It never waits."""
+        return self._pulse.check()
+
+    def guardian_stopped(self) -> bool:
+        """Whether the guardian is there, but stopped (SIGSTOP), and so drains nothing."""
+        return self._guardian.stopped()
+
+    def wait(self, timeout: float | None) -> int | None:
+        """Wait for the child's end; what it has started may end later.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds; None waits as long as it takes.
+
+        Returns
+        -------
+        int or None
+            The return code; None when it still runs after `timeout`, or after :meth:`close`, when
+            nobody tells any more.
+        """
+        if not self._closing:
+            self._exited.wait(timeout)
+        return self._returncode
+
+    def stop(self, *, grace: float | None = None, timeout: float | None = None) -> int | None:
+        """End the child and all below it, and wait until they and the guardian are gone.
+
+        Harmless when they are. Called by a listener it only asks, because the end is told on the
+        thread that the listener holds.
+
+        Parameters
+        ----------
+        grace : float, optional
+            Seconds between asking and ending; by default the specification's.
+        timeout : float, optional
+            Seconds after which a guardian that has not done it is ended itself. By default the
+            grace and 12 more; it has 5 to say that it has heard.
+
+        Returns
+        -------
+        int or None
+            The return code.
+        """
+        return self._end("stop", grace, timeout)
+
+    def leave(self, *, grace: float | None = None, timeout: float | None = None) -> bool:
+        """End the child as :meth:`stop` does, unless others use it; else only let go of it.
+
+        Parameters
+        ----------
+        grace, timeout : float, optional
+            See :meth:`stop`.
+
+        Returns
+        -------
+        bool
+            Whether it was ended.
+        """
+        self._end("leave", grace, timeout)
+        return not self._spared
+
+    def _end(self, order: str, grace: float | None, timeout: float | None) -> int | None:
+        seconds = self.spec.grace if grace is None else grace
+        self._heard.clear()  # of an end that somebody else has ordered
+        if not self._gone.is_set():
+            with contextlib.suppress(OSError):
+                self._send(op=order, grace=seconds)
+        if self._gone.is_set():
+            self._heard.set()
+        if threading.current_thread() is self._follower:
+            return self._returncode
+        limit = seconds + STOP_MARGIN if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        heard = not self.guardian_stopped() and self._heard.wait(min(ANSWER_TIMEOUT, limit))
+        if self._spared:
+            self.close()
+            return self._returncode
+        if not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
+            self._guardian.overpower(self.pid, self._created)
+            self._gone.wait(ANSWER_TIMEOUT)
+        self.close()
+        return self._returncode
+
+    def label(self, **labels: object) -> None:
+        """Change what others are told about the child. A guardian that is gone is no error.
+
+        Parameters
+        ----------
+        **labels
+            Values fit for JSON, added to those of its specification.
+        """
+        with contextlib.suppress(OSError):
+            self._send(op="label", labels=labels)
+
+    def keep(self, idle_timeout: float) -> None:
+        """Let the child live on without clients. A guardian that is gone is no error.
+
+        Parameters
+        ----------
+        idle_timeout : float
+            Seconds without output and without work after which it is ended.
+        """
+        with contextlib.suppress(OSError):
+            self._send(op="keep", idle_timeout=idle_timeout)
+
+    def close(self) -> None:
+        """Let go of the guardian: it ends the child when nobody else holds on to it.
+
+        Every descriptor and thread is released. Harmless when done before.
+        """
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(2)
+        if threading.current_thread() is not self._follower:
+            self._follower.join(ANSWER_TIMEOUT)
+        self._connection.close()
+        self._guardian.release()
+
+    def _send(self, **content: object) -> None:
+        """Give the guardian an order. Raises OSError when it takes none, or not in time."""
+        with selectors.DefaultSelector() as selector:
+            try:
+                selector.register(self._connection, selectors.EVENT_WRITE)
+            except ValueError as error:  # another thread has closed it
+                raise ConnectionAbortedError(str(error)) from error
+            if not selector.select(SEND_TIMEOUT):
+                msg = f"the guardian takes no orders for {SEND_TIMEOUT:g} s"
+                raise TimeoutError(msg)
+        self._connection.sendall(message(**content))
+
+
+def _discard(lock: threading.Lock, items: list[Any], item: object) -> None:
+    with lock, contextlib.suppress(ValueError):
+        items.remove(item)

@@ -1,0 +1,147 @@
+"""What is said about a config.txt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fooocus_nb.fooocus.checkout.config_txt import read_settings
+from fooocus_nb.fooocus.checkout.downloads import wanted_models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def problems(checkout: Path, text: str | bytes) -> list[tuple[str, str, bool]]:
+    data = text.encode() if isinstance(text, str) else text
+    (checkout / "config.txt").write_bytes(data)
+    found = read_settings(checkout).problems
+    return [(problem.text, problem.advice, problem.serious) for problem in found]
+
+
+def test_what_a_version_knows_is_read_from_its_source(checkout: Path) -> None:
+    known = read_settings(checkout).known
+    assert set(known) == {
+        "checkpoint_downloads", "computed", "default_cfg", "default_flag", "default_model",
+        "default_steps", "default_styles", "path_checkpoints", "path_loras", "path_outputs",
+    }  # fmt: skip
+    assert known["default_steps"].types == (int,)
+    assert known["default_cfg"].types == (int, float)
+    assert known["computed"].types == ()
+    assert known["path_outputs"].made
+    assert not known["path_loras"].made
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "advice"),
+    [
+        ('{"a": 1,}', "line 1", "comma before the last brace"),
+        (r'{"path_outputs": "D:\models"}', "escape", "written twice"),
+        ('{"a": 1 "b": 2}', "column 9", "comma missing"),
+        ("", "does not parse", "line 1"),
+        ("[1, 2]", "no object", "begins with {"),
+        (b"\xff\xfe{}", "cannot be read", "UTF-8"),
+        ("\ufeff{}", "does not parse", "byte order mark"),
+        ("[" * 5000 + "]" * 5000, "", ""),
+    ],
+)
+def test_what_does_not_parse_is_serious(checkout: Path, text, said: str, advice: str) -> None:
+    ((found, what_to_do, serious),) = problems(checkout, text)
+    assert serious
+    assert said in found
+    assert advice in what_to_do
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"default_step": 3}, "Did you mean 'default_steps'?"),
+        ({"default_steps": "many"}, "should be a whole number"),
+        ({"default_steps": True}, "should be a whole number"),
+        ({"default_steps": 1.5}, "should be a whole number"),
+        ({"default_flag": "yes"}, "should be true or false"),
+        ({"default_cfg": [7]}, "should be a whole number or a number"),
+        ({"default_styles": "a"}, "should be a list"),
+        ({"checkpoint_downloads": []}, "should be an object"),
+        ({"path_loras": "gone"}, "'gone', which is no folder"),
+        ({"path_loras": ["models/loras", "gone"]}, "'gone', which is no folder"),
+        ({"path_loras": 3}, "should be a folder"),
+        ({"path_loras": [3]}, "should be a folder"),
+        ({"path_loras": "a\0b"}, "no folder"),
+    ],
+)
+def test_what_is_wrong_with_a_value(checkout: Path, values, said: str) -> None:
+    ((found, advice, serious),) = problems(checkout, json.dumps(values))
+    assert said in found
+    assert advice
+    assert not serious
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"default_steps": 3, "default_cfg": 4, "default_flag": True, "computed": "anything"},
+        {"default_model": None},
+        {"default_model": ""},
+        {"path_loras": ["models/loras", "models"]},
+        {"path_checkpoints": "models"},
+        {"path_outputs": "will/be/made"},
+    ],
+)
+def test_what_is_fine(checkout: Path, values) -> None:
+    assert problems(checkout, json.dumps(values)) == []
+
+
+def test_a_name_that_is_there_twice(checkout: Path) -> None:
+    ((found, _, serious),) = problems(checkout, '{"default_steps": 1, "default_steps": 2}')
+    assert "twice" in found
+    assert not serious
+
+
+def test_where_the_source_does_not_tell_nothing_is_unknown(checkout: Path) -> None:
+    (checkout / "modules/config.py").write_text("def (")
+    assert problems(checkout, '{"anything": 1}') == []
+    assert read_settings(checkout).folders("path_outputs") == []
+
+
+def test_folders_are_taken_as_fooocus_takes_them(checkout: Path) -> None:
+    default = [checkout / "models" / "loras"]
+    assert read_settings(checkout).folders("path_loras") == default
+    problems(checkout, '{"path_loras": "gone", "path_outputs": "elsewhere"}')
+    settings = read_settings(checkout)
+    assert settings.folders("path_loras") == default
+    assert settings.folders("path_outputs") == [checkout / "elsewhere"]
+    problems(checkout, '{"path_loras": ["models"]}')
+    assert read_settings(checkout).folders("path_loras") == [checkout / "models"]
+
+
+def test_another_config_may_be_named_by_the_environment(checkout: Path, monkeypatch) -> None:
+    (checkout / "other.txt").write_text("{,}")
+    monkeypatch.setenv("config_path", "other.txt")
+    assert read_settings(checkout).problems[0].text.startswith("other.txt does not parse")
+
+
+def test_a_preset_and_the_settings_lie_over_the_default(checkout: Path) -> None:
+    (checkout / "config.txt").write_text('{"checkpoint_downloads": {"mine.pt": "https://a/b"}}')
+    (checkout / "presets/fast.json").write_text('{"checkpoint_downloads": {"f.pt": "https://c"}}')
+    named = {model.name for model in wanted_models(read_settings(checkout))}
+    assert "mine.pt" in named
+    assert "big.safetensors" not in named
+    assert "never.pth" not in named  # a table of which nothing is downloaded
+    fast = {model.name for model in wanted_models(read_settings(checkout), "fast")}
+    assert "f.pt" in fast
+    assert "mine.pt" not in fast
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.binary(max_size=60) | st.text(alphabet='{}[],:"ad10\\ \n', max_size=40).map(str.encode))
+def test_any_config_is_looked_at_without_failing(checkout: Path, data: bytes) -> None:
+    for text, advice, _ in problems(checkout, data):
+        assert text
+        assert advice
+    wanted_models(read_settings(checkout))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fooocus_nb.errors import FooocusError
+from fooocus_nb.results.output_folder import Outputs
+
+
+def test_bytes_are_unchanged_and_the_same_file_is_copied_once(tmp_path):
+    source = tmp_path / "a.png"
+    source.write_bytes(b"picture")
+    outputs = Outputs(tmp_path / "out")
+    first, second = outputs.copy(source), outputs.copy(source)
+    assert first == second
+    assert first.read_bytes() == b"picture"
+    assert list((tmp_path / "out").iterdir()) == [first]
+
+
+def test_another_image_of_the_same_name_is_never_overwritten(tmp_path):
+    outputs = Outputs(tmp_path)
+    first = outputs.write("a.png", b"one")
+    second = outputs.write("a.png", b"two")
+    assert first.read_bytes() == b"one"
+    assert second.read_bytes() == b"two"
+    assert second.name == "a-2.png"
+
+
+def test_a_name_from_a_server_cannot_leave_the_folder(tmp_path):
+    outputs = Outputs(tmp_path / "out")
+    assert outputs.write("../../evil.png", b"x").parent == tmp_path / "out"
+
+
+def test_a_folder_that_cannot_be_made_says_where_the_image_still_is(tmp_path):
+    (tmp_path / "out").write_text("a file in the way")
+    source = tmp_path / "a.png"
+    source.write_bytes(b"picture")
+    with pytest.raises(FooocusError, match=r"not lost.*a\.png"):
+        Outputs(tmp_path / "out").copy(source)
+    assert source.exists()
+
+
+def test_many_at_once_never_overwrite_each_other(tmp_path):
+    """Two kernels in one folder get images of the same name, as theirs count seconds."""
+    writers, names = 8, 20
+    start = threading.Barrier(writers)
+
+    def write(writer):
+        outputs = Outputs(tmp_path)
+        start.wait(30)
+        return [
+            outputs.write(f"{name}.png", f"{name} by {writer}".encode()) for name in range(names)
+        ]
+
+    with ThreadPoolExecutor(writers) as pool:
+        written = [path for paths in pool.map(write, range(writers)) for path in paths]
+    assert len({path.read_bytes() for path in written}) == writers * names
+    assert set(tmp_path.iterdir()) == set(written)
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    outputs = Outputs(tmp_path)
+    assert outputs.write("a.png", b"one").name == "a.png"
+    assert outputs.write("a.png", b"two").name == "a-2.png"
+    assert outputs.write("a.png", b"one").name == "a.png"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.png", "a.png"]

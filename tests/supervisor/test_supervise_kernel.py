@@ -1,0 +1,122 @@
+"""However a kernel ends, nothing of the child is left, and soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+
+TREE = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(120)"])
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("tree", os.getpid(), child.pid, flush=True)
+        time.sleep(120)
+    os._exit(0)
+os.wait()
+time.sleep(120)
+"""
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" + TREE
+
+
+def tree(kernel):
+    """Return all that hangs on a kernel."""
+    while not (line := kernel.line()).startswith("tree"):
+        assert line
+    return [kernel.child, *(int(word) for word in line.split()[1:]), kernel.shim]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGABRT])
+def test_a_kernel_that_is_killed(start_kernel, until, gone, number):
+    kernel = start_kernel(TREE)
+    pids = tree(kernel)
+    os.kill(kernel.popen.pid, number)
+    until(lambda: all(gone(pid) for pid in pids), timeout=5)
+    assert not kernel.folder.exists()
+
+
+def test_a_stubborn_tree_gets_its_grace_and_no_more(start_kernel, until, gone):
+    kernel = start_kernel(STUBBORN, grace=0.5)
+    pids = tree(kernel)
+    kernel.popen.kill()
+    began = time.monotonic()
+    until(lambda: all(gone(pid) for pid in pids), timeout=5)
+    assert time.monotonic() - began > 0.4
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "os._exit(0)",
+        "sys.exit(0)",
+        "os.abort()",
+        "os.execvp('true', ['true'])",
+        "raise KeyboardInterrupt",
+    ],
+)
+def test_a_kernel_that_ends_itself(start_kernel, until, gone, end):
+    code = (
+        "while not any(line.startswith('tree') for line in process.tail()): time.sleep(0.01)\n"
+        "time.sleep(0.05)\n"
+    )
+    kernel = start_kernel(TREE, code=code + end)
+    pids = tree(kernel)
+    until(lambda: all(gone(pid) for pid in pids), timeout=5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it takes up to a second")
+def test_a_fork_that_holds_the_connection_does_not_hold_the_child(start_kernel, until, gone):
+    code = "child = os.fork()\nif child: os.write(1, b'fork %d\\n' % child)"
+    kernel = start_kernel(TREE, code=code)
+    heard = {}
+    while len(heard) < 2:
+        word, *pids = kernel.line().split()
+        heard[word] = [int(pid) for pid in pids]
+    (fork,) = heard["fork"]
+    pids = [kernel.child, kernel.shim, *heard["tree"]]
+    try:
+        kernel.popen.kill()
+        until(lambda: all(gone(pid) for pid in pids), timeout=5)
+        assert not gone(fork)
+    finally:
+        os.kill(fork, signal.SIGKILL)
+
+
+def test_a_kernel_that_stands_still_does_not_block_the_child(start_kernel, tmp_path, until):
+    done = tmp_path / "done"
+    kernel = start_kernel(
+        "sys.stdin.close()\nprint('tree 0 0')\n"
+        f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)\n"
+        "for _ in range(50): os.write(1, b'x' * 999_999 + b'\\n')\n"
+        f"open({str(done)!r}, 'w').close()\ntime.sleep(120)"
+    )
+    tree(kernel)
+    os.kill(kernel.popen.pid, signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    until(done.exists)
+
+
+def test_a_guardian_that_nobody_comes_to_ends_itself(make_spec, until, gone):
+    code = (
+        "import os, sys\n"
+        "from fooocus_nb.supervisor import process\n"
+        "process._platform.connect = lambda *_: os._exit(0)\n"
+        "exec(sys.argv[1])"
+    )
+    spec = make_spec("time.sleep(120)")
+    start = (
+        "from pathlib import Path\nfrom fooocus_nb.supervisor import ChildSpec\n"
+        f"folder = Path({str(spec.run_dir)!r})\n"
+        "process.Process.start(ChildSpec(argv=('sleep', '120'), env=dict(os.environ), name='x',"
+        "run_dir=folder, log_path=folder / 'log', cleanup=(folder,)))"
+    )
+    subprocess.run([sys.executable, "-c", code, start], check=True, timeout=20)
+    until(lambda: not spec.run_dir.exists(), timeout=5)
