@@ -17,7 +17,8 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.cli import main
-from fooocus_nb.doctor import Report, Status, adoctor, doctor, interpreter, machine
+from fooocus_nb.doctor import Report, Status, adoctor, doctor, machine
+from fooocus_nb.doctor import interpreter as interpreters
 from fooocus_nb.doctor.report import Check
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 
@@ -69,7 +70,7 @@ def tree(folder: Path) -> dict[str, int]:
 def test_where_all_is_well_nothing_is_to_be_done(
     checkout, interpreter, gpu, roomy, monkeypatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "NEWEST", sys.version_info[:2])
+    monkeypatch.setattr(interpreters, "NEWEST", sys.version_info[:2])
     before = tree(checkout.parent)
     report = doctor(checkout, timeout=30)
     assert [check.name for check in report] == NAMES

@@ -7,8 +7,8 @@ to repeated groups, and their neighbours decide; and all labels may be translate
 
 So the row of inputs is laid along a template of all that Fooocus is known to have
 (:mod:`fooocus_nb.fooocus.schema._template`), at the lowest price. An input gets its name only
-where every other reading of it is clearly dearer. What a fork added is named after its label. Where nothing is
-clear we refuse: a value must never reach the wrong input.
+where every other reading of it is clearly dearer. What a fork added is named after its label.
+Where nothing is clear we refuse: a value must never reach the wrong input.
 """
 
 from __future__ import annotations
