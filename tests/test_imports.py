@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 PACKAGE = Path(fooocus_nb.__file__).parent
-PYPROJECT = PACKAGE.parent / "pyproject.toml"
+PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: The floors of the house, from the ground up. A room sees itself and the floors below its own.
 FLOORS: tuple[set[str], ...] = (

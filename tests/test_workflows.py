@@ -48,7 +48,7 @@ def test_every_job_is_whole(path: Path) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         assert "runs-on" in job, name
-        assert int(job["timeout-minutes"]) <= 60, name
+        assert int(job["timeout-minutes"]) <= (120 if name == "night" else 60), name
         for need in [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", []):
             assert need in workflow["jobs"]
         for step in job["steps"]:
@@ -108,3 +108,13 @@ def test_oldest_dependencies_are_the_floors_of_the_project() -> None:
     names = {re.split(r"[>=<\[ ]", item)[0] for item in wanted} - {"fooocus-nb"}
     assert set(pinned) == names, "every dependency has a floor"
     assert all(f"{name}>={version}" in " ".join(wanted) for name, version in pinned.items())
+
+
+def test_the_long_lane_runs_at_night_and_the_wheel_is_tested() -> None:
+    jobs = load(ROOT / ".github/workflows/tests.yml")["jobs"]
+    assert ".ci/run all" in [step.get("run") for step in jobs["night"]["steps"]]
+    lane = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text("utf-8"), re.M)
+    assert "installed" in sessions
+    for session in sessions:
+        assert re.search(rf"all\).*\b{session}\b", lane), f"the long lane leaves out {session}"

@@ -1,0 +1,177 @@
+"""Every check of the project, each in an environment of its own: `nox -l` lists them.
+
+`.ci/run` calls these; so can you. The everyday lane is `nox`, the long one `nox -t all`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+README_COMMAND = 'python -m pip install -e ".[test]" && pytest'
+#: What the wheel holds beside the package's own files.
+EXTRA_FILES = {"fooocus_nb/notebooks/01-quickstart.ipynb"}
+#: Tests of how things end mostly wait; a second process uses that time. Files stay whole, for
+#: what their tests share.
+PARALLEL = ["-n", "2", "--dist", "loadfile", "--durations=25"]
+PLATFORMS = ("linux", "darwin", "win32")
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.stop_on_first_error = True
+# The tests come last: their summary is the last that this prints.
+nox.options.sessions = ["lint", "wheel", "notebooks", "binder", "recorded", "tests"]
+
+
+def _workspace(session: nox.Session) -> Path:
+    """Return an empty folder for this session, outside of the checkout."""
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _clone(session: nox.Session, folder: Path) -> Path:
+    """Return a copy of all that is committed or about to be, in a folder with nothing beside it."""
+    clone = folder / "alone" / "fooocus-nb"
+    listed = session.run(
+        "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+        external=True, silent=True, log=False,
+    )  # fmt: skip
+    for name in str(listed).split("\0"):
+        source = ROOT / name
+        if name and source.is_file():
+            target = clone / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    # The servers of other Gradio versions are built once per machine.
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    (clone / ".cache").symlink_to(cache, target_is_directory=True)
+    return clone
+
+
+@nox.session(tags=["everyday", "all"])
+def lint(session: nox.Session) -> None:
+    """Run what pre-commit runs, and check the types with the eyes of every platform."""
+    session.install("-e", ".[dev]")
+    if (ROOT / ".git").exists():
+        session.run("pre-commit", "run", "--all-files", "--show-diff-on-failure")
+    for platform in PLATFORMS:
+        session.run("mypy", "--platform", platform)
+
+
+@nox.session(tags=["everyday", "all"])
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, look into it, and run the quickstart from it and not from the checkout."""
+    import zipfile
+
+    folder = _workspace(session)
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)
+    (built,) = (folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = EXTRA_FILES | {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "fooocus_nb").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    if names != expected:
+        missing, stray = sorted(expected - names), sorted(names - expected)
+        session.error(f"the wheel lacks {missing} and should not have {stray}")
+    session.install(f"fooocus-nb[lab] @ {built.as_uri()}")
+    session.chdir(folder)
+    session.run("fooocus-nb", "quickstart", "--output", str(folder / "quickstart"))
+    page = (folder / "quickstart" / "01-quickstart.html").read_text(encoding="utf-8")
+    if "data:image/" not in page:
+        session.error("the quickstart's page shows no image")
+
+
+@nox.session(tags=["everyday", "all"])
+def notebooks(session: nox.Session) -> None:
+    """Execute every notebook on the demo engine."""
+    session.install("-e", ".[lab,run]")
+    folder = _workspace(session)
+    session.chdir(folder)
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        session.run(
+            "jupyter", "execute", "--timeout=600",
+            f"--output={folder / notebook.name}", str(notebook),
+        )  # fmt: skip
+
+
+@nox.session(venv_backend="none", tags=["everyday", "all"])
+def binder(session: nox.Session) -> None:
+    """Build what Binder builds, with its own files and in an environment of its own, and run it."""
+    folder = _workspace(session)
+    session.run(sys.executable, "-m", "venv", str(folder / "venv"), external=True)
+    bin_folder = folder / "venv" / "bin"
+    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": path, "VIRTUAL_ENV": str(folder / "venv"), "PIP_QUIET": "2"}
+
+    def run(*command: str) -> None:
+        session.run(*command, env=environment, external=True)
+
+    run("python", "-m", "pip", "install", "-r", "binder/requirements.txt")
+    run("bash", "binder/postBuild")
+    run("python", "tests/tools/check_binder.py", "bash", "binder/start")
+
+
+@nox.session(tags=["everyday", "all"])
+def recorded(session: nox.Session) -> None:
+    """Run the tests that need recordings of real servers, where those lie beside the checkout."""
+    if not (ROOT.parent / "shared" / "fooocus").is_dir():
+        session.skip("no recordings beside the checkout")
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "recorded", *PARALLEL, *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["everyday", "all"])
+def tests(session: nox.Session) -> None:
+    """Type the README's test command in a fresh clone with nothing beside it."""
+    if README_COMMAND not in (ROOT / "README.md").read_text(encoding="utf-8"):
+        session.error("the README gives another test command")
+    clone = _clone(session, _workspace(session))
+    session.run(sys.executable, "-m", "venv", str(clone / ".venv"), external=True)
+    options = " ".join([*PARALLEL, *session.posargs, os.environ.get("PYTEST_ADDOPTS", "")])
+    script = f". .venv/bin/activate && {README_COMMAND.replace('pip', 'pip --quiet', 1)}"
+    session.chdir(clone)
+    session.run("bash", "-ec", script, env={"PYTEST_ADDOPTS": options}, external=True)
+
+
+@nox.session(tags=["all"])
+def installed(session: nox.Session) -> None:
+    """Run the tests on the built wheel: what is packed is what people get."""
+    folder = _workspace(session)
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)
+    (built,) = (folder / "dist").glob("*.whl")
+    session.install(f"fooocus-nb[test] @ {built.as_uri()}")
+    clone = _clone(session, folder)
+    shutil.rmtree(clone / "fooocus_nb")
+    session.chdir(clone)
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session(tags=["all"])
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that pyproject.toml allows."""
+    constraints = _workspace(session) / "constraints.txt"
+    lines = session.run("python", "tests/tools/make_constraints.py", silent=True)
+    constraints.write_text(str(lines), encoding="utf-8")
+    session.install("-c", str(constraints), "-e", ".[test]")
+    session.run("pytest", "--ignore=tests/browser", *PARALLEL, *session.posargs)
+
+
+@nox.session(tags=["all"])
+def slow(session: nox.Session) -> None:
+    """Run soaks, endurance tests, and those in other environments, such as hosted notebooks'."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "slow", "--timeout=3600", *PARALLEL, *session.posargs)
