@@ -75,7 +75,7 @@ def test_patches_are_found() -> None:
     assert len(list(patches())) > 10
 
 
-@pytest.mark.parametrize("patch", patches(), ids=lambda patch: f"{patch.module}.{patch.name}")
+@pytest.mark.parametrize("patch", list(patches()), ids=lambda patch: f"{patch.module}.{patch.name}")
 def test_a_patched_name_is_read(patch: Patch) -> None:
     try:
         module = importlib.import_module(patch.module)
