@@ -130,7 +130,7 @@ def test_ctrl_c_in_the_middle_of_a_picture_leaves_nothing_running(tmp_path: Path
         start_new_session=True,
     )
     for line in child.stdout:
-        if "The first picture" in line:
+        if "The first image" in line:
             break
     started = psutil.Process(child.pid).children(recursive=True)
     assert len(started) >= 3, started  # the kernel, the guardian and the engine
