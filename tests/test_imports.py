@@ -39,9 +39,9 @@ TO_COME = {"experiment", "server"}
 #: those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
-        {"_windows", "_lock", "_rotate", "_subscription", "_heartbeat", "log_files", "protocol"},
-        {"_platform", "spec"},
-        {"_drain", "_resources", "follow", "guardian_handle"},
+        {"_windows", "_rotate", "protocol", "log_files"},
+        {"_platform"},
+        {"_drain", "_resources", "system", "guardian_handle"},
         {"guardian", "process", "registry"},
     ),
     "fooocus": (

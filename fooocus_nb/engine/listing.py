@@ -100,7 +100,7 @@ class EngineInfo:
             except ConnectionLost:  # it is ending already
                 threading.Event().wait(POLL_SECONDS)
         if self.runs():  # its guardian does not do its duty
-            self._entry.overpower()
+            self._entry.kill_tree()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of it, fit for JSON."""

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fooocus_nb.supervisor._rotate import RotatingWriter
-    from fooocus_nb.supervisor.follow import LogReader
-    from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
+    from fooocus_nb.supervisor.guardian_handle import ChildSpec
+    from fooocus_nb.supervisor.log_files import Line, LineSplitter, LogReader, Tail
     from fooocus_nb.supervisor.process import Process
-    from fooocus_nb.supervisor.spec import ChildSpec
 
 __all__ = ["ChildSpec", "Line", "LineSplitter", "LogReader", "Process", "RotatingWriter", "Tail"]
 
 # Loaded when first used, because the guardian imports this package and must stay small.
 _HOME = {
-    "ChildSpec": "spec",
+    "ChildSpec": "guardian_handle",
     "Line": "log_files",
     "LineSplitter": "log_files",
-    "LogReader": "follow",
+    "LogReader": "log_files",
     "Process": "process",
     "RotatingWriter": "_rotate",
     "Tail": "log_files",

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["ByteQueue", "Client", "Output"]
 
 READ_BYTES = 1 << 18
-#: What is kept of the output for a client that comes late or reads slowly, and for a slow disk.
+#: What is kept of the output for a client that reads slowly; then its oldest is skipped.
 CLIENT_BUFFER_BYTES = 8 << 20
+#: What a client that comes late gets of the output before it.
 REPLAY_BYTES = 256 << 10
+#: What is kept for a slow disk; then the oldest is lost. With 8 MB a client it bounds our memory.
 DISK_BUFFER_BYTES = 16 << 20
 DISK_WRITE_BYTES = 1 << 20
+#: Below the longest payload that a client believes.
 FRAME_BYTES = 256 << 10
+#: A child that writes single bytes must not cost a chunk, of some 50 bytes, for each.
 CHUNK_BYTES = 16 << 10
 #: A client that reads as fast as the child writes must not keep us from all else.
 FRAMES_AT_ONCE = 8
@@ -77,18 +81,9 @@ class ByteQueue:
 
 
 class Client:
-    """One connection from a kernel. Sending never waits: what does not go now is kept, in bounds.
+    """One connection from a kernel. Sending never waits: what cannot go now is kept, in bounds."""
 
-    Parameters
-    ----------
-    connection : socket
-        The connection, non-blocking.
-
-    Raises
-    ------
-    ProcessLookupError
-        When the process that connected has already ended.
-    """
+    # A ProcessLookupError says that the process that connected has already ended.
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -153,29 +148,16 @@ class Client:
         return _platform.peer_gone(self.pid, self.created)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self.connection.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
 
 
 class Output:
-    """Drains the child's pipe for ever, on a thread that waits for nothing else.
+    """Drains the child's pipe for ever, on a thread that waits for nothing else."""
 
-    Parameters
-    ----------
-    pipe : int
-        The reading end.
-    writer : RotatingWriter
-        Gets everything, on a thread of its own: a disk may be slow, or full.
-    notify : callable
-        Called after each piece, on the draining thread.
-
-    Attributes
-    ----------
-    last_time : float
-        When the child last wrote, by the monotonic clock.
-    """
+    # The writer has a thread of its own: a disk may be slow, or full.
 
     def __init__(self, pipe: int, writer: RotatingWriter, notify: Callable[[], None]) -> None:
         self._pipe = pipe
@@ -189,8 +171,9 @@ class Output:
         self._unknown = 0
         self._drained = False
         self._saver = threading.Thread(target=self._save, name="save", daemon=True)
+        #: When the child last wrote, by the monotonic clock.
         self.last_time = time.monotonic()
-        _platform.widen(pipe)
+        _platform.widen_pipe(pipe)
 
     def start(self) -> None:
         """Start draining."""
@@ -234,20 +217,20 @@ class Output:
                 missed, self._missed = self._missed, 0
                 data = self._for_disk.take(DISK_WRITE_BYTES)
             if missed:
-                self._writer.miss(missed, "they came faster than the disk takes them")
+                self._writer.note_lost(missed, "they came faster than the disk takes them")
             if not data:
                 break
             self._writer.write(data)
         self._writer.close()
         self._notify()
 
-    def join(self, client: Client) -> None:
-        """Let a client have the recent output, and all that comes."""
+    def attach(self, client: Client) -> None:
+        """Send a client the recent output, and all that comes."""
         with self._lock:
             client.add_log(self._recent.content())
             self._clients.append(client)
 
-    def leave(self, client: Client) -> None:
+    def detach(self, client: Client) -> None:
         """Send a client no more."""
         with self._lock:
             self._clients = [other for other in self._clients if other is not client]

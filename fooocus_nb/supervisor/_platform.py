@@ -21,8 +21,6 @@ __all__ = [
     "creation_time",
     "detached_popen_options",
     "end",
-    "family",
-    "forget",
     "guarded_popen_options",
     "interpreter",
     "is_stopped",
@@ -30,9 +28,15 @@ __all__ = [
     "listen",
     "peer_gone",
     "peer_pid",
+    "process_tree",
+    "ps_lines",
     "reap",
+    "remove_socket",
+    "stat_fields",
+    "try_lock",
+    "unlock",
     "watch",
-    "widen",
+    "widen_pipe",
 ]
 
 LINUX = sys.platform == "linux"
@@ -44,10 +48,13 @@ Address = list[Any]
 # The shortest limit of the platforms for the path of a unix socket, its final zero included.
 MAX_SOCKET_PATH = 103
 
+# From <linux/prctl.h> and <linux/fcntl.h>; the standard library has no names for them.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 F_SETPIPE_SZ = 1031
+#: What Linux lets every user have at most, unless an administrator has changed that.
 PIPE_BYTES = 1 << 20
+#: ``ps`` takes milliseconds; more means that it waits for a process that hangs in a device.
 PS_TIMEOUT = 5.0
 
 
@@ -55,19 +62,7 @@ PS_TIMEOUT = 5.0
 
 
 def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
-    """Open a socket that only this user can reach.
-
-    Parameters
-    ----------
-    folder : str
-        Where its file should be. Its mode keeps others out.
-
-    Returns
-    -------
-    tuple
-        The listening socket, its address, and a folder to remove afterwards, if one was made
-        because the path of `folder` was too long for a socket.
-    """
+    """Open a socket for this user alone; return it, its address, and a folder to remove later."""
     if sys.platform == "win32":
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         # Without it, Windows lets another program bind the same port and take our clients.
@@ -75,7 +70,7 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
         tcp.bind(("127.0.0.1", 0))
         tcp.listen(8)
         return tcp, ["tcp", tcp.getsockname()[1]], None
-    made = None
+    made = None  # a folder, where the path of the given one is too long for a socket
     path = os.path.join(folder, f"{os.getpid()}.sock")  # noqa: PTH118 - the guardian loads little
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         import tempfile
@@ -90,8 +85,8 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
     return unix, ["unix", path], made
 
 
-def forget(address: Address) -> None:
-    """Remove what :func:`listen` has left in the file system."""
+def remove_socket(address: Address) -> None:
+    """Remove the file that :func:`listen` has made."""
     kind, where = address
     if kind == "unix":
         with contextlib.suppress(OSError):
@@ -134,27 +129,11 @@ def peer_pid(connection: socket.socket) -> int | None:
 
 
 def watch(pid: int | None) -> tuple[int | None, str | None]:
-    """Return what tells of the end of a process.
+    """Return a descriptor that becomes readable when a process ends, or else its creation time.
 
-    A forked child of a kernel holds the kernel's connection open, so that its end of file alone
-    would not tell.
-
-    Parameters
-    ----------
-    pid : int or None
-        The process.
-
-    Returns
-    -------
-    tuple
-        A descriptor that becomes readable when it ends, where the platform has one; else the
-        creation time, for :func:`peer_gone`.
-
-    Raises
-    ------
-    ProcessLookupError
-        When it is gone already.
+    A ProcessLookupError says that it has ended already.
     """
+    # The connection's end of file does not tell: a forked child of a kernel holds it open, too.
     if pid is None:
         return None, None
     if sys.platform == "linux":
@@ -184,7 +163,7 @@ def interpreter() -> str:
 
 
 def detached_popen_options() -> dict[str, Any]:
-    """Return the options that give the guardian a life of its own, out of reach of Ctrl-C."""
+    """Return the options that give the guardian a session of its own, out of reach of Ctrl-C."""
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}
@@ -199,16 +178,14 @@ def guarded_popen_options() -> dict[str, Any]:
 
 
 def _prepare_child() -> Callable[[], None]:
-    """Return what runs in the child before its program.
-
-    It is called on the guardian's main thread: Linux sends the parent-death signal when the thread
-    that started the child ends, not when the process does.
-    """
+    """Return what runs in the child before its program."""
+    # To be used on the guardian's main thread: Linux sends the parent-death signal when the thread
+    # that started the child ends, not when the process does.
     if sys.platform == "win32":
         return lambda: None
     guardian = os.getpid()
     prctl = _prctl()
-    priority = _come_first()
+    priority = _raise_priority()
     resettable = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
     def prepare() -> None:
@@ -226,12 +203,10 @@ def _prepare_child() -> Callable[[], None]:
     return prepare
 
 
-def _come_first() -> int:
-    """Ask to run before others where that is allowed, and return the priority for the child.
-
-    On a machine with more work than processors, whoever drains the pipe must not wait for its turn
-    behind those who wait for it. Containers and hosted notebooks mostly run as root, who may.
-    """
+def _raise_priority() -> int:
+    """Raise our priority where that is allowed, and return the one that the child should have."""
+    # On a machine with more work than processors, whoever drains the pipe must not be scheduled
+    # behind those who wait for it. Containers and hosted notebooks mostly run as root, who may.
     if sys.platform == "win32":
         return 0
     before = os.getpriority(os.PRIO_PROCESS, 0)
@@ -254,14 +229,9 @@ def _prctl() -> Callable[[int, int], int] | None:
 
 
 def become_reaper() -> object:
-    """Make orphans of our child come to us, so that a daemonised one cannot escape.
-
-    Returns
-    -------
-    object
-        Something to hold as long as this process lives. On Windows it is the job object that ends
-        all its processes when its last handle closes, which our end does, whatever its cause.
-    """
+    """Become the parent of our child's orphans; return what is to be held as long as we run."""
+    # On Windows it is the job object, which ends all its processes when its last handle closes:
+    # our end closes it, whatever its cause.
     if sys.platform == "win32":
         from fooocus_nb.supervisor import _windows
 
@@ -272,7 +242,7 @@ def become_reaper() -> object:
     return None
 
 
-def widen(pipe: int) -> None:
+def widen_pipe(pipe: int) -> None:
     """Give a pipe more room, so that its writer waits less; a refusal is no harm."""
     if sys.platform == "linux":
         import fcntl
@@ -285,18 +255,7 @@ def widen(pipe: int) -> None:
 
 
 def end(pids: Iterable[int], leader: int | None, *, kill: bool) -> None:
-    """Ask processes to end, or end them. Those that are gone are no error.
-
-    Parameters
-    ----------
-    pids : iterable of int
-        The processes.
-    leader : int or None
-        Where it is one of them and leads a process group, its group gets one signal in common:
-        some programs take a second one for impatience.
-    kill : bool
-        Whether to end them rather than to ask.
-    """
+    """Ask processes to end, or kill them. Those that are gone are no error."""
     if sys.platform == "win32":
         for pid in pids:
             # Python up to 3.12 may fail with a SystemError where CTRL_BREAK reaches nobody.
@@ -305,6 +264,7 @@ def end(pids: Iterable[int], leader: int | None, *, kill: bool) -> None:
         return
     numbers = [signal.SIGKILL] if kill else [signal.SIGTERM, signal.SIGCONT]
     single = set(pids)
+    # A process group gets one signal in common: some programs take a second one for impatience.
     grouped = leader in single
     for number in numbers:
         if grouped and leader is not None:
@@ -324,13 +284,7 @@ def _group(pid: int) -> int | None:
 
 
 def reap() -> dict[int, int]:
-    """Collect every child that has ended.
-
-    Returns
-    -------
-    dict
-        The return code of each, negative for a signal, by process id.
-    """
+    """Reap the children that have ended; return their return codes by process id."""
     ended: dict[int, int] = {}
     if sys.platform == "win32":
         return ended
@@ -344,32 +298,19 @@ def reap() -> dict[int, int]:
         ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def family(leader: int, marker: str) -> set[int]:
-    """Return the processes that this guardian has to end; those that wait to be reaped left out.
-
-    Parameters
-    ----------
-    leader : int
-        The child, which leads a process group.
-    marker : str
-        ``NAME=value`` that the child has in its environment.
-
-    Returns
-    -------
-    set of int
-        Empty on Windows, where the job object holds them all.
-    """
+def process_tree(leader: int, marker: str) -> set[int]:
+    """Return the processes that this guardian has to end, by descent, group and marker."""
     if WINDOWS:
-        return set()
+        return set()  # the job object holds them all
     if LINUX:
-        return _below(os.getpid(), _linux_table())
-    # Orphans go to the first process here, so kinship alone does not find them.
+        return _descendants(os.getpid(), _linux_table())
+    # Orphans go to the first process here, so descent alone does not find them.
     table = _ps_table()
     grouped = {pid for pid, row in table.items() if row[1] == leader}
-    return _below(os.getpid(), table) | grouped | leftovers(marker)
+    return _descendants(os.getpid(), table) | grouped | leftovers(marker)
 
 
-def _below(ancestor: int, table: dict[int, tuple[int, int]]) -> set[int]:
+def _descendants(ancestor: int, table: dict[int, tuple[int, int]]) -> set[int]:
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in table.items():
         children.setdefault(parent, []).append(pid)
@@ -386,7 +327,7 @@ def _linux_table() -> dict[int, tuple[int, int]]:
     """Return parent and group of every process that has not ended."""
     table = {}
     for pid in _process_ids():
-        fields = _stat_fields(pid)
+        fields = stat_fields(pid)
         if fields and fields[0] not in (b"Z", b"X"):
             table[pid] = int(fields[1]), int(fields[2])
     return table
@@ -394,15 +335,15 @@ def _linux_table() -> dict[int, tuple[int, int]]:
 
 def _ps_table() -> dict[int, tuple[int, int]]:
     table = {}
-    for line in _ps("-axo", "pid=,ppid=,pgid=,stat="):
+    for line in ps_lines("-axo", "pid=,ppid=,pgid=,stat="):
         row = line.split()
         if len(row) == 4 and row[3][0] != "Z":
             table[int(row[0])] = int(row[1]), int(row[2])
     return table
 
 
-def _ps(*options: str) -> list[str]:
-    """Return the lines of ``ps``, but for its own."""
+def ps_lines(*options: str) -> list[str]:
+    """Return the lines that ``ps`` prints, but for its own process."""
     ps = subprocess.Popen(
         ["/bin/ps", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -420,7 +361,7 @@ def _process_ids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 
 
-def _stat_fields(pid: int) -> list[bytes] | None:
+def stat_fields(pid: int) -> list[bytes] | None:
     """Return the fields of /proc/PID/stat from the third on; the second may hold anything."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
@@ -432,13 +373,13 @@ def _stat_fields(pid: int) -> list[bytes] | None:
 def creation_time(pid: int) -> str | None:
     """Return what tells a process from a later one with the same id; None when it has ended."""
     if LINUX:
-        fields = _stat_fields(pid)
+        fields = stat_fields(pid)
         return fields[19].decode() if fields and fields[0] not in (b"Z", b"X") else None
     if sys.platform == "win32":
         from fooocus_nb.supervisor import _windows
 
         return _windows.creation_time(pid)
-    for line in _ps("-o", "stat=,lstart=", "-p", str(pid)):
+    for line in ps_lines("-o", "stat=,lstart=", "-p", str(pid)):
         state, _, started = line.strip().partition(" ")
         return None if state.startswith("Z") else started.strip()
     return None
@@ -447,34 +388,22 @@ def creation_time(pid: int) -> str | None:
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal or a debugger; Windows has no such state."""
     if LINUX:
-        fields = _stat_fields(pid)
+        fields = stat_fields(pid)
         return bool(fields and fields[0] in (b"T", b"t"))
     return not WINDOWS and any(
-        line.strip().startswith("T") for line in _ps("-o", "stat=", "-p", str(pid))
+        line.strip().startswith("T") for line in ps_lines("-o", "stat=", "-p", str(pid))
     )
 
 
 def leftovers(marker: str) -> set[int]:
-    """Return this user's processes that have `marker` in their environment.
-
-    This finds what a guardian that was killed has left behind, daemonised or not. On macOS the
-    system's own programs hide theirs; on Windows the job object leaves nothing.
-
-    Parameters
-    ----------
-    marker : str
-        ``NAME=value``.
-
-    Returns
-    -------
-    set of int
-        Their process ids.
-    """
+    """Return this user's processes that have `marker`, a ``NAME=value``, in their environment."""
+    # This finds what a guardian that was killed has left running, daemonised or not. On macOS the
+    # system's own programs hide theirs; on Windows the job object leaves nothing.
     if LINUX:
         return {pid for pid in _process_ids() if marker.encode() in _linux_environment(pid)}
     if WINDOWS:
         return set()
-    rows = (line.split(None, 1) for line in _ps("-axww", "-E", "-o", "pid=,command="))
+    rows = (line.split(None, 1) for line in ps_lines("-axww", "-E", "-o", "pid=,command="))
     return {int(row[0]) for row in rows if len(row) == 2 and marker in row[1].split()}
 
 
@@ -485,3 +414,56 @@ def _linux_environment(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:
         return []
+
+
+# -- locks ----------------------------------------------------------------------------------
+
+
+def try_lock(folder: str) -> int | None:
+    """Lock a folder and return what :func:`unlock` needs; None while somebody else holds it."""
+    # An OSError says that the file system has no locks.
+    if sys.platform == "win32":
+        return _try_lock_on_windows(folder)
+    import fcntl
+
+    # The folder itself, so that there is no file of which nobody knows when it may go.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _try_lock_on_windows(folder: str) -> int | None:
+    if sys.platform != "win32":
+        return None
+    import msvcrt
+
+    path = os.path.join(folder, "start.lock")  # noqa: PTH118
+    try:
+        # The system removes the file with its last handle.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TEMPORARY | os.O_NOINHERIT)
+    except PermissionError:  # it is being removed at this moment
+        return None
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    """Unlock what :func:`try_lock` has locked."""
+    if sys.platform != "win32":
+        import fcntl
+
+        # Closing is not enough where a fork has inherited it.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

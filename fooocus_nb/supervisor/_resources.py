@@ -1,4 +1,4 @@
-"""How much processes have worked: what tells a busy child from an idle one when both are silent."""
+"""What processes have used: it tells a busy child from an idle one when both are silent."""
 
 from __future__ import annotations
 
@@ -12,39 +12,27 @@ from fooocus_nb.supervisor import _platform
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["work_of"]
+__all__ = ["usage_of"]
 
 
-def work_of(pids: Iterable[int]) -> tuple[float, int]:
-    """Return what processes have done since they began.
-
-    Parameters
-    ----------
-    pids : iterable of int
-        The processes; one that has ended counts for nothing.
-
-    Returns
-    -------
-    tuple of (float, int)
-        Seconds of processor time, and bytes read from disks. The bytes are 0 where the platform
-        does not tell.
-    """
+def usage_of(pids: Iterable[int]) -> tuple[float, int]:
+    """Return the seconds of processor time and the bytes read that processes have used so far."""
     if sys.platform == "linux":
-        works = [_linux_work(pid) for pid in pids]
-        return sum(seconds for seconds, _ in works), sum(read for _, read in works)
+        used = [_linux_usage(pid) for pid in pids]
+        return sum(seconds for seconds, _ in used), sum(read for _, read in used)
     if sys.platform == "win32":
         from fooocus_nb.supervisor import _windows
 
-        return sum(_windows.processor_seconds(pid) for pid in pids), 0
+        return sum(_windows.processor_seconds(pid) for pid in pids), 0  # it tells no bytes
     wanted = ",".join(map(str, pids))
-    rows = _platform._ps("-o", "time=", "-p", wanted) if wanted else []
+    rows = _platform.ps_lines("-o", "time=", "-p", wanted) if wanted else []
     return sum(map(_clock_seconds, rows)), 0
 
 
-def _linux_work(pid: int) -> tuple[float, int]:
+def _linux_usage(pid: int) -> tuple[float, int]:
     if sys.platform == "win32":
         return 0.0, 0
-    fields = _platform._stat_fields(pid)
+    fields = _platform.stat_fields(pid)
     seconds = 0.0
     if fields:  # time in user and in system mode, in ticks
         seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -55,19 +55,11 @@ class RotatingWriter:
             while view:
                 view = view[self._write_some(view) :]
         except OSError as error:
-            self.miss(len(view), error.strerror or type(error).__name__)
+            self.note_lost(len(view), error.strerror or type(error).__name__)
             self.close()
 
-    def miss(self, count: int, reason: str) -> None:
-        """Take note of bytes that never came here; the file will say so.
-
-        Parameters
-        ----------
-        count : int
-            How many.
-        reason : str
-            Why.
-        """
+    def note_lost(self, count: int, reason: str) -> None:
+        """Count bytes that were lost before or here; the file will say so, with the reason."""
         self._failure = reason
         self._unreported += count
         self.dropped += count

@@ -12,6 +12,7 @@ if sys.platform != "win32":
 
 __all__ = ["creation_time", "enter_job", "processor_seconds"]
 
+# From winnt.h.
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION = 9
 _KILL_ON_JOB_CLOSE = 0x2000
 _QUERY_LIMITED_INFORMATION = 0x1000
@@ -51,18 +52,8 @@ class _ExtendedLimits(ctypes.Structure):
 
 
 def enter_job() -> object:
-    """Put this process, and so all that it starts, into a job that ends with it.
-
-    Returns
-    -------
-    object
-        The job's handle. It is never closed by us: our end closes it, which ends the others.
-
-    Raises
-    ------
-    OSError
-        When Windows refuses.
-    """
+    """Put this process, and so all that it starts, into a job that ends with it; or an OSError."""
+    # The handle that is returned is never closed by us: our end closes it, which ends the others.
     job = wintypes.HANDLE(_kernel32.CreateJobObjectW(None, None))
     if not job:
         raise ctypes.WinError(ctypes.get_last_error())

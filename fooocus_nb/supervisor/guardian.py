@@ -1,8 +1,8 @@
 """The guardian: a small process that owns the child, its group, its output and its end.
 
 It is started with ``python -I -S`` in a session of its own, so that neither an interrupted cell nor
-a dying kernel takes it along. It reads a JSON specification from its standard input, starts the
-child, says so on its standard output, and then lives until the child has ended or its last client
+a kernel's end ends it, too. It reads a JSON specification from its standard input, starts the
+child, answers on its standard output, and then runs until the child has ended or its last client
 is gone. Three threads: one drains the child's pipe and does nothing else, one writes the log file
 (a disk may be slow, or full), and the main one serves the clients and waits for processes. The
 main thread starts the child, since Linux ends the child when the thread that started it ends.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.supervisor import _platform
 from fooocus_nb.supervisor._drain import Client, Output
-from fooocus_nb.supervisor._resources import work_of
+from fooocus_nb.supervisor._resources import usage_of
 from fooocus_nb.supervisor._rotate import RotatingWriter
 from fooocus_nb.supervisor.protocol import STOPPED, FrameReader, message
 
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 RECEIVE_BYTES = 1 << 16
-#: The longest order of a client.
-ORDER_BYTES = 1 << 16
+#: The longest command of a client.
+COMMAND_BYTES = 1 << 16
 
+#: A kernel connects within milliseconds of our answer, unless it has ended in between.
 FIRST_CLIENT_TIMEOUT = 10.0
-#: A connection that has not said who it is by then is closed.
+#: A connection that has not sent the token by then is closed.
 HELLO_TIMEOUT = 5.0
 #: After KILL a process is gone as soon as the system comes to it; more means it hangs in a device.
 KILL_TIMEOUT = 5.0
@@ -50,8 +51,8 @@ EXIT_TIMEOUT = 0.3
 #: How often to look for what sends us no signal.
 LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 1.0
-#: How often to look whether a child without clients works, though it prints nothing.
-WORK_LOOK_SECONDS = 5.0
+#: How often to check whether a child without clients works, though it prints nothing.
+USAGE_LOOK_SECONDS = 5.0
 #: What is no idleness: this share of one processor, or so many bytes read from a disk each second.
 #: An engine that waits takes one or two per cent to look for work.
 WORKING_SHARE = 0.1
@@ -59,13 +60,7 @@ WORKING_BYTES = 100_000
 
 
 class Guardian:
-    """Starts the child, serves clients, and sees to it that nothing outlives its purpose.
-
-    Parameters
-    ----------
-    spec : dict
-        What ``process.py`` writes to our standard input.
-    """
+    """Starts the child, serves clients, and ends all of it when nobody needs it any more."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
@@ -76,9 +71,9 @@ class Guardian:
         self._clients: dict[Client, FrameReader] = {}
         self._had_client = False
         self._clientless_since = time.monotonic()
-        self._next_muster = self._clientless_since
+        self._next_check = self._clientless_since
         self._worked_at = self._clientless_since
-        self._work: tuple[float, float, int] | None = None
+        self._usage: tuple[float, float, int] | None = None
         self._starter = os.getppid()
         self._returncode: int | None = None
         self._exit_seen: float | None = None
@@ -114,10 +109,10 @@ class Guardian:
         writer = RotatingWriter(
             self._spec["log_path"], self._spec["log_bytes"], self._spec["log_backups"]
         )
-        self._output = Output(self._child.stdout.fileno(), writer, self._poke)
+        self._output = Output(self._child.stdout.fileno(), writer, self._wake)
         self._output.start()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._on_wake)
         self._answer = self._describe()
         self._publish()
         return self._answer
@@ -133,7 +128,7 @@ class Guardian:
         }
 
     def _publish(self) -> None:
-        """Leave word for kernels that come later; nobody else can read it."""
+        """Publish what is guarded for kernels that come later; nobody else can read it."""
         known = {key: value for key, value in self._spec.items() if key != "env"}
         path = os.path.join(self._spec["run_dir"], "guardian.json")  # noqa: PTH118
         draft = f"{path}.{os.getpid()}"
@@ -154,25 +149,25 @@ class Guardian:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
 
-    def _poke(self) -> None:
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full means that it will wake up anyway
             self._wake_in.send(b"\0")
 
     # -- serving ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until there is nothing left to guard, then leave no trace."""
+        """Serve until there is nothing left to guard, then remove what was only there for it."""
         try:
             while self._ending is None and self._alive():
                 self._serve(self._next_look())
-                self._check_purpose()
+                self._check_clients()
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the child must not stay
             self._ending = f"the guardian failed: {traceback.format_exc()}"
             self._grace = min(self._grace, FLUSH_TIMEOUT)
         if self._ending is not None:
-            self._tell(message(event="ending", reason=self._ending))
+            self._broadcast(message(event="ending", reason=self._ending))
         self._end_tree()
-        self._say_goodbye()
+        self._shut_down()
 
     def _next_look(self) -> float:
         return IDLE_LOOK_SECONDS if self._had_client and not _platform.WINDOWS else LOOK_SECONDS
@@ -214,13 +209,13 @@ class Guardian:
         except OSError:  # it has ended before we came to it
             connection.close()
             return
-        self._clients[client] = FrameReader(ORDER_BYTES)
+        self._clients[client] = FrameReader(COMMAND_BYTES)
         self._selector.register(connection, selectors.EVENT_READ, client)
         if client.pidfd is not None:
             # A fork of the kernel holds its connection open, so its own end is watched too.
             self._selector.register(client.pidfd, selectors.EVENT_READ, client)
 
-    def _woken(self) -> None:
+    def _on_wake(self) -> None:
         with contextlib.suppress(OSError):
             while self._wake_out.recv(4096):
                 pass
@@ -245,37 +240,39 @@ class Guardian:
         if not data:
             raise ConnectionResetError
         for _, payload in self._clients[client].feed(data):
-            order = json.loads(payload)
-            if not isinstance(order, dict):
+            command = json.loads(payload)
+            if not isinstance(command, dict):
                 raise TypeError
-            self._obey(client, order)
+            self._handle_command(client, command)
 
-    def _obey(self, client: Client, order: dict[str, Any]) -> None:
+    def _handle_command(self, client: Client, command: dict[str, Any]) -> None:
         if not client.admitted:
-            if order.get("token") != self._spec["token"]:
+            if command.get("token") != self._spec["token"]:
                 raise PermissionError
-            if order["op"] == "look":  # a visitor: nobody that the child would live for
+            if (
+                command["op"] == "look"
+            ):  # only a question: it is no client that keeps the child running
                 client.add(message(event="look", **self._state()))
                 return
             client.admitted = self._had_client = True
-            self._output.join(client)
-            # Behind the recent output, so that who has been welcomed knows it.
+            self._output.attach(client)
+            # Behind the recent output, so that an admitted client has it.
             client.add(message(event="hello", **self._state()))
-        match order["op"]:
+        match command["op"]:
             case "ping":
                 client.add(message(event="pong", lost=self._output.lost()))
             case "label":
-                self._spec["labels"].update(order["labels"])
+                self._spec["labels"].update(command["labels"])
                 self._publish()
             case "keep":
-                self._spec["idle_timeout"] = float(order["idle_timeout"])
+                self._spec["idle_timeout"] = float(command["idle_timeout"])
                 self._publish()
             case "leave" if self._users() > 1:
                 client.add(message(event="spared"))
                 client.admitted = False  # so that the next one who leaves is the last in time
             case "stop" | "leave":
-                if order.get("grace") is not None:
-                    self._grace = float(order["grace"])
+                if command.get("grace") is not None:
+                    self._grace = float(command["grace"])
                 client.add(message(event="ending", reason=STOPPED))
                 self._begin_end(STOPPED)
 
@@ -292,22 +289,22 @@ class Guardian:
 
     def _drop(self, client: Client) -> None:
         del self._clients[client]
-        self._output.leave(client)
+        self._output.detach(client)
         self._selector.unregister(client.connection)
         if client.pidfd is not None:
             self._selector.unregister(client.pidfd)
         client.close()
         if client.admitted:
             self._clientless_since = time.monotonic()
-            self._work = None
+            self._usage = None
 
     # -- ending -----------------------------------------------------------------------------
 
-    def _check_purpose(self) -> None:
+    def _check_clients(self) -> None:
         now = time.monotonic()
-        if now >= self._next_muster:
-            self._next_muster = now + IDLE_LOOK_SECONDS
-            self._muster(now)
+        if now >= self._next_check:
+            self._next_check = now + IDLE_LOOK_SECONDS
+            self._drop_dead_clients(now)
         if any(client.admitted for client in self._clients):
             return
         idle_timeout = self._spec["idle_timeout"]
@@ -319,25 +316,25 @@ class Guardian:
         elif idle_timeout is None:
             self._begin_end("the kernel is gone")
         else:
-            self._look_for_work(now, min(WORK_LOOK_SECONDS, idle_timeout / 4))
+            self._check_usage(now, min(USAGE_LOOK_SECONDS, idle_timeout / 4))
             last_sign = max(self._clientless_since, self._output.last_time, self._worked_at)
             if now - last_sign > idle_timeout:
                 self._begin_end("idle for too long")
 
-    def _look_for_work(self, now: float, interval: float) -> None:
-        """Take note when the child and its family work: not all that work say so."""
-        if self._work is not None and now - self._work[0] < interval:
+    def _check_usage(self, now: float, interval: float) -> None:
+        """Note when the child or its descendants work: not all that work print."""
+        if self._usage is not None and now - self._usage[0] < interval:
             return
-        before, self._work = self._work, (now, *work_of(self._family()))
+        before, self._usage = self._usage, (now, *usage_of(self._process_tree()))
         if before is None:
             return
-        seconds, cpu, read = (new - old for new, old in zip(self._work, before, strict=True))
+        seconds, cpu, read = (new - old for new, old in zip(self._usage, before, strict=True))
         # Less than before means that one of them has ended.
         if cpu > WORKING_SHARE * seconds or read > WORKING_BYTES * seconds:
             self._worked_at = now
 
-    def _muster(self, now: float) -> None:
-        """Drop clients that never said who they are, or that ended without a sign."""
+    def _drop_dead_clients(self, now: float) -> None:
+        """Drop clients that never sent the token, or whose process has ended."""
         for client in list(self._clients):
             if (not client.admitted and now - client.since > HELLO_TIMEOUT) or client.gone():
                 self._drop(client)
@@ -347,31 +344,31 @@ class Guardian:
             self._ending = reason
 
     def _end_tree(self) -> None:
-        """End the child and all below it: ask, wait for the grace, then kill."""
+        """End the child and its descendants: ask, wait for the grace, then kill."""
         began = time.monotonic()
         asked: set[int] = set()
-        while (family := self._family()) and time.monotonic() < began + self._grace:
-            self._end(family - asked, kill=False)
-            asked |= family
-            self._attend()
+        while (tree := self._process_tree()) and time.monotonic() < began + self._grace:
+            self._end(tree - asked, kill=False)
+            asked |= tree
+            self._serve_while_ending()
         deadline = time.monotonic() + KILL_TIMEOUT
-        while (family := self._family()) and time.monotonic() < deadline:
-            self._end(family, kill=True)
-            self._attend()
+        while (tree := self._process_tree()) and time.monotonic() < deadline:
+            self._end(tree, kill=True)
+            self._serve_while_ending()
 
     def _end(self, pids: set[int], *, kill: bool) -> None:
         # Once it has been reaped, its process id may become anybody's.
         leader = self._child.pid if self._returncode is None else None
         _platform.end(pids, leader, kill=kill)
 
-    def _family(self) -> set[int]:
+    def _process_tree(self) -> set[int]:
         """Return the processes that are still to be ended, the child among them."""
         alive = self._alive()
-        family = _platform.family(self._child.pid, self._spec["marker"])
-        return family | {self._child.pid} if alive else family
+        tree = _platform.process_tree(self._child.pid, self._spec["marker"])
+        return tree | {self._child.pid} if alive else tree
 
-    def _attend(self) -> None:
-        """Serve for a moment, and tell of the child's end without waiting for its family's."""
+    def _serve_while_ending(self) -> None:
+        """Serve for a moment, and announce the child's end without waiting for its descendants."""
         self._serve(LOOK_SECONDS)
         if self._exit_seen is not None and (
             self._output.drained() or time.monotonic() > self._exit_seen + EXIT_TIMEOUT
@@ -381,33 +378,33 @@ class Guardian:
     def _announce_exit(self) -> None:
         if not self._announced:
             self._announced = True
-            self._tell(message(event="exit", returncode=self._returncode))
+            self._broadcast(message(event="exit", returncode=self._returncode))
 
-    def _say_goodbye(self) -> None:
-        """Leave no trace, and say so last: who has heard it may look for what was left."""
+    def _shut_down(self) -> None:
+        """Remove all files, and only then tell the clients, which may look for what is left."""
         if self._ending is None:  # of a child that short-lived, its kernel is still on its way
             self._serve_until(lambda: self._had_client)
         self._serve_until(self._output.saved)
         self._announce_exit()
-        self.tidy()
+        self.clean_up()
         reason = self._ending or "it ended by itself"
-        self._tell(message(event="gone", reason=reason, lost=self._output.lost()))
+        self._broadcast(message(event="gone", reason=reason, lost=self._output.lost()))
         self._serve_until(lambda: not any(client.wants_to_send() for client in self._clients))
 
-    def tidy(self) -> None:
+    def clean_up(self) -> None:
         """Remove every file and folder that was only there for this child."""
         if self._address is not None:
-            _platform.forget(self._address)
+            _platform.remove_socket(self._address)
         for path in self._files:
             with contextlib.suppress(OSError):
                 os.unlink(path)  # noqa: PTH108
         for path in self._cleanup:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _tell(self, news: bytes) -> None:
+    def _broadcast(self, data: bytes) -> None:
         for client in self._clients:
             if client.admitted:
-                client.add(news)
+                client.add(data)
 
     def _serve_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + FLUSH_TIMEOUT
@@ -416,26 +413,26 @@ class Guardian:
 
 
 def main() -> None:
-    """Read the specification, guard, and leave."""
+    """Read the specification, start the child, and guard it to its end."""
     # A draining thread must not wait long for the others.
     sys.setswitchinterval(0.001)
     specification = sys.stdin.buffer.readline()
     if not specification:
-        return  # the kernel ended before it had said a word
+        return  # the kernel ended before it had sent anything
     spec = json.loads(specification)
     guardian = Guardian(spec)
     try:
         answer = guardian.start()
     except Exception as error:  # noqa: BLE001 - the kernel raises it as its own
         answer = {"error": str(error) or repr(error), "kind": type(error).__name__}
-        guardian.tidy()
-    _say(json.dumps(answer).encode() + b"\n")
+        guardian.clean_up()
+    _send_answer(json.dumps(answer).encode() + b"\n")
     if "error" not in answer:
         guardian.run()
 
 
-def _say(answer: bytes) -> None:
-    """Answer on the standard output, then let go of all three: nobody reads them any more."""
+def _send_answer(answer: bytes) -> None:
+    """Answer on the standard output, then close all three: nobody reads them any more."""
     with contextlib.suppress(OSError):  # the kernel is gone, which the guardian will notice
         os.write(1, answer)
     devnull = os.open(os.devnull, os.O_RDWR)

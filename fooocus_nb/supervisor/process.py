@@ -1,4 +1,4 @@
-"""A kernel's handle on a guarded child: start, follow, wait, stop."""
+"""A kernel's handle on a guarded child: start, attach, follow its output, wait, stop."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConnectionLost, StartError
 from fooocus_nb.supervisor import _platform
-from fooocus_nb.supervisor._heartbeat import Pulse
-from fooocus_nb.supervisor._subscription import LineListener, Subscription
-from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE, GuardianHandle
+from fooocus_nb.supervisor.guardian_handle import (
+    MARKER_VARIABLE,
+    ChildSpec,
+    GuardianHandle,
+    known_spec,
+    specification,
+)
 from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
 from fooocus_nb.supervisor.protocol import LOG, FrameReader, message
-from fooocus_nb.supervisor.spec import ChildSpec, known_spec, specification
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +38,57 @@ RECEIVE_BYTES = 1 << 18
 #: So many lines are handed on at once; fewer than the tail keeps.
 BATCH_LINES = 1000
 CONNECT_TIMEOUT = 5.0
-#: How long the connection may take to have room for an order; orders are far smaller than it.
+#: How long the connection may take to have room for a command; commands are far smaller than it.
 SEND_TIMEOUT = 2.0
-#: How long a guardian that was told to end may take to say that it has heard.
+#: How long a guardian may take to acknowledge a command to end the child.
 ANSWER_TIMEOUT = 5.0
 #: Beyond the grace: for KILL, for the last output, and for the guardian to say so.
 STOP_MARGIN = 12.0
 
 ExitListener = Callable[[int | None], None]
+LineListener = Callable[[Line], None]
+
+
+class Heartbeat:
+    """Asks the guardian for a sign of life, one ping at a time, without ever waiting for it."""
+
+    def __init__(self, send_ping: Callable[[], None]) -> None:
+        self._send_ping = send_ping
+        self._lock = threading.Lock()
+        self._outstanding = False
+
+    def received(self) -> None:
+        """Note that the pong has come."""
+        with self._lock:
+            self._outstanding = False
+
+    def check(self) -> bool:
+        """Return whether the last ping has been answered; if so, send the next one."""
+        with self._lock:
+            # Never more than one: a stopped guardian reads nothing, and its connection would fill.
+            if self._outstanding:
+                return False
+            self._outstanding = True
+        with contextlib.suppress(OSError):  # which is no answer, too
+            self._send_ping()
+        return True
+
+
+class Subscription:
+    """A listener for lines that gets each line once and in order, on whichever thread."""
+
+    def __init__(self, listener: LineListener, name: str) -> None:
+        self._listener = listener
+        self._name = name
+        self.lock = threading.Lock()
+
+    def deliver(self, lines: list[Line]) -> None:
+        """Call the listener for each of `lines`; the caller holds the lock."""
+        for line in lines:
+            try:
+                self._listener(line)
+            except Exception:  # noqa: BLE001 - it is not ours, and the others must hear
+                _log.exception("a listener for the lines of %r failed", self._name)
 
 
 class Process:
@@ -60,7 +106,7 @@ class Process:
         When, in seconds since the epoch.
     lost : int
         How many bytes of output never reached the log file, as far as the guardian has told: it
-        does so when it is asked for its pulse, and at its end.
+        does so with every heartbeat, and at its end.
     reason : str or None
         Why the guardian ended the child, once it has.
     ending : str or None
@@ -92,13 +138,13 @@ class Process:
         self._splitter = LineSplitter()
         self._subscriptions: list[Subscription] = []
         self._exit_listeners: list[ExitListener] = []
-        self._welcome = threading.Event()
-        self._heard = threading.Event()
+        self._admitted = threading.Event()
+        self._acknowledged = threading.Event()
         self._spared = False
         self._exited = threading.Event()
         self._gone = threading.Event()
         self._closing = False
-        self._pulse = Pulse(lambda: self._send(op="ping"))
+        self._heartbeat = Heartbeat(lambda: self._send(op="ping"))
         self._send(op="hello", token=token)
         self._follower = threading.Thread(
             target=self._follow, name=f"fooocus-nb-follow-{spec.name}", daemon=True
@@ -129,23 +175,23 @@ class Process:
         token = secrets.token_hex(16)
         guardian = GuardianHandle.spawn(f"{MARKER_VARIABLE}={secrets.token_hex(16)}")
         try:
-            answer = guardian.instruct(specification(spec, token, guardian.marker), timeout)
+            answer = guardian.handshake(specification(spec, token, guardian.marker), timeout)
             if "pid" not in answer:
                 msg = f"{spec.name!r} could not be started: {answer['error']}"
                 command = subprocess.list2cmdline(spec.argv)
                 raise StartError(msg, remedy=f"The command was: {command}")
             return cls._connected(spec, answer, guardian, token)
         except OSError as error:
-            guardian.abandon()
+            guardian.terminate()
             msg = f"{spec.name!r} was started, but its guardian cannot be reached: {error}"
             raise StartError(msg) from error
         except BaseException:
-            guardian.abandon()
+            guardian.terminate()
             raise
 
     @classmethod
     def attach(cls, run_dir: Path, *, timeout: float = 5.0) -> Process:
-        """Take hold of a child that another process has started and that still runs.
+        """Attach to a child that another process has started and that still runs.
 
         Parameters
         ----------
@@ -174,13 +220,23 @@ class Process:
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"No guardian can be reached in {str(run_dir)!r}: {error}"
             raise ConnectionLost(msg) from error
-        answered = process._welcome.wait(timeout) and not process._gone.is_set()
+        answered = process.wait_admitted(timeout)
         if not answered or process.ending is not None:
             process.close()
             what = "is ending" if answered else f"did not answer within {timeout:g} s"
             msg = f"The guardian in {str(run_dir)!r} {what}."
             raise ConnectionLost(msg)
         return process
+
+    def wait_admitted(self, timeout: float) -> bool:
+        """Wait for the guardian to accept this client, and return whether it has.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds.
+        """
+        return self._admitted.wait(timeout) and not self._gone.is_set()
 
     @classmethod
     def _connected(
@@ -209,12 +265,12 @@ class Process:
             Ends the subscription.
         """
         subscription = Subscription(listener, self.spec.name)
-        # Its own lock, not ours, is held while it hears of the past: it may call us.
+        # Its own lock, not ours, is held while it gets the past lines: it may call us.
         with subscription.lock:
             with self._lock:
                 past = self._tail.lines()
                 self._subscriptions.append(subscription)
-            subscription.tell(past)
+            subscription.deliver(past)
         return lambda: _discard(self._lock, self._subscriptions, subscription)
 
     def add_exit_listener(self, listener: ExitListener) -> Callable[[], None]:
@@ -262,40 +318,40 @@ class Process:
                 while data := self._connection.recv(RECEIVE_BYTES):
                     for kind, payload in reader.feed(data):
                         if kind == LOG:
-                            self._hand_on(self._splitter.feed(payload))
+                            self._deliver(self._splitter.feed(payload))
                         else:
-                            self._hear(json.loads(payload))
+                            self._handle_event(json.loads(payload))
         finally:
-            self._conclude()
+            self._on_disconnect()
 
-    def _hear(self, content: dict[str, Any]) -> None:
+    def _handle_event(self, content: dict[str, Any]) -> None:
         match content["event"]:
             case "hello":
                 self.ending = content["ending"]
                 if content["returncode"] is not None:
                     self._set_exited(content["returncode"])
-                self._welcome.set()
+                self._admitted.set()
             case "skipped":
-                self._hand_on(self._splitter.flush())
+                self._deliver(self._splitter.flush())
                 notice = f"[{content['bytes']} bytes left out here; the log file may have them]"
-                self._hand_on([Line(notice)])
+                self._deliver([Line(notice)])
             case "ending":
                 self.ending = content["reason"]
-                self._heard.set()
+                self._acknowledged.set()
             case "spared":
                 self._spared = True
-                self._heard.set()
+                self._acknowledged.set()
             case "pong":
                 self.lost = content["lost"]
-                self._pulse.beat()
+                self._heartbeat.received()
             case "exit":
-                self._hand_on(self._splitter.flush())
+                self._deliver(self._splitter.flush())
                 self._set_exited(content["returncode"])
             case "gone":
                 self.lost = content["lost"]
                 self.reason = content["reason"]
 
-    def _hand_on(self, lines: list[Line]) -> None:
+    def _deliver(self, lines: list[Line]) -> None:
         for begin in range(0, len(lines), BATCH_LINES):
             batch = lines[begin : begin + BATCH_LINES]
             with self._lock:
@@ -304,7 +360,7 @@ class Process:
                 subscriptions = list(self._subscriptions)
             for subscription in subscriptions:
                 with subscription.lock:
-                    subscription.tell(batch)
+                    subscription.deliver(batch)
 
     def _set_exited(self, returncode: int | None) -> None:
         with self._lock:
@@ -319,19 +375,19 @@ class Process:
             except Exception:  # noqa: BLE001
                 _log.exception("a listener for the end of %r failed", self.spec.name)
 
-    def _conclude(self) -> None:
-        """Draw the consequences of the connection's end: proper, wished for, or a guardian lost."""
-        self._hand_on(self._splitter.flush())
+    def _on_disconnect(self) -> None:
+        """Handle the connection's end: the guardian is done, we have closed it, or it is lost."""
+        self._deliver(self._splitter.flush())
         if self.reason is not None:
             self._guardian.wait(STOP_MARGIN)
         elif not self._closing:
-            self._guardian.overpower(self.pid, self._created)
+            self._guardian.kill_tree(self.pid, self._created)
         if not self._closing or self.reason is not None:
             self._set_exited(None)
-        for event in (self._gone, self._welcome, self._heard):
+        for event in (self._gone, self._admitted, self._acknowledged):
             event.set()
 
-    # -- living and ending ------------------------------------------------------------------
+    # -- state and end ----------------------------------------------------------------------
 
     @property
     def returncode(self) -> int | None:
@@ -351,8 +407,8 @@ class Process:
         return self._created is not None and _platform.creation_time(self.pid) == self._created
 
     def guardian_answers(self) -> bool:
-        """Whether the guardian has answered since this was asked last. It never waits."""
-        return self._pulse.check()
+        """Whether the guardian has answered the last heartbeat. It never waits."""
+        return self._heartbeat.check()
 
     def guardian_stopped(self) -> bool:
         """Whether the guardian is there, but stopped (SIGSTOP), and so drains nothing."""
@@ -398,7 +454,7 @@ class Process:
         return self._end("stop", grace, timeout)
 
     def leave(self, *, grace: float | None = None, timeout: float | None = None) -> bool:
-        """End the child as :meth:`stop` does, unless others use it; else only let go of it.
+        """End the child as :meth:`stop` does, unless others use it; else only release it.
 
         Parameters
         ----------
@@ -413,24 +469,24 @@ class Process:
         self._end("leave", grace, timeout)
         return not self._spared
 
-    def _end(self, order: str, grace: float | None, timeout: float | None) -> int | None:
+    def _end(self, command: str, grace: float | None, timeout: float | None) -> int | None:
         seconds = self.spec.grace if grace is None else grace
-        self._heard.clear()  # of an end that somebody else has ordered
+        self._acknowledged.clear()  # of an end that somebody else has asked for
         if not self._gone.is_set():
             with contextlib.suppress(OSError):
-                self._send(op=order, grace=seconds)
+                self._send(op=command, grace=seconds)
         if self._gone.is_set():
-            self._heard.set()
+            self._acknowledged.set()
         if threading.current_thread() is self._follower:
             return self._returncode
         limit = seconds + STOP_MARGIN if timeout is None else timeout
         deadline = time.monotonic() + limit
-        heard = not self.guardian_stopped() and self._heard.wait(min(ANSWER_TIMEOUT, limit))
+        heard = not self.guardian_stopped() and self._acknowledged.wait(min(ANSWER_TIMEOUT, limit))
         if self._spared:
             self.close()
             return self._returncode
         if not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
-            self._guardian.overpower(self.pid, self._created)
+            self._guardian.kill_tree(self.pid, self._created)
             self._gone.wait(ANSWER_TIMEOUT)
         self.close()
         return self._returncode
@@ -447,7 +503,7 @@ class Process:
             self._send(op="label", labels=labels)
 
     def keep(self, idle_timeout: float) -> None:
-        """Let the child live on without clients. A guardian that is gone is no error.
+        """Keep the child running without clients. A guardian that is gone is no error.
 
         Parameters
         ----------
@@ -458,7 +514,7 @@ class Process:
             self._send(op="keep", idle_timeout=idle_timeout)
 
     def close(self) -> None:
-        """Let go of the guardian: it ends the child when nobody else holds on to it.
+        """Disconnect from the guardian: it ends the child when it has no other client.
 
         Every descriptor and thread is released. Harmless when done before.
         """
@@ -471,14 +527,14 @@ class Process:
         self._guardian.release()
 
     def _send(self, **content: object) -> None:
-        """Give the guardian an order. Raises OSError when it takes none, or not in time."""
+        """Send the guardian a command. Raises OSError when it takes none, or not in time."""
         with selectors.DefaultSelector() as selector:
             try:
                 selector.register(self._connection, selectors.EVENT_WRITE)
             except ValueError as error:  # another thread has closed it
                 raise ConnectionAbortedError(str(error)) from error
             if not selector.select(SEND_TIMEOUT):
-                msg = f"the guardian takes no orders for {SEND_TIMEOUT:g} s"
+                msg = f"the guardian takes no commands for {SEND_TIMEOUT:g} s"
                 raise TimeoutError(msg)
         self._connection.sendall(message(**content))
 

@@ -37,35 +37,17 @@ def message(**content: object) -> bytes:
 
 
 class FrameReader:
-    """Turns received bytes into frames, however they were cut on the way.
-
-    Parameters
-    ----------
-    max_payload : int
-        The longest payload that is believed; a longer one is an error, not a reason to buffer.
-    """
+    """Turns received bytes into frames, however they were cut on the way."""
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self._buffer = bytearray()
+        # A longer payload is an error, not a reason to buffer.
         self._max_payload = max_payload
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Take received bytes and yield the frames that they complete.
+        """Take received bytes and yield the kinds and payloads of the frames that they complete.
 
-        Parameters
-        ----------
-        data : bytes
-            Any piece of the stream.
-
-        Yields
-        ------
-        tuple of (bytes, bytes)
-            The kind and the payload.
-
-        Raises
-        ------
-        ValueError
-            When this is no stream of frames.
+        A ValueError says that this is no stream of frames.
         """
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:

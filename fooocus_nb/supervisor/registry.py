@@ -3,7 +3,7 @@
 Every guardian publishes what it guards in the run folder of its child, and removes the folder at
 the end. So the run folders of a user, which lie in one folder of mode 0700, are the registry: there
 is nothing beside them that could disagree with them. What a killed guardian has left behind is
-found out by its process id and creation time, and removed by whoever looks next.
+recognised by its process id and creation time, and removed by whoever looks next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import EngineTimeout
-from fooocus_nb.supervisor import _lock, _platform
+from fooocus_nb.supervisor import _platform
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE, GuardianHandle
 from fooocus_nb.supervisor.protocol import FrameReader, message
 
@@ -37,73 +37,50 @@ _log = logging.getLogger(__name__)
 #: What the names of run folders begin with.
 RUN_PREFIX = "run-"
 PUBLISHED = "guardian.json"
-#: A guardian publishes within a moment; a folder without its word is abandoned after so long.
+#: A guardian publishes within a moment; a folder in which none has is removed after so long.
 UNPUBLISHED_SECONDS = 120.0
 #: Larger than anything that a guardian publishes.
 MAX_BYTES = 1 << 20
 LOCK_POLL_SECONDS = 0.02
+#: How long a guardian may take to answer; it does so at once unless it is stopped.
 LOOK_TIMEOUT = 2.0
-SWEEP_TIMEOUT = 5.0
+#: How long processes may take to be gone after KILL; more means that they hang in a device.
+KILL_TIMEOUT = 5.0
 _MARKER = re.compile(rf"{MARKER_VARIABLE}=[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True)
 class State:
-    """What a guardian says of its child.
+    """What a guardian says of its child."""
 
-    Attributes
-    ----------
-    users : int
-        How many clients hold on to it.
-    ending : str or None
-        Why it is being ended; None while it is not.
-    returncode : int or None
-        How it ended; None while it runs.
-    silence : float
-        Seconds since it last wrote anything.
-    """
-
+    #: How many clients use it.
     users: int
+    #: Why it is being ended; None while it is not.
     ending: str | None
+    #: How it ended; None while it runs.
     returncode: int | None
+    #: Seconds since it last wrote anything.
     silence: float
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A child that somebody runs, as its guardian has published it.
+    """A child that somebody runs, as its guardian has published it."""
 
-    Attributes
-    ----------
-    run_dir : Path
-        Its run folder; :meth:`Process.attach` takes hold of it by that.
-    name : str
-        What it is called.
-    pid, guardian : int
-        The process ids of the child and of its guardian.
-    created, guardian_created : str or None
-        Their creation times, which tell them from later processes with the same ids.
-    marker : str
-        What all processes below the guardian have in their environment.
-    started_at : float
-        When it was started, in seconds since the epoch.
-    log_path : Path
-        Its log file.
-    idle_timeout : float or None
-        How long it may be idle without clients; None where it ends with its last one.
-    labels : mapping
-        What else was published with it.
-    """
-
+    #: Its run folder; :meth:`Process.attach` finds it by that.
     run_dir: Path
     name: str
     pid: int
+    #: The creation times tell these processes from later ones with the same ids.
     created: str | None
     guardian: int
     guardian_created: str | None
+    #: What all processes below the guardian have in their environment.
     marker: str
+    #: In seconds since the epoch.
     started_at: float
     log_path: Path
+    #: How long it may be idle without clients; None where it ends with its last one.
     idle_timeout: float | None
     labels: Mapping[str, Any]
     cleanup: tuple[Path, ...]
@@ -112,17 +89,7 @@ class Entry:
 
     @classmethod
     def read(cls, run_dir: Path) -> Entry:
-        """Return what was published in a run folder.
-
-        Raises
-        ------
-        FileNotFoundError
-            When nothing was.
-        ValueError
-            When it is damaged.
-        OSError
-            When it cannot be read, or is not this user's own.
-        """
+        """Read what was published in a run folder; a ValueError when it is damaged."""
         path = run_dir / PUBLISHED
         for place in (run_dir, path):
             _require_own(place)
@@ -170,18 +137,7 @@ class Entry:
         return self.guarded() and _runs(self.pid, self.created)
 
     def look(self, timeout: float = LOOK_TIMEOUT) -> State | None:
-        """Ask the guardian how its child is, without becoming one of those that it lives for.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait for its answer. Default 2.
-
-        Returns
-        -------
-        State or None
-            None when it does not answer.
-        """
+        """Ask the guardian for its child's state, without counting as a client."""
         try:
             with _platform.connect(self.address, timeout) as connection:
                 connection.settimeout(timeout)
@@ -190,11 +146,11 @@ class Entry:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def overpower(self) -> None:
-        """End it without its guardian, which does not do its duty, and leave no trace."""
+    def kill_tree(self) -> None:
+        """Kill it without its guardian, which does not respond, and remove its folders."""
         with contextlib.suppress(ProcessLookupError):
             found = GuardianHandle.found(self.guardian, self.guardian_created, self.marker)
-            found.overpower(self.pid, self.created)
+            found.kill_tree(self.pid, self.created)
         Registry(self.run_dir.parent).purge(self)
 
 
@@ -210,25 +166,13 @@ def _state(connection: socket.socket, deadline: float) -> State | None:
 
 
 class Registry:
-    """The run folders of one user.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they are: an existing folder of mode 0700.
-    """
+    """The run folders of one user, in an existing folder of mode 0700."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def entries(self) -> list[Entry]:
-        """Return the children that run, oldest first, and remove what others have left behind.
-
-        Returns
-        -------
-        list of Entry
-            Each is proven: its guardian and its child run, and they are those that were started.
-        """
+        """Return the children proven to run, oldest first; remove what others have left behind."""
         found = []
         for run_dir in self._run_dirs():
             entry = self._proven(run_dir)
@@ -269,45 +213,29 @@ class Registry:
                     shutil.rmtree(run_dir, ignore_errors=True)
 
     def purge(self, entry: Entry) -> None:
-        """Do what a guardian that was killed could not: end what it left, and leave no trace.
-
-        Parameters
-        ----------
-        entry : Entry
-            One whose guardian does not run any more.
-        """
-        deadline = time.monotonic() + SWEEP_TIMEOUT
+        """Kill what a guardian that was killed has left running, and remove its folders."""
+        deadline = time.monotonic() + KILL_TIMEOUT
         while left := _platform.leftovers(entry.marker):
             _platform.end(left, None, kill=True)
             if time.monotonic() > deadline:
                 break
             time.sleep(LOCK_POLL_SECONDS)
         for folder in (*entry.cleanup, entry.run_dir):
-            # What it says has been a guardian's word; a root or a home it never was.
+            # A guardian has published this; a root or a home it never was.
             if len(folder.parts) > 2 and folder not in (Path.home(), self.folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, timeout: float) -> Iterator[None]:
-        """Keep others from starting something at the same time.
+        """Keep others from starting something at the same time, or raise EngineTimeout.
 
         The lock ends with its holder, however that ends. On a file system without locks there is
         none: then two that start at the same instant may both start something.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait for it.
-
-        Raises
-        ------
-        EngineTimeout
-            When another process has held it all the time.
         """
         deadline = time.monotonic() + timeout
         while True:
             try:
-                held = _lock.take(str(self.folder))
+                held = _platform.try_lock(str(self.folder))
             except OSError as error:
                 _log.warning("no lock can be had in %s: %s", self.folder, error)
                 yield
@@ -324,7 +252,7 @@ class Registry:
         try:
             yield
         finally:
-            _lock.release(held)
+            _platform.unlock(held)
 
 
 def _require_own(path: Path) -> None:

@@ -17,7 +17,7 @@ import fooocus_nb
 from fooocus_nb import cli
 from fooocus_nb.engine.listing import named
 from fooocus_nb.errors import ConfigurationError
-from fooocus_nb.supervisor._platform import creation_time
+from fooocus_nb.supervisor.system import creation_time
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import fooocus_nb
 from fooocus_nb import EngineState
 from fooocus_nb.engine.child_process import RUNTIME_VARIABLE
 from fooocus_nb.errors import ConfigurationError, EngineStopped, StartError, WorkerDead
-from fooocus_nb.supervisor._platform import creation_time
+from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

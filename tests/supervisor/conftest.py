@@ -11,12 +11,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fooocus_nb.supervisor import ChildSpec, Process, _platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# On a loaded machine any example may take longer than Hypothesis would have it.
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 
 #: What a test program gets to say what it has started, and to wait.
 PRELUDE = "import os, signal, subprocess, sys, time\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.fooocus.requests.request import Request
-from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class JobRecord:
     @property
     def orphaned(self) -> bool:
         """Whether its kernel has ended, so that nobody looks after it."""
-        created = _platform.creation_time(self.kernel)
+        created = creation_time(self.kernel)
         return created is None or created != self.kernel_created
 
 
@@ -91,7 +91,7 @@ def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) ->
         "started": time.time(),
         "output_dir": str(output_dir),
         "kernel": os.getpid(),
-        "kernel_created": _platform.creation_time(os.getpid()),
+        "kernel_created": creation_time(os.getpid()),
     }
     try:
         _replace(path, content)

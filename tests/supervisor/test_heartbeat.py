@@ -9,20 +9,20 @@ import time
 
 import pytest
 
-from fooocus_nb.supervisor._heartbeat import Pulse
+from fooocus_nb.supervisor.process import Heartbeat
 
 SLEEP = "time.sleep(120)"
 
 
 def test_there_is_one_question_at_a_time():
     asked = []
-    pulse = Pulse(lambda: asked.append("?"))
-    assert pulse.check()
-    assert not pulse.check()
-    assert not pulse.check()
+    heartbeat = Heartbeat(lambda: asked.append("?"))
+    assert heartbeat.check()
+    assert not heartbeat.check()
+    assert not heartbeat.check()
     assert asked == ["?"]
-    pulse.beat()
-    assert pulse.check()
+    heartbeat.received()
+    assert heartbeat.check()
     assert asked == ["?", "?"]
 
 
@@ -30,9 +30,9 @@ def test_a_question_that_cannot_be_sent_is_one_without_an_answer():
     def fail():
         raise BrokenPipeError
 
-    pulse = Pulse(fail)
-    assert pulse.check()
-    assert not pulse.check()
+    heartbeat = Heartbeat(fail)
+    assert heartbeat.check()
+    assert not heartbeat.check()
 
 
 def test_a_guardian_answers(start, until):
@@ -58,7 +58,7 @@ def test_a_stopped_guardian_is_noticed_and_ended_all_the_same(start, until, gone
     assert time.monotonic() - began < process.spec.grace
 
 
-def test_one_that_was_let_go_of_is_asked_in_vain_and_nothing_is_raised(start):
+def test_a_released_guardian_is_asked_in_vain_and_nothing_is_raised(start):
     process = start(SLEEP)
     process.stop()
     process.guardian_answers()

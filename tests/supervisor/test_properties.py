@@ -181,7 +181,7 @@ def test_what_comes_out_of_a_pipe_reaches_disk_and_client_whole(tmp_path_factory
     client = Client(ours)
     output = Output(reading, RotatingWriter(path, size, 10_000), lambda: None)
     try:
-        output.join(client)
+        output.attach(client)
         output.start()
         for piece in pieces:
             os.write(writing, piece)

@@ -211,7 +211,7 @@ def test_sockets_are_tcp_and_listen_to_this_machine_only(on_windows, tmp_path):
                 client.sendall(b"hello")
                 assert peer.recv(5) == b"hello"
                 assert _platform.peer_pid(peer) is None
-    _platform.forget(address)
+    _platform.remove_socket(address)
     assert _platform.watch(None) == (None, None)
     with pytest.raises(OSError, match="not used on Windows"):
         _platform.connect(["unix", "x"], 1)
@@ -235,8 +235,8 @@ def test_asking_is_a_break_and_ending_is_termination(on_windows, monkeypatch):
 
 
 @elsewhere
-def test_the_job_and_not_a_table_of_processes_holds_the_family(on_windows, windows):
-    assert _platform.family(os.getpid(), "A=b") == set()
+def test_the_job_and_not_a_table_of_processes_holds_the_tree(on_windows, windows):
+    assert _platform.process_tree(os.getpid(), "A=b") == set()
     assert _platform.leftovers("A=b") == set()
     assert _platform.reap() == {}
     assert _platform.become_reaper().value == JOB

@@ -24,11 +24,11 @@ def sleeper():
 
 
 @needs_ps
-def test_ps_tells_of_families_and_not_of_itself(monkeypatch, sleeper):
+def test_ps_tells_of_process_trees_and_not_of_itself(monkeypatch, sleeper):
     monkeypatch.setattr(_platform, "LINUX", False)
     assert _platform._ps_table()[sleeper.pid] == (os.getpid(), sleeper.pid)
     others = {child.pid for child in psutil.Process().children(recursive=True)}
-    assert _platform.family(sleeper.pid, "NO=such") == others | {sleeper.pid}
+    assert _platform.process_tree(sleeper.pid, "NO=such") == others | {sleeper.pid}
 
 
 @needs_ps
@@ -42,7 +42,7 @@ def test_a_group_is_found_without_kinship(monkeypatch):
     )
     orphan = int(leader.communicate()[0])
     try:
-        assert orphan in _platform.family(leader.pid, "NO=such")
+        assert orphan in _platform.process_tree(leader.pid, "NO=such")
     finally:
         os.kill(orphan, 9)
 

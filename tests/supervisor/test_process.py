@@ -344,7 +344,7 @@ def test_a_guardian_that_is_told_to_end_ends_the_child_first(start, gone):
 
 
 @linux
-def test_a_stopped_guardian_is_overpowered(start, until, gone, monkeypatch):
+def test_a_stopped_guardian_is_killed_with_its_tree(start, until, gone, monkeypatch):
     monkeypatch.setattr("fooocus_nb.supervisor.process.ANSWER_TIMEOUT", 0.5)
     process = start(DAEMON.format(first="") + SLEEP)
     daemon = daemon_pid(process, until)
