@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from fooocus_nb.demo.app import MAX_BYTES, make_application
 from fooocus_nb.demo.args import parse_args
 from fooocus_nb.demo.choices import PRESETS, VERSION
-from fooocus_nb.demo.config import Page
 from fooocus_nb.demo.console import prepare, say
 from fooocus_nb.demo.faults import Faults
 from fooocus_nb.demo.files import Files
 from fooocus_nb.demo.functions import Functions
+from fooocus_nb.demo.page import Page
+from fooocus_nb.demo.server import MAX_BYTES, make_application
 from fooocus_nb.demo.worker import Worker
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from fooocus_nb.fooocus.metadata import read_metadata
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from fooocus_nb.demo.config import Function, Page
     from fooocus_nb.demo.files import Files
+    from fooocus_nb.demo.page import Function, Page
     from fooocus_nb.demo.task import News
     from fooocus_nb.demo.worker import Worker
 
@@ -218,7 +218,7 @@ class Functions:
         return [prompt, styled or update()]
 
     def _make_mask(self, values: dict[str, Any], session: str) -> list[Any]:
-        from fooocus_nb.demo.retouch import spot
+        from fooocus_nb.demo.retouching import spot
 
         sam = values["mask_model"] == "sam"
         picture = decode(values["inpaint_image"]["image"])

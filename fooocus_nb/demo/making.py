@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops, ImageOps
 
-from fooocus_nb.demo.artist import Artist, Scene
+from fooocus_nb.demo.drawing import Artist, Scene
 from fooocus_nb.demo.inputs import MAX_SIDE, grown
-from fooocus_nb.demo.retouch import extend, guide, improve, paint_in, spot, upscale, vary
+from fooocus_nb.demo.retouching import extend, guide, improve, paint_in, spot, upscale, vary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fooocus_nb.demo.choices import PRESETS
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.fooocus.schema import Schema
 
 METADATA = ("save_metadata", "metadata_scheme")

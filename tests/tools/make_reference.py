@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import fooocus_nb
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.engine import Engine
 from fooocus_nb.fooocus.parameter import plain
 from fooocus_nb.fooocus.schema import Schema

@@ -13,7 +13,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from fooocus_nb._cell import cell_of
 from fooocus_nb._magic_line import parse_cell_line
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.fooocus.request import build_request
 from fooocus_nb.fooocus.schema import Schema
 

@@ -12,7 +12,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb._magic_line import parse_cell_line
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.widgets.panel_form import form_of

@@ -18,9 +18,9 @@ from tornado import web, websocket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fooocus_nb.demo.config import Function
     from fooocus_nb.demo.faults import Faults
     from fooocus_nb.demo.functions import Functions
+    from fooocus_nb.demo.page import Function
 
 __all__ = ["MAX_BYTES", "EventQueue", "make_application"]
 

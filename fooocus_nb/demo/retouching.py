@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from fooocus_nb.demo.artist import Artist, Scene
+from fooocus_nb.demo.drawing import Artist, Scene
 from fooocus_nb.demo.inputs import grown
 
 if TYPE_CHECKING:
