@@ -11,9 +11,9 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.demo.choices import BASE_MODELS, LORAS, PRESETS
 from fooocus_nb.demo.console import say
 from fooocus_nb.demo.inputs import decode, encode, grown
+from fooocus_nb.demo.page import BASE_MODELS, LORAS, PRESETS
 from fooocus_nb.demo.task import MAX_SEED, Task
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata import read_metadata
@@ -185,7 +185,7 @@ class Functions:
         return [update(visible=True, interactive=True), hidden, hidden, False]
 
     def _preset(self, values: dict[str, Any], session: str) -> list[Any]:
-        changes = PRESETS[values["preset"]].values
+        changes = PRESETS[values["preset"]]
         untouched = {"advanced", "prompt", "generate", "load", "random_seed", "seed"}
         function = self.page.functions[self.page.index("preset")]
         return [

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from fooocus_nb.demo.choices import VERSION, Performance
 from fooocus_nb.demo.inputs import Inputs
+from fooocus_nb.demo.page import VERSION, Performance
 from fooocus_nb.demo.wording import chosen_styles, worded
 
 if TYPE_CHECKING:

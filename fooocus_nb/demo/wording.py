@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 
-from fooocus_nb.demo.choices import STYLES
+from fooocus_nb.demo.page import STYLES
 
 __all__ = ["RANDOM_STYLE", "chosen_styles", "worded"]
 

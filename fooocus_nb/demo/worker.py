@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from fooocus_nb.demo.choices import BASE_MODELS
 from fooocus_nb.demo.console import Bar, say
 from fooocus_nb.demo.inputs import encode
+from fooocus_nb.demo.page import BASE_MODELS
 from fooocus_nb.demo.task import News, Task
 
 if TYPE_CHECKING:
