@@ -16,7 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from fooocus_nb.demo.console import prepare, say
-from fooocus_nb.demo.faults import FAULTS, Faults
+from fooocus_nb.demo.faults import FAULTS, Faults, Moment, is_fault
 from fooocus_nb.demo.files import Files
 from fooocus_nb.demo.functions import Functions
 from fooocus_nb.demo.page import PRESETS, REMOVED_BY_FLAG, VERSION, Page
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     say(f"Python {' '.join(sys.version.split())}")
     say(f"Fooocus version: {VERSION}")
     files = _make_files(args)
-    faults.while_starting()
+    faults.strike(Moment.START)
     say("Skipped model download.")
     say("Device: demo, which draws pictures without AI")
     if args.preset:
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     try:
         asyncio.run(_serve(args, files, faults))
     except RuntimeError:
-        if "http-dead" not in faults:
+        if not faults.server_is_dead:
             raise
         threading.Event().wait()  # the server has died, the process has not
 
@@ -122,8 +122,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _fault(text: str) -> str:
-    name = text.partition("=")[0]
-    if name not in FAULTS:
+    if not is_fault(text):
         msg = f"there is no fault {text!r}; there are {', '.join(FAULTS)}"
         raise argparse.ArgumentTypeError(msg)
     return text
@@ -157,7 +156,7 @@ def _bind(args: argparse.Namespace, faults: Faults) -> tuple[list[socket.socket]
     first, last = (args.port, args.port) if args.port else (FIRST_PORT, LAST_PORT)
     for port in range(first, last + 1):
         try:
-            sockets = [] if "port-taken" in faults else bind_sockets(port, args.listen)
+            sockets = [] if faults.ports_are_taken else bind_sockets(port, args.listen)
         except OSError as error:
             if error.errno not in _TAKEN:
                 raise
@@ -179,7 +178,7 @@ async def _serve(args: argparse.Namespace, files: Files, faults: Faults) -> None
     server.add_sockets(sockets)
     say(f"Running on local URL:  http://{args.listen}:{port}\n")
     say("To create a public link, set `share=True` in `launch()`.")
-    if "never-ready" not in faults:
+    if faults.worker_starts:
         worker.start()
         host = "localhost" if args.listen == "0.0.0.0" else args.listen  # noqa: S104 - compared
         address = f"http://{host}:{port}/ or {args.listen}:{port}"

@@ -74,8 +74,8 @@ class Performance(Enum):
         return {"Quality": 60, "Speed": 30, "Extreme Speed": 8}.get(self.value, 4)
 
     @property
-    def hurried(self) -> bool:
-        """Whether it overrides sampler, guidance and sharpness with its own."""
+    def distilled(self) -> bool:
+        """Whether it has a sampler, guidance and sharpness of its own, as distilled models do."""
         return self.steps < 30
 
 
