@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.core import Engine
 from fooocus_nb.fooocus.schema.config import Schema
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-__all__ = ["Bar", "DownloadBar", "prepare", "say"]
+__all__ = ["Bar", "prepare", "say"]
 
-#: A bar is drawn no more often, as tqdm does.
+#: A bar is drawn no more often, which is tqdm's default too.
 REDRAW_SECONDS = 0.1
 WIDTH = 10
 _PARTS = " ▏▎▍▌▋▊▉█"
@@ -27,25 +27,18 @@ def say(text: str = "") -> None:
 
 
 class Bar:
-    """A progress bar that is drawn again and again in its line.
+    """A progress bar drawn as tqdm's, of so many steps; it counts bytes where a size is given."""
 
-    Parameters
-    ----------
-    total : int
-        The number of steps.
-    """
-
-    unit = "it/s"
-
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, size: int = 0) -> None:
         self.total = total
+        self._step_size = size / total if size else 0.0
         self._done = 0
         self._began = time.monotonic()
         self._drawn = 0.0
         self._draw()
 
     def advance(self) -> None:
-        """Note that a step is done."""
+        """Count one more step."""
         self._done += 1
         if time.monotonic() - self._drawn >= REDRAW_SECONDS or self._done == self.total:
             self._draw()
@@ -64,37 +57,18 @@ class Bar:
         pace = elapsed / self._done if self._done else 0.0
         left = _clock(pace * (self.total - self._done)) if self._done else "?"
         done, total, rate = self._words(max(pace, 1e-6))
-        counts = (
-            f"{done}/{total} [{_clock(elapsed)}<{left}, {rate if self._done else f'?{self.unit}'}]"
-        )
+        if not self._done:
+            rate = "?B/s" if self._step_size else "?it/s"
+        counts = f"{done}/{total} [{_clock(elapsed)}<{left}, {rate}]"
         print(f"\r{share:4.0%}|{bar:<{WIDTH}}| {counts}", end="", file=sys.stderr, flush=True)
 
     def _words(self, pace: float) -> tuple[str, str, str]:
         """Return how much is done, how much there is, and how fast it goes at seconds per step."""
+        if self._step_size:
+            done, total = (_size(steps * self._step_size) for steps in (self._done, self.total))
+            return done, total, f"{_size(self._step_size / pace)}B/s"
         rate = f"{pace:5.2f}s/it" if pace > 1 else f"{1 / pace:5.2f}it/s"
         return str(self._done), str(self.total), rate
-
-
-class DownloadBar(Bar):
-    """The same for a download, in bytes.
-
-    Parameters
-    ----------
-    total : int
-        The number of steps.
-    size : int
-        How many bytes all of them are.
-    """
-
-    unit = "B/s"
-
-    def __init__(self, total: int, size: int) -> None:
-        self._step_size = size / total
-        super().__init__(total)
-
-    def _words(self, pace: float) -> tuple[str, str, str]:
-        done, total = (_size(steps * self._step_size) for steps in (self._done, self.total))
-        return done, total, f"{_size(self._step_size / pace)}B/s"
 
 
 def _clock(seconds: float) -> str:

@@ -23,25 +23,20 @@ __all__ = ["Files"]
 
 #: The folders of copies are named after the SHA-1 of what is in them.
 _COPIES = re.compile(r"[0-9a-f]{40}")
-#: Fast, and hardly larger: grain does not compress.
+#: Fast, and hardly larger than with more effort: grain does not compress.
 PNG_LEVEL = 1
+#: Of JPEG and WebP files, as Fooocus has it.
 QUALITY = 95
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where files go.
-
-    Attributes
-    ----------
-    outputs, temp : Path
-        The folder for images, and the one that the page's copies are in.
-    image_log : bool
-        Whether images go to the outputs, with a log page; else they go to the temp folder.
-    """
+    """The folders of an engine, and what it writes into them."""
 
     outputs: Path
+    #: What the page shows is copied to it.
     temp: Path
+    #: Whether images go to the outputs, with a log page; else they go to the temp folder.
     image_log: bool = True
 
     def clean_temp(self) -> None:
@@ -54,24 +49,7 @@ class Files:
     def save(
         self, image: Image, form: str, values: Mapping[str, Any], scheme: str | None = None
     ) -> Path:
-        """Save an image, embed how it was made and note it in the log page.
-
-        Parameters
-        ----------
-        image : PIL.Image.Image
-            The picture.
-        form : {"png", "jpeg", "webp"}
-            The format.
-        values : mapping
-            How it was made, by Fooocus's own keys.
-        scheme : str, optional
-            The metadata scheme; without it nothing is embedded.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
+        """Save an image, embed its metadata where there is a scheme, and log it."""
         folder = self._folder()
         folder.mkdir(parents=True, exist_ok=True)
         path = _new_path(folder, form)
@@ -96,17 +74,7 @@ class Files:
         return root / time.strftime("%Y-%m-%d")
 
     def models(self, kind: str) -> list[str]:
-        """Return the names of the model files that somebody has put beside the outputs.
-
-        Parameters
-        ----------
-        kind : {"checkpoints", "loras"}
-            The folder's name, in the folder ``models``.
-
-        Returns
-        -------
-        list of str
-        """
+        """Return the names of the model files in a folder of ``models``, beside the outputs."""
         folder = self.outputs.parent / "models" / kind
         return sorted(path.name for path in folder.glob("*.safetensors"))
 
@@ -120,7 +88,7 @@ class Files:
         folder = self.temp / hashlib.sha1(data, usedforsecurity=False).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / (Path(name.replace("\\", "/")).name or "file")
-        if not path.exists():  # the same image is told of again while somebody may read it
+        if not path.exists():  # the page is told of an image again while a client may be reading it
             path.write_bytes(data)
         return path
 

@@ -1,4 +1,4 @@
-"""What the page's functions do: make a task, run it, stop it, fill in a preset, read metadata."""
+"""What the page's functions do: make a task, run it, stop it, apply a preset, read metadata."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.demo.choices import BASE_MODELS, LORAS, PRESETS
 from fooocus_nb.demo.console import say
-from fooocus_nb.demo.inputs import decode, encode, grown
-from fooocus_nb.demo.task import MAX_SEED, Task
+from fooocus_nb.demo.inputs import MAX_SEED, Task, decode, dilate, encode
+from fooocus_nb.demo.page import BASE_MODELS, LORAS, PRESETS
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata import read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from fooocus_nb.demo.config import Function, Page
     from fooocus_nb.demo.files import Files
-    from fooocus_nb.demo.task import News
+    from fooocus_nb.demo.inputs import Event
+    from fooocus_nb.demo.page import Function, Page
     from fooocus_nb.demo.worker import Worker
 
-__all__ = ["Functions", "update"]
+__all__ = ["Functions"]
 
-#: How often the generator looks for news of the worker.
+#: How often the generator looks for events of the worker's thread.
 POLL_SECONDS = 0.01
-#: Sessions are never closed by the page, so the oldest are forgotten.
+#: The page never closes a session, so the oldest are dropped.
 MAX_SESSIONS = 500
 
 
 def update(**changes: object) -> dict[str, Any]:
-    """Return a change of some of a component's properties."""
+    """Return what changes some of a component's properties."""
     return {**changes, "__type__": "update"}
 
 
@@ -47,17 +46,7 @@ def _progress(percent: int, text: str) -> str:
 
 
 class Functions:
-    """The functions behind a page.
-
-    Parameters
-    ----------
-    page : Page
-        The page.
-    worker : Worker
-        Who runs the tasks.
-    files : Files
-        Where images are.
-    """
+    """The functions behind a page; the one that is called ``stop`` there is `_stop` here."""
 
     def __init__(self, page: Page, worker: Worker, files: Files) -> None:
         self.page = page
@@ -66,27 +55,7 @@ class Functions:
         self._tasks: OrderedDict[str, Task] = OrderedDict()
 
     def call(self, function: Function, data: list[Any], session: str) -> list[Any]:
-        """Run a function that answers once.
-
-        Parameters
-        ----------
-        function : Function
-            One of the page's.
-        data : list
-            The values of its inputs.
-        session : str
-            Whose they are.
-
-        Returns
-        -------
-        list
-            What becomes of its outputs.
-
-        Raises
-        ------
-        ValueError
-            When there are too few values, or one of them is wrong.
-        """
+        """Run a function that answers once, and return what its outputs show then."""
         if len(data) < len(function.inputs):
             msg = f"{function.name} takes {len(function.inputs)} values and got {len(data)}"
             raise ValueError(msg)
@@ -112,35 +81,24 @@ class Functions:
         return [None]
 
     def _stop(self, values: dict[str, Any], session: str) -> list[Any]:
-        return self._order("stop", session)
+        return self._command("stop", session)
 
     def _skip(self, values: dict[str, Any], session: str) -> list[Any]:
-        return self._order("skip", session)
+        return self._command("skip", session)
 
-    def _order(self, order: str, session: str) -> list[Any]:
+    def _command(self, command: str, session: str) -> list[Any]:
         task = self._tasks.get(session)
         if task is not None:
-            task.order = order
+            task.command = command
         return [None]
 
     async def generate(self, session: str) -> AsyncGenerator[list[Any], None]:
-        """Run a session's task.
-
-        Parameters
-        ----------
-        session : str
-            Whose task.
-
-        Yields
-        ------
-        list
-            What the page is to show: progress, preview, running gallery and final gallery.
-        """
+        """Run a session's task; yield progress, preview, running gallery and final gallery."""
         task = self._tasks.get(session)
-        if task is None or task.begun:
+        if task is None or task.started:
             return
         began = time.monotonic()
-        task.begun = True
+        task.started = True
         yield [
             update(visible=True, value=_progress(1, "Waiting for task to start ...")),
             update(visible=True, value=None),
@@ -151,18 +109,18 @@ class Functions:
         finished = False
         while not finished:
             await asyncio.sleep(POLL_SECONDS)
-            for news in _take(task):
-                yield self._shown(news)
-                finished = news.kind == "finish"
+            for event in _take_events(task):
+                yield self._shown(event)
+                finished = event.kind == "finish"
         say(f"Total time: {time.monotonic() - began:.2f} seconds")
 
-    def _shown(self, news: News) -> list[Any]:
-        if news.kind == "preview":
-            picture = update(visible=True, value=news.picture) if news.picture else update()
-            bar = update(visible=True, value=_progress(news.percent, news.text))
-            return [bar, picture, update(), update(visible=False)]
-        gallery = update(visible=True, value=[self.files.publish(path) for path in news.paths])
-        if news.kind == "results":
+    def _shown(self, event: Event) -> list[Any]:
+        if event.kind == "preview":
+            preview = update(visible=True, value=event.image) if event.image else update()
+            bar = update(visible=True, value=_progress(event.percent, event.text))
+            return [bar, preview, update(), update(visible=False)]
+        gallery = update(visible=True, value=[self.files.publish(path) for path in event.paths])
+        if event.kind == "results":
             return [update(visible=True), update(visible=True), gallery, update(visible=False)]
         return [*(update(visible=False) for _ in range(3)), gallery]
 
@@ -185,7 +143,7 @@ class Functions:
         return [update(visible=True, interactive=True), hidden, hidden, False]
 
     def _preset(self, values: dict[str, Any], session: str) -> list[Any]:
-        changes = PRESETS[values["preset"]].values
+        changes = PRESETS[values["preset"]]
         untouched = {"advanced", "prompt", "generate", "load", "random_seed", "seed"}
         function = self.page.functions[self.page.index("preset")]
         return [
@@ -207,24 +165,24 @@ class Functions:
         kinds = ["lora" if re.fullmatch(r"lora_\d+_model", k) else k for k in function.outputs]
         return [update(choices=found[kind]) if kind in found else update() for kind in kinds]
 
-    # -- looking at pictures ----------------------------------------------------------------
+    # -- looking at images ------------------------------------------------------------------
 
     def _describe(self, values: dict[str, Any], session: str) -> list[Any]:
-        from fooocus_nb.demo.looking import described, styles_for
+        from fooocus_nb.demo.retouching import describe, styles_for
 
         kinds = list(values["describe_kinds"])
-        prompt = described(decode(values["describe_image"]), kinds)
+        prompt = describe(decode(values["describe_image"]), kinds)
         styled = styles_for(kinds) if values["describe_styles"] else []
         return [prompt, styled or update()]
 
     def _make_mask(self, values: dict[str, Any], session: str) -> list[Any]:
-        from fooocus_nb.demo.retouch import spot
+        from fooocus_nb.demo.retouching import detect
 
         sam = values["mask_model"] == "sam"
-        picture = decode(values["inpaint_image"]["image"])
-        mask = spot(picture, str(values["mask_prompt"]) if sam else "")
+        image = decode(values["inpaint_image"]["image"])
+        mask = detect(image, str(values["mask_prompt"]) if sam else "")
         if sam:
-            mask = grown(mask, int(values["dino_erode"]))
+            mask = dilate(mask, int(values["dino_erode"]))
         return [encode(mask.convert("RGB"))]
 
     def _read_metadata(self, values: dict[str, Any], session: str) -> list[Any]:
@@ -237,12 +195,12 @@ class Functions:
         return [{"parameters": parameters, "metadata_scheme": found.scheme}]
 
 
-def _take(task: Task) -> list[News]:
-    """Return the news since the last time; of previews in a row only the last one."""
-    taken: list[News] = []
-    while not task.news.empty():
-        news = task.news.get()
-        if taken and taken[-1].kind == news.kind == "preview":
+def _take_events(task: Task) -> list[Event]:
+    """Return the events since the last time; of previews in a row only the last one."""
+    taken: list[Event] = []
+    while not task.events.empty():
+        event = task.events.get()
+        if taken and taken[-1].kind == event.kind == "preview":
             taken.pop()
-        taken.append(news)
+        taken.append(event)
     return taken

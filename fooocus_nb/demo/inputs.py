@@ -1,110 +1,297 @@
-"""The pictures that the page sends with a task, decoded, and what is to be done with them."""
+"""What the page sent, as a task: numbers, the prompt and styles of each image, decoded images."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import queue
+import random
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
+
+from fooocus_nb.demo.page import STYLES, VERSION, Performance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_SIDE", "Control", "Improvement", "Inputs", "decode", "encode", "grown"]
+__all__ = [
+    "MAX_SEED",
+    "MAX_SIDE",
+    "Control",
+    "Enhancement",
+    "Event",
+    "ImageInputs",
+    "Task",
+    "decode",
+    "dilate",
+    "encode",
+]
 
-#: Larger ones are refused, or a picture could fill the memory.
+MAX_SEED = 2**63 - 1
+#: In pixels. Smaller images cannot be drawn, and larger ones could fill the memory.
+MIN_SIDE = 16
 MAX_SIDE = 4096
-_HEAD = re.compile(r"data:image/[\w.+-]+;base64,")
+_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 
 
-def decode(value: str) -> Image.Image:
-    """Return the picture in a data URI, the right way up, as it is stored."""
-    with Image.open(io.BytesIO(base64.b64decode(_HEAD.sub("", value, count=1)))) as picture:
-        if max(picture.size) > MAX_SIDE:
-            msg = f"a picture of {picture.size} is too large for the demo engine"
+# -- a task -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the worker reports of a task: a preview, the images so far, or its end with all."""
+
+    kind: Literal["preview", "results", "finish"]
+    percent: int = 0
+    text: str = ""
+    #: A preview as a data URI.
+    image: str | None = None
+    paths: tuple[Path, ...] = ()
+
+
+@dataclass
+class Task:
+    """One generation: what the page sent, by the keys of its components, and how far it is."""
+
+    values: Mapping[str, Any]
+    events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
+    #: ``stop`` or ``skip`` once it was asked for; the worker looks at every step.
+    command: str = ""
+    #: A task is handed to the worker once, however often the page asks for its results.
+    started: bool = False
+    results: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # A wrong seed or performance is an error here, where it is one in Fooocus.
+        self._seed = int(self.values["seed"])
+        self.performance = Performance(self.values["performance"])
+        self.images = ImageInputs(self.values)
+        # An image that is only enhanced is enhanced once.
+        self.count = 1 if self.images.only_enhances else int(self.values["image_number"])
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as it was written."""
+        return str(self.values["prompt"])
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of the styles as they were chosen."""
+        return tuple(map(str, self.values["styles"]))
+
+    @property
+    def steps(self) -> int:
+        """The number of sampling steps of an image."""
+        wanted = int(self.values["overwrite_step"])
+        return wanted if wanted > 0 else self.performance.steps
+
+    @property
+    def switch(self) -> int:
+        """The step at which a refiner would take over."""
+        wanted = int(self.values["overwrite_switch"])
+        share = float(self.values["refiner_switch"])
+        return wanted if wanted > 0 else round(self.performance.steps * share)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The width and height in pixels."""
+        found = re.match(r"\s*(\d+)\s*[×x*]\s*(\d+)", str(self.values["aspect"]))
+        if found is None:
+            msg = f"not a size: {self.values['aspect']!r}"
             raise ValueError(msg)
-        return ImageOps.exif_transpose(picture)
+        wanted = (int(self.values[f"overwrite_{side}"]) for side in ("width", "height"))
+        width, height = (
+            min(max(new if new > 0 else int(old), MIN_SIDE), MAX_SIDE)
+            for new, old in zip(wanted, found.groups(), strict=True)
+        )
+        return width, height
+
+    @property
+    def scheme(self) -> str | None:
+        """The metadata scheme, where metadata is wanted."""
+        return self.values.get("metadata_scheme") if self.values.get("save_metadata") else None
+
+    @property
+    def loras(self) -> list[tuple[str, float]]:
+        """The names and weights of the LoRAs that are enabled."""
+        found = []
+        for key, name in self.values.items():
+            slot = re.fullmatch(r"(lora_\d+)_model", key)
+            if slot and name != "None" and self.values[f"{slot[1]}_enabled"]:
+                found.append((str(name), float(self.values[f"{slot[1]}_weight"])))
+        return found
+
+    @property
+    def guidance(self) -> float:
+        """How closely to follow the prompt; a distilled performance has its own value."""
+        return 1.0 if self.performance.distilled else float(self.values["guidance_scale"])
+
+    @property
+    def sharpness(self) -> float:
+        """How sharp to draw; a distilled performance has its own value."""
+        return 0.0 if self.performance.distilled else float(self.values["sharpness"])
+
+    def seed(self, index: int = 0) -> int:
+        """Return the seed of one image, counted from 0."""
+        step = 0 if self.values["disable_increment"] else index
+        return (self._seed + step) % (MAX_SEED + 1)
+
+    def prompt_of(self, index: int) -> str:
+        """Return the prompt of one image, counted from 0."""
+        in_order = bool(self.values["wildcards_in_order"])
+        return _resolve_prompt(self.prompt, index, self.seed(index), in_order=in_order)
+
+    def styles_of(self, index: int) -> tuple[str, ...]:
+        """Return the styles of one image, counted from 0."""
+        return _resolve_styles(self.styles, self.seed(index))
+
+    def expansion(self, index: int) -> str:
+        """Return the prompt as the demo engine's idea of an expansion extends it."""
+        if "Fooocus V2" not in self.styles:
+            return ""
+        start = self.seed(index) % len(_MOODS)
+        words = [_MOODS[(start + 3 * step) % len(_MOODS)] for step in range(4)]
+        prompt = self.prompt_of(index)
+        return ", ".join([prompt.splitlines()[0] if prompt else "", *words])
+
+    def report(self, percent: int, text: str, image: str | None = None) -> None:
+        """Report progress to the page."""
+        self.events.put(Event("preview", percent, text, image))
+
+    def metadata(self, index: int, size: tuple[int, int]) -> dict[str, Any]:
+        """Return how an image of a size is made, by the keys of Fooocus's metadata."""
+        values, prompt = self.values, self.prompt_of(index)
+        model = str(values["base_model"])
+        return {
+            "adm_guidance": str(
+                tuple(float(values[f"adm_{name}"]) for name in ("positive", "negative", "end"))
+            ),
+            "base_model": PurePath(model).stem,
+            "base_model_hash": _hash(model),
+            "clip_skip": int(values["clip_skip"]),
+            "full_negative_prompt": [values["negative_prompt"]],
+            "full_prompt": [prompt],
+            "guidance_scale": self.guidance,
+            "loras": [[PurePath(name).stem, weight, _hash(name)] for name, weight in self.loras],
+            "negative_prompt": values["negative_prompt"],
+            "performance": self.performance.value,
+            "prompt": prompt,
+            "prompt_expansion": self.expansion(index),
+            "refiner_model": PurePath(str(values["refiner"])).stem,
+            "refiner_switch": float(values["refiner_switch"]),
+            "resolution": str(size),
+            "sampler": values["sampler"],
+            "scheduler": values["scheduler"],
+            "seed": str(self.seed(index)),
+            "sharpness": self.sharpness,
+            "steps": self.steps,
+            "styles": str(list(self.styles_of(index))),
+            "vae": values["vae"],
+            "version": f"Fooocus v{VERSION}",
+        }
 
 
-def encode(picture: Image.Image) -> str:
-    """Return a picture as the page takes it."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _hash(name: str) -> str:
+    """Return what stands for a model file's hash: there is no such file."""
+    return hashlib.sha256(name.encode()).hexdigest()[:10]
+
+
+# -- its texts --------------------------------------------------------------------------------
+
+_ARRAY = re.compile(r"\[\[([^\[\]]+)\]\]")
+_WILDCARD = re.compile(r"__(\w+?)__")
+#: A wildcard may name another one; this ends those that name each other.
+_MAX_DEPTH = 8
+_WILDCARDS = {
+    "animal": ("cat", "dog", "fox", "owl", "hare"),
+    "color": ("red", "blue", "green", "golden", "violet"),
+    "season": ("spring", "summer", "autumn", "winter"),
+    "subject": ("lighthouse", "boat", "balloon", "castle", "tree"),
+    "time": ("dawn", "day", "dusk", "night"),
+}
+_RANDOM_STYLE = "Random Style"
+#: What an expansion adds.
+_MOODS = (
+    *("calm light", "quiet", "deep colors", "layered", "soft haze", "wide view", "poster"),
+    *("warm glow", "fine grain", "gentle contrast", "clear air", "long shadows", "still water"),
+    "distant hills",
+)
+
+
+def _resolve_prompt(prompt: str, index: int, seed: int, *, in_order: bool) -> str:
+    """Return one image's prompt: arrays give the next element, wildcards a word."""
+
+    def element(found: re.Match[str]) -> str:
+        parts = [part.strip() for part in found[1].split(",")]
+        return parts[index % len(parts)]
+
+    rng = random.Random(seed)
+
+    def word(found: re.Match[str]) -> str:
+        words = _WILDCARDS.get(found[1])
+        if words is None:
+            return found[1]  # as Fooocus: an unknown wildcard loses its underscores
+        return words[index % len(words)] if in_order else rng.choice(words)
+
+    text = _ARRAY.sub(element, prompt)
+    for _ in range(_MAX_DEPTH):
+        text, count = _WILDCARD.subn(word, text)
+        if not count:
+            break
+    return text
+
+
+def _resolve_styles(styles: tuple[str, ...], seed: int) -> tuple[str, ...]:
+    """Return one image's styles: each random one is replaced by one drawn with the seed."""
+    rng = random.Random(seed)
+    names = [name for name in STYLES if name != _RANDOM_STYLE]
+    return tuple(rng.choice(names) if name == _RANDOM_STYLE else name for name in styles)
+
+
+# -- its images -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Control:
-    """A picture that guides the drawing.
+    """An image that guides the drawing."""
 
-    Attributes
-    ----------
-    picture : PIL.Image.Image
-        The picture.
-    kind : str
-        ``ImagePrompt``, ``PyraCanny``, ``CPDS`` or ``FaceSwap``.
-    share : float
-        How much it counts, from 0 to 1: its weight for as long as it counts.
-    """
-
-    picture: Image.Image
+    image: Image.Image
+    #: ``ImagePrompt``, ``PyraCanny``, ``CPDS`` or ``FaceSwap``.
     kind: str
-    share: float
+    #: How much it counts, from 0 to 1.
+    weight: float
 
 
 @dataclass(frozen=True)
-class Improvement:
-    """What one tab of enhancements asks for.
+class Enhancement:
+    """What one tab of enhancements asks for."""
 
-    Attributes
-    ----------
-    key : str
-        What the names of its values begin with.
-    detect, prompt : str
-        What to find, and what to draw there.
-    model : str
-        What finds it.
-    strength : float
-        How much of it is drawn anew.
-    grow : int
-        Pixels by which the mask grows.
-    invert : bool
-        Whether all else is improved instead.
-    """
-
-    key: str
     detect: str
     prompt: str
+    #: The model that detects.
     model: str
+    #: How much of what is detected is drawn anew, from 0 to 1.
     strength: float
-    grow: int
+    #: Pixels by which the mask grows.
+    dilation: int
     invert: bool
 
 
-class Inputs:
-    """What a task says about pictures.
-
-    Parameters
-    ----------
-    values : mapping
-        What the page sent, by the keys of its components.
-    """
+class ImageInputs:
+    """The images that came with a task, and what is to be done with them."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
         self._tab = str(values["current_tab"]) if values["input_image"] else ""
 
-    def shows(self, switch: str) -> bool:
-        """Return whether a switch is on that shows what is between, such as ``debug_cn``."""
+    def is_on(self, switch: str) -> bool:
+        """Return whether a switch is on that shows intermediate images, such as ``debug_cn``."""
         return bool(self._values[switch])
-
-    @property
-    def strength(self) -> float:
-        """How much of what is masked is drawn anew."""
-        return float(self._values["inpaint_strength"])
 
     @property
     def method(self) -> str:
@@ -115,43 +302,42 @@ class Inputs:
         return chosen if given and (self._tab == "uov" or mixed) else ""
 
     def source(self) -> Image.Image:
-        """Return the picture to vary or upscale."""
+        """Return the image to vary or upscale."""
         return decode(self._values["uov_image"]).convert("RGB")
 
     @property
-    def sides(self) -> tuple[str, ...]:
+    def inpaint_strength(self) -> float:
+        """How much of what is masked is drawn anew, from 0 to 1."""
+        return float(self._values["inpaint_strength"])
+
+    @property
+    def outpaint_sides(self) -> tuple[str, ...]:
         """The sides to extend."""
         return tuple(map(str, self._values["outpaint"]))
 
-    def painting(self) -> tuple[Image.Image, Image.Image] | None:
-        """Return the picture to paint in and its mask; None where that is not asked for.
-
-        Raises
-        ------
-        IndexError, KeyError
-            When there is no mask, or it has one channel: the real worker breaks on both.
-        """
+    def inpainting(self) -> tuple[Image.Image, Image.Image] | None:
+        """Return the image to inpaint and its mask; None where that is not asked for."""
         mixed = self._tab == "ip" and self._values["mix_inpaint"]
         given = self._values["inpaint_image"]
         if given is None or not (self._tab == "inpaint" or mixed):
             return None
-        picture = decode(given["image"]).convert("RGB")
-        mask = _painted(given["mask"])
+        image = decode(given["image"]).convert("RGB")
+        mask = _decode_mask(given["mask"])
         uploaded = self._values["inpaint_mask"]
         if self._values["advanced_masking"] and uploaded is not None:
             more = decode(uploaded["image"] if isinstance(uploaded, dict) else uploaded)
-            mask = ImageChops.lighter(mask, more.convert("L").resize(picture.size))
-        mask = grown(mask.resize(picture.size), int(self._values["inpaint_erode"]))
+            mask = ImageChops.lighter(mask, more.convert("L").resize(image.size))
+        mask = dilate(mask.resize(image.size), int(self._values["inpaint_erode"]))
         mask = ImageOps.invert(mask) if self._values["invert_mask"] else mask
-        # As the real one: without anything to paint it draws as if there were no picture.
-        return (picture, mask) if self.sides or mask.getextrema()[1] else None
+        # As Fooocus: with an empty mask it draws as if there were no image.
+        return (image, mask) if self.outpaint_sides or mask.getextrema()[1] else None
 
     def controls(self) -> list[Control]:
-        """Return the pictures that guide."""
+        """Return the images that guide."""
         mixed = self._values["mix_vary"] or self._values["mix_inpaint"]
         if not self._tab or not (self._tab == "ip" or mixed):
             return []
-        numbers = [key[:-6] for key in self._values if re.fullmatch(r"ip_\d+_image", key)]
+        slots = [key[:-6] for key in self._values if re.fullmatch(r"ip_\d+_image", key)]
         return [
             Control(
                 decode(self._values[f"{slot}_image"]).convert("RGB"),
@@ -163,23 +349,23 @@ class Inputs:
                     1.0,
                 ),
             )
-            for slot in numbers
+            for slot in slots
             if self._values[f"{slot}_image"] is not None
         ]
 
     @property
-    def is_given(self) -> bool:
-        """Whether a picture is to be enhanced in place of a generation."""
+    def only_enhances(self) -> bool:
+        """Whether an image is to be enhanced in place of a generation."""
         return self._tab == "enhance" and self._values["enhance_image"] is not None
 
-    def enhanced(self) -> Image.Image | None:
-        """Return the picture to enhance in place of a generation; None where there is none."""
-        return decode(self._values["enhance_image"]).convert("RGB") if self.is_given else None
+    def to_enhance(self) -> Image.Image | None:
+        """Return the image to enhance in place of a generation; None where there is none."""
+        return decode(self._values["enhance_image"]).convert("RGB") if self.only_enhances else None
 
     @property
-    def improves(self) -> bool:
+    def enhances(self) -> bool:
         """Whether anything is to be enhanced."""
-        return bool(self.enhance_method or self.improvements())
+        return bool(self.enhance_method or self.enhancements())
 
     @property
     def enhance_method(self) -> str:
@@ -189,22 +375,21 @@ class Inputs:
 
     @property
     def upscales_last(self) -> bool:
-        """Whether that comes after the improvements."""
+        """Whether that comes after the enhancements of the tabs."""
         return str(self._values["enhance_order"]).startswith("After")
 
-    def improvements(self) -> list[Improvement]:
-        """Return the improvements that are asked for."""
+    def enhancements(self) -> list[Enhancement]:
+        """Return the enhancements of the tabs that are enabled."""
         if not self._values["enhance"]:
             return []
         tabs = [key[:-8] for key in self._values if re.fullmatch(r"enhance_\d+_enabled", key)]
         return [
-            Improvement(
-                key=tab,
+            Enhancement(
                 detect=str(self._values[f"{tab}_detect"]),
                 prompt=str(self._values[f"{tab}_prompt"]),
                 model=str(self._values[f"{tab}_model"]),
                 strength=float(self._values[f"{tab}_strength"]),
-                grow=int(self._values[f"{tab}_erode"]),
+                dilation=int(self._values[f"{tab}_erode"]),
                 invert=bool(self._values[f"{tab}_invert"]),
             )
             for tab in tabs
@@ -212,20 +397,37 @@ class Inputs:
         ]
 
 
-def _painted(value: str) -> Image.Image:
-    """Return a mask as the real worker takes it: the first of its three channels."""
-    mask = decode(value)
-    if mask.mode == "RGBA":
-        mask = mask.getchannel("A")
-    elif mask.mode != "RGB":
-        msg = "too many indices for array: array is 2-dimensional, but 3 were indexed"
-        raise IndexError(msg)
-    return mask.convert("L").point([0] * 128 + [255] * 128)
+def decode(value: str) -> Image.Image:
+    """Decode a data URI, and turn the image as its EXIF data say."""
+    with Image.open(io.BytesIO(base64.b64decode(_DATA_URI.sub("", value, count=1)))) as image:
+        if max(image.size) > MAX_SIDE:
+            msg = f"a picture of {image.size} is too large for the demo engine"
+            raise ValueError(msg)
+        return ImageOps.exif_transpose(image)
 
 
-def grown(mask: Image.Image, pixels: int) -> Image.Image:
-    """Return a mask that has grown by so many pixels, or shrunk by as many below 0."""
+def encode(image: Image.Image) -> str:
+    """Encode an image as a data URI, which is how the page takes it."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)  # previews: speed counts more than size
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def dilate(mask: Image.Image, pixels: int) -> Image.Image:
+    """Dilate a mask by so many pixels, or erode it where they are below 0."""
     if not pixels:
         return mask
     size = 2 * abs(pixels) + 1
     return mask.filter(ImageFilter.MaxFilter(size) if pixels > 0 else ImageFilter.MinFilter(size))
+
+
+def _decode_mask(value: str) -> Image.Image:
+    """Decode a mask as Fooocus reads it: the first of three channels, or it breaks."""
+    mask = decode(value)
+    if mask.mode == "RGBA":
+        mask = mask.getchannel("A")
+    elif mask.mode != "RGB":
+        # Fooocus's own failure, and its words, for a mask of one channel.
+        msg = "too many indices for array: array is 2-dimensional, but 3 were indexed"
+        raise IndexError(msg)
+    return mask.convert("L").point([0] * 128 + [255] * 128)

@@ -1,4 +1,4 @@
-"""The worker: one thread that makes the images, and what it logs and tells meanwhile."""
+"""The worker: one thread that makes the images, and what it logs and reports meanwhile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from fooocus_nb.demo.choices import BASE_MODELS
 from fooocus_nb.demo.console import Bar, say
-from fooocus_nb.demo.inputs import encode
-from fooocus_nb.demo.task import News, Task
+from fooocus_nb.demo.faults import Moment
+from fooocus_nb.demo.inputs import Event, Task, encode
+from fooocus_nb.demo.page import BASE_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,32 +26,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
-#: Where sampling begins on the way to 100.
+#: The percentage at which sampling begins.
 PREPARED = 6
 #: How many previews an image of many steps has.
 PREVIEWS = 8
 PREVIEW_SIDE = 384
-#: What is asked for must not fill the memory.
-MAX_PICTURES = 32
-_MODELS = "/models/checkpoints"
+#: A task that asks for more must not fill memory and disk; the page's own slider ends here.
+MAX_IMAGES = 32
+_MODELS_FOLDER = "/models/checkpoints"
 
 
-class _Order(Exception):
-    """Somebody asked to stop, or to skip the image in the making."""
+class _Interrupted(Exception):
+    """A command came: to stop, or to skip the image in the making."""
 
 
 class Worker:
-    """Takes one task after the other.
-
-    Parameters
-    ----------
-    files : Files
-        Where images go.
-    faults : Faults
-        What is to go wrong.
-    step_seconds : float
-        How long a sampling step takes.
-    """
+    """Runs one task after the other, on a thread of its own."""
 
     def __init__(self, files: Files, faults: Faults, step_seconds: float) -> None:
         self._files = files
@@ -60,7 +50,7 @@ class Worker:
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Begin to work, on a thread of its own."""
+        """Start the thread."""
         # The name is what Python says when the thread dies: "Exception in thread ... (worker)".
         name = "Thread-1 (worker)"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -72,30 +62,25 @@ class Worker:
         self._tasks.put(task)
 
     def _work(self) -> None:
-        self._die("start")
-        if "deaf-worker" in self._faults:
+        self._faults.strike(Moment.WORKER_START)
+        if self._faults.worker_is_deaf:
             return
         while True:
             task = self._tasks.get()
-            self._die("")
+            self._faults.strike(Moment.TASK)
             try:
                 self._generate(task)
             except Exception:  # noqa: BLE001 - as Fooocus does: print, and show what there is
                 traceback.print_exc()
-            task.news.put(News("finish", paths=tuple(task.results)))
-
-    def _die(self, when: str) -> None:
-        if "dead-worker" in self._faults and self._faults.argument("dead-worker") == when:
-            msg = "the worker was told to die"
-            raise RuntimeError(msg)
+            task.events.put(Event("finish", paths=tuple(task.results)))
 
     # -- one task ---------------------------------------------------------------------------
 
     def _generate(self, task: Task) -> None:
         began = time.monotonic()
         _say_parameters(task)
-        _tell(task, 1, "Initializing ...")
-        _tell(task, 2, "Loading models ...")
+        _report(task, 1, "Initializing ...")
+        _report(task, 2, "Loading models ...")
         _load_models(task, self._files.models("checkpoints"))
         _prepare(task)
         width, height = task.size
@@ -110,18 +95,18 @@ class Worker:
     def _make_images(self, task: Task) -> None:
         began = time.monotonic()
         percent = PREPARED
-        for index in range(min(task.count, MAX_PICTURES)):
-            _tell(task, percent, f"Preparing task {index + 1}/{task.count} ...")
+        for index in range(min(task.count, MAX_IMAGES)):
+            _report(task, percent, f"Preparing task {index + 1}/{task.count} ...")
             try:
                 percent = self._make_image(task, index, percent)
-            except _Order as order:
-                if str(order) == "stop":
+            except _Interrupted as command:
+                if str(command) == "stop":
                     say("User stopped")
                     break
                 say("User skipped")
-                task.order = ""
-            self._faults.after_image()
-        if not task.inputs.improves:
+                task.command = ""
+            self._faults.strike(Moment.IMAGE)
+        if not task.images.enhances:
             say("[Enhance] Skipping, preconditions aren't met")
         say(f"Processing time (total): {time.monotonic() - began:.2f} seconds")
 
@@ -130,69 +115,71 @@ class Worker:
         began = time.monotonic()
         say(f"[Sampler] refiner_swap_method = {task.values['swap_method']}")
         say("[Sampler] sigma_min = 0.0291671771556139, sigma_max = 14.614643096923828")
-        picture, percent = self._sample(task, index, percent)
-        if "empty-gallery" in self._faults:
+        image, percent = self._sample(task, index, percent)
+        if self._faults.images_get_lost:
             return percent
-        if task.inputs.improves:
-            self._enhance(task, index, picture, percent)
+        if task.images.enhances:
+            self._enhance(task, index, image, percent)
         else:
-            self._save(task, index, picture, percent)
+            self._save(task, index, image, percent)
         say(f"Generating and saving time: {time.monotonic() - began:.2f} seconds")
         if task.count > 1 and not task.values["disable_intermediate"]:
-            task.news.put(News("results", paths=tuple(task.results)))
+            task.events.put(Event("results", paths=tuple(task.results)))
         return percent
 
-    def _enhance(self, task: Task, index: int, picture: Image.Image, percent: int) -> None:
-        """Improve an image and save each state of it, or the last one only."""
-        from fooocus_nb.demo.making import improvements
+    def _enhance(self, task: Task, index: int, image: Image.Image, percent: int) -> None:
+        """Enhance an image and save it after each step, or after the last one only."""
+        from fooocus_nb.demo.retouching import enhance_steps
 
         final_only = bool(task.values.get("save_final_only"))
-        if not (final_only or task.inputs.is_given):
-            self._save(task, index, picture, percent)
-        for what, state, only_shown in improvements(task, index, picture):
-            _tell(task, percent, f"Enhancing image {index + 1}/{task.count}: {what} ...")
+        if not (final_only or task.images.only_enhances):
+            self._save(task, index, image, percent)
+        for what, state, only_shown in enhance_steps(task, index, image):
+            _report(task, percent, f"Enhancing image {index + 1}/{task.count}: {what} ...")
             _wait(task, time.monotonic() + self._step_seconds * task.steps / 4)
-            picture = picture if only_shown else state
+            image = image if only_shown else state
             if only_shown or not final_only:
                 self._save(task, index, state, percent)
         if final_only:
-            self._save(task, index, picture, percent)
+            self._save(task, index, image, percent)
 
-    def _save(self, task: Task, index: int, picture: Image.Image, percent: int) -> None:
-        _tell(task, percent, f"Saving image {index + 1}/{task.count} to system ...")
+    def _save(self, task: Task, index: int, image: Image.Image, percent: int) -> None:
+        _report(task, percent, f"Saving image {index + 1}/{task.count} to system ...")
         if task.values["black_out"] and "nsfw" in task.prompt.lower():
-            picture = Image.new("RGB", picture.size)
+            image = Image.new("RGB", image.size)
         form = str(task.values["output_format"])
-        record = task.record(index, picture.size)
-        task.results.append(self._files.save(picture, form, record, task.scheme))
+        metadata = task.metadata(index, image.size)
+        task.results.append(self._files.save(image, form, metadata, task.scheme))
 
     def _sample(self, task: Task, index: int, before: int) -> tuple[Image.Image, int]:
-        """Draw, and show how the picture comes out of the noise step by step."""
+        """Make an image, and show previews of it step by step as if it were sampled."""
         percent = before
         bar = Bar(task.steps)
         try:
             deadline = time.monotonic()
             # NumPy is imported here, on the worker's thread, so that the server answers sooner.
-            from fooocus_nb.demo.making import draw
+            from fooocus_nb.demo.drawing import sketch
+            from fooocus_nb.demo.retouching import make_image
 
-            artist, picture = draw(task, index)
+            image = make_image(task, index)
             for step in range(1, task.steps + 1):
                 deadline += self._step_seconds
                 _wait(task, deadline)
                 if step == (task.steps + 1) // 2:
-                    self._faults.in_mid_generation()
+                    self._faults.strike(Moment.GENERATION)
                 bar.advance()
                 done = index + step / task.steps
                 percent = int(PREPARED + (100 - PREPARED) * done / task.count)
                 shown = None
                 if not task.values["disable_preview"] and step in _previews(task.steps):
-                    shown = encode(artist.sketch(picture, step / task.steps, PREVIEW_SIDE))
+                    seed = task.seed(index)
+                    shown = encode(sketch(image, step / task.steps, seed, PREVIEW_SIDE))
                 text = f"Sampling step {step}/{task.steps}, image {index + 1}/{task.count} ..."
-                task.tell(percent, text, shown)
+                task.report(percent, text, shown)
             _wait(task, deadline + self._step_seconds)
         finally:
             bar.close()
-        return picture, percent
+        return image, percent
 
     def _save_grid(self, task: Task) -> Path:
         columns = math.ceil(math.sqrt(len(task.results)))
@@ -201,19 +188,20 @@ class Worker:
             width, height = first.size
         grid = Image.new("RGB", (columns * width, rows * height))
         for number, path in enumerate(task.results):
-            with Image.open(path) as picture:
-                grid.paste(picture, (number % columns * width, number // columns * height))
-        return self._files.save(grid, str(task.values["output_format"]), task.record(0, grid.size))
+            with Image.open(path) as image:
+                grid.paste(image, (number % columns * width, number // columns * height))
+        form = str(task.values["output_format"])
+        return self._files.save(grid, form, task.metadata(0, grid.size))
 
 
-def _tell(task: Task, percent: int, text: str) -> None:
+def _report(task: Task, percent: int, text: str) -> None:
     say(f"[Fooocus] {text}")
-    task.tell(percent, text)
+    task.report(percent, text)
 
 
 def _say_parameters(task: Task) -> None:
     values = task.values
-    if task.performance.hurried:
+    if task.performance.distilled:
         say(f"Enter {task.performance.value} mode.")
     say(f"[Parameters] Adaptive CFG = {values['adaptive_cfg']}")
     say(f"[Parameters] CLIP Skip = {values['clip_skip']}")
@@ -231,31 +219,31 @@ def _say_parameters(task: Task) -> None:
 def _load_models(task: Task, found: Sequence[str]) -> None:
     for name in (task.values["base_model"], task.values["refiner"]):
         if name not in (*BASE_MODELS, *found, "None"):
-            msg = f'No such file or directory: "{_MODELS}/{name}"'
+            msg = f'No such file or directory: "{_MODELS_FOLDER}/{name}"'
             raise FileNotFoundError(msg)
     if task.values["refiner"] == "None":
         say("Refiner unloaded.")
 
 
 def _prepare(task: Task) -> None:
-    _tell(task, 3, "Processing prompts ...")
-    numbers = range(1, min(task.count, MAX_PICTURES) + 1)
+    _report(task, 3, "Processing prompts ...")
+    numbers = range(1, min(task.count, MAX_IMAGES) + 1)
     for number in numbers:
         expansion = task.expansion(number - 1)
         if expansion:
-            _tell(task, 4, f"Preparing Fooocus text #{number} ...")
+            _report(task, 4, f"Preparing Fooocus text #{number} ...")
             say(f"[Prompt Expansion] {expansion}")
     for number in numbers:
-        _tell(task, 5, f"Encoding positive #{number} ...")
+        _report(task, 5, f"Encoding positive #{number} ...")
     for number in numbers:
-        _tell(task, PREPARED, f"Encoding negative #{number} ...")
+        _report(task, PREPARED, f"Encoding negative #{number} ...")
 
 
 def _wait(task: Task, deadline: float) -> None:
-    """Wait until then, or raise what was asked for meanwhile."""
+    """Wait until a deadline; raise when a command comes meanwhile."""
     while True:
-        if task.order:
-            raise _Order(task.order)
+        if task.command:
+            raise _Interrupted(task.command)
         left = deadline - time.monotonic()
         if left <= 0:
             return

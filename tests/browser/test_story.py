@@ -131,7 +131,7 @@ def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app, capsys):
 def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     """What people type, press and paste; and texts that are no texts but traps."""
     traps = (
-        "from fooocus_nb.demo.config import Page\n"
+        "from fooocus_nb.demo.page import Page\n"
         "from fooocus_nb.fooocus.schema.config import Schema\n"
         "from fooocus_nb.widgets.panel_form import form_of\n"
         "from fooocus_nb.widgets.panel_widget import PanelForm\n"

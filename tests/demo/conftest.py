@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.sync.client import connect
 
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

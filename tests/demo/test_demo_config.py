@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from fooocus_nb.demo.choices import PRESETS
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo import page as page_module
+from fooocus_nb.demo.page import PRESETS, REMOVED_BY_FLAG, Page
 from fooocus_nb.fooocus.schema.config import Schema
 
+SOURCE = Path(page_module.__file__).with_name("page.json")
 METADATA = ("save_metadata", "metadata_scheme")
 #: Of what lays the page out, the demo engine has only what functions show and hide.
 LAYOUT = {"row", "column", "group", "form"}
@@ -101,13 +105,24 @@ def test_a_preset_changes_defaults_and_title():
     assert page.default("sharpness") == Page().default("sharpness")
 
 
+def test_every_key_that_is_referred_to_is_a_components():
+    source = json.loads(SOURCE.read_text(encoding="utf-8"))
+    keys = [item["key"] for item in source["components"] if "key" in item]
+    assert len(set(keys)) == len(keys)
+    for row in source["functions"]:
+        assert {*row.get("inputs", ()), *row.get("outputs", ())} <= set(keys)
+        assert row.get("target", keys[0]) in keys
+    for keys_of_flag in REMOVED_BY_FLAG.values():
+        assert set(keys_of_flag) <= set(keys)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_a_preset_sets_can_be_chosen(name):
     page = Page()
     props = {
-        key: page.config["components"][number - 1]["props"] for key, number in page._ids.items()
+        key: page.config["components"][number - 1]["props"] for key, number in page.ids.items()
     }
-    for key, value in PRESETS[name].values.items():
+    for key, value in PRESETS[name].items():
         choices = [choice[0] if isinstance(choice, list) else choice
                    for choice in props[key].get("choices", [])]  # fmt: skip
         for item in value if isinstance(value, list) else [value]:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.fooocus.requests.request import build_request
 from fooocus_nb.fooocus.schema.config import Schema
 from fooocus_nb.magics.parsing import parse_cell_line

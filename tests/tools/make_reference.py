@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import fooocus_nb
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.core import Engine
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
 from fooocus_nb.fooocus.schema.config import Schema

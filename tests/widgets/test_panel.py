@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 import fooocus_nb
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
 from fooocus_nb.fooocus.schema.config import Schema
 from fooocus_nb.magics.parsing import parse_cell_line

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from fooocus_nb.demo.config import Page
+from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
 from fooocus_nb.fooocus.schema.config import Schema

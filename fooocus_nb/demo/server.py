@@ -1,4 +1,4 @@
-"""The wire of Gradio 3.41.2: the page's description, its queue, its direct calls, its files."""
+"""The wire of Gradio 3.41.2: the page's config, its queue, its direct calls, its files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from tornado import web, websocket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fooocus_nb.demo.config import Function
     from fooocus_nb.demo.faults import Faults
     from fooocus_nb.demo.functions import Functions
+    from fooocus_nb.demo.page import Function
 
 __all__ = ["MAX_BYTES", "EventQueue", "make_application"]
 
-#: Images travel inside messages, so these may be large.
+#: Images are sent inside messages, so these may be large.
 MAX_BYTES = 256 * 2**20
-#: Who does not answer in time must not hold up the others.
+#: A client that does not answer in time must not block the queue.
 ANSWER_SECONDS = 30.0
+#: What a client can cause that speaks wrongly, not at all, or leaves.
 _BAD_CLIENT = (
     IndexError,
     KeyError,
@@ -48,22 +49,22 @@ max-width: 34rem; padding: 0 1rem; }} code {{ color: #ffb46e; }}
 
 
 class EventQueue:
-    """Lets one event run at a time, over all sessions, in the order of their coming."""
+    """Runs one event at a time, over all sessions, first in first out."""
 
     def __init__(self) -> None:
-        self._line: list[_Join] = []
+        self._events: list[_Join] = []
         self._seconds = 0.0
         self._count = 0
 
     @contextlib.asynccontextmanager
-    async def turn(self, event: _Join) -> AsyncIterator[None]:
-        """Wait for an event's turn, telling it whenever its place in the line changes; hold it."""
-        self._line.append(event)
+    async def slot(self, event: _Join) -> AsyncIterator[None]:
+        """Wait until an event is the first, with an estimate whenever its rank changes."""
+        self._events.append(event)
         try:
             rank = None
             while rank != 0:
                 event.moved.clear()
-                if rank != (rank := self._line.index(event)):
+                if rank != (rank := self._events.index(event)):
                     await event.estimate(rank, self)
                 if rank and not event.moved.is_set():
                     await event.moved.wait()
@@ -72,16 +73,16 @@ class EventQueue:
             self._seconds += time.monotonic() - began
             self._count += 1
         finally:
-            self._line.remove(event)
-            for other in self._line:
+            self._events.remove(event)
+            for other in self._events:
                 other.moved.set()
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._events)
 
     @property
     def average(self) -> float | None:
-        """How many seconds an event takes; None before the first."""
+        """The seconds that an event takes on average; None before the first ended."""
         return self._seconds / self._count if self._count else None
 
 
@@ -159,7 +160,7 @@ def _output(data: list[Any], began: float, *, generating: bool) -> dict[str, Any
 
 
 class _Join(websocket.WebSocketHandler):
-    """One event: it says who it is, waits for its turn, runs, and the connection ends."""
+    """One event: it says who it is, waits in the queue, runs, and the connection ends."""
 
     def initialize(self, functions: Functions, queue: EventQueue, faults: Faults) -> None:
         self._functions = functions
@@ -170,7 +171,7 @@ class _Join(websocket.WebSocketHandler):
         self.moved = asyncio.Event()
 
     async def open(self, *args: str, **kwargs: str) -> None:
-        # Or small messages wait for the client's delayed acknowledgements, 40 ms each.
+        # Otherwise small messages wait for the client's delayed acknowledgements, 40 ms each.
         self.set_nodelay(True)
         self._event = asyncio.create_task(self._serve())
 
@@ -180,25 +181,25 @@ class _Join(websocket.WebSocketHandler):
 
     def on_close(self) -> None:
         if self._event is not None:
-            self._event.cancel()  # the worker finishes its task all the same, as Fooocus's does
+            self._event.cancel()  # the worker finishes its task all the same, as in Fooocus
 
     async def _serve(self) -> None:
         with contextlib.suppress(*_BAD_CLIENT):
             hello = await self._ask("send_hash")
             session = str(hello.get("session_hash") or "")
             function = self._functions.page.functions[int(hello["fn_index"])]
-            async with self._queue.turn(self):
+            async with self._queue.slot(self):
                 data = list((await self._ask("send_data"))["data"])
                 await self.write_message({"msg": "process_starts"})
                 await self._run(function, data, session)
         self.close()
 
-    async def _ask(self, question: str) -> dict[str, Any]:
-        await self.write_message({"msg": question})
+    async def _ask(self, message: str) -> dict[str, Any]:
+        await self.write_message({"msg": message})
         return await asyncio.wait_for(self._replies.get(), ANSWER_SECONDS)
 
     async def estimate(self, rank: int, queue: EventQueue) -> None:
-        """Say how long it will take."""
+        """Send the rank in the queue and how long it will take."""
         await self.write_message(
             {
                 "msg": "estimation",
@@ -225,37 +226,24 @@ class _Join(websocket.WebSocketHandler):
             failed = {"output": {"error": None}, "success": False}
             await self.write_message({"msg": "process_completed", **failed})
             return
-        await self._say("process_completed", _output(answer, began, generating=generating))
+        await self._send("process_completed", _output(answer, began, generating=generating))
 
     async def _stream(self, session: str, began: float) -> tuple[list[Any], bool]:
         last: list[Any] | None = None
         async with contextlib.aclosing(self._functions.generate(session)) as stream:
             async for last in stream:
-                await self._say("process_generating", _output(last, began, generating=True))
-                if "http-dead" in self._faults and self._faults.struck:
+                await self._send("process_generating", _output(last, began, generating=True))
+                if self._faults.server_is_dead:
                     asyncio.get_running_loop().stop()
-        # A generator that says nothing at all answers with nothing for each of its outputs.
+        # A generator that yields nothing at all answers with nothing for each of its outputs.
         return ([None] * 4, False) if last is None else (last, True)
 
-    async def _say(self, kind: str, output: dict[str, Any]) -> None:
+    async def _send(self, kind: str, output: dict[str, Any]) -> None:
         await self.write_message({"msg": kind, "output": output, "success": True})
 
 
 def make_application(functions: Functions, faults: Faults) -> web.Application:
-    """Return the web application.
-
-    Parameters
-    ----------
-    functions : Functions
-        What the page can do.
-    faults : Faults
-        What is to go wrong.
-
-    Returns
-    -------
-    tornado.web.Application
-        Ready to listen.
-    """
+    """Return the web application, ready to listen."""
     given = {"functions": functions}
     return web.Application(
         [
