@@ -38,7 +38,7 @@ class Progress:
     step, steps : int or None
         The sampling step and how many there are, where the text says so.
     image, images : int or None
-        The image in the making, from 1, and how many were asked for, where the text says so.
+        The current image, from 1, and how many were asked for, where the text says so.
     """
 
     percent: int
@@ -51,12 +51,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of the image in the making.
+    """A preview of the current image.
 
     Attributes
     ----------
     data : bytes
-        The encoded picture.
+        The encoded image.
     mime : str
         Its media type, such as ``image/png``.
     """

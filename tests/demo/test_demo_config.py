@@ -6,7 +6,7 @@ import pytest
 
 from fooocus_nb.demo.choices import PRESETS
 from fooocus_nb.demo.config import Page
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
 
 METADATA = ("save_metadata", "metadata_scheme")
 #: Of what lays the page out, the demo engine has only what functions show and hide.

@@ -13,8 +13,9 @@ from PIL import Image
 from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
-from fooocus_nb.fooocus.requests.request import build_request
-from fooocus_nb.fooocus.schema.config import Call, Outputs, Schema
+from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.calls import Call, Outputs
 from fooocus_nb.fooocus.schema.parameters import ParameterTable
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 

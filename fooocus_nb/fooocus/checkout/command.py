@@ -61,29 +61,19 @@ CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scr
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything that is needed to start one engine.
+    """Everything that is needed to start one engine."""
 
-    Attributes
-    ----------
-    argv : tuple of str
-        The command line.
-    cwd : Path or None
-        The working folder; None is the caller's.
-    env : dict
-        The complete environment.
-    port : int
-        The port that it will listen on.
-    url : str
-        Where its web server will answer.
-    temp_dir : Path
-        Its own folder for temporary files, which it empties when it starts.
-    """
-
+    #: The command line.
     argv: tuple[str, ...]
+    #: The working folder; None is the caller's.
     cwd: Path | None
+    #: The complete environment.
     env: dict[str, str]
+    #: The port that it will listen on.
     port: int
+    #: Where its web server will answer.
     url: str
+    #: Its own folder for temporary files, which it empties when it starts.
     temp_dir: Path
 
 
@@ -105,35 +95,7 @@ def build_launch(
     env: Mapping[str, str] | None = None,
     demo_python: str | os.PathLike[str] = sys.executable,
 ) -> Launch:
-    """Compose the command line and environment of one engine.
-
-    Parameters
-    ----------
-    installation : Installation or None
-        The Fooocus to start; None is the bundled demo engine.
-    port : int
-        The port to listen on.
-    temp_dir : Path
-        Its own folder for temporary files. Fooocus empties it, so it must be nobody else's.
-    gpu : int, optional
-        The index of the GPU to use.
-    args : sequence of str, optional
-        Further flags, as Fooocus takes them.
-    env : mapping, optional
-        Environment variables that win over all others.
-    demo_python : path-like, optional
-        The interpreter for the demo engine.
-
-    Returns
-    -------
-    Launch
-        What to start and where it will answer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a flag contradicts ours, is unknown to this version, or a value is out of range.
-    """
+    """Compose the command line and environment of one engine."""
     flags = tuple(str(argument) for argument in args)
     _check_values(port, gpu)
     _check_flags(flags, installation, gpu)
@@ -161,11 +123,9 @@ def build_launch(
 
 
 def _python_flags(python: Path) -> tuple[str, ...]:
-    """Return what the interpreter itself is told: nothing is kept back in a buffer.
-
-    An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth`` file,
-    with which it heeds no variable of the environment, so the encoding is told here, too.
-    """
+    """Return what the interpreter itself is told: nothing is kept back in a buffer."""
+    # An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth``
+    # file, with which it heeds no variable of the environment, so the encoding is told here, too.
     embedded = next(python.absolute().parent.glob("python*._pth"), None)
     return ("-u",) if embedded is None else ("-u", "-X", "utf8")
 

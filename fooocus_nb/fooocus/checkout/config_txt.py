@@ -44,84 +44,48 @@ _HINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting that a version reads.
+    """One setting that a version reads."""
 
-    Attributes
-    ----------
-    key : str
-        Its name in ``config.txt``.
-    types : tuple of type
-        What it may be; empty where the source does not tell.
-    default : object
-        What it is where ``config.txt`` has none; None where that is computed.
-    folder : bool
-        Whether it names a folder, or several.
-    made : bool
-        Whether Fooocus makes that folder where there is none.
-    """
-
+    #: Its name in ``config.txt``.
     key: str
+    #: What it may be; empty where the source does not tell.
     types: tuple[type, ...] = ()
+    #: What it is where ``config.txt`` has none; None where that is computed.
     default: Any = None
+    #: Whether it names a folder, or several.
     folder: bool = False
+    #: Whether Fooocus makes that folder where there is none.
     made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in ``config.txt`` that is not as it should be.
+    """Something in ``config.txt`` that is not as it should be."""
 
-    Attributes
-    ----------
-    text, advice : str
-        What, and what to do.
-    serious : bool
-        Whether the whole file is ignored for it.
-    """
-
+    #: What, and what to do.
     text: str
     advice: str
+    #: Whether the whole file is ignored for it.
     serious: bool = False
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one checkout.
+    """The settings of one checkout."""
 
-    Attributes
-    ----------
-    checkout : Path
-        The checkout.
-    path : Path
-        Its ``config.txt``, which need not be there.
-    known : dict
-        All that this version reads, by key; empty where its source does not tell.
-    values : dict
-        What ``config.txt`` says, as far as it can be read.
-    problems : tuple of Problem
-        What is wrong with it.
-    """
-
+    #: The checkout.
     checkout: Path
+    #: Its ``config.txt``, which need not be there.
     path: Path
+    #: All that this version reads, by key; empty where its source does not tell.
     known: dict[str, Setting] = field(default_factory=dict)
+    #: What ``config.txt`` says, as far as it can be read.
     values: dict[str, Any] = field(default_factory=dict)
+    #: What is wrong with it.
     problems: tuple[Problem, ...] = ()
 
     def folders(self, key: str) -> list[Path]:
-        """Return the folders that a setting comes to, as Fooocus takes them.
-
-        Parameters
-        ----------
-        key : str
-            Such as ``path_outputs``.
-
-        Returns
-        -------
-        list of Path
-            Those of ``config.txt`` where all of them are there or will be made; else the default.
-            Empty for a setting that this version does not have.
-        """
+        """Return the folders that a setting comes to, as Fooocus takes them."""
         setting = self.known.get(key)
         given = [self.checkout / part for part in _texts(self.values.get(key))]
         if given and (all(map(_is_folder, given)) or (setting is not None and setting.made)):
@@ -137,18 +101,7 @@ class Settings:
 
 
 def read_settings(checkout: Path) -> Settings:
-    """Read what the version of a checkout wants to know, and what ``config.txt`` says.
-
-    Parameters
-    ----------
-    checkout : Path
-        The folder of Fooocus.
-
-    Returns
-    -------
-    Settings
-        What is wrong with the file is among it, never raised.
-    """
+    """Read what the version of a checkout wants to know, and what ``config.txt`` says."""
     known = _known(checkout)
     # Fooocus itself heeds a variable of this name.
     path = checkout / (os.environ.get("config_path") or CONFIG_FILE)  # noqa: SIM112

@@ -32,41 +32,20 @@ DOWNLOADER = "load_file_from_url"
 
 @dataclass(frozen=True, slots=True)
 class WantedModel:
-    """A file that Fooocus downloads where it is not there.
+    """A file that Fooocus downloads where it is not there."""
 
-    Attributes
-    ----------
-    name : str
-        The file's name.
-    url : str
-        Where it comes from.
-    present : bool
-        Whether a file of that name is in one of the folders for models.
-    size : int or None
-        About how many bytes it has, where that is known.
-    """
-
+    #: The file's name.
     name: str
+    #: Where it comes from.
     url: str
+    #: Whether a file of that name is in one of the folders for models.
     present: bool
+    #: About how many bytes it has, where that is known.
     size: int | None
 
 
 def wanted_models(settings: Settings, preset: str | None = None) -> list[WantedModel]:
-    """Return the models of a checkout's own source, of its presets and of its settings.
-
-    Parameters
-    ----------
-    settings : Settings
-        Of the checkout.
-    preset : str, optional
-        The preset that it is started with, such as ``lightning``.
-
-    Returns
-    -------
-    list of WantedModel
-        Each file once, in the order in which Fooocus names them.
-    """
+    """Return the models of a checkout's own source, of its presets and of its settings."""
     values = _merged(settings, preset)
     there = set(_names(settings.model_folders()))
     wanted = dict(_of_launcher(settings.checkout))

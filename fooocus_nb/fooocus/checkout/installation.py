@@ -48,63 +48,29 @@ MAX_SOURCE_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Installation:
-    """A Fooocus that can be started.
+    """A Fooocus that can be started."""
 
-    Attributes
-    ----------
-    path : Path
-        The checkout: the folder with ``launch.py``.
-    version : str
-        Its version, such as ``2.5.5``.
-    python : Path
-        The interpreter that Fooocus is installed in.
-    flags : frozenset of str
-        Every long flag that this version accepts; empty where its source does not tell.
-    """
-
+    #: The checkout: the folder with ``launch.py``.
     path: Path
+    #: Its version, such as ``2.5.5``.
     version: str
+    #: The interpreter that Fooocus is installed in.
     python: Path
+    #: Every long flag that this version accepts; empty where its source does not tell.
     flags: frozenset[str] = frozenset()
 
 
 def find_installation(
     path: str | os.PathLike[str], *, python: str | os.PathLike[str] | None = None
 ) -> Installation:
-    """Look at a checkout and find out what is needed to start it.
-
-    Parameters
-    ----------
-    path : path-like
-        The checkout, or a folder that holds it as ``Fooocus``.
-    python : path-like, optional
-        The interpreter that Fooocus is installed in, the environment's folder, or the name of
-        a command. Without it, an environment inside or beside the checkout is used; never the
-        interpreter that runs this.
-
-    Returns
-    -------
-    Installation
-        What was found.
-
-    Raises
-    ------
-    InstallError
-        When there is no checkout, its version cannot be read, or there is no interpreter.
-    """
+    """Look at a checkout and find out what is needed to start it."""
     checkout = find_checkout(path)
     version = read_version(checkout)
     return Installation(checkout, version, find_python(checkout, python), _flags(checkout))
 
 
 def find_checkout(path: str | os.PathLike[str]) -> Path:
-    """Return the checkout that a path leads to; see :func:`find_installation`.
-
-    Raises
-    ------
-    InstallError
-        When there is none.
-    """
+    """Return the checkout that a path leads to; see :func:`find_installation`."""
     path = Path(path).expanduser()
     try:
         if not path.exists():
@@ -128,13 +94,7 @@ def find_checkout(path: str | os.PathLike[str]) -> Path:
 
 
 def read_version(checkout: Path) -> str:
-    """Return the version of a checkout, such as ``2.5.5``.
-
-    Raises
-    ------
-    InstallError
-        When it cannot be read.
-    """
+    """Return the version of a checkout, such as ``2.5.5``."""
     for name in VERSION_FILES:
         tree = _parse(checkout / name)
         if tree is None:
@@ -166,13 +126,7 @@ def _assigned(node: ast.stmt, name: str) -> str | None:
 
 
 def find_python(checkout: Path, python: str | os.PathLike[str] | None = None) -> Path:
-    """Return the interpreter of a checkout; see :func:`find_installation`.
-
-    Raises
-    ------
-    InstallError
-        When there is none.
-    """
+    """Return the interpreter of a checkout; see :func:`find_installation`."""
     return _named_python(python) if python else _own_python(checkout)
 
 

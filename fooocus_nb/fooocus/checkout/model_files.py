@@ -28,20 +28,13 @@ ZIPPED = {".ckpt", ".pt", ".pth", ".bin"}
 
 @dataclass(frozen=True, slots=True)
 class CorruptedFile:
-    """A renamed model file.
+    """A renamed model file."""
 
-    Attributes
-    ----------
-    path : Path
-        Where it is now, ``.corrupted`` included.
-    whole : bool or None
-        Whether all of it is there; None where its format does not tell.
-    reason : str
-        Why we think so.
-    """
-
+    #: Where it is now, ``.corrupted`` included.
     path: Path
+    #: Whether all of it is there; None where its format does not tell.
     whole: bool | None
+    #: Why we think so.
     reason: str
 
     @property
@@ -51,18 +44,7 @@ class CorruptedFile:
 
 
 def find_corrupted(folders: Iterable[Path]) -> list[CorruptedFile]:
-    """Look for renamed model files, and into them.
-
-    Parameters
-    ----------
-    folders : iterable of Path
-        Where to look, with all folders below.
-
-    Returns
-    -------
-    list of CorruptedFile
-        Sorted by path; each file once.
-    """
+    """Look for renamed model files, and into them."""
     found = {path.resolve() for folder in folders for path in _files(folder)}
     return [_examined(path) for path in sorted(found)]
 

@@ -1,6 +1,6 @@
-"""What can be done with a picture, as the settings of the web app that do it.
+"""What can be done with an image, as the settings of the web app that do it.
 
-Each of these is what a person does on the page with a few clicks: open a tab, drop a picture,
+Each of these is what a person does on the page with a few clicks: open a tab, drop an image,
 choose a method. None knows a server: names and choices are checked where all others are.
 """
 
@@ -15,11 +15,11 @@ from fooocus_nb.errors import ParameterError, nearest
 __all__ = [
     "Enhance",
     "EnhanceImage",
-    "Expansion",
     "ImagePrompt",
     "Inpaint",
     "Outpaint",
     "Task",
+    "TaskSettings",
     "Upscale",
     "Vary",
 ]
@@ -54,7 +54,7 @@ _CONTROL: Mapping[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Expansion:
+class TaskSettings:
     """Settings by canonical name.
 
     Attributes
@@ -70,24 +70,24 @@ class Expansion:
 
 
 class Task:
-    """What to do with a picture: :class:`Upscale`, :class:`Vary`, :class:`Inpaint`, ..."""
+    """What to do with an image: :class:`Upscale`, :class:`Vary`, :class:`Inpaint`, ..."""
 
     #: The setting that mixes image prompts in; empty where they cannot be mixed in.
     mixing: ClassVar[str] = ""
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings that do it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Upscale(Task):
-    """Make a picture larger.
+    """Make an image larger.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     by : {"1.5x", "2x", "fast 2x"} or number
         How much; the first two draw details anew. Default ``"2x"``.
     """
@@ -96,19 +96,19 @@ class Upscale(Task):
     by: str | float = "2x"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
-    def expand(self) -> Expansion:
-        """Return the settings of the first tab, for one picture unless more are asked for."""
-        return Expansion(_tab("uov", _upscaling(self.by), self.image), {"image_number": 1})
+    def expand(self) -> TaskSettings:
+        """Return the settings of the first tab, for one image unless more are asked for."""
+        return TaskSettings(_tab("uov", _upscaling(self.by), self.image), {"image_number": 1})
 
 
 @dataclass(frozen=True)
 class Vary(Task):
-    """Draw a picture anew, more or less alike.
+    """Draw an image anew, more or less alike.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     strength : {"subtle", "strong"}
         How much may change. Default ``"subtle"``.
     """
@@ -117,25 +117,25 @@ class Vary(Task):
     strength: str = "subtle"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the first tab."""
-        return Expansion(_tab("uov", _varying(self.strength), self.image))
+        return TaskSettings(_tab("uov", _varying(self.strength), self.image))
 
 
 @dataclass(frozen=True)
 class Inpaint(Task):
-    """Draw a part of a picture anew, and more at its sides if wanted.
+    """Draw a part of an image anew, and more at its sides if wanted.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         Of the same size: white is drawn anew, black is kept.
     mode : {"inpaint", "detail", "modify"}
         Draw what is masked anew (the default), improve its details, or put something else there.
     outpaint : iterable of {"left", "right", "top", "bottom"}
-        The sides to which the picture is extended as well. Default none.
+        The sides to which the image is extended as well. Default none.
     invert : bool
         Draw what is black anew instead. Default False.
     """
@@ -147,10 +147,10 @@ class Inpaint(Task):
     invert: bool = False
     mixing: ClassVar[str] = "mixing_image_prompt_and_inpaint"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the inpaint tab, with those that the method sets as defaults."""
         if self.mask is None:
-            msg = "mask= is missing: a picture of the same size, white where to draw anew."
+            msg = "mask= is missing: an image of the same size, white where to draw anew."
             raise ParameterError(msg + " engine.make_mask(image) makes one.")
         values = {
             "input_image_checkbox": True,
@@ -161,17 +161,17 @@ class Inpaint(Task):
             values["outpaint_selections"] = sides
         if self.invert:
             values["invert_mask_checkbox"] = True
-        return Expansion(values, _mode(self.mode))
+        return TaskSettings(values, _mode(self.mode))
 
 
 @dataclass(frozen=True)
 class Outpaint(Task):
-    """Extend a picture beyond its sides.
+    """Extend an image beyond its sides.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     sides : iterable of {"left", "right", "top", "bottom"}
         Where to. Default all four.
     """
@@ -180,13 +180,13 @@ class Outpaint(Task):
     sides: str | Iterable[str] = _SIDES
     mixing: ClassVar[str] = "mixing_image_prompt_and_inpaint"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the inpaint tab."""
         sides = _sides("sides", self.sides)
         if not sides:
             msg = f"sides= is empty: name some of {', '.join(_SIDES)}."
             raise ParameterError(msg)
-        return Expansion(
+        return TaskSettings(
             {
                 "input_image_checkbox": True,
                 "current_tab": "inpaint",
@@ -198,14 +198,14 @@ class Outpaint(Task):
 
 @dataclass(frozen=True)
 class Enhance:
-    """One improvement of a part of a picture, which is found by what it shows.
+    """One improvement of a part of an image, which is found by what it shows.
 
     Parameters
     ----------
     detect : str
         What to find, in words, such as ``"face"`` or ``"hand"``. Default the model's own subject.
     prompt, negative_prompt : str
-        What to draw there, and what not; by default what the whole picture was to show.
+        What to draw there, and what not; by default what the whole image was to show.
     mode : {"inpaint", "detail", "modify"}
         As in :class:`Inpaint`. Default ``"inpaint"``.
     model : str, optional
@@ -269,12 +269,12 @@ class Enhance:
 
 @dataclass(frozen=True)
 class EnhanceImage(Task):
-    """Improve a picture that is there.
+    """Improve an image that is there.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     enhancements : sequence of Enhance
         What to improve, in order.
     upscale : {"1.5x", "2x", "fast 2x"}, optional
@@ -288,7 +288,7 @@ class EnhanceImage(Task):
     upscale: str | float | None = None
     vary: str | None = None
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the enhance tab; the enhancements go where ``enhance=`` goes."""
         if self.upscale is not None and self.vary is not None:
             msg = "upscale= and vary= exclude each other: give one of them."
@@ -306,17 +306,17 @@ class EnhanceImage(Task):
         elif not self.enhancements:
             msg = 'There is nothing to enhance: give steps such as [Enhance(detect="face")].'
             raise ParameterError(msg)
-        return Expansion(values, {"image_number": 1})
+        return TaskSettings(values, {"image_number": 1})
 
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """A picture that guides what is drawn.
+    """An image that guides what is drawn.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     type : {"ImagePrompt", "PyraCanny", "CPDS", "FaceSwap"}
         What counts: its look (the default), its edges, its depth, its face.
     stop : float, optional
