@@ -98,15 +98,9 @@ def _list(name: str, value: Any) -> list[Any]:
     raise ParameterError(msg)
 
 
-def _slots(schema: Schema, group: str, member: str) -> list[int]:
-    """Return the numbers of the slots of a group that this server has."""
-    pattern = re.compile(rf"{group}_(\d+)_{member}")
-    return sorted(int(found[1]) for name in schema.parameters if (found := pattern.fullmatch(name)))
-
-
 def _numbers(schema: Schema, option: str, member: str, what: str, needed: int) -> list[int]:
     """Return the slots to fill, or say that there are not so many."""
-    numbers = _slots(schema, _GROUPS[option], member)
+    numbers = schema.slots(_GROUPS[option], member)
     if not numbers:
         msg = f"This server (Fooocus {schema.version}) has no {what}."
         raise UnsupportedParameter(msg)

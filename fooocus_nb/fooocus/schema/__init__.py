@@ -91,18 +91,21 @@ class Schema:
         names = [*self.parameters, *ALIASES, "loras"]
         if is_known_parameter(canonical):
             msg = f"This server (Fooocus {self.version}) has no parameter {name!r}."
-            raise UnsupportedParameter(msg + self._slots(canonical))
+            raise UnsupportedParameter(msg + self._count_slots(canonical))
         msg = f"There is no parameter {name!r}.{nearest(name, names)}"
         raise UnknownParameter(msg + " engine.parameters shows them all.")
 
-    def _slots(self, name: str) -> str:
+    def slots(self, group: str, member: str = r"\w+") -> list[int]:
+        """Return the numbers of the slots of a group (``lora``, ``ip``, ``enhance``)."""
+        pattern = re.compile(rf"{group}_(\d+)_{member}")
+        return sorted({int(m[1]) for name in self.parameters if (m := pattern.fullmatch(name))})
+
+    def _count_slots(self, name: str) -> str:
         """Say how many slots a group has, where a number beyond them was named."""
         found = re.match(r"(lora|ip|enhance)_\d+_", name)
         if found is None:
             return ""
-        first = re.compile(rf"{found[1]}_(\d+)_")
-        numbers = {match[1] for item in self.parameters if (match := first.match(item))}
-        return f" It has {len(numbers)} of {found[1]}_...; count from 1."
+        return f" It has {len(self.slots(found[1]))} of {found[1]}_...; count from 1."
 
     def verb(self, name: str) -> Call:
         """Return the call of one of :attr:`verbs`."""
@@ -184,8 +187,6 @@ class _Reader:
         return Call(
             fn_index=function.index,
             inputs=inputs,
-            outputs=len(function.outputs),
-            generator=function.generator,
             queued=function.queued,
             targets=tuple(self._target(item) for item in function.outputs),
             own=own,

@@ -42,10 +42,6 @@ class Call:
     #: The name of each input, in order; ``"currentTask"`` and None are states that the server
     #: keeps, and are sent as null.
     inputs: tuple[str | None, ...]
-    #: How many outputs it has.
-    outputs: int
-    #: Whether it is the one that yields images.
-    generator: bool = False
     #: Whether the server runs it in its queue.
     queued: bool = True
     #: The name of the parameter that each of its outputs is for; None for all else.

@@ -79,8 +79,6 @@ def _read(graph: Graph, config: Mapping[str, Any], info: Mapping[str, Any]) -> S
     call = Call(
         fn_index=function.index,
         inputs=tuple(inputs),
-        outputs=len(function.outputs),
-        generator=function.generator,
         queued=function.queued,
         targets=(None,) * len(function.outputs),
     )

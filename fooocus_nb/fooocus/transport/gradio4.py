@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -242,8 +241,7 @@ class Gradio4Transport(Transport):
     async def _gradio_client(self) -> Any:
         """Import what gradio_client knows of the wire; it takes a third of a second to load."""
         if self._utils is None:
-            name = "gradio_client.utils"
-            self._utils = await asyncio.to_thread(importlib.import_module, name)
+            self._utils = await asyncio.to_thread(_import_gradio_client)
         return self._utils
 
     def _whole(self, utils: Any, last: list[Any] | None, data: list[Any]) -> list[Any]:
@@ -289,6 +287,12 @@ class Gradio4Transport(Transport):
         except EngineError:
             return {"__type__": "update"}  # a preview that is gone already
         return {**value, "value": image} if update else image
+
+
+def _import_gradio_client() -> Any:
+    from gradio_client import utils
+
+    return utils
 
 
 class _Session:
