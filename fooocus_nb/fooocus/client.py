@@ -87,8 +87,8 @@ class Client:
         self, values: Mapping[str, Any], *, session_hash: str
     ) -> AsyncGenerator[Event, None]:
         """Run one generation."""
-        # Close the generator (`contextlib.aclosing`) where you leave it early. That does not stop
-        # the server: ask `stop` for it.
+        # Close the generator (`contextlib.aclosing`) to leave it early. That does not stop
+        # the generation on the server: `stop` does.
         reader = _Reader(self.schema.outputs)
         *setters, generator = self.schema.steps
         for setter in setters:
@@ -147,7 +147,7 @@ class Client:
             )
 
     async def stop(self, session_hash: str) -> None:
-        """Stop a generation; it ends within a step, with the images that are done."""
+        """Stop a generation; it ends within a step and keeps the finished images."""
         await self._control(self.schema.stop, "stop", session_hash)
 
     async def skip(self, session_hash: str) -> None:

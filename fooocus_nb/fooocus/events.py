@@ -1,4 +1,4 @@
-"""What a generation reports while it runs, as small immutable records."""
+"""The events of a generation, as small immutable records."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The server has begun with the request."""
+    """The server has started the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The engine says what it does.
+    """The engine reports its progress.
 
     Attributes
     ----------
     percent : int
         The whole request's progress, 0 to 100, as the engine estimates it.
     text : str
-        The engine's own words, such as ``Sampling step 3/30, image 1/2 ...``.
+        The engine's own text, such as ``Sampling step 3/30, image 1/2 ...``.
     step, steps : int or None
         The sampling step and how many there are, where the text says so.
     image, images : int or None
@@ -67,7 +67,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinished:
-    """One more image is done.
+    """One more image is finished.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the outputs of the generator say: progress, previews and galleries."""
+"""Parses the outputs of the generator: progress, previews and galleries."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ MAX_BYTES = 64 * 2**20
 TIMEOUT = 30.0
 MAX_REDIRECTS = 5
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-#: Brighter is painted, for the engine as for us.
+#: Brighter pixels of a mask are painted, as in Fooocus.
 PAINTED = 127
 #: What has eight bits a channel and can be a PNG.
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
@@ -68,7 +68,7 @@ def refuse_url(name: str, url: str) -> NoReturn:
 
 
 def download(name: str, url: str, *, private: bool = False) -> bytes:
-    """Fetch an image."""
+    """Fetch an image from the web; from private networks only where that is allowed."""
     import httpx
 
     try:
@@ -100,7 +100,7 @@ def _limited(name: str, url: str, answer: httpx.Response) -> bytes:
 
 
 def _check_address(name: str, url: httpx.URL, private: bool) -> None:
-    """Refuse other schemes, and hosts that only this machine or its network knows."""
+    """Refuse other schemes, and addresses that are not public."""
     if url.scheme not in ("http", "https"):
         msg = f"{name}={_short(str(url))!r}: only http and https can be fetched."
         raise ParameterError(msg)
@@ -221,7 +221,7 @@ def open_data_uri(name: str, uri: str) -> PIL.Image.Image:
 
 
 def _size(name: str, uri: str) -> tuple[int, int]:
-    """Return width and height as the engine sees them: it turns photographs the right way up."""
+    """Return width and height after the EXIF rotation, which the engine applies."""
     from PIL import Image
 
     decoded = decode_data_uri(uri)

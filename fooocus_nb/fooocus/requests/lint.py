@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_inpainting", "find_ineffective"]
 
-#: What the fast performances use whatever is given, by the web app's names.
+#: What the fast performances use instead of what is given, by canonical name.
 _FAST: Mapping[str, Any] = {
     "sharpness": 0.0,
     "guidance_scale": 1.0,

@@ -1,4 +1,4 @@
-"""What can be done with an image, as the settings of the web app that do it.
+"""The tasks that start from an image, as the settings of the web app that do them.
 
 Each of these is what a person does on the page with a few clicks: open a tab, drop an image,
 choose a method. None knows a server: names and choices are checked where all others are.
@@ -44,7 +44,7 @@ _MODES: Mapping[str, Mapping[str, Any]] = {
         "inpaint_respective_field": 0.0,
     },
 }
-#: Where a kind of image prompt ends, and how much it weighs, unless somebody says otherwise.
+#: The default stop and weight of each kind of image prompt.
 _CONTROL: Mapping[str, tuple[float, float]] = {
     "imageprompt": (0.5, 0.6),
     "faceswap": (0.9, 0.75),
@@ -55,17 +55,11 @@ _CONTROL: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Settings by canonical name.
+    """The parameters of a task, by canonical name."""
 
-    Attributes
-    ----------
-    values : mapping
-        What has to be so; it cannot be given beside it.
-    defaults : mapping
-        What is so unless it is given.
-    """
-
+    #: Those that the task decides: they cannot be given beside it.
     values: Mapping[str, Any]
+    #: Those that can be given as well.
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,14 +76,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Upscale(Task):
-    """Make an image larger.
+    """Upscale an image.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         The image.
     by : {"1.5x", "2x", "fast 2x"} or number
-        How much; the first two draw details anew. Default ``"2x"``.
+        The factor; the first two add details. Default ``"2x"``.
     """
 
     image: Any
@@ -103,7 +97,7 @@ class Upscale(Task):
 
 @dataclass(frozen=True)
 class Vary(Task):
-    """Draw an image anew, more or less alike.
+    """Generate a variation of an image.
 
     Parameters
     ----------
@@ -124,20 +118,20 @@ class Vary(Task):
 
 @dataclass(frozen=True)
 class Inpaint(Task):
-    """Draw a part of an image anew, and more at its sides if wanted.
+    """Inpaint the masked part of an image, and extend its sides if asked to.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         The image.
     mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        Of the same size: white is drawn anew, black is kept.
+        Of the same size: white is inpainted, black is kept.
     mode : {"inpaint", "detail", "modify"}
-        Draw what is masked anew (the default), improve its details, or put something else there.
+        Inpaint what is masked (the default), improve its details, or put something else there.
     outpaint : iterable of {"left", "right", "top", "bottom"}
         The sides to which the image is extended as well. Default none.
     invert : bool
-        Draw what is black anew instead. Default False.
+        Inpaint what is black instead. Default False.
     """
 
     image: Any
@@ -150,7 +144,7 @@ class Inpaint(Task):
     def expand(self) -> TaskSettings:
         """Return the settings of the inpaint tab, with those that the method sets as defaults."""
         if self.mask is None:
-            msg = "mask= is missing: an image of the same size, white where to draw anew."
+            msg = "mask= is missing: an image of the same size, white where to inpaint."
             raise ParameterError(msg + " engine.make_mask(image) makes one.")
         values = {
             "input_image_checkbox": True,
@@ -198,20 +192,20 @@ class Outpaint(Task):
 
 @dataclass(frozen=True)
 class Enhance:
-    """One improvement of a part of an image, which is found by what it shows.
+    """One enhancement: detect a part of an image and inpaint it.
 
     Parameters
     ----------
     detect : str
-        What to find, in words, such as ``"face"`` or ``"hand"``. Default the model's own subject.
+        What to detect, in words, such as ``"face"`` or ``"hand"``. Default the model's own subject.
     prompt, negative_prompt : str
-        What to draw there, and what not; by default what the whole image was to show.
+        The prompts for that part; by default those of the whole image.
     mode : {"inpaint", "detail", "modify"}
         As in :class:`Inpaint`. Default ``"inpaint"``.
     model : str, optional
-        The model that finds it; ``"sam"`` understands words.
+        The model that detects it; ``"sam"`` understands words.
     cloth : {"full", "upper", "lower"}, optional
-        Which clothes the model ``u2net_cloth_seg`` finds.
+        Which clothes the model ``u2net_cloth_seg`` detects.
     sam_model : str, optional
         Such as ``"vit_b"``.
     box_threshold, text_threshold : float, optional
@@ -221,7 +215,7 @@ class Enhance:
     erode_or_dilate : int, optional
         Pixels by which the mask shrinks (below 0) or grows.
     invert : bool
-        Improve all but what is found. Default False.
+        Inpaint all but what is detected. Default False.
     inpaint_engine, inpaint_strength, inpaint_respective_field, inpaint_disable_initial_latent
         In place of what `mode` sets.
     """
@@ -244,7 +238,7 @@ class Enhance:
     inpaint_disable_initial_latent: bool | None = None
 
     def members(self) -> dict[str, Any]:
-        """Return the settings of one tab, without the tab's name; what is not said is left out."""
+        """Return the settings of one tab, without the tab's name; None is left out."""
         own = {
             "enabled": True,
             "mask_dino_prompt_text": self.detect,
@@ -263,20 +257,20 @@ class Enhance:
             "inpaint_respective_field": self.inpaint_respective_field,
             "inpaint_disable_initial_latent": self.inpaint_disable_initial_latent,
         }
-        said = {name: value for name, value in own.items() if value is not None}
-        return {**_mode(self.mode), **said}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**_mode(self.mode), **given}
 
 
 @dataclass(frozen=True)
 class EnhanceImage(Task):
-    """Improve an image that is there.
+    """Enhance an existing image.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
         The image.
     enhancements : sequence of Enhance
-        What to improve, in order.
+        The enhancements, in order.
     upscale : {"1.5x", "2x", "fast 2x"}, optional
         Make it larger as well.
     vary : {"subtle", "strong"}, optional
@@ -311,7 +305,7 @@ class EnhanceImage(Task):
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """An image that guides what is drawn.
+    """An image that guides the generation.
 
     Parameters
     ----------
@@ -364,11 +358,11 @@ def _varying(strength: Any) -> str:
 
 def _sides(name: str, sides: Any) -> list[str]:
     """Return the sides as the page names them, each once."""
-    wanted = [sides] if isinstance(sides, str) else sides
-    if not isinstance(wanted, Iterable):
+    given = [sides] if isinstance(sides, str) else sides
+    if not isinstance(given, Iterable):
         msg = f"{name}={sides!r} is not possible: it must be a list of {', '.join(_SIDES)}."
         raise ParameterError(msg)
-    return list(dict.fromkeys(_one_of(name, side, _SIDES).capitalize() for side in wanted))
+    return list(dict.fromkeys(_one_of(name, side, _SIDES).capitalize() for side in given))
 
 
 def _mode(mode: Any) -> Mapping[str, Any]:

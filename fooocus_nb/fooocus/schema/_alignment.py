@@ -1,4 +1,4 @@
-"""Aligns a row of unknown items with a template, and says how sure the result is.
+"""Aligns a row of unknown items with a template, and tells how certain the result is.
 
 The reading with the lowest cost is found by dynamic programming, forwards and backwards, so that
 for each item the cost of every other reading is known too. What is only just the cheapest is not
@@ -66,9 +66,9 @@ class Reading:
 
     #: What it is read as.
     outcome: Hashable
-    #: How much more the next best reading costs that says something else.
+    #: How much more the next best reading with another outcome costs.
     margin: float
-    #: That reading.
+    #: The outcome of that reading.
     rival: Hashable
 
 

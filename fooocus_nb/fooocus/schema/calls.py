@@ -67,7 +67,7 @@ class Outputs:
 def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
     """Find the functions that set a task and run it, and all that "Generate" runs."""
     button = graph.by_elem_id("generate_button")
-    chains = [[root, *graph.following(root)] for root in graph.set_off_by(button, "click")]
+    chains = [[root, *graph.following(root)] for root in graph.triggered_by(button, "click")]
     found = [
         (chain, function)
         for chain in chains
@@ -145,7 +145,7 @@ def find_control(graph: Graph, elem_id: str, chain: tuple[Function, ...]) -> Fun
             if item.type == "button" and not item.elem_id
         }
         buttons = list(shown.values())
-    clicks = [function for button in buttons for function in graph.set_off_by(button, "click")]
+    clicks = [function for button in buttons for function in graph.triggered_by(button, "click")]
     return clicks[0] if len(clicks) == 1 else None
 
 
@@ -166,16 +166,16 @@ def find_verbs(graph: Graph, names: Mapping[int, str]) -> dict[str, Function]:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A function with what tells which one it is: its trigger, and the parameters it touches."""
+    """A function with what identifies it: its trigger, and the parameters it takes and sets."""
 
     function: Function
-    #: What sets it off, where that is one component alone.
+    #: What triggers it, where that is one component alone.
     component: Component | None
     event: str
     #: The parameters among its inputs and outputs.
     taken: frozenset[str]
     targets: frozenset[str]
-    #: Whether what sets it off is a parameter itself.
+    #: Whether its trigger is a parameter itself.
     by_parameter: bool
 
     @classmethod
@@ -194,7 +194,7 @@ class _Candidate:
         )
 
     def follows(self, kind: str, event: str) -> bool:
-        """Whether an event of one component of a type sets it off."""
+        """Whether an event of one component of a type triggers it."""
         return self.component is not None and (self.component.type, self.event) == (kind, event)
 
     @property

@@ -65,25 +65,25 @@ class Component:
         )
 
     def describe(self) -> str:
-        """Say for people which one it is."""
+        """Describe it for error messages."""
         elem_id = f", elem_id {self.elem_id!r}" if self.elem_id else ""
         return f"the {self.type} {self.label!r} (id {self.id}{elem_id})"
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function of the server and what sets it off."""
+    """One function of the server and what triggers it."""
 
     #: Its number on the wire.
     index: int
-    #: What it takes and what it answers, in order.
+    #: What it takes and what it returns, in order.
     inputs: tuple[Component, ...]
     outputs: tuple[Component, ...]
-    #: The components and the events that set it off.
+    #: The components and the events that trigger it.
     triggers: tuple[tuple[int, str], ...]
     #: The number of the function that it follows.
     after: int | None
-    #: Whether it answers more than once.
+    #: Whether it yields its outputs more than once.
     generator: bool
     #: Whether it goes through the queue.
     queued: bool
@@ -94,7 +94,7 @@ class Function:
 
 
 class Graph:
-    """What a server says of its page."""
+    """The components and functions of a server's page."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         #: The page's title.
@@ -143,7 +143,7 @@ class Graph:
         """Return all components with an ``elem_id``."""
         return [item for item in self.components.values() if item.elem_id == elem_id]
 
-    def set_off_by(self, component: Component, event: str) -> list[Function]:
+    def triggered_by(self, component: Component, event: str) -> list[Function]:
         """Return the functions that an event of a component starts, without what follows them."""
         return [
             function

@@ -67,7 +67,7 @@ _ALLOWED = {
 _MARKUP = re.compile(r"<[^>]*>")
 _SIZE = re.compile(r"\d+x\d+")
 _MODEL_FILE = re.compile(r"([^/\\]+)\.(?:safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
-#: How far from a whole number of steps a value may be, for want of exact fractions.
+#: How far from a whole number of steps a value may be, because fractions are not exact.
 STEP_TOLERANCE = 1e-4
 
 

@@ -133,7 +133,7 @@ class Transport(ABC):
         """Return the answer to ``/config``, and remember where a redirection led."""
         answer = await self._http.request("GET", "/config", timeout=self._timeout, follow=True)
         if answer.status_code in (502, 503, 504):
-            msg = f"What answers at {self.url} says {answer.status_code}: nothing runs behind it."
+            msg = f"What answers at {self.url} says {answer.status_code}: no server runs behind it."
             raise ConnectionLost(msg)
         if answer.status_code in (401, 403):
             msg = f"The server at {self.url} wants a login, which is not supported."

@@ -1,4 +1,4 @@
-"""The plain HTTP half of talking to a Gradio server, with our exceptions for httpx's."""
+"""HTTP requests to a Gradio server, with our exceptions for httpx's."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class HttpSession:
         with self._our_errors(f"GET {_brief(path)}"):
             async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
                 if answer.status_code != 200:
-                    msg = f"The server at {self.url} tells nothing more ({answer.status_code})."
+                    msg = f"The server at {self.url} has no event stream ({answer.status_code})."
                     raise ConnectionLost(msg)
                 async for line in answer.aiter_lines():
                     if line.startswith("data:"):
@@ -107,7 +107,7 @@ class HttpSession:
 
     @contextmanager
     def _our_errors(self, what: str) -> Iterator[None]:
-        """Put our exceptions in the place of httpx's."""
+        """Raise our exceptions for httpx's."""
         try:
             yield
         except httpx.TimeoutException as error:
@@ -169,7 +169,7 @@ def _lost(message: str, error: Exception) -> ConnectionLost:
 
 
 def _reason(error: Exception) -> str:
-    """Return an exception's words; httpx's are often empty."""
+    """Return an exception's message, or its type: httpx's messages are often empty."""
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
