@@ -35,8 +35,8 @@ FLOORS: tuple[set[str], ...] = (
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
 TO_COME = {"experiment", "server"}
-#: The floors inside a room, from the ground up: a module (or a folder) sees those before it, and
-#: those that stand beside it on the same floor as long as they make no circle.
+#: The floors inside a room or a folder of it, from the ground up: a module (or a folder) sees those
+#: before it, and those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
         {"_windows", "_rotate", "protocol", "log_files"},
@@ -45,11 +45,27 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"guardian", "process", "registry"},
     ),
     "fooocus": (
+        {"transport"},
         {"events"},
-        {"transport", "outputs"},
-        {"schema", "metadata", "logs", "checkout"},
+        {"outputs"},
+        {"schema"},
+        {"metadata", "logs", "checkout"},
         {"requests"},
         {"client"},
+    ),
+    "fooocus.transport": ({"data_uris", "http"}, {"__init__"}, {"gradio3", "gradio4"}),
+    "fooocus.schema": (
+        {"_alignment", "_report", "_template", "config"},
+        {"parameters"},
+        {"naming", "calls"},
+        {"__init__"},
+        {"named_api", "updates"},
+    ),
+    "fooocus.requests": ({"images", "tasks"}, {"shorthands"}, {"lint"}, {"__init__"}),
+    "fooocus.checkout": (
+        {"_source"},
+        {"installation", "config_txt", "model_files"},
+        {"command", "downloads"},
     ),
     "results": ({"_views", "thumbnails", "cell", "history", "output_folder"}, {"__init__"}),
     "engine": (
@@ -192,21 +208,24 @@ def test_imports_between_rooms_go_down() -> None:
     assert not wrong
 
 
-def _place(module: str) -> str:
-    parts = module.split(".")
-    return parts[2] if len(parts) > 2 else "__init__"
+def _place(module: str, folder: str) -> str | None:
+    """What of a folder a module is, or is in; None for a module of another folder."""
+    parts, home = module.split("."), ["fooocus_nb", *folder.split(".")]
+    if parts[: len(home)] != home:
+        return None
+    return parts[len(home)] if len(parts) > len(home) else "__init__"
 
 
 @pytest.mark.parametrize("room", sorted(INSIDE))
 def test_imports_inside_a_room_go_down(room: str) -> None:
     level = {name: number for number, floor in enumerate(INSIDE[room]) for name in floor}
-    there = {_place(module) for module in modules() if room_of(f"{module}.") == room}
+    there = {place for module in modules() if (place := _place(module, room)) is not None}
     assert set(level) - {"__init__"} == there - {"__init__"}, UNKNOWN.format(room)
     wrong = []
     for found in inner_imports():
-        if room_of(found.source) != room or room_of(found.target) != room:
+        source, target = _place(found.source, room), _place(found.target, room)
+        if source is None or target is None:
             continue
-        source, target = _place(found.source), _place(found.target)
         if "__init__" in (source, target) and "__init__" not in level:
             continue  # a folder's own list of names
         if source != target and level[target] > level[source]:
@@ -216,7 +235,8 @@ def test_imports_inside_a_room_go_down(room: str) -> None:
 
 def test_every_room_stands() -> None:
     for room in (*LEVEL, *INSIDE):
-        assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file(), room
+        path = PACKAGE.joinpath(*room.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), room
     for room in TO_COME:
         assert not (PACKAGE / room).exists(), f"{room!r} stands now: give it a floor"
     rooms = {room_of(f"{name}.") for name in modules() if name != "fooocus_nb"}

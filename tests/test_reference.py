@@ -9,7 +9,7 @@ import pytest
 
 from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.core import Engine
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
 
 TOOL = Path(__file__).parent / "tools" / "make_reference.py"
 

@@ -25,7 +25,8 @@ from fooocus_nb.engine.config import configuration, configured_path
 from fooocus_nb.errors import ConfigurationError, InstallError, RestoreError
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.checkout.installation import find_checkout
-from fooocus_nb.fooocus.checkout.model_files import find_corrupted, restore_model
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
+from fooocus_nb.fooocus.checkout.model_files import restore_model
 
 if TYPE_CHECKING:
     import os

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from fooocus_nb.doctor.machine import existing
 from fooocus_nb.doctor.report import Check, Status, gigabytes
 from fooocus_nb.errors import FooocusError
-from fooocus_nb.fooocus.checkout.downloads import wanted_models
+from fooocus_nb.fooocus.checkout.downloads import find_downloads as wanted_models
 from fooocus_nb.fooocus.checkout.installation import read_version
-from fooocus_nb.fooocus.checkout.model_files import find_corrupted
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fooocus_nb.fooocus.checkout.config_txt import Settings
-    from fooocus_nb.fooocus.checkout.downloads import WantedModel
+    from fooocus_nb.fooocus.checkout.downloads import Download as WantedModel
 
 __all__ = [
     "config_checks",

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.queries import Questions
 from fooocus_nb.fooocus.schema.calls import PRESET
-from fooocus_nb.fooocus.schema.catalogue import Catalogue
-from fooocus_nb.fooocus.schema.difference import ParameterDiff
-from fooocus_nb.fooocus.schema.parameters import plain
-from fooocus_nb.fooocus.schema.updates import answered_defaults, answered_files, with_defaults
+from fooocus_nb.fooocus.schema.parameters import Catalogue, ParameterDiff, plain
+from fooocus_nb.fooocus.schema.updates import updated_defaults as answered_defaults
+from fooocus_nb.fooocus.schema.updates import with_choices as answered_files
+from fooocus_nb.fooocus.schema.updates import with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.calls import Call
-    from fooocus_nb.fooocus.schema.config import Schema
 
 __all__ = ["Catalogues"]
 

@@ -22,7 +22,7 @@ from fooocus_nb.engine.watchdog import FAILED, Trouble, Watch
 from fooocus_nb.engine.watched import Watched
 from fooocus_nb.errors import EngineStopped, IgnoredParameter, warn_user
 from fooocus_nb.fooocus.logs.diagnosis import notices
-from fooocus_nb.fooocus.requests.request import build_request
+from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.results._views import Views
 from fooocus_nb.results.history import Album
 from fooocus_nb.results.output_folder import Outputs
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.client import Client
     from fooocus_nb.fooocus.logs.diagnosis import Notice
     from fooocus_nb.fooocus.logs.startup import Startup
-    from fooocus_nb.fooocus.schema.config import Schema
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import ParameterTable
     from fooocus_nb.results import Result
 

@@ -27,9 +27,8 @@ from fooocus_nb.errors import (
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.fooocus.metadata import parse_metadata, read_metadata
 from fooocus_nb.fooocus.outputs import updated_value
-from fooocus_nb.fooocus.requests.images import open_data_uri
-from fooocus_nb.fooocus.requests.request import wire_value
-from fooocus_nb.fooocus.requests.urls import download, refuse_url
+from fooocus_nb.fooocus.requests import wire_value
+from fooocus_nb.fooocus.requests.images import download, open_data_uri, refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -271,7 +270,7 @@ class Questions(EngineParts):
         """Ask on the background loop: in turn with the jobs if the server would queue it, too."""
         turn = self._slot if self._call(verb).queued else contextlib.nullcontext()
         async with turn:
-            return await self._watched(self._client.ask(verb, values), verb)
+            return await self._watched(self._client.call(verb, values), verb)
 
     async def _watched(self, work: Coroutine[Any, Any, list[Any]], verb: str) -> list[Any]:
         """Run `work` until it ends, the engine is gone, or nothing has moved for too long."""

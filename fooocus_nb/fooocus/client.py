@@ -1,4 +1,4 @@
-"""A client of one Fooocus server: a request in, a stream of typed events out."""
+"""The client of one Fooocus server: sends requests and yields typed events."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from fooocus_nb.fooocus.outputs import (
     parse_progress,
     updated_value,
 )
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.named_api import ENDPOINT, is_named, named_schema
 from fooocus_nb.fooocus.transport import Completed, Estimation, Generating
 from fooocus_nb.fooocus.transport import Started as CallStarted
-from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from fooocus_nb.fooocus.schema.config import Call, Outputs
+    from fooocus_nb.fooocus.schema.calls import Call, Outputs
     from fooocus_nb.fooocus.transport import Message, Transport
 
 __all__ = ["Client", "new_session_hash"]
@@ -42,64 +42,28 @@ __all__ = ["Client", "new_session_hash"]
 #: Seconds that stop and skip may take; the server answers them at once or not at all.
 CONTROL_TIMEOUT = 5.0
 #: Seconds that another unqueued function may take: a preset may download its models first.
-ASK_TIMEOUT = 6 * 3600.0
-#: How often to hand in what to generate when the connection breaks meanwhile.
+CALL_TIMEOUT = 6 * 3600.0
+#: How often to send the request when the connection breaks meanwhile.
 SET_ATTEMPTS = 2
 _LINK = re.compile(r"""href\s*=\s*["']?[^"'>]*?\bfile=([^"'>]+)""", re.IGNORECASE)
 
 
 def new_session_hash() -> str:
-    """Return a name for the server's state of one generation, never used before.
-
-    Returns
-    -------
-    str
-    """
+    """Return a new name for the state that the server keeps of one generation."""
     return secrets.token_hex(8)
 
 
 class Client:
-    """Speaks to one Fooocus server, wholly on the event loop of its caller.
-
-    Parameters
-    ----------
-    transport : Transport
-        The wire.
-    schema : Schema
-        What the server offers.
-
-    Attributes
-    ----------
-    schema : Schema
-        What the server offers.
-    """
+    """The client of one Fooocus server. It runs on the event loop of its caller."""
 
     def __init__(self, transport: Transport, schema: Schema) -> None:
         self._transport = transport
+        #: What the server offers.
         self.schema = schema
 
     @classmethod
     async def connect(cls, url: str, *, timeout: float = 10.0) -> Client:
-        """Read a server's description and return a client that fits it.
-
-        Parameters
-        ----------
-        url : str
-            The server's address.
-        timeout : float, optional
-            Seconds to wait for it.
-
-        Returns
-        -------
-        Client
-
-        Raises
-        ------
-        ConnectionLost
-            Where nothing answers.
-        UnsupportedServer
-            Where something else than Fooocus answers.
-        """
+        """Read a server's description and return a client that fits it."""
         transport: Transport = Gradio3Transport(url, timeout=timeout)
         try:
             try:
@@ -122,31 +86,9 @@ class Client:
     async def generate(
         self, values: Mapping[str, Any], *, session_hash: str
     ) -> AsyncGenerator[Event, None]:
-        """Run one generation.
-
-        Close the generator (`contextlib.aclosing`) where you leave it early. That does not
-        stop the server: ask `stop` for it.
-
-        Parameters
-        ----------
-        values : mapping
-            A wire value for every parameter, by canonical name.
-        session_hash : str
-            A new one for every generation; `stop` and `skip` need it too.
-
-        Yields
-        ------
-        Event
-            `Finished` is the last. Its gallery is empty after a stop, and also where the
-            worker failed: only the server's log tells which.
-
-        Raises
-        ------
-        GenerationError
-            When the server says that it failed, or could not build the task.
-        ConnectionLost
-            When the server does not answer, or breaks the connection.
-        """
+        """Run one generation."""
+        # Close the generator (`contextlib.aclosing`) to leave it early. That does not stop
+        # the generation on the server: `stop` does.
         reader = _Reader(self.schema.outputs)
         *setters, generator = self.schema.steps
         for setter in setters:
@@ -166,10 +108,8 @@ class Client:
     async def _set(
         self, setter: Call, values: Mapping[str, Any], session_hash: str
     ) -> AsyncGenerator[int, None]:
-        """Hand in what to generate, yielding how many are before it.
-
-        That alone generates nothing, so where the connection breaks it may be done again.
-        """
+        """Send the request, yielding its rank in the queue."""
+        # That alone generates nothing, so where the connection breaks it may be done again.
         for attempt in range(1, SET_ATTEMPTS + 1):
             try:
                 async with aclosing(self._messages(setter, values, session_hash)) as messages:
@@ -199,7 +139,7 @@ class Client:
             raise GenerationError(msg)
 
     def _check_task(self, end: Completed) -> None:
-        """Raise where the generator found nothing to do, which it reports as success."""
+        """Raise where the generator had no task, which it reports as success."""
         if all(entry is None for entry in end.data):
             msg = f"The server at {self.url} had no task to run: it could not build one."
             raise GenerationError(
@@ -207,23 +147,11 @@ class Client:
             )
 
     async def stop(self, session_hash: str) -> None:
-        """Stop a generation; it ends within a step, with the images that are done.
-
-        Parameters
-        ----------
-        session_hash : str
-            The generation's.
-        """
+        """Stop a generation; it ends within a step and keeps the finished images."""
         await self._control(self.schema.stop, "stop", session_hash)
 
     async def skip(self, session_hash: str) -> None:
-        """Skip the image in the making and go on with the next.
-
-        Parameters
-        ----------
-        session_hash : str
-            The generation's.
-        """
+        """Skip the current image and go on with the next."""
         await self._control(self.schema.skip, "skip", session_hash)
 
     async def _control(self, call: Call | None, verb: str, session_hash: str) -> None:
@@ -233,32 +161,10 @@ class Client:
         payload = self.schema.payload(call, {})
         await self._transport.post(call.fn_index, payload, session_hash, timeout=CONTROL_TIMEOUT)
 
-    async def ask(
-        self, verb: str, values: Mapping[str, Any], *, timeout: float = ASK_TIMEOUT
+    async def call(
+        self, verb: str, values: Mapping[str, Any], *, timeout: float = CALL_TIMEOUT
     ) -> list[Any]:
-        """Call one of the functions beside "Generate".
-
-        Parameters
-        ----------
-        verb : str
-            One of :attr:`Schema.verbs`.
-        values : mapping
-            Wire values by name; what is missing is the server's default.
-        timeout : float, optional
-            Seconds that a function which the server does not queue may take.
-
-        Returns
-        -------
-        list
-            Its outputs, in the order of the call's ``targets``.
-
-        Raises
-        ------
-        UnsupportedServer
-            When the server has no such function.
-        GenerationError, EngineError
-            When the server says that it failed.
-        """
+        """Call one of the functions beside "Generate"."""
         call = self.schema.verb(verb)
         payload = self.schema.payload(call, values)
         session = new_session_hash()
@@ -269,53 +175,19 @@ class Client:
             async for message in messages:
                 if isinstance(message, Completed):
                     self._check(message, f"{verb.replace('_', ' ')} failed")
-                    answer = [await self._without_layers(value) for value in message.data]
+                    answer = list(message.data)
         return answer
 
-    async def _without_layers(self, value: Any) -> Any:
-        """Return the picture that an editor of Gradio 4 and later shows, as Gradio 3 would."""
-        if not isinstance(value, dict) or not {"background", "layers"} <= set(value):
-            return value
-        path = file_path(value["background"]) or file_path(value.get("composite"))
-        return None if path is None else as_data_uri(await self.fetch(path))
-
     async def fetch(self, path: str) -> bytes:
-        """Return the bytes of an image.
-
-        Parameters
-        ----------
-        path : str
-            As the server named it.
-
-        Returns
-        -------
-        bytes
-        """
+        """Return the bytes of an image."""
         return await self._transport.fetch(path)
 
     async def age(self, path: str) -> float | None:
-        """Return how long ago an image was written, by the server's own clock.
-
-        Parameters
-        ----------
-        path : str
-            As the server named it.
-
-        Returns
-        -------
-        float or None
-            Seconds; None where the server does not tell.
-        """
+        """Return how many seconds ago an image was written; None where the server does not tell."""
         return await self._transport.age(path)
 
     async def log_page(self) -> str | None:
-        """Return where the server keeps the log page of today.
-
-        Returns
-        -------
-        str or None
-            Its path on the server; None where the server has no such page, or does not tell.
-        """
+        """Return the server's path of today's log page; None where it has none."""
         call = self.schema.verbs.get("history")
         if call is None:
             return None
@@ -329,17 +201,7 @@ class Client:
         return html.unescape(link[1]) if link else None
 
     async def healthy(self, timeout: float = 2.0) -> bool:
-        """Whether the web server answers. It does so also when the worker is dead.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds to wait.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether the web server answers. It does so also when the worker is dead."""
         try:
             async with asyncio.timeout(timeout):
                 return await self._transport.answers(timeout)
@@ -363,28 +225,24 @@ class Client:
 
 
 async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: float) -> Transport:
-    """Return the wire that the server speaks, by what it says of itself."""
+    """Return the transport for the protocol that the server names."""
     if config.get("protocol", "ws") in ("ws", None):
         return transport
     from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
 
-    fitting = Gradio4Transport(transport.url, config, timeout=timeout)
+    fitting = Gradio4Transport(transport.url, config, timeout=timeout, image_endpoints=[ENDPOINT])
     await transport.aclose()
     return fitting
 
 
 async def _schema(transport: Transport, config: Mapping[str, Any]) -> Schema:
-    """Return what the server can be asked to do, by its page or by a function with a name."""
-    from fooocus_nb.fooocus.schema.named_api import is_named, named_schema
-
-    info = getattr(transport, "info", None)
-    if info is not None and is_named(config):
-        return named_schema(config, await info())
-    return Schema.from_config(config)
+    """Read the server's parameters and calls, from its page or from a function with a name."""
+    info = await transport.info() if is_named(config) else None
+    return Schema.from_config(config) if info is None else named_schema(config, info)
 
 
 class _Reader:
-    """Turns the outputs of the generator into events, each thing once."""
+    """Parses the outputs of the generator into events, each of them once."""
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
@@ -414,9 +272,9 @@ class _Reader:
             self._progress = progress
             yield parsed
         preview = _value_at(data, self._outputs.preview)
-        if preview != self._preview and (picture := parse_preview(preview)) is not None:
+        if preview != self._preview and (image := parse_preview(preview)) is not None:
             self._preview = preview
-            yield picture
+            yield image
         yield from self._gallery(_value_at(data, self._outputs.running_gallery))
         final = _value_at(data, self._outputs.final_gallery)
         if isinstance(final, dict):

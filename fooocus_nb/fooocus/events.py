@@ -1,4 +1,4 @@
-"""What a generation reports while it runs, as small immutable records."""
+"""The events of a generation, as small immutable records."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The server has begun with the request."""
+    """The server has started the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The engine says what it does.
+    """The engine reports its progress.
 
     Attributes
     ----------
     percent : int
         The whole request's progress, 0 to 100, as the engine estimates it.
     text : str
-        The engine's own words, such as ``Sampling step 3/30, image 1/2 ...``.
+        The engine's own text, such as ``Sampling step 3/30, image 1/2 ...``.
     step, steps : int or None
         The sampling step and how many there are, where the text says so.
     image, images : int or None
-        The image in the making, from 1, and how many were asked for, where the text says so.
+        The current image, from 1, and how many were asked for, where the text says so.
     """
 
     percent: int
@@ -51,12 +51,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of the image in the making.
+    """A preview of the current image.
 
     Attributes
     ----------
     data : bytes
-        The encoded picture.
+        The encoded image.
     mime : str
         Its media type, such as ``image/png``.
     """
@@ -67,7 +67,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinished:
-    """One more image is done.
+    """One more image is finished.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the outputs of the generator say: progress, previews and galleries."""
+"""Parses the outputs of the generator: progress, previews and galleries."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class _Absent:
 #: Stands for an output that the server left as it was.
 ABSENT: Final = _Absent()
 
-#: How the engine's words begin from when a task is handed in until its worker takes it up.
+#: How the progress text begins from when a task is queued until the worker starts it.
 WAITING_FOR_WORKER: Final = "Waiting for task to start"
-#: The engine's words are short; a server that sends a book is cut.
+#: Progress texts are short; longer ones are cut.
 _TEXT_LIMIT = 500
 
-# Each pattern excludes "<" inside a tag, so that no text makes it look far ahead again and again.
+# Each pattern excludes "<" inside a tag, so that no text makes it backtrack over and over.
 _BAR = re.compile(r"<progress\b([^<>]*)>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\b(value|max)\s*=\s*["']?\s*(\d{1,9}(?:\.\d{1,9})?)""", re.IGNORECASE)
 _SPAN = re.compile(r"<span\b[^<>]*>", re.IGNORECASE)
@@ -50,36 +50,14 @@ _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^,;]*)*;base64,", re.IGNOR
 
 
 def updated_value(output: object) -> Any:
-    """Return the value that an output of the server carries.
-
-    Parameters
-    ----------
-    output : object
-        A Gradio update, or a bare value.
-
-    Returns
-    -------
-    object
-        `ABSENT` where the update changes other properties only.
-    """
+    """Return the value that an output of the server carries."""
     if isinstance(output, dict) and output.get("__type__") == "update":
         return output.get("value", ABSENT)
     return output
 
 
 def parse_progress(value: object) -> Progress | None:
-    """Read the progress bar.
-
-    Parameters
-    ----------
-    value : object
-        The HTML that the web page would show.
-
-    Returns
-    -------
-    Progress or None
-        None where there is no bar in it.
-    """
+    """Parse the progress bar."""
     if not isinstance(value, str) or (bar := _BAR.search(value)) is None:
         return None
     numbers = {name.lower(): float(number) for name, number in _ATTRIBUTE.findall(bar[1])}
@@ -117,18 +95,7 @@ def _pair(pattern: re.Pattern[str], text: str) -> tuple[int | None, int | None]:
 
 
 def parse_preview(value: object) -> Preview | None:
-    """Read the picture of the image in the making.
-
-    Parameters
-    ----------
-    value : object
-        A data URI.
-
-    Returns
-    -------
-    Preview or None
-        None where it is none, or broken.
-    """
+    """Parse the preview of the current image."""
     if not isinstance(value, str) or (head := _DATA_URI.match(value)) is None:
         return None
     try:
@@ -139,18 +106,7 @@ def parse_preview(value: object) -> Preview | None:
 
 
 def gallery_paths(value: object) -> tuple[str, ...]:
-    """Return the server's paths of the images in a gallery.
-
-    Parameters
-    ----------
-    value : object
-        What a gallery holds: files, or pairs of a file and its caption.
-
-    Returns
-    -------
-    tuple of str
-        In the gallery's order, each once.
-    """
+    """Return the server's paths of the images in a gallery."""
     if not isinstance(value, (list, tuple)):
         return ()
     return tuple(dict.fromkeys(_paths_of(value)))

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fooocus_nb.doctor import Report
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.engine.listing import EngineList
-    from fooocus_nb.fooocus.schema.catalogue import Catalogue
+    from fooocus_nb.fooocus.schema.parameters import Catalogue
     from fooocus_nb.magics.parsing import GenerateOptions
 
 __all__ = ["FooocusMagics", "load_ipython_extension", "unload_ipython_extension"]

@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
 from fooocus_nb.errors import nearest
+from fooocus_nb.fooocus.requests.images import is_url
 from fooocus_nb.fooocus.requests.tasks import (
     Enhance,
     EnhanceImage,
@@ -19,7 +20,6 @@ from fooocus_nb.fooocus.requests.tasks import (
     Upscale,
     Vary,
 )
-from fooocus_nb.fooocus.requests.urls import is_url
 from fooocus_nb.magics.options import PICTURE_VERBS
 from fooocus_nb.results import Image, Result
 

@@ -7,8 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.fooocus.schema._template import ALIASES
-from fooocus_nb.fooocus.schema.parameters import plain
+from fooocus_nb.fooocus.schema.parameters import canonical_name, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +66,7 @@ def cell_of(
 
 def _wanted(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return what has to be said, by canonical name, the best known names first."""
-    known = {ALIASES.get(name, name): value for name, value in parameters.items()}
+    known = {canonical_name(name): value for name, value in parameters.items()}
     names = [name for name in _ADVICE if name in known]
     names += [name for name in known if name not in _ADVICE]
     return {

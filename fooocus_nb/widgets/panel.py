@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_table, wrap
 from fooocus_nb.engine.manager import name_to_say
 from fooocus_nb.errors import FooocusError, ParameterError
-from fooocus_nb.fooocus.requests.images import decode_data_uri, encode_image
-from fooocus_nb.fooocus.requests.request import build_request
+from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.requests.images import encode_image
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets.base import Placed

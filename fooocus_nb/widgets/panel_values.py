@@ -14,7 +14,7 @@ from fooocus_nb.fooocus.schema.parameters import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fooocus_nb.fooocus.schema.config import Schema
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
 __all__ = ["PanelValues"]

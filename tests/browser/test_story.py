@@ -132,7 +132,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     """What people type, press and paste; and texts that are no texts but traps."""
     traps = (
         "from fooocus_nb.demo.page import Page\n"
-        "from fooocus_nb.fooocus.schema.config import Schema\n"
+        "from fooocus_nb.fooocus.schema import Schema\n"
         "from fooocus_nb.widgets.panel_form import form_of\n"
         "from fooocus_nb.widgets.panel_widget import PanelForm\n"
         "config = Page().config\n"

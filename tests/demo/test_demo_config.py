@@ -9,7 +9,7 @@ import pytest
 
 from fooocus_nb.demo import page as page_module
 from fooocus_nb.demo.page import PRESETS, REMOVED_BY_FLAG, Page
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
 
 SOURCE = Path(page_module.__file__).with_name("page.json")
 METADATA = ("save_metadata", "metadata_scheme")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
-from fooocus_nb.fooocus.checkout.downloads import wanted_models
+from fooocus_nb.fooocus.checkout.downloads import find_downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,11 +129,11 @@ def test_another_config_may_be_named_by_the_environment(checkout: Path, monkeypa
 def test_a_preset_and_the_settings_lie_over_the_default(checkout: Path) -> None:
     (checkout / "config.txt").write_text('{"checkpoint_downloads": {"mine.pt": "https://a/b"}}')
     (checkout / "presets/fast.json").write_text('{"checkpoint_downloads": {"f.pt": "https://c"}}')
-    named = {model.name for model in wanted_models(read_settings(checkout))}
+    named = {model.name for model in find_downloads(read_settings(checkout))}
     assert "mine.pt" in named
     assert "big.safetensors" not in named
     assert "never.pth" not in named  # a table of which nothing is downloaded
-    fast = {model.name for model in wanted_models(read_settings(checkout), "fast")}
+    fast = {model.name for model in find_downloads(read_settings(checkout), "fast")}
     assert "f.pt" in fast
     assert "mine.pt" not in fast
 
@@ -144,4 +144,4 @@ def test_any_config_is_looked_at_without_failing(checkout: Path, data: bytes) ->
     for text, advice, _ in problems(checkout, data):
         assert text
         assert advice
-    wanted_models(read_settings(checkout))
+    find_downloads(read_settings(checkout))

@@ -13,8 +13,9 @@ from PIL import Image
 from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
-from fooocus_nb.fooocus.requests.request import build_request
-from fooocus_nb.fooocus.schema.config import Call, Outputs, Schema
+from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.calls import Call, Outputs
 from fooocus_nb.fooocus.schema.parameters import ParameterTable
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 
@@ -31,9 +32,9 @@ def run(coroutine):
     return asyncio.run(limited())
 
 
-def call(fn_index, outputs, *, generator=False):
+def call(fn_index):
     """Return a call that takes nothing but the server's own state."""
-    return Call(fn_index=fn_index, inputs=(None,), outputs=outputs, generator=generator)
+    return Call(fn_index=fn_index, inputs=(None,))
 
 
 def tiny_schema(**changes):
@@ -41,9 +42,9 @@ def tiny_schema(**changes):
     parts = {
         "version": "2.5.5",
         "parameters": ParameterTable({}, ""),
-        "steps": (call(67, 1), call(68, 4, generator=True)),
-        "stop": call(0, 1),
-        "skip": call(1, 1),
+        "steps": (call(67), call(68)),
+        "stop": call(0),
+        "skip": call(1),
         "outputs": Outputs(progress=0, preview=1, running_gallery=2, final_gallery=3),
     }
     return Schema(**{**parts, **changes})

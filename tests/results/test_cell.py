@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
 from fooocus_nb.demo.page import Page
-from fooocus_nb.fooocus.requests.request import build_request
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.magics.parsing import parse_cell_line
 from fooocus_nb.results.cell import cell_of
 

@@ -20,8 +20,8 @@ from typing import Any
 import fooocus_nb
 from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.core import Engine
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
-from fooocus_nb.fooocus.schema.config import Schema
 from fooocus_nb.fooocus.schema.parameters import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"

@@ -11,7 +11,8 @@ import pytest
 import fooocus_nb
 from fooocus_nb import MaskEditor
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.requests.images import decode_data_uri, encode_masked
+from fooocus_nb.fooocus.requests.images import encode_masked
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 
 
 def dot(size=(90, 60), box=(10, 10, 20, 30)):

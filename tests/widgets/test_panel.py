@@ -13,7 +13,7 @@ import pytest
 import fooocus_nb
 from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.magics.parsing import parse_cell_line
 from fooocus_nb.widgets.panel_form import form_of
 from fooocus_nb.widgets.panel_values import PanelValues
@@ -127,7 +127,7 @@ def test_pictures_are_read_when_they_are_set(values: PanelValues, tmp_path) -> N
     path.write_bytes(png())
     values["uov_input_image"] = path
     assert values["uov_input_image"] == path
-    with pytest.raises(ParameterError, match="not a picture"):
+    with pytest.raises(ParameterError, match="not an image"):
         values["uov_input_image"] = b"nonsense"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from fooocus_nb.fooocus.requests.request import Request
+    from fooocus_nb.fooocus.requests import Request
 
 __all__ = ["Harvest", "name_key"]
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
-    from fooocus_nb.fooocus.requests.request import Request
+    from fooocus_nb.fooocus.requests import Request
 
 __all__ = ["Job"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.fooocus.requests.request import Request
+from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:

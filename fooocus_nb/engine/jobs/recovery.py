@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.engine.jobs.snapshot import Snapshot
-    from fooocus_nb.fooocus.requests.request import Request
+    from fooocus_nb.fooocus.requests import Request
 
 __all__ = ["Recovery", "is_of_request"]
 

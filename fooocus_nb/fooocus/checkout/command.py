@@ -1,4 +1,4 @@
-"""The command line and the environment of one engine: own port, own temp path, no browser."""
+"""Builds the command line and environment of one engine: own port, own temp path, no browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Launch", "build_launch", "free_port"]
 HOST = "127.0.0.1"
 WINDOWS = os.name == "nt"
 DEMO_MODULE = "fooocus_nb.demo"
-#: Flags that are ours to give, and how the user says the same.
+#: Flags that we set ourselves, and what a user can do instead.
 OURS = {
     "--port": "use port= instead",
     "--temp-path": "use temp_dir= instead",
@@ -51,7 +51,7 @@ KERNEL_ONLY = frozenset(
     }
 )
 KERNEL_ONLY_PREFIXES = ("JPY_", "JUPYTERHUB_", "PYDEVD_", "VSCODE_")
-#: They describe the kernel's environment, so they only hurt in another one.
+#: They describe the kernel's environment, so they would be wrong in another one.
 ENVIRONMENT_ONLY = frozenset(
     {"CONDA_DEFAULT_ENV", "CONDA_PREFIX", "CONDA_PYTHON_EXE", "PYTHONPATH", "VIRTUAL_ENV"}
 )
@@ -61,29 +61,18 @@ CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scr
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything that is needed to start one engine.
-
-    Attributes
-    ----------
-    argv : tuple of str
-        The command line.
-    cwd : Path or None
-        The working folder; None is the caller's.
-    env : dict
-        The complete environment.
-    port : int
-        The port that it will listen on.
-    url : str
-        Where its web server will answer.
-    temp_dir : Path
-        Its own folder for temporary files, which it empties when it starts.
-    """
+    """Everything that is needed to start one engine."""
 
     argv: tuple[str, ...]
+    #: The working folder; None is the caller's.
     cwd: Path | None
+    #: The complete environment.
     env: dict[str, str]
+    #: The port that it will listen on.
     port: int
+    #: Where its web server will answer.
     url: str
+    #: Its own folder for temporary files, which it empties when it starts.
     temp_dir: Path
 
 
@@ -105,43 +94,19 @@ def build_launch(
     env: Mapping[str, str] | None = None,
     demo_python: str | os.PathLike[str] = sys.executable,
 ) -> Launch:
-    """Compose the command line and environment of one engine.
-
-    Parameters
-    ----------
-    installation : Installation or None
-        The Fooocus to start; None is the bundled demo engine.
-    port : int
-        The port to listen on.
-    temp_dir : Path
-        Its own folder for temporary files. Fooocus empties it, so it must be nobody else's.
-    gpu : int, optional
-        The index of the GPU to use.
-    args : sequence of str, optional
-        Further flags, as Fooocus takes them.
-    env : mapping, optional
-        Environment variables that win over all others.
-    demo_python : path-like, optional
-        The interpreter for the demo engine.
-
-    Returns
-    -------
-    Launch
-        What to start and where it will answer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a flag contradicts ours, is unknown to this version, or a value is out of range.
-    """
+    """Compose the command line and environment of one engine."""
     flags = tuple(str(argument) for argument in args)
     _check_values(port, gpu)
     _check_flags(flags, installation, gpu)
     known = installation.flags if installation else frozenset[str]()
-    wanted = [("--disable-in-browser",), ("--port", str(port)), ("--temp-path", str(temp_dir))]
+    required = [
+        ("--disable-in-browser",),
+        ("--port", str(port)),
+        ("--temp-path", str(temp_dir)),
+    ]
     if gpu is not None:
-        wanted.append((GPU_FLAG, str(gpu)))
-    ours = [word for words in wanted if not known or words[0] in known for word in words]
+        required.append((GPU_FLAG, str(gpu)))
+    ours = [word for words in required if not known or words[0] in known for word in words]
     # Gradio keeps a copy of each image, by default where nobody ever removes it.
     fallback = {"GRADIO_TEMP_DIR": str(temp_dir / "gradio")}
     # Versions without --temp-path derive theirs from TMPDIR, which all engines would share.
@@ -161,11 +126,9 @@ def build_launch(
 
 
 def _python_flags(python: Path) -> tuple[str, ...]:
-    """Return what the interpreter itself is told: nothing is kept back in a buffer.
-
-    An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth`` file,
-    with which it heeds no variable of the environment, so the encoding is told here, too.
-    """
+    """Return the interpreter's own flags: output is not buffered."""
+    # An embedded Python (the folder ``python_embeded`` of the Windows archive) has a ``._pth``
+    # file, with which it reads no environment variables, so the encoding is set here, too.
     embedded = next(python.absolute().parent.glob("python*._pth"), None)
     return ("-u",) if embedded is None else ("-u", "-X", "utf8")
 
@@ -186,7 +149,7 @@ def _check_flags(flags: Sequence[str], installation: Installation | None, gpu: i
             msg = "args: '--' is no flag of Fooocus."
             raise ConfigurationError(msg)
         if name in OURS:
-            msg = f"args: {name} is not yours to give: {OURS[name]}."
+            msg = f"args: {name} cannot be given: {OURS[name]}."
             raise ConfigurationError(msg)
         if name == GPU_FLAG and gpu is not None:
             msg = f"args: {GPU_FLAG} and gpu={gpu} say the same thing twice. Leave one out."
@@ -257,7 +220,7 @@ def _same_interpreter(python: Path) -> bool:
 
 
 def _enter_environment(env: dict[str, str], python: Path) -> None:
-    """Do what activating the interpreter's environment does, for the programs that it starts."""
+    """Set what activating the interpreter's environment sets, for the programs that it starts."""
     folder = python.absolute().parent
     folders = [folder]
     if (folder / "conda-meta").is_dir():  # on Windows, where its libraries are found by the PATH
@@ -270,7 +233,7 @@ def _enter_environment(env: dict[str, str], python: Path) -> None:
 
 
 def _make_importable(env: dict[str, str]) -> None:
-    """Let the demo engine find this package however the notebook found it."""
+    """Let the demo engine import this package however the notebook found it."""
     env["PYTHONSAFEPATH"] = "1"  # a random.py beside the notebook must not shadow the real one
     root = Path(__file__).resolve().parents[3]
     if root.name not in {"site-packages", "dist-packages"}:
@@ -279,7 +242,7 @@ def _make_importable(env: dict[str, str]) -> None:
 
 
 def _reach_loopback(env: dict[str, str]) -> None:
-    """Keep a proxy away from the server's test of its own address, which it ends without."""
+    """Exclude loopback from proxies: the server exits where it cannot reach its own address."""
     names = {name.casefold() for name in env}
     if not names & {"http_proxy", "https_proxy", "all_proxy"}:
         return

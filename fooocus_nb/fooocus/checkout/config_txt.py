@@ -1,7 +1,7 @@
-"""The settings of a checkout: what its version reads from ``config.txt``, and what stands there.
+"""Reads and checks the ``config.txt`` of a checkout.
 
-Nothing about a version is built in: which settings there are, of which types and with which
-defaults, is read from the source of the checkout, of which nothing is run.
+Nothing about a version is built in: the settings, their types and defaults are read from the
+source of the checkout, of which nothing is run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fooocus_nb.errors import nearest
+from fooocus_nb.fooocus.checkout._source import literal, parse_source
 
 __all__ = ["Problem", "Setting", "Settings", "read_json", "read_settings"]
 
@@ -44,84 +45,47 @@ _HINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting that a version reads.
+    """One setting that a version reads."""
 
-    Attributes
-    ----------
-    key : str
-        Its name in ``config.txt``.
-    types : tuple of type
-        What it may be; empty where the source does not tell.
-    default : object
-        What it is where ``config.txt`` has none; None where that is computed.
-    folder : bool
-        Whether it names a folder, or several.
-    made : bool
-        Whether Fooocus makes that folder where there is none.
-    """
-
+    #: Its name in ``config.txt``.
     key: str
+    #: What it may be; empty where the source does not tell.
     types: tuple[type, ...] = ()
+    #: What it is where ``config.txt`` has none; None where that is computed.
     default: Any = None
+    #: Whether it names a folder, or several.
     folder: bool = False
+    #: Whether Fooocus makes that folder where there is none.
     made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in ``config.txt`` that is not as it should be.
+    """Something in ``config.txt`` that is not as it should be."""
 
-    Attributes
-    ----------
-    text, advice : str
-        What, and what to do.
-    serious : bool
-        Whether the whole file is ignored for it.
-    """
-
+    #: What, and what to do.
     text: str
     advice: str
+    #: Whether the whole file is ignored for it.
     serious: bool = False
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one checkout.
-
-    Attributes
-    ----------
-    checkout : Path
-        The checkout.
-    path : Path
-        Its ``config.txt``, which need not be there.
-    known : dict
-        All that this version reads, by key; empty where its source does not tell.
-    values : dict
-        What ``config.txt`` says, as far as it can be read.
-    problems : tuple of Problem
-        What is wrong with it.
-    """
+    """The settings of one checkout."""
 
     checkout: Path
+    #: Its ``config.txt``, which need not be there.
     path: Path
+    #: All that this version reads, by key; empty where its source does not tell.
     known: dict[str, Setting] = field(default_factory=dict)
+    #: What ``config.txt`` says, as far as it can be read.
     values: dict[str, Any] = field(default_factory=dict)
+    #: What is wrong with it.
     problems: tuple[Problem, ...] = ()
 
     def folders(self, key: str) -> list[Path]:
-        """Return the folders that a setting comes to, as Fooocus takes them.
-
-        Parameters
-        ----------
-        key : str
-            Such as ``path_outputs``.
-
-        Returns
-        -------
-        list of Path
-            Those of ``config.txt`` where all of them are there or will be made; else the default.
-            Empty for a setting that this version does not have.
-        """
+        """Return a setting's folders: of ``config.txt`` where all can be used, else the default."""
         setting = self.known.get(key)
         given = [self.checkout / part for part in _texts(self.values.get(key))]
         if given and (all(map(_is_folder, given)) or (setting is not None and setting.made)):
@@ -137,20 +101,9 @@ class Settings:
 
 
 def read_settings(checkout: Path) -> Settings:
-    """Read what the version of a checkout wants to know, and what ``config.txt`` says.
-
-    Parameters
-    ----------
-    checkout : Path
-        The folder of Fooocus.
-
-    Returns
-    -------
-    Settings
-        What is wrong with the file is among it, never raised.
-    """
+    """Read the settings that a checkout knows, and its ``config.txt`` with what is wrong there."""
     known = _known(checkout)
-    # Fooocus itself heeds a variable of this name.
+    # Fooocus itself reads an environment variable of this name.
     path = checkout / (os.environ.get("config_path") or CONFIG_FILE)  # noqa: SIM112
     if not path.exists():
         return Settings(checkout, path, known)
@@ -201,10 +154,10 @@ def _problems(settings: Settings, key: str, value: Any) -> list[Problem]:
         text = f"{name}: this version has no setting {key!r}.{nearest(key, settings.known)}"
         return [Problem(text, f"Correct or remove {key!r}.")]
     if setting.types and not _fits(value, setting.types):
-        wanted = " or ".join(
+        expected = " or ".join(
             dict.fromkeys(_WORDS.get(kind, kind.__name__) for kind in setting.types)
         )
-        text = f"{name}: {key} is {json.dumps(value)[:80]}, and should be {wanted}."
+        text = f"{name}: {key} is {json.dumps(value)[:80]}, and should be {expected}."
         return [Problem(text, "Correct it; until then Fooocus uses its own default.")]
     if setting.folder:
         return _folder_problems(settings, setting, value)
@@ -247,7 +200,7 @@ def _folder_problems(settings: Settings, setting: Setting, value: Any) -> list[P
 
 
 def _texts(value: Any) -> list[str]:
-    """Return the texts that a setting of one or several consists of; none where it is neither."""
+    """Return the texts of a setting that holds one or several; none for any other."""
     if isinstance(value, str):
         return [value] if value else []
     if isinstance(value, list) and all(isinstance(part, str) and part for part in value):
@@ -262,15 +215,14 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-# -- what the source says -------------------------------------------------------------------
+# -- the settings in the source --------------------------------------------------------------
 
 
 def _known(checkout: Path) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for source in SOURCES:
-        try:
-            tree = ast.parse((checkout / source).read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_source(checkout / source)
+        if tree is None:
             continue
         readers = _readers(tree)
         for node in ast.walk(tree):
@@ -294,12 +246,12 @@ def _readers(tree: ast.Module) -> dict[str, list[str]]:
 def _setting(call: ast.Call, parameters: list[str]) -> Setting | None:
     given = dict(zip(parameters, call.args, strict=False))
     given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    key = _literal(given.get("key"))
+    key = literal(given.get("key"))
     if not isinstance(key, str):
         return None
-    default = _literal(given.get("default_value", given.get("default")))
+    default = literal(given.get("default_value", given.get("default")))
     if key.startswith("path_") or key.endswith("_path"):
-        made = _literal(given.get("make_directory")) is True
+        made = literal(given.get("make_directory")) is True
         return Setting(key, (), default, folder=True, made=made)
     return Setting(key, _types(given.get("expected_type"), default), default)
 
@@ -312,12 +264,3 @@ def _types(expected: ast.expr | None, default: Any) -> tuple[type, ...]:
     # Of a number one cannot tell whether it has to be whole; a text may stand for a choice.
     is_number = isinstance(default, numbers.Number) and not isinstance(default, bool)
     return TYPES["Number"] if is_number else (type(default),)
-
-
-def _literal(node: ast.expr | None) -> Any:
-    if node is None:
-        return None
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None

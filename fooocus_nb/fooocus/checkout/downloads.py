@@ -1,4 +1,4 @@
-"""The models that a checkout downloads at its first start, read from its source and presets."""
+"""Finds the models that a checkout downloads at its first start, in its source and presets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.fooocus.checkout._source import called_name, literal, parse_source
 from fooocus_nb.fooocus.checkout.config_txt import read_json
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.config_txt import Settings
 
-__all__ = ["WantedModel", "wanted_models"]
+__all__ = ["Download", "find_downloads"]
 
-#: Bytes of files that versions of Fooocus download, rounded; other sizes are not known beforehand.
+#: Rounded sizes of the usual files in bytes; those of others are not known before the download.
 SIZES = {
     "juggernautXL_v8Rundiffusion.safetensors": 7_110_000_000,
     "juggernautXL_version6Rundiffusion.safetensors": 7_110_000_000,
@@ -31,60 +32,38 @@ DOWNLOADER = "load_file_from_url"
 
 
 @dataclass(frozen=True, slots=True)
-class WantedModel:
-    """A file that Fooocus downloads where it is not there.
-
-    Attributes
-    ----------
-    name : str
-        The file's name.
-    url : str
-        Where it comes from.
-    present : bool
-        Whether a file of that name is in one of the folders for models.
-    size : int or None
-        About how many bytes it has, where that is known.
-    """
+class Download:
+    """A file that Fooocus downloads where it is missing."""
 
     name: str
+    #: Where it comes from.
     url: str
+    #: Whether a file of that name is in one of the folders for models.
     present: bool
+    #: About how many bytes it has, where that is known.
     size: int | None
 
 
-def wanted_models(settings: Settings, preset: str | None = None) -> list[WantedModel]:
-    """Return the models of a checkout's own source, of its presets and of its settings.
-
-    Parameters
-    ----------
-    settings : Settings
-        Of the checkout.
-    preset : str, optional
-        The preset that it is started with, such as ``lightning``.
-
-    Returns
-    -------
-    list of WantedModel
-        Each file once, in the order in which Fooocus names them.
-    """
+def find_downloads(settings: Settings, preset: str | None = None) -> list[Download]:
+    """Return the files that a checkout's source, presets and settings name, each once."""
     values = _merged(settings, preset)
     there = set(_names(settings.model_folders()))
-    wanted = dict(_of_launcher(settings.checkout))
+    found = dict(_of_launcher(settings.checkout))
     for key, downloads in values.items():
         if key.endswith("_downloads") and isinstance(downloads, dict):
-            wanted |= {name: url for name, url in downloads.items() if isinstance(url, str)}
+            found |= {name: url for name, url in downloads.items() if isinstance(url, str)}
     # Where the default of an earlier version is there, Fooocus goes on with that.
     default, earlier = values.get("default_model"), values.get("previous_default_models")
     if isinstance(earlier, list) and any(name in there for name in map(str, earlier)):
         there.add(str(default))
     return [
-        WantedModel(name, url, name in there, SIZES.get(name) or SIZES.get(url.rpartition("/")[2]))
-        for name, url in wanted.items()
+        Download(name, url, name in there, SIZES.get(name) or SIZES.get(url.rpartition("/")[2]))
+        for name, url in found.items()
     ]
 
 
 def _merged(settings: Settings, preset: str | None) -> dict[str, Any]:
-    """Return the values in the order in which Fooocus lays them over each other."""
+    """Return the values as Fooocus merges them: default preset, config.txt, preset."""
     presets = settings.checkout / "presets"
     values, _ = read_json(presets / "default.json")
     values |= settings.values
@@ -111,9 +90,8 @@ def _has_content(path: Path) -> bool:
 
 def _of_launcher(checkout: Path) -> Iterator[tuple[str, str]]:
     """Yield name and address of the files that ``launch.py`` itself names."""
-    try:
-        tree = ast.parse((checkout / "launch.py").read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse_source(checkout / "launch.py")
+    if tree is None:
         return
     tables = {
         target.id: pairs
@@ -126,31 +104,22 @@ def _of_launcher(checkout: Path) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.For) and isinstance(node.iter, ast.Name):
             if _downloads(node):
                 yield from tables.get(node.iter.id, ())
-        elif isinstance(node, ast.Call) and _called(node) == DOWNLOADER:
+        elif isinstance(node, ast.Call) and called_name(node) == DOWNLOADER:
             given = {keyword.arg: keyword.value for keyword in node.keywords}
-            name, url = _text(given.get("file_name")), _text(given.get("url"))
-            if url:
-                yield name or url.rpartition("/")[2], url
+            name, url = literal(given.get("file_name")), literal(given.get("url"))
+            if isinstance(url, str) and url:
+                yield name if isinstance(name, str) and name else url.rpartition("/")[2], url
 
 
 def _downloads(node: ast.AST) -> bool:
     return any(
-        isinstance(inner, ast.Call) and _called(inner) == DOWNLOADER for inner in ast.walk(node)
+        isinstance(inner, ast.Call) and called_name(inner) == DOWNLOADER for inner in ast.walk(node)
     )
-
-
-def _called(call: ast.Call) -> str:
-    if isinstance(call.func, ast.Attribute):
-        return call.func.attr
-    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _pairs(node: ast.expr) -> list[tuple[str, str]]:
     """Return a list of name and address; empty where it is something else."""
-    try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return []
+    value = literal(node)
     if not isinstance(value, list):
         return []
     return [
@@ -158,9 +127,3 @@ def _pairs(node: ast.expr) -> list[tuple[str, str]]:
         for pair in value
         if isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
     ]
-
-
-def _text(node: ast.expr | None) -> str | None:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return None

@@ -1,4 +1,4 @@
-"""A Fooocus checkout on disk: its version, its interpreter and the flags that it accepts.
+"""Finds a Fooocus checkout on disk: its version, its interpreter and the flags that it accepts.
 
 Nothing of the checkout is run or imported here; its source is only read.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fooocus_nb.errors import InstallError
+from fooocus_nb.fooocus.checkout._source import called_name, parse_source
 
 __all__ = ["Installation", "find_checkout", "find_installation", "find_python", "read_version"]
 
@@ -42,69 +43,33 @@ ENVIRONMENTS = (
 )
 WINDOWS_INTERPRETERS = ("python.exe", "Scripts/python.exe", "bin/python.exe")
 INTERPRETERS = WINDOWS_INTERPRETERS if WINDOWS else ("bin/python3", "bin/python")
-#: No honest file of these is larger; a wrong one must not be read whole.
-MAX_SOURCE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A Fooocus that can be started.
+    """A Fooocus that can be started."""
 
-    Attributes
-    ----------
-    path : Path
-        The checkout: the folder with ``launch.py``.
-    version : str
-        Its version, such as ``2.5.5``.
-    python : Path
-        The interpreter that Fooocus is installed in.
-    flags : frozenset of str
-        Every long flag that this version accepts; empty where its source does not tell.
-    """
-
+    #: The checkout: the folder with ``launch.py``.
     path: Path
+    #: Its version, such as ``2.5.5``.
     version: str
+    #: The interpreter that Fooocus is installed in.
     python: Path
+    #: Every long flag that this version accepts; empty where its source does not tell.
     flags: frozenset[str] = frozenset()
 
 
 def find_installation(
     path: str | os.PathLike[str], *, python: str | os.PathLike[str] | None = None
 ) -> Installation:
-    """Look at a checkout and find out what is needed to start it.
-
-    Parameters
-    ----------
-    path : path-like
-        The checkout, or a folder that holds it as ``Fooocus``.
-    python : path-like, optional
-        The interpreter that Fooocus is installed in, the environment's folder, or the name of
-        a command. Without it, an environment inside or beside the checkout is used; never the
-        interpreter that runs this.
-
-    Returns
-    -------
-    Installation
-        What was found.
-
-    Raises
-    ------
-    InstallError
-        When there is no checkout, its version cannot be read, or there is no interpreter.
-    """
+    """Find the checkout, version, interpreter and flags of an installation."""
     checkout = find_checkout(path)
     version = read_version(checkout)
     return Installation(checkout, version, find_python(checkout, python), _flags(checkout))
 
 
 def find_checkout(path: str | os.PathLike[str]) -> Path:
-    """Return the checkout that a path leads to; see :func:`find_installation`.
-
-    Raises
-    ------
-    InstallError
-        When there is none.
-    """
+    """Return the checkout at a path: the folder, one in it, or the one that holds the file."""
     path = Path(path).expanduser()
     try:
         if not path.exists():
@@ -128,15 +93,9 @@ def find_checkout(path: str | os.PathLike[str]) -> Path:
 
 
 def read_version(checkout: Path) -> str:
-    """Return the version of a checkout, such as ``2.5.5``.
-
-    Raises
-    ------
-    InstallError
-        When it cannot be read.
-    """
+    """Return the version of a checkout, such as ``2.5.5``."""
     for name in VERSION_FILES:
-        tree = _parse(checkout / name)
+        tree = parse_source(checkout / name)
         if tree is None:
             continue
         for node in tree.body:
@@ -166,13 +125,8 @@ def _assigned(node: ast.stmt, name: str) -> str | None:
 
 
 def find_python(checkout: Path, python: str | os.PathLike[str] | None = None) -> Path:
-    """Return the interpreter of a checkout; see :func:`find_installation`.
-
-    Raises
-    ------
-    InstallError
-        When there is none.
-    """
+    """Return the given interpreter, else that of an environment in or beside the checkout."""
+    # Never the interpreter that runs this: Fooocus needs packages of its own.
     return _named_python(python) if python else _own_python(checkout)
 
 
@@ -236,20 +190,20 @@ def _dangling(path: Path) -> str:
 
 
 def _flags(checkout: Path) -> frozenset[str]:
-    """Return the flags of this version; nothing rather than a part of them."""
+    """Return the flags of this version; none where not all of them can be read."""
     flags = {"--help"}
     has_parser = False
     for name in FLAG_FILES:
         path = checkout / name
         if not path.is_file():
             continue
-        tree = _parse(path)
+        tree = parse_source(path)
         if tree is None:
             return frozenset()
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            called = _called(node)
+            called = called_name(node)
             has_parser = has_parser or called == "ArgumentParser"
             if called == "add_argument":
                 found = _flags_of(node)
@@ -257,12 +211,6 @@ def _flags(checkout: Path) -> frozenset[str]:
                     return frozenset()
                 flags |= found
     return frozenset(flags) if has_parser else frozenset()
-
-
-def _called(node: ast.Call) -> str:
-    if isinstance(node.func, ast.Attribute):
-        return node.func.attr
-    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def _flags_of(node: ast.Call) -> set[str] | None:
@@ -278,13 +226,3 @@ def _flags_of(node: ast.Call) -> set[str] | None:
         for keyword in node.keywords
     )
     return names | {f"--no-{name[2:]}" for name in names} if negatable else names
-
-
-def _parse(path: Path) -> ast.Module | None:
-    """Return the syntax tree of a source file, or None where there is none to be had."""
-    try:
-        if path.stat().st_size > MAX_SOURCE_BYTES:
-            return None
-        return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

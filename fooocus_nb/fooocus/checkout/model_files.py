@@ -1,6 +1,6 @@
-"""Model files that Fooocus has renamed to ``*.corrupted``: which are whole, and their names back.
+"""Finds, checks and restores model files that Fooocus has renamed to ``*.corrupted``.
 
-Fooocus renames every model that it failed to load, also one that failed for want of memory.
+Fooocus renames every model that failed to load, also one that failed because memory was short.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fooocus_nb.errors import RestoreError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CorruptedFile", "find_corrupted", "restore_model"]
+__all__ = ["RenamedModel", "find_renamed_models", "restore_model"]
 
 SUFFIX = ".corrupted"
 #: The header of a real model has some hundred kilobytes; safetensors itself refuses more.
@@ -27,44 +27,26 @@ ZIPPED = {".ckpt", ".pt", ".pth", ".bin"}
 
 
 @dataclass(frozen=True, slots=True)
-class CorruptedFile:
-    """A renamed model file.
+class RenamedModel:
+    """A renamed model file."""
 
-    Attributes
-    ----------
-    path : Path
-        Where it is now, ``.corrupted`` included.
-    whole : bool or None
-        Whether all of it is there; None where its format does not tell.
-    reason : str
-        Why we think so.
-    """
-
+    #: Where it is now, ``.corrupted`` included.
     path: Path
+    #: Whether all of it is there; None where its format does not tell.
     whole: bool | None
+    #: Why we think so.
     reason: str
 
     @property
     def original(self) -> Path:
-        """Its own name."""
+        """Its name before Fooocus renamed it."""
         return self.path.with_name(self.path.name.removesuffix(SUFFIX))
 
 
-def find_corrupted(folders: Iterable[Path]) -> list[CorruptedFile]:
-    """Look for renamed model files, and into them.
-
-    Parameters
-    ----------
-    folders : iterable of Path
-        Where to look, with all folders below.
-
-    Returns
-    -------
-    list of CorruptedFile
-        Sorted by path; each file once.
-    """
+def find_renamed_models(folders: Iterable[Path]) -> list[RenamedModel]:
+    """Return the renamed model files in some folders and below, checked, each once."""
     found = {path.resolve() for folder in folders for path in _files(folder)}
-    return [_examined(path) for path in sorted(found)]
+    return [_checked(path) for path in sorted(found)]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -75,7 +57,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def restore_model(path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Give a model file that Fooocus has renamed to ``*.corrupted`` its own name back.
+    """Restore the name of a model file that Fooocus has renamed to ``*.corrupted``.
 
     Parameters
     ----------
@@ -102,9 +84,9 @@ def restore_model(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         there = f" {target} has its own name." if target.is_file() else ""
         msg = f"There is no file {str(source)!r}.{there}"
         raise RestoreError(msg)
-    examined = _examined(source)
-    if examined.whole is False and not force:
-        msg = f"{source} is not whole: {examined.reason}. Remove it and download it anew."
+    checked = _checked(source)
+    if checked.whole is False and not force:
+        msg = f"{source} is not whole: {checked.reason}. Remove it and download it anew."
         raise RestoreError(msg)
     try:
         _rename(source, target)
@@ -133,10 +115,10 @@ def _rename(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-# -- is it whole? -----------------------------------------------------------------------------
+# -- checks -----------------------------------------------------------------------------------
 
 
-def _examined(path: Path) -> CorruptedFile:
+def _checked(path: Path) -> RenamedModel:
     whole: bool | None
     kind = Path(path.name.removesuffix(SUFFIX)).suffix.casefold()
     try:
@@ -150,7 +132,7 @@ def _examined(path: Path) -> CorruptedFile:
             whole, reason = None, "its format does not tell"
     except OSError as error:
         whole, reason = None, f"it cannot be read ({error.strerror or error})"
-    return CorruptedFile(path, whole, reason)
+    return RenamedModel(path, whole, reason)
 
 
 def _safetensors(path: Path) -> tuple[bool, str]:
@@ -176,7 +158,7 @@ def _end(tensor: dict[str, Any]) -> int:
 
 
 def _zipped(path: Path) -> tuple[bool | None, str]:
-    """Look for the table of contents that PyTorch's files have at their end."""
+    """Look for the table of contents that a PyTorch file has at its end."""
     with path.open("rb") as file:
         if not file.read(4).startswith(b"PK\3\4"):
             return None, "its format does not tell"

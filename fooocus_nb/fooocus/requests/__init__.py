@@ -1,1 +1,142 @@
-"""The values that a user gives, checked and turned into the values that the server takes."""
+"""The values that a user gives, checked against the server and turned into wire values."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.requests.images import (
+    encode_image,
+    encode_mask,
+    encode_masked,
+    refuse_url,
+)
+from fooocus_nb.fooocus.requests.lint import check_inpainting, find_ineffective
+from fooocus_nb.fooocus.requests.shorthands import INPAINT_MASK, SHORTHANDS, expand
+from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from fooocus_nb.fooocus.requests.images import Fetch
+    from fooocus_nb.fooocus.schema import Schema
+    from fooocus_nb.fooocus.schema.parameters import Parameter
+
+__all__ = ["Request", "build_request", "wire_value"]
+
+#: Stands for the seed where the server is a fork that takes none.
+NO_SEED = -1
+
+
+@dataclass(frozen=True)
+class Request:
+    """A generation in wire values, with what was given for it."""
+
+    #: The wire value of every parameter, by canonical name.
+    values: Mapping[str, Any]
+    #: What the user gave, by canonical name, fit for JSON and for giving it again; a LoRA list is
+    #: spread over its slots, and an image is its path or its hash.
+    given: Mapping[str, Any]
+    #: The seed that is sent; -1 where the server takes none.
+    seed: int
+    #: What was given and has no effect, in sentences.
+    warnings: tuple[str, ...] = ()
+
+    def seed_of(self, index: int) -> int:
+        """Return the seed that makes one image of the request."""
+        if self.seed == NO_SEED or self.values.get("disable_seed_increment"):
+            return self.seed
+        # Past the largest seed, Fooocus begins again at the smallest.
+        return (self.seed + index) % (MAX_SEED + 1)
+
+    def record(self) -> dict[str, Any]:
+        """Return all that decides the outcome: what was given first, then the defaults."""
+        defaults = {
+            name: value
+            for name, value in self.values.items()
+            if name not in self.given and value is not None
+        }
+        return {**self.given, **defaults, "image_seed": self.seed}
+
+
+def build_request(
+    schema: Schema,
+    prompt: str,
+    parameters: Mapping[str, Any],
+    *,
+    rng: Random | None = None,
+    fetch: Fetch = refuse_url,
+) -> Request:
+    """Check the values that a user gives, and return them with the server's other defaults."""
+    given = expand(schema, _resolve(schema, prompt, parameters))
+    if "image_seed" in schema.parameters:
+        given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
+    checked = {
+        name: wire_value(schema.parameters[name], value, fetch) for name, value in given.items()
+    }
+    values = {**schema.parameters.defaults, **checked}
+    check_inpainting(values)
+    seed = int(checked.get("image_seed", NO_SEED))
+    kept = {
+        name: _recordable(schema.parameters[name], given[name], checked[name]) for name in given
+    }
+    return Request(
+        values=values,
+        given={**kept, "image_seed": seed},
+        seed=seed,
+        warnings=tuple(find_ineffective(schema, values, checked)),
+    )
+
+
+def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given by canonical name; None counts as not given."""
+    given: dict[str, Any] = {"prompt": prompt}
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        unseeded = canonical_name(name) == "image_seed" and "image_seed" not in schema.parameters
+        if unseeded and value == NO_SEED:
+            continue  # a record of this server, given again
+        canonical = name if name in SHORTHANDS else schema.resolve(name)
+        if canonical in given:
+            msg = f"{name!r} is given twice, or under two names of {canonical!r}: give it once."
+            raise ParameterError(msg)
+        given[canonical] = value
+    return given
+
+
+def wire_value(parameter: Parameter, value: Any, fetch: Fetch = refuse_url) -> Any:
+    """Return a value as the server takes it; `fetch` gets images behind web addresses."""
+    if parameter.name == INPAINT_MASK and not isinstance(value, (dict, list, tuple)):
+        value = encode_mask(parameter.name, value, fetch)
+    if parameter.type == "mask image":
+        return encode_masked(parameter.name, value, fetch)
+    if parameter.is_image:
+        return encode_image(parameter.name, value, fetch)
+    return parameter.check(value)
+
+
+def _recordable(parameter: Parameter, value: Any, checked: Any) -> Any:
+    """Return what was given in a form that JSON can hold and that can be given again."""
+    if not parameter.is_image:
+        return plain(checked) if parameter.name == "aspect_ratios_selection" else checked
+    if isinstance(value, (list, tuple)):
+        value = dict(zip(("image", "mask"), value, strict=False))
+    if isinstance(value, dict):
+        parts = (part for part in ("image", "mask") if value.get(part) is not None)
+        return {part: _image_record(value[part], checked[part]) for part in parts}
+    return _image_record(value, checked)
+
+
+def _image_record(value: Any, checked: Any) -> str:
+    if hasattr(value, "path"):
+        value = value.path
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and not value.startswith("data:")):
+        return os.fspath(value)
+    # An image in memory is too large for a record; a hash tells at least whether it is the same.
+    return "sha256:" + hashlib.sha256(repr(checked).encode()).hexdigest()

@@ -1,72 +1,138 @@
-"""Pictures on their way into the engine, as the data URIs that Gradio takes."""
+"""Images that a user gives, turned into the data URIs that Gradio takes."""
 
 from __future__ import annotations
 
-import base64
 import io
+import ipaddress
 import os
 import re
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.requests.urls import is_url, refuse_url
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
     import PIL.Image
 
-    from fooocus_nb.fooocus.requests.urls import Fetch
+    #: Returns the bytes behind an address; the first argument is the parameter that they are for.
+    Fetch = Callable[[str, str], bytes]
 
 __all__ = [
     "check_sizes",
-    "decode_data_uri",
+    "download",
     "encode_image",
     "encode_mask",
     "encode_masked",
-    "halves",
+    "image_and_mask",
     "is_empty_mask",
+    "is_url",
     "open_data_uri",
+    "refuse_url",
 ]
 
-_DATA_URI = re.compile(r"data:(image/[\w.+-]+);base64,")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-#: Brighter is painted, for the engine as for us.
+#: The largest image that is fetched from a web address, and the seconds that it may take.
+MAX_BYTES = 64 * 2**20
+TIMEOUT = 30.0
+MAX_REDIRECTS = 5
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: Brighter pixels of a mask are painted, as in Fooocus.
 PAINTED = 127
 #: What has eight bits a channel and can be a PNG.
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _CONVERTIBLE = frozenset({"CMYK", "HSV", "LAB", "YCbCr", "La", "PA", "RGBX", "RGBa"})
-#: The EXIF orientations that lay a picture on its side.
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset({5, 6, 7, 8})
+#: The EXIF orientations that turn an image by 90 degrees.
+_ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})
+
+
+# -- web addresses ----------------------------------------------------------------------------
+
+
+def is_url(value: Any) -> bool:
+    """Whether a value is a text that begins as a web address does."""
+    return isinstance(value, str) and _URL.match(value) is not None
+
+
+def refuse_url(name: str, url: str) -> NoReturn:
+    """Raise, with how to allow web addresses."""
+    msg = (
+        f"{name}={_short(url)!r} is a web address, and nothing is fetched from the network unless "
+        "you allow it: set engine.allow_urls = True, or save the image and give its path."
+    )
+    raise ParameterError(msg)
+
+
+def download(name: str, url: str, *, private: bool = False) -> bytes:
+    """Fetch an image from the web; from private networks only where that is allowed."""
+    import httpx
+
+    try:
+        with httpx.Client(timeout=TIMEOUT) as client:
+            target = httpx.URL(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                _check_address(name, target, private)
+                with client.stream("GET", target) as answer:
+                    if answer.has_redirect_location:
+                        target = target.join(answer.headers["location"])
+                        continue
+                    answer.raise_for_status()
+                    return _limited(name, url, answer)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        msg = f"{name}={_short(url)!r} cannot be fetched: {error}."
+        raise ParameterError(msg) from error
+    msg = f"{name}={_short(url)!r} cannot be fetched: it redirects more than {MAX_REDIRECTS} times."
+    raise ParameterError(msg)
+
+
+def _limited(name: str, url: str, answer: httpx.Response) -> bytes:
+    data = bytearray()
+    for part in answer.iter_bytes():
+        data += part
+        if len(data) > MAX_BYTES:
+            msg = f"{name}={_short(url)!r} is larger than {MAX_BYTES // 2**20} MiB."
+            raise ParameterError(msg)
+    return bytes(data)
+
+
+def _check_address(name: str, url: httpx.URL, private: bool) -> None:
+    """Refuse other schemes, and addresses that are not public."""
+    if url.scheme not in ("http", "https"):
+        msg = f"{name}={_short(str(url))!r}: only http and https can be fetched."
+        raise ParameterError(msg)
+    if private:
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    for *_, address in socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM):
+        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        mapped = getattr(found, "ipv4_mapped", None)
+        if not (mapped or found).is_global:
+            msg = (
+                f"{name}={_short(str(url))!r} is on this machine or in a private network, which "
+                "is not reached unless you allow it: set engine.allow_private_urls = True."
+            )
+            raise ParameterError(msg)
+
+
+def _short(url: str) -> str:
+    return url if len(url) <= 100 else url[:97] + "..."
+
+
+# -- images -----------------------------------------------------------------------------------
 
 
 def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
-    """Return a picture as it is sent.
-
-    Parameters
-    ----------
-    name : str
-        The parameter it is for, for messages.
-    value : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        A file, its bytes, a picture in memory or one of our results. A data URI is sent as it is.
-    fetch : callable
-        Fetches what is behind a web address; by default it is refused.
-
-    Returns
-    -------
-    str
-        A data URI.
-
-    Raises
-    ------
-    ParameterError
-        When it is not a picture, or a file is not there.
-    """
-    if isinstance(value, str) and _DATA_URI.match(value):
+    """Return an image as it is sent."""
+    if isinstance(value, str) and is_data_uri(value):
         return value
     if isinstance(getattr(value, "path", None), Path):
         value = value.path
     if isinstance(value, str) and _FINGERPRINT.fullmatch(value):
-        msg = f"{name}= was a picture in memory, of which only the hash was kept: give it again."
+        msg = f"{name}= was an image in memory, of which only the hash was kept: give it again."
         raise ParameterError(msg)
     if is_url(value):
         value = fetch(name, value)
@@ -74,33 +140,12 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
         value = _read(name, value)
     if isinstance(value, (bytes, bytearray)):
         return _from_bytes(name, bytes(value))
-    return _from_picture(name, value)
+    return _from_image(name, value)
 
 
 def encode_masked(name: str, value: Any, fetch: Fetch = refuse_url) -> dict[str, str]:
-    """Return a picture and what is painted over it, as they are sent.
-
-    Parameters
-    ----------
-    name : str
-        The parameter it is for, for messages.
-    value : mapping, pair or picture
-        ``{"image": ..., "mask": ...}``, or ``(image, mask)``; white in the mask is painted. With a
-        picture alone nothing is painted.
-    fetch : callable
-        Fetches what is behind a web address; by default it is refused.
-
-    Returns
-    -------
-    dict
-        The data URIs of both; the mask is black and white.
-
-    Raises
-    ------
-    ParameterError
-        When one is not a picture, their sizes differ or the mask's mode is none for a mask.
-    """
-    image, mask = halves(name, value)
+    """Return an image and what is painted over it, as they are sent."""
+    image, mask = image_and_mask(name, value)
     encoded = encode_image(name, image, fetch)
     if mask is None:
         # The engine's worker would crash without one.
@@ -111,83 +156,32 @@ def encode_masked(name: str, value: Any, fetch: Fetch = refuse_url) -> dict[str,
 
 
 def encode_mask(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
-    """Return a mask as it is sent.
-
-    Parameters
-    ----------
-    name : str
-        The parameter it is for, for messages.
-    value : path-like, bytes, PIL.Image.Image, numpy.ndarray, Image or MaskEditor
-        The mask: what is white and not transparent is painted.
-    fetch : callable
-        Fetches what is behind a web address; by default it is refused.
-
-    Returns
-    -------
-    str
-        The data URI of a picture in black and white.
-
-    Raises
-    ------
-    ParameterError
-        When it is not a picture, or of a mode that is none for a mask.
-    """
+    """Return a mask as it is sent."""
     if hasattr(value, "mask_png"):
         value = value.mask  # a MaskEditor stands for what is painted in it
     mask = open_data_uri(name, encode_image(name, value, fetch))
-    return _from_picture(name, _black_and_white(name, mask).convert("RGB"))
+    return _from_image(name, _black_and_white(name, mask).convert("RGB"))
 
 
-def check_sizes(name: str, picture: str, mask: str) -> None:
-    """Refuse a mask of another size than its picture.
-
-    Parameters
-    ----------
-    name : str
-        The parameter they are for, for messages.
-    picture, mask : str
-        Data URIs.
-
-    Raises
-    ------
-    ParameterError
-        With both sizes.
-    """
-    size, other = _size(name, picture), _size(name, mask)
+def check_sizes(name: str, image: str, mask: str) -> None:
+    """Refuse a mask of another size than its image."""
+    size, other = _size(name, image), _size(name, mask)
     if size != other:
-        sizes = f"{other[0]}x{other[1]}, its picture {size[0]}x{size[1]}"
-        msg = f"{name}= has a mask of another size than its picture: the mask is {sizes}."
+        sizes = f"{other[0]}x{other[1]}, its image {size[0]}x{size[1]}"
+        msg = f"{name}= has a mask of another size than its image: the mask is {sizes}."
         raise ParameterError(msg)
 
 
-def halves(name: str, value: Any) -> tuple[Any, Any]:
-    """Return a picture and its mask.
-
-    Parameters
-    ----------
-    name : str
-        The parameter they are for, for messages.
-    value : mapping, pair or picture
-        As :func:`encode_masked` takes it.
-
-    Returns
-    -------
-    tuple of (object, object)
-        The mask is None for a picture alone.
-
-    Raises
-    ------
-    ParameterError
-        When it is neither.
-    """
+def image_and_mask(name: str, value: Any) -> tuple[Any, Any]:
+    """Return an image and its mask."""
     if isinstance(value, dict):
         if set(value) - {"mask"} != {"image"}:
-            msg = f"{name}= must be a picture, or have an 'image' and a 'mask'."
+            msg = f"{name}= must be an image, or have an 'image' and a 'mask'."
             raise ParameterError(msg)
         return value["image"], value.get("mask")
     if isinstance(value, (list, tuple)):
         if len(value) != 2:
-            msg = f"{name}= must be a picture, or a pair of a picture and its mask."
+            msg = f"{name}= must be an image, or a pair of an image and its mask."
             raise ParameterError(msg)
         return value[0], value[1]
     return value, None
@@ -207,65 +201,36 @@ def _black_and_white(name: str, mask: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def is_empty_mask(uri: str, *, inverted: bool = False) -> bool:
-    """Return whether a mask, as it is sent, leaves nothing to paint.
-
-    Parameters
-    ----------
-    uri : str
-        A data URI.
-    inverted : bool
-        Whether black is painted.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a mask, as it is sent, leaves nothing to paint."""
     low, high = open_data_uri("mask", uri).convert("L").getextrema()
     return bool(low > PAINTED) if inverted else bool(high <= PAINTED)  # type: ignore[operator]
 
 
 def open_data_uri(name: str, uri: str) -> PIL.Image.Image:
-    """Return the picture in a data URI, its pixels loaded.
-
-    Parameters
-    ----------
-    name : str
-        What it is for, for messages.
-    uri : str
-        A data URI.
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    ParameterError
-        When there is none in it.
-    """
+    """Return the image in a data URI, its pixels loaded."""
     from PIL import Image
 
     decoded = decode_data_uri(uri)
     try:
-        with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as picture:
-            picture.load()
-            return picture
+        with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as image:
+            image.load()
+            return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not a picture that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {error}."
         raise ParameterError(msg) from error
 
 
 def _size(name: str, uri: str) -> tuple[int, int]:
-    """Return width and height as the engine sees them: it turns photographs the right way up."""
+    """Return width and height after the EXIF rotation, which the engine applies."""
     from PIL import Image
 
     decoded = decode_data_uri(uri)
     try:
-        with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        with Image.open(io.BytesIO(decoded[0] if decoded else b"")) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not a picture that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {error}."
         raise ParameterError(msg) from error
     return (height, width) if turned else (width, height)
 
@@ -273,13 +238,13 @@ def _size(name: str, uri: str) -> tuple[int, int]:
 def _blank(size: tuple[int, int]) -> str:
     from PIL import Image
 
-    return _from_picture("mask", Image.new("RGB", size))
+    return _from_image("mask", Image.new("RGB", size))
 
 
 def _read(name: str, path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:  # nobody's home, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a null byte
         reason = getattr(error, "strerror", None) or error
         msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
         raise ParameterError(msg) from error
@@ -289,9 +254,9 @@ def _from_bytes(name: str, data: bytes) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.verify()
-            mime = Image.MIME.get(picture.format or "", "image/png")
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+            mime = Image.MIME.get(image.format or "", "image/png")
     except (
         UnidentifiedImageError,
         OSError,
@@ -299,49 +264,27 @@ def _from_bytes(name: str, data: bytes) -> str:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        msg = f"{name}= is not a picture that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {error}."
         raise ParameterError(msg) from error
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return encode_data_uri(data, mime)
 
 
-def _from_picture(name: str, value: Any) -> str:
+def _from_image(name: str, value: Any) -> str:
     from PIL import Image
 
     try:
-        picture = value if isinstance(value, Image.Image) else Image.fromarray(value)
+        image = value if isinstance(value, Image.Image) else Image.fromarray(value)
     except (TypeError, ValueError, AttributeError) as error:
         msg = (
             f"{name}= is a {type(value).__name__}, but must be a path, bytes, a PIL image or an "
             "array of 8-bit pixels."
         )
         raise ParameterError(msg) from error
-    if picture.mode in _CONVERTIBLE:
-        picture = picture.convert("RGB")
-    if picture.mode not in _MODES:
-        msg = f"{name}= has pixels of mode {picture.mode}, but they must have 8 bits a channel."
+    if image.mode in _CONVERTIBLE:
+        image = image.convert("RGB")
+    if image.mode not in _MODES:
+        msg = f"{name}= has pixels of mode {image.mode}, but they must have 8 bits a channel."
         raise ParameterError(msg)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def decode_data_uri(uri: str) -> tuple[bytes, str] | None:
-    """Return the bytes and the media type of a data URI with a picture.
-
-    Parameters
-    ----------
-    uri : str
-        Any text.
-
-    Returns
-    -------
-    tuple of (bytes, str) or None
-        None where the text is no such data URI.
-    """
-    head = _DATA_URI.match(uri)
-    if head is None:
-        return None
-    try:
-        return base64.b64decode(uri[head.end() :], validate=True), head[1]
-    except ValueError:
-        return None
+    image.save(buffer, "PNG")
+    return encode_data_uri(buffer.getvalue(), "image/png")

@@ -1,4 +1,4 @@
-"""What the engine would take without a word and not do: empty masks, values without effect."""
+"""Finds what the engine would accept and not do: empty masks, values without effect."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.requests.images import check_sizes, is_empty_mask
-from fooocus_nb.fooocus.requests.shorthands import MASK_BOXES, PAINTED, UPLOADED
+from fooocus_nb.fooocus.requests.shorthands import INPAINT_IMAGE, INPAINT_MASK, MASK_BOXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fooocus_nb.fooocus.schema.config import Schema
+    from fooocus_nb.fooocus.schema import Schema
 
-__all__ = ["check_inpainting", "ignored"]
+__all__ = ["check_inpainting", "find_ineffective"]
 
-#: What the fast performances use whatever is given, by the web app's names.
+#: What the fast performances use instead of what is given, by canonical name.
 _FAST: Mapping[str, Any] = {
     "sharpness": 0.0,
     "guidance_scale": 1.0,
@@ -25,7 +25,7 @@ _FAST: Mapping[str, Any] = {
     "adm_scaler_positive": 1.0,
     "adm_scaler_negative": 1.0,
     "adm_scaler_end": 0.0,
-    # Without guidance nothing is kept away.
+    # Without guidance a negative prompt has no effect.
     "negative_prompt": "",
 }
 #: And the sampler and scheduler that each was made for.
@@ -38,26 +38,12 @@ _PERFORMANCES: Mapping[str, Mapping[str, Any]] = {
 _INPUTS = ("uov_input_image", "inpaint_input_image", "ip_1_image")
 
 
-def ignored(schema: Schema, values: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """Say what was given and has no effect.
-
-    What equals the server's default, or what the engine uses anyway, is passed over: records of
-    images hold all of that.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server's parameters.
-    values : mapping
-        Everything that is sent, by canonical name.
-    given : mapping
-        What of it was given, as it is sent.
-
-    Yields
-    ------
-    str
-        A sentence for each reason.
-    """
+def find_ineffective(
+    schema: Schema, values: Mapping[str, Any], given: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield a sentence for each reason why something that was given has no effect."""
+    # No word about what equals the server's default, or what the engine uses anyway: the records
+    # of images hold all of that, and are given again.
     performance = values.get("performance_selection")
     forced = _PERFORMANCES.get(str(performance), {})
     lost = [
@@ -82,34 +68,22 @@ def ignored(schema: Schema, values: Mapping[str, Any], given: Mapping[str, Any])
 
 
 def check_inpainting(values: Mapping[str, Any]) -> None:
-    """Refuse to paint where nothing is masked: the engine would draw something else instead.
-
-    Parameters
-    ----------
-    values : mapping
-        Everything that is sent, by canonical name.
-
-    Raises
-    ------
-    ParameterError
-        When a picture is to be painted in, nothing is masked and no side is extended; or when the
-        mask that is uploaded for it has another size.
-    """
-    picture, tab = values.get(PAINTED), values.get("current_tab")
+    """Refuse to inpaint where nothing is masked: the engine would generate another image."""
+    image, tab = values.get(INPAINT_IMAGE), values.get("current_tab")
     mixed = tab == "ip" and values.get("mixing_image_prompt_and_inpaint")
-    wanted = values.get("input_image_checkbox") and (tab == "inpaint" or mixed)
-    if not wanted or picture is None:
+    inpaints = values.get("input_image_checkbox") and (tab == "inpaint" or mixed)
+    if not inpaints or image is None:
         return
     masks: list[Any] = []
     if any(values.get(box) for box in MASK_BOXES):
-        uploaded = values.get(UPLOADED)
+        uploaded = values.get(INPAINT_MASK)
         masks += uploaded.values() if isinstance(uploaded, dict) else [uploaded]
-    if isinstance(picture, dict):
-        masks.append(picture["mask"])
+    if isinstance(image, dict):
+        masks.append(image["mask"])
     elif not any(masks):
-        return  # a fork's own way, which nobody knows
+        return  # a fork's own way, which we do not know
     else:
-        check_sizes(PAINTED, picture, next(filter(None, masks)))
+        check_sizes(INPAINT_IMAGE, image, next(filter(None, masks)))
     if values.get("outpaint_selections"):
         return
     inverted = bool(values.get("invert_mask_checkbox"))

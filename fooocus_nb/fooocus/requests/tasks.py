@@ -1,6 +1,6 @@
-"""What can be done with a picture, as the settings of the web app that do it.
+"""The tasks that start from an image, as the settings of the web app that do them.
 
-Each of these is what a person does on the page with a few clicks: open a tab, drop a picture,
+Each of these is what a person does on the page with a few clicks: open a tab, drop an image,
 choose a method. None knows a server: names and choices are checked where all others are.
 """
 
@@ -15,11 +15,11 @@ from fooocus_nb.errors import ParameterError, nearest
 __all__ = [
     "Enhance",
     "EnhanceImage",
-    "Expansion",
     "ImagePrompt",
     "Inpaint",
     "Outpaint",
     "Task",
+    "TaskSettings",
     "Upscale",
     "Vary",
 ]
@@ -44,7 +44,7 @@ _MODES: Mapping[str, Mapping[str, Any]] = {
         "inpaint_respective_field": 0.0,
     },
 }
-#: Where a kind of image prompt ends, and how much it weighs, unless somebody says otherwise.
+#: The default stop and weight of each kind of image prompt.
 _CONTROL: Mapping[str, tuple[float, float]] = {
     "imageprompt": (0.5, 0.6),
     "faceswap": (0.9, 0.75),
@@ -54,61 +54,55 @@ _CONTROL: Mapping[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Expansion:
-    """Settings by canonical name.
+class TaskSettings:
+    """The parameters of a task, by canonical name."""
 
-    Attributes
-    ----------
-    values : mapping
-        What has to be so; it cannot be given beside it.
-    defaults : mapping
-        What is so unless it is given.
-    """
-
+    #: Those that the task decides: they cannot be given beside it.
     values: Mapping[str, Any]
+    #: Those that can be given as well.
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task:
-    """What to do with a picture: :class:`Upscale`, :class:`Vary`, :class:`Inpaint`, ..."""
+    """What to do with an image: :class:`Upscale`, :class:`Vary`, :class:`Inpaint`, ..."""
 
     #: The setting that mixes image prompts in; empty where they cannot be mixed in.
     mixing: ClassVar[str] = ""
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings that do it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Upscale(Task):
-    """Make a picture larger.
+    """Upscale an image.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     by : {"1.5x", "2x", "fast 2x"} or number
-        How much; the first two draw details anew. Default ``"2x"``.
+        The factor; the first two add details. Default ``"2x"``.
     """
 
     image: Any
     by: str | float = "2x"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
-    def expand(self) -> Expansion:
-        """Return the settings of the first tab, for one picture unless more are asked for."""
-        return Expansion(_tab("uov", _upscaling(self.by), self.image), {"image_number": 1})
+    def expand(self) -> TaskSettings:
+        """Return the settings of the first tab, for one image unless more are asked for."""
+        return TaskSettings(_tab("uov", _upscaling(self.by), self.image), {"image_number": 1})
 
 
 @dataclass(frozen=True)
 class Vary(Task):
-    """Draw a picture anew, more or less alike.
+    """Generate a variation of an image.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     strength : {"subtle", "strong"}
         How much may change. Default ``"subtle"``.
     """
@@ -117,27 +111,27 @@ class Vary(Task):
     strength: str = "subtle"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the first tab."""
-        return Expansion(_tab("uov", _varying(self.strength), self.image))
+        return TaskSettings(_tab("uov", _varying(self.strength), self.image))
 
 
 @dataclass(frozen=True)
 class Inpaint(Task):
-    """Draw a part of a picture anew, and more at its sides if wanted.
+    """Inpaint the masked part of an image, and extend its sides if asked to.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        Of the same size: white is drawn anew, black is kept.
+        Of the same size: white is inpainted, black is kept.
     mode : {"inpaint", "detail", "modify"}
-        Draw what is masked anew (the default), improve its details, or put something else there.
+        Inpaint what is masked (the default), improve its details, or put something else there.
     outpaint : iterable of {"left", "right", "top", "bottom"}
-        The sides to which the picture is extended as well. Default none.
+        The sides to which the image is extended as well. Default none.
     invert : bool
-        Draw what is black anew instead. Default False.
+        Inpaint what is black instead. Default False.
     """
 
     image: Any
@@ -147,10 +141,10 @@ class Inpaint(Task):
     invert: bool = False
     mixing: ClassVar[str] = "mixing_image_prompt_and_inpaint"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the inpaint tab, with those that the method sets as defaults."""
         if self.mask is None:
-            msg = "mask= is missing: a picture of the same size, white where to draw anew."
+            msg = "mask= is missing: an image of the same size, white where to inpaint."
             raise ParameterError(msg + " engine.make_mask(image) makes one.")
         values = {
             "input_image_checkbox": True,
@@ -161,17 +155,17 @@ class Inpaint(Task):
             values["outpaint_selections"] = sides
         if self.invert:
             values["invert_mask_checkbox"] = True
-        return Expansion(values, _mode(self.mode))
+        return TaskSettings(values, _mode(self.mode))
 
 
 @dataclass(frozen=True)
 class Outpaint(Task):
-    """Extend a picture beyond its sides.
+    """Extend an image beyond its sides.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     sides : iterable of {"left", "right", "top", "bottom"}
         Where to. Default all four.
     """
@@ -180,13 +174,13 @@ class Outpaint(Task):
     sides: str | Iterable[str] = _SIDES
     mixing: ClassVar[str] = "mixing_image_prompt_and_inpaint"
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the inpaint tab."""
         sides = _sides("sides", self.sides)
         if not sides:
             msg = f"sides= is empty: name some of {', '.join(_SIDES)}."
             raise ParameterError(msg)
-        return Expansion(
+        return TaskSettings(
             {
                 "input_image_checkbox": True,
                 "current_tab": "inpaint",
@@ -198,20 +192,20 @@ class Outpaint(Task):
 
 @dataclass(frozen=True)
 class Enhance:
-    """One improvement of a part of a picture, which is found by what it shows.
+    """One enhancement: detect a part of an image and inpaint it.
 
     Parameters
     ----------
     detect : str
-        What to find, in words, such as ``"face"`` or ``"hand"``. Default the model's own subject.
+        What to detect, in words, such as ``"face"`` or ``"hand"``. Default the model's own subject.
     prompt, negative_prompt : str
-        What to draw there, and what not; by default what the whole picture was to show.
+        The prompts for that part; by default those of the whole image.
     mode : {"inpaint", "detail", "modify"}
         As in :class:`Inpaint`. Default ``"inpaint"``.
     model : str, optional
-        The model that finds it; ``"sam"`` understands words.
+        The model that detects it; ``"sam"`` understands words.
     cloth : {"full", "upper", "lower"}, optional
-        Which clothes the model ``u2net_cloth_seg`` finds.
+        Which clothes the model ``u2net_cloth_seg`` detects.
     sam_model : str, optional
         Such as ``"vit_b"``.
     box_threshold, text_threshold : float, optional
@@ -221,7 +215,7 @@ class Enhance:
     erode_or_dilate : int, optional
         Pixels by which the mask shrinks (below 0) or grows.
     invert : bool
-        Improve all but what is found. Default False.
+        Inpaint all but what is detected. Default False.
     inpaint_engine, inpaint_strength, inpaint_respective_field, inpaint_disable_initial_latent
         In place of what `mode` sets.
     """
@@ -244,7 +238,7 @@ class Enhance:
     inpaint_disable_initial_latent: bool | None = None
 
     def members(self) -> dict[str, Any]:
-        """Return the settings of one tab, without the tab's name; what is not said is left out."""
+        """Return the settings of one tab, without the tab's name; None is left out."""
         own = {
             "enabled": True,
             "mask_dino_prompt_text": self.detect,
@@ -263,20 +257,20 @@ class Enhance:
             "inpaint_respective_field": self.inpaint_respective_field,
             "inpaint_disable_initial_latent": self.inpaint_disable_initial_latent,
         }
-        said = {name: value for name, value in own.items() if value is not None}
-        return {**_mode(self.mode), **said}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**_mode(self.mode), **given}
 
 
 @dataclass(frozen=True)
 class EnhanceImage(Task):
-    """Improve a picture that is there.
+    """Enhance an existing image.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     enhancements : sequence of Enhance
-        What to improve, in order.
+        The enhancements, in order.
     upscale : {"1.5x", "2x", "fast 2x"}, optional
         Make it larger as well.
     vary : {"subtle", "strong"}, optional
@@ -288,7 +282,7 @@ class EnhanceImage(Task):
     upscale: str | float | None = None
     vary: str | None = None
 
-    def expand(self) -> Expansion:
+    def expand(self) -> TaskSettings:
         """Return the settings of the enhance tab; the enhancements go where ``enhance=`` goes."""
         if self.upscale is not None and self.vary is not None:
             msg = "upscale= and vary= exclude each other: give one of them."
@@ -306,17 +300,17 @@ class EnhanceImage(Task):
         elif not self.enhancements:
             msg = 'There is nothing to enhance: give steps such as [Enhance(detect="face")].'
             raise ParameterError(msg)
-        return Expansion(values, {"image_number": 1})
+        return TaskSettings(values, {"image_number": 1})
 
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """A picture that guides what is drawn.
+    """An image that guides the generation.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The picture.
+        The image.
     type : {"ImagePrompt", "PyraCanny", "CPDS", "FaceSwap"}
         What counts: its look (the default), its edges, its depth, its face.
     stop : float, optional
@@ -364,11 +358,11 @@ def _varying(strength: Any) -> str:
 
 def _sides(name: str, sides: Any) -> list[str]:
     """Return the sides as the page names them, each once."""
-    wanted = [sides] if isinstance(sides, str) else sides
-    if not isinstance(wanted, Iterable):
+    given = [sides] if isinstance(sides, str) else sides
+    if not isinstance(given, Iterable):
         msg = f"{name}={sides!r} is not possible: it must be a list of {', '.join(_SIDES)}."
         raise ParameterError(msg)
-    return list(dict.fromkeys(_one_of(name, side, _SIDES).capitalize() for side in wanted))
+    return list(dict.fromkeys(_one_of(name, side, _SIDES).capitalize() for side in given))
 
 
 def _mode(mode: Any) -> Mapping[str, Any]:

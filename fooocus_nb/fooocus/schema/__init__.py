@@ -1,1 +1,216 @@
-"""The server's own description (`/config`) turned into named parameters and calls. No network."""
+"""A server's `/config` turned into named, typed parameters and the calls that take them.
+
+Nothing in this folder touches the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer, nearest
+from fooocus_nb.fooocus.schema._report import report
+from fooocus_nb.fooocus.schema._template import TWINS
+from fooocus_nb.fooocus.schema.calls import (
+    CURRENT_TASK,
+    PRESET,
+    Call,
+    Outputs,
+    find_control,
+    find_outputs,
+    find_steps,
+    find_task,
+    find_verbs,
+)
+from fooocus_nb.fooocus.schema.config import Function, Graph
+from fooocus_nb.fooocus.schema.naming import is_known_parameter, name_inputs
+from fooocus_nb.fooocus.schema.parameters import (
+    ALIASES,
+    Parameter,
+    ParameterTable,
+    canonical_name,
+    make_parameter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fooocus_nb.fooocus.schema.config import Component
+
+__all__ = ["Schema"]
+
+
+class Schema:
+    """The parameters and calls of one server. Made by :meth:`from_config`."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        parameters: ParameterTable,
+        steps: tuple[Call, ...],
+        stop: Call | None,
+        skip: Call | None,
+        outputs: Outputs,
+        verbs: Mapping[str, Call] | None = None,
+    ) -> None:
+        #: The version of Fooocus, from the page's title; ``unknown`` where it says none.
+        self.version = version
+        #: All parameters by canonical name, in the server's order.
+        self.parameters = parameters
+        #: The calls that make one generation: those that take the parameters, then the generator.
+        self.steps = steps
+        #: What stops a generation, and what skips an image of it.
+        self.stop = stop
+        self.skip = skip
+        #: Where in the generator's reply each thing is.
+        self.outputs = outputs
+        #: The other functions that the server has: of ``preset``, ``load_parameters``,
+        #: ``apply_metadata``, ``read_metadata``, ``describe``, ``make_mask``, ``refresh`` and
+        #: ``history``, which links to the log page.
+        self.verbs = dict(verbs or {})
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Schema:
+        """Read a server's ``/config``."""
+        try:
+            return _Reader(Graph(config)).read()
+        except UnsupportedServer as error:
+            raise UnsupportedServer(report(config, str(error))) from None
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            reason = f"its /config is not of Gradio's form ({type(error).__name__}: {error})"
+            raise UnsupportedServer(report(config, reason)) from error
+
+    def resolve(self, name: str) -> str:
+        """Return the canonical name of a parameter."""
+        canonical = canonical_name(name)
+        for candidate in (canonical, TWINS.get(canonical, canonical)):
+            if candidate in self.parameters:
+                return self.parameters[candidate].name
+        names = [*self.parameters, *ALIASES, "loras"]
+        if is_known_parameter(canonical):
+            msg = f"This server (Fooocus {self.version}) has no parameter {name!r}."
+            raise UnsupportedParameter(msg + self._count_slots(canonical))
+        msg = f"There is no parameter {name!r}.{nearest(name, names)}"
+        raise UnknownParameter(msg + " engine.parameters shows them all.")
+
+    def slots(self, group: str, member: str = r"\w+") -> list[int]:
+        """Return the numbers of the slots of a group (``lora``, ``ip``, ``enhance``)."""
+        pattern = re.compile(rf"{group}_(\d+)_{member}")
+        return sorted({int(m[1]) for name in self.parameters if (m := pattern.fullmatch(name))})
+
+    def _count_slots(self, name: str) -> str:
+        """Say how many slots a group has, where a number beyond them was named."""
+        found = re.match(r"(lora|ip|enhance)_\d+_", name)
+        if found is None:
+            return ""
+        return f" It has {len(self.slots(found[1]))} of {found[1]}_...; count from 1."
+
+    def verb(self, name: str) -> Call:
+        """Return the call of one of :attr:`verbs`."""
+        if name not in self.verbs:
+            has = ", ".join(self.verbs) or "none"
+            msg = f"This server (Fooocus {self.version}) has no function {name!r}; it has: {has}."
+            raise UnsupportedServer(msg)
+        return self.verbs[name]
+
+    def changed(self, parameters: Mapping[str, Parameter], verbs: Mapping[str, Call]) -> Schema:
+        """Return a copy with some parameters and calls replaced."""
+        other = copy.copy(self)
+        other.parameters = self.parameters.changed(parameters)
+        other.verbs = {**self.verbs, **verbs}
+        return other
+
+    def payload(self, call: Call, values: Mapping[str, Any]) -> list[Any]:
+        """Return the values of a call in its order."""
+        return [self._value(call, name, values) for name in call.inputs]
+
+    def _value(self, call: Call, name: str | None, values: Mapping[str, Any]) -> Any:
+        if name is None or name == CURRENT_TASK:
+            return None
+        if name in values:
+            return values[name]
+        return (call.own[name] if name in call.own else self.parameters[name]).default
+
+
+class _Reader:
+    """Finds the calls in a page and names their inputs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._names: dict[int, str] = {}
+        self._parameters: dict[str, Parameter] = {}
+        self._task: int | None = None
+        self._preset: int | None = None
+
+    def read(self) -> Schema:
+        steps, chain = find_steps(self._graph)
+        version = self._graph.version
+        numbers = tuple(int(part) for part in version.split(".")) if version else ()
+        self._names = name_inputs(
+            [[item for item in step.inputs if item.type != "state"] for step in steps], numbers
+        )
+        self._parameters = self._make_parameters(steps)
+        for needed in ("prompt", "image_seed"):
+            if needed not in self._parameters:
+                msg = f"none of its inputs is the {needed}"
+                raise UnsupportedServer(msg)
+        self._task = find_task(steps)
+        verbs = find_verbs(self._graph, self._names)
+        if "preset" in verbs:
+            self._preset = verbs["preset"].triggers[0][0]
+        return Schema(
+            version=version or "unknown",
+            parameters=ParameterTable(self._parameters, f"Parameters of {self._graph.title}"),
+            steps=tuple(self._call(step) for step in steps),
+            stop=self._optional(find_control(self._graph, "stop_button", chain)),
+            skip=self._optional(find_control(self._graph, "skip_button", chain)),
+            outputs=find_outputs(steps[-1]),
+            verbs={verb: self._call(function) for verb, function in verbs.items()},
+        )
+
+    def _make_parameters(self, steps: Sequence[Function]) -> dict[str, Parameter]:
+        return {
+            name: make_parameter(name, item)
+            for step in steps
+            for item in step.inputs
+            if (name := self._names.get(item.id)) is not None
+        }
+
+    def _optional(self, function: Function | None) -> Call | None:
+        return None if function is None else self._call(function)
+
+    def _call(self, function: Function) -> Call:
+        own: dict[str, Parameter] = {}
+        inputs = tuple(self._input(item, own) for item in function.inputs)
+        return Call(
+            fn_index=function.index,
+            inputs=inputs,
+            queued=function.queued,
+            targets=tuple(self._target(item) for item in function.outputs),
+            own=own,
+        )
+
+    def _input(self, item: Component, own: dict[str, Parameter]) -> str | None:
+        if item.type == "state":
+            return CURRENT_TASK if item.id == self._task else None
+        if item.id in self._names:
+            return self._names[item.id]
+        own_name = self._own_name(item, own)
+        own[own_name] = make_parameter(own_name, item)
+        return own_name
+
+    def _target(self, item: Component) -> str | None:
+        return PRESET if item.id == self._preset else self._names.get(item.id)
+
+    def _own_name(self, item: Component, own: Mapping[str, Parameter]) -> str:
+        words = re.findall(r"\w+", (item.label or item.elem_id or item.type).casefold())
+        # A page has one preset and shows one image to a function, whatever it calls them.
+        slug = "image" if item.kind == "image" else "_".join(words)
+        slug = PRESET if item.id == self._preset else slug
+        name, number = slug, 1
+        while name in own or name in self._parameters:
+            number += 1
+            name = f"{slug}_{number}"
+        return name

@@ -1,7 +1,7 @@
-"""Laying a row of unknown things along a template, and saying how sure one can be.
+"""Aligns a row of unknown items with a template, and tells how certain the result is.
 
-The cheapest way to read the row is found by dynamic programming, forwards and backwards, so that
-for each thing the price of every other reading is known too. What is only just the cheapest is not
+The reading with the lowest cost is found by dynamic programming, forwards and backwards, so that
+for each item the cost of every other reading is known too. What is only just the cheapest is not
 certain.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 __all__ = ["Lattice", "Reading", "read_row"]
 
@@ -21,69 +21,54 @@ _Row = list[float]
 
 @dataclass
 class Lattice:
-    """A template as a graph: steps that take a thing, and steps that take none.
+    """A template as a graph: steps that take an item, and steps that take none."""
 
-    Attributes
-    ----------
-    slots : list of (int, int, int)
-        From where to where a step leads that takes a thing, and which of the template's places it
-        stands for.
-    skips : list of (int, int, float)
-        From where to where a step leads that takes nothing, and its price.
-    resting : list of bool
-        For each point, whether a row may begin and end there.
-    """
-
+    #: From where to where a step leads that takes an item, and which place of the template it is.
     slots: list[tuple[int, int, int]] = field(default_factory=list)
+    #: From where to where a step leads that takes no item, and its cost.
     skips: list[tuple[int, int, float]] = field(default_factory=list)
-    resting: list[bool] = field(default_factory=lambda: [True])
+    #: For each point, whether a row may begin and end there.
+    terminal: list[bool] = field(default_factory=lambda: [True])
 
-    def add(self, place: int, skip: float, *, resting: bool = True) -> None:
-        """Append a place that may be passed over at a price."""
-        here = self._point(resting=resting)
+    def add(self, place: int, skip: float, *, terminal: bool = True) -> None:
+        """Append a place that may be skipped at a cost."""
+        here = self._point(terminal=terminal)
         self.slots.append((here - 1, here, place))
         self.skips.append((here - 1, here, skip))
 
     def add_group(self, places: Sequence[tuple[int, float]], skip: float, *, repeats: bool) -> None:
-        """Append places that come together, or not at all at a price; perhaps several times."""
-        before = len(self.resting) - 1
-        start = self._point(resting=False)
+        """Append places that come together, or not at all at a cost; perhaps several times."""
+        before = len(self.terminal) - 1
+        start = self._point(terminal=False)
         self.skips.append((before, start, 0.0))
         for place, alone in places:
-            self.add(place, alone, resting=False)
-        end = len(self.resting) - 1
-        after = self._point(resting=True)
+            self.add(place, alone, terminal=False)
+        end = len(self.terminal) - 1
+        after = self._point(terminal=True)
         self.skips += [(end, after, 0.0), (before, after, skip)]
         if repeats:
             self.skips.append((end, start, 0.0))
 
     def add_leap(self, first: int, last: int, skip: float) -> None:
-        """Let all places from one to another be passed over together, at a price."""
+        """Let all places from one to another be skipped together, at a cost."""
         start = next(slot[0] for slot in self.slots if slot[2] == first)
         end = next(slot[1] for slot in self.slots if slot[2] == last)
         self.skips.append((start, end, skip))
 
-    def _point(self, *, resting: bool) -> int:
-        self.resting.append(resting)
-        return len(self.resting) - 1
+    def _point(self, *, terminal: bool) -> int:
+        self.terminal.append(terminal)
+        return len(self.terminal) - 1
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one thing of the row is most likely to be.
+    """What one item of the row is most likely to be."""
 
-    Attributes
-    ----------
-    outcome : hashable
-        What it is read as.
-    margin : float
-        How much dearer the next best reading is that says something else.
-    rival : hashable
-        That reading.
-    """
-
+    #: What it is read as.
     outcome: Hashable
+    #: How much more the next best reading with another outcome costs.
     margin: float
+    #: The outcome of that reading.
     rival: Hashable
 
 
@@ -94,63 +79,42 @@ def read_row(
     insert: Callable[[int], float],
     outcome: Callable[[int, int | None], Hashable],
 ) -> list[Reading] | int:
-    """Read a row along a template.
-
-    Parameters
-    ----------
-    lattice : Lattice
-        The template.
-    length : int
-        How many things the row has.
-    match : callable
-        The price of reading a thing, by its position, as one of the template's places.
-    insert : callable
-        The price of reading it as none of them.
-    outcome : callable
-        What the thing is then called; two readings with the same outcome do not contradict.
-
-    Returns
-    -------
-    list of Reading or int
-        One for each thing; where the row cannot be read at all, the first thing that fits nowhere
-        behind those before it.
-    """
-    prices = [[match(row, slot[2]) for slot in lattice.slots] for row in range(length)]
+    """Read a row along a template; returns the first item that fits nowhere where it cannot be."""
+    # `match` and `insert` tell what it costs to read an item as a place of the template, and as
+    # none of them; readings with the same `outcome` do not contradict each other.
+    matches = [[match(row, slot[2]) for slot in lattice.slots] for row in range(length)]
     inserts = [insert(row) for row in range(length)]
-    forward = _forward(lattice, prices, inserts)
+    forward = _sweep(lattice, matches, inserts, backwards=False)
     stuck = next((i for i, costs in enumerate(forward) if not math.isfinite(min(costs))), None)
     if stuck is not None:
         return stuck - 1
-    backward = _backward(lattice, prices, inserts)
-    return [
-        _read(lattice, row, forward[row], backward[row + 1], prices[row], inserts[row], outcome)
-        for row in range(length)
-    ]
+    backward = _sweep(lattice, matches, inserts, backwards=True)
+    readings = []
+    for row in range(length):
+        before, after = forward[row], backward[row + 1]
+        costs: dict[Hashable, float] = {}
+        for (start, end, place), cost in zip(lattice.slots, matches[row], strict=True):
+            _keep_cheapest(costs, outcome, row, place, before[start] + cost + after[end])
+        passed = min(one + other for one, other in zip(before, after, strict=True))
+        _keep_cheapest(costs, outcome, row, None, passed + inserts[row])
+        readings.append(_best(costs))
+    return readings
 
 
-def _add(left: float, right: float) -> float:
-    return left + right
-
-
-def _read(
-    lattice: Lattice,
-    row: int,
-    before: _Row,
-    after: _Row,
-    prices: list[float],
-    insert: float,
+def _keep_cheapest(
+    costs: dict[Hashable, float],
     outcome: Callable[[int, int | None], Hashable],
-) -> Reading:
-    costs: dict[Hashable, float] = {}
-    for (start, end, place), price in zip(lattice.slots, prices, strict=True):
-        cost = before[start] + price + after[end]
-        if math.isfinite(cost):
-            name = outcome(row, place)
-            costs[name] = min(cost, costs.get(name, math.inf))
-    inserted = min(map(_add, before, after)) + insert
-    if math.isfinite(inserted):
-        name = outcome(row, None)
-        costs[name] = min(inserted, costs.get(name, math.inf))
+    row: int,
+    place: int | None,
+    cost: float,
+) -> None:
+    if math.isfinite(cost):
+        name = outcome(row, place)
+        costs[name] = min(cost, costs.get(name, math.inf))
+
+
+def _best(costs: Mapping[Hashable, float]) -> Reading:
+    """Return the cheapest reading with the next best one."""
     best = min(costs, key=lambda name: costs[name])
     others = [name for name in costs if name != best]
     if not others:
@@ -159,42 +123,31 @@ def _read(
     return Reading(best, costs[rival] - costs[best], rival)
 
 
-def _forward(lattice: Lattice, prices: list[list[float]], inserts: list[float]) -> list[_Row]:
+def _sweep(
+    lattice: Lattice, matches: list[list[float]], inserts: list[float], *, backwards: bool
+) -> list[_Row]:
+    """Return what it costs to be at each point before each item, read from one end of the row."""
     # Both ends of the template are free: a function may take only a part of all inputs.
-    row = [0.0 if resting else math.inf for resting in lattice.resting]
-    _pass(lattice, row, backwards=False)
-    rows = [row]
-    for price, insert in zip(prices, inserts, strict=True):
-        previous = rows[-1]
-        row = [cost + insert for cost in previous]
-        for (start, end, _), cost in zip(lattice.slots, price, strict=True):
-            row[end] = min(row[end], previous[start] + cost)
-        _pass(lattice, row, backwards=False)
-        rows.append(row)
-    return rows
+    costs = [0.0 if terminal else math.inf for terminal in lattice.terminal]
+    _skip(lattice, costs, backwards=backwards)
+    rows = [costs]
+    order = range(len(inserts) - 1, -1, -1) if backwards else range(len(inserts))
+    for row in order:
+        last = rows[-1]
+        costs = [cost + inserts[row] for cost in last]
+        for (start, end, _), cost in zip(lattice.slots, matches[row], strict=True):
+            source, target = (end, start) if backwards else (start, end)
+            costs[target] = min(costs[target], last[source] + cost)
+        _skip(lattice, costs, backwards=backwards)
+        rows.append(costs)
+    return rows[::-1] if backwards else rows
 
 
-def _backward(lattice: Lattice, prices: list[list[float]], inserts: list[float]) -> list[_Row]:
-    row = [0.0 if resting else math.inf for resting in lattice.resting]
-    _pass(lattice, row, backwards=True)
-    rows = [row]
-    for price, insert in zip(reversed(prices), reversed(inserts), strict=True):
-        following = rows[-1]
-        row = [cost + insert for cost in following]
-        for (start, end, _), cost in zip(lattice.slots, price, strict=True):
-            row[start] = min(row[start], following[end] + cost)
-        _pass(lattice, row, backwards=True)
-        rows.append(row)
-    return rows[::-1]
-
-
-def _pass(lattice: Lattice, row: _Row, *, backwards: bool) -> None:
-    """Follow the steps that take nothing."""
+def _skip(lattice: Lattice, costs: _Row, *, backwards: bool) -> None:
+    """Follow the steps that take no item."""
     steps = sorted(lattice.skips, reverse=backwards)
     # Twice: the step back to a group's start opens the way to the steps behind that start.
     for _ in range(2):
         for start, end, cost in steps:
-            if backwards:
-                row[start] = min(row[start], row[end] + cost)
-            else:
-                row[end] = min(row[end], row[start] + cost)
+            source, target = (end, start) if backwards else (start, end)
+            costs[target] = min(costs[target], costs[source] + cost)

@@ -1,4 +1,4 @@
-"""What one has to know of a server that we can't speak to, in a form to paste into an issue."""
+"""Describes a server that is not supported, in a form to paste into an issue."""
 
 from __future__ import annotations
 
@@ -11,20 +11,7 @@ _LONGEST = 20_000
 
 
 def report(config: Any, reason: str) -> str:
-    """Return an error message with a report on a server.
-
-    Parameters
-    ----------
-    config : object
-        What it answered to ``GET /config``.
-    reason : str
-        What is the matter.
-
-    Returns
-    -------
-    str
-        The reason and the facts. There are no values in it, which may be private.
-    """
+    """Return an error message with the facts about a server, but no values: they may be private."""
     head = f"This server is not a Fooocus that we can speak to: {reason}."
     try:
         facts = "\n".join(_facts(config))[:_LONGEST]

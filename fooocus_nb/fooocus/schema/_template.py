@@ -13,23 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADVANCED", "ALIASES", "TEMPLATE", "TWINS", "Entry", "Group"]
-
-#: Short names for the longest-winded of the web app's own ones.
-ALIASES: Mapping[str, str] = {
-    "aspect_ratio": "aspect_ratios_selection",
-    "height": "overwrite_height",
-    "image_grid": "generate_image_grid",
-    "metadata": "save_metadata_to_images",
-    "performance": "performance_selection",
-    "sampler": "sampler_name",
-    "scheduler": "scheduler_name",
-    "seed": "image_seed",
-    "steps": "overwrite_step",
-    "styles": "style_selections",
-    "vae": "vae_name",
-    "width": "overwrite_width",
-}
+__all__ = ["ADVANCED", "TEMPLATE", "TWINS", "Entry", "Group"]
 
 #: The same input under the name that another version gives it.
 TWINS: Mapping[str, str] = {
@@ -40,61 +24,41 @@ TWINS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One input as Fooocus has it.
+    """One input as Fooocus has it."""
 
-    Attributes
-    ----------
-    name : str
-        Its name; within a group, what follows the group's name and number.
-    kind : str
-        The family of its type: ``boolean``, ``choice``, ``choices``, ``image``, ``number`` or
-        ``text``.
-    labels : tuple of str
-        What the page calls it, in one version or another; ``{n}`` is the number of its group.
-    elem_id : str
-        Its id in the page, where it has one.
-    choices : tuple of str
-        Some of its choices, where they are its own. Names of files are nobody's own.
-    never : tuple of str
-        Choices that it certainly has not.
-    bounds : tuple of float
-        Minimum, maximum and step.
-    value : str
-        Its default, where that tells it from others.
-    since, sure, until : tuple of int
-        The first version that may have it, the first that certainly has it, and the first that has
-        it no more; empty where it was always there.
-    optional : bool
-        Whether a flag of Fooocus's takes it away.
-    """
-
+    #: Its name; within a group, what follows the group's name and number.
     name: str
+    #: The family of its type: ``boolean``, ``choice``, ``choices``, ``image``, ``number`` or
+    #: ``text``.
     kind: str
+    #: What the page calls it, in one version or another; ``{n}`` is the number of its group.
     labels: tuple[str, ...] = ()
+    #: Its id in the page, where it has one.
     elem_id: str = ""
+    #: Some of its choices, where they are its own. File names are no entry's own.
     choices: tuple[str, ...] = ()
+    #: Choices that it certainly does not have.
     never: tuple[str, ...] = ()
+    #: Minimum, maximum and step.
     bounds: tuple[float, float, float] | None = None
+    #: Its default, where that tells it from others.
     value: str = ""
+    #: The first version that may have it, the first that certainly has it, and the first that has
+    #: it no more; empty where it was always there.
     since: tuple[int, ...] = ()
     sure: tuple[int, ...] = ()
     until: tuple[int, ...] = ()
+    #: Whether a flag of Fooocus removes it.
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class Group:
-    """Inputs that come together, any number of times or, without a name, once or not at all.
+    """Inputs that come together, any number of times or, without a name, once or not at all."""
 
-    Attributes
-    ----------
-    name : str
-        What the names of its members begin with.
-    entries : tuple of Entry
-        Its members, in order.
-    """
-
+    #: What the names of its members begin with.
     name: str
+    #: Its members, in order.
     entries: tuple[Entry, ...]
 
 
@@ -339,5 +303,5 @@ TEMPLATE: tuple[Entry | Group, ...] = (
     _ENHANCE,
 )
 
-#: From where to where the inputs go that 2.1 sets in a call of its own.
+#: The first and the last of the inputs that 2.1 sets in a call of its own.
 ADVANCED = ("disable_preview", "metadata_scheme")

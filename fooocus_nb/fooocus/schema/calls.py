@@ -1,66 +1,265 @@
-"""The functions of a server that we call, with names for what they take and answer."""
+"""The functions of a server that we call, found in its page, with names for inputs and outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from fooocus_nb.errors import UnsupportedServer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fooocus_nb.fooocus.schema.config import Component, Function, Graph
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["CURRENT_TASK", "PRESET", "Call", "Outputs"]
+__all__ = [
+    "CURRENT_TASK",
+    "PRESET",
+    "Call",
+    "Outputs",
+    "find_control",
+    "find_outputs",
+    "find_steps",
+    "find_task",
+    "find_verbs",
+]
 
-#: The state in which Fooocus keeps what it was told to generate.
+#: The input that stands for the task that Fooocus keeps between two calls.
 CURRENT_TASK = "currentTask"
-#: What the calls that load and list presets call theirs.
+#: The name of the preset, an input that is no parameter of a generation.
 PRESET = "preset"
+#: A function that sets so many parameters at once loads a whole set of them.
+MANY = 15
 
 
 @dataclass(frozen=True)
 class Call:
-    """One function of the server.
+    """One function of the server."""
 
-    Attributes
-    ----------
-    fn_index : int
-        Its number.
-    inputs : tuple of (str or None)
-        The name of each input, in order; ``"currentTask"`` and None are states that the server
-        keeps, and are sent as null.
-    outputs : int
-        How many values it answers.
-    generator : bool
-        Whether it is the one that yields images.
-    queued : bool
-        Whether the server runs it in its queue.
-    targets : tuple of (str or None)
-        The name of the parameter that each of its answers is for; None for all else.
-    own : mapping
-        Its inputs that are no parameters of a generation, by name.
-    """
-
+    #: Its number.
     fn_index: int
+    #: The name of each input, in order; ``"currentTask"`` and None are states that the server
+    #: keeps, and are sent as null.
     inputs: tuple[str | None, ...]
-    outputs: int
-    generator: bool = False
+    #: Whether the server runs it in its queue.
     queued: bool = True
+    #: The name of the parameter that each of its outputs is for; None for all else.
     targets: tuple[str | None, ...] = ()
+    #: Its inputs that are no parameters of a generation, by name.
     own: Mapping[str, Parameter] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where in a generation's reply each thing is.
+    """Where in a generation's reply each thing is."""
 
-    Attributes
-    ----------
-    progress, preview, running_gallery, final_gallery : int or None
-        The position; None where the server has no such output.
-    """
-
+    #: The position; None where the server has no such output.
     progress: int | None
     preview: int | None
     running_gallery: int | None
     final_gallery: int
+
+
+# -- the calls of one generation --------------------------------------------------------------
+
+
+def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
+    """Find the functions that set a task and run it, and all that "Generate" runs."""
+    button = graph.by_elem_id("generate_button")
+    chains = [[root, *graph.following(root)] for root in graph.triggered_by(button, "click")]
+    found = [
+        (chain, function)
+        for chain in chains
+        for function in chain
+        if function.generator and _final_gallery(function) is not None
+    ]
+    if len(found) != 1:
+        msg = f'{len(found) or "no"} functions behind "Generate" yield images'
+        raise UnsupportedServer(msg)
+    chain, generator = found[0]
+    kept = {item.id for item in generator.inputs if item.type == "state"}
+    setters = [step for step in _ancestors(chain, generator) if _is_setter(step, kept)]
+    return [*setters, generator], tuple(chain)
+
+
+def _ancestors(chain: Sequence[Function], function: Function) -> list[Function]:
+    """Return what runs before a function, in order."""
+    by_index = {item.index: item for item in chain}
+    found: list[Function] = []
+    while function.after is not None and function.after in by_index:
+        function = by_index[function.after]
+        found.insert(0, function)
+    return found
+
+
+def _is_setter(function: Function, kept: set[int]) -> bool:
+    """Whether a function tells the server something; others only change what the page shows."""
+    states = {item.id for item in function.outputs if item.type == "state"}
+    told = any(item.type != "state" for item in function.inputs)
+    return bool(states & kept) or (told and len(states) == len(function.outputs))
+
+
+def find_task(steps: Sequence[Function]) -> int | None:
+    """Return the id of the state that holds the task; None where there is none."""
+    for function in reversed(steps):
+        for item in function.inputs:
+            if item.type == "state":
+                return item.id
+    return None
+
+
+def _final_gallery(function: Function) -> int | None:
+    galleries = [i for i, item in enumerate(function.outputs) if item.type == "gallery"]
+    named = [i for i in galleries if function.outputs[i].elem_id == "final_gallery"]
+    return next(iter(named or galleries[-1:]), None)
+
+
+def find_outputs(generator: Function) -> Outputs:
+    """Find which output of the generator is which."""
+    final = _final_gallery(generator)
+    assert final is not None  # noqa: S101 - that is how the generator was found
+    kinds = [item.type for item in generator.outputs]
+    running = [i for i, kind in enumerate(kinds) if kind == "gallery" and i != final]
+    return Outputs(
+        progress=kinds.index("html") if "html" in kinds else None,
+        preview=kinds.index("image") if "image" in kinds else None,
+        running_gallery=running[0] if running else None,
+        final_gallery=final,
+    )
+
+
+# -- the other calls --------------------------------------------------------------------------
+
+
+def find_control(graph: Graph, elem_id: str, chain: tuple[Function, ...]) -> Function | None:
+    """Find what the stop or the skip button does."""
+    # In 2.1 the skip button has no ``elem_id``. It is the one button that "Generate" shows beside
+    # the others and that has none.
+    buttons = graph.all_by_elem_id(elem_id)
+    if not buttons and elem_id == "skip_button":
+        shown = {
+            item.id: item
+            for function in chain
+            for item in function.outputs
+            if item.type == "button" and not item.elem_id
+        }
+        buttons = list(shown.values())
+    clicks = [function for button in buttons for function in graph.triggered_by(button, "click")]
+    return clicks[0] if len(clicks) == 1 else None
+
+
+def find_verbs(graph: Graph, names: Mapping[int, str]) -> dict[str, Function]:
+    """Find the functions beside "Generate" that the page has exactly once, by our names."""
+    candidates = [
+        _Candidate.of(function, graph, names)
+        for function in graph.functions
+        if function.after is None
+    ]
+    verbs = {}
+    for verb, fits in _VERBS.items():
+        found = [candidate.function for candidate in candidates if fits(candidate)]
+        if len(found) == 1:
+            verbs[verb] = found[0]
+    return verbs
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A function with what identifies it: its trigger, and the parameters it takes and sets."""
+
+    function: Function
+    #: What triggers it, where that is one component alone.
+    component: Component | None
+    event: str
+    #: The parameters among its inputs and outputs.
+    taken: frozenset[str]
+    targets: frozenset[str]
+    #: Whether its trigger is a parameter itself.
+    by_parameter: bool
+
+    @classmethod
+    def of(cls, function: Function, graph: Graph, names: Mapping[int, str]) -> _Candidate:
+        component, event = None, ""
+        if len(function.triggers) == 1:
+            number, event = function.triggers[0]
+            component = graph.components.get(number)
+        return cls(
+            function,
+            component,
+            event,
+            taken=frozenset(names[item.id] for item in function.inputs if item.id in names),
+            targets=frozenset(names[item.id] for item in function.outputs if item.id in names),
+            by_parameter=component is not None and component.id in names,
+        )
+
+    def follows(self, kind: str, event: str) -> bool:
+        """Whether an event of one component of a type triggers it."""
+        return self.component is not None and (self.component.type, self.event) == (kind, event)
+
+    @property
+    def is_clicked(self) -> bool:
+        return self.follows("button", "click")
+
+    @property
+    def images(self) -> int:
+        """How many images it takes."""
+        return len(self.function.takes("image"))
+
+    @property
+    def sets_many(self) -> bool:
+        return len(self.targets) >= MANY and "prompt" in self.targets
+
+    def types(self) -> list[str]:
+        """Return the types of its outputs."""
+        return [item.type for item in self.function.outputs]
+
+
+def _is_preset(found: _Candidate) -> bool:
+    chosen = found.follows("dropdown", "change") and found.component in found.function.inputs
+    return chosen and not found.by_parameter and found.sets_many
+
+
+def _is_load(found: _Candidate) -> bool:
+    return found.is_clicked and not found.images and "prompt" in found.taken and found.sets_many
+
+
+def _is_apply(found: _Candidate) -> bool:
+    return found.is_clicked and found.images > 0 and found.sets_many
+
+
+def _is_read(found: _Candidate) -> bool:
+    uploaded = found.follows("image", "upload") and found.function.inputs == (found.component,)
+    return uploaded and found.types() == ["json"]
+
+
+def _is_describe(found: _Candidate) -> bool:
+    says = "prompt" in found.targets and found.targets <= {"prompt", "style_selections"}
+    return found.is_clicked and found.images == 1 and says
+
+
+def _is_mask(found: _Candidate) -> bool:
+    masks = found.targets == {"inpaint_mask_image"} and len(found.function.outputs) == 1
+    return found.is_clicked and found.images == 1 and masks
+
+
+def _is_refresh(found: _Candidate) -> bool:
+    models = found.targets >= {"base_model", "refiner_model"} and "prompt" not in found.targets
+    return found.is_clicked and not found.function.inputs and models
+
+
+def _is_history(found: _Candidate) -> bool:
+    loaded = all(event == "load" for _, event in found.function.triggers)
+    return not found.function.inputs and found.types() == ["html"] and loaded
+
+
+_VERBS: Mapping[str, Callable[[_Candidate], bool]] = {
+    "preset": _is_preset,
+    "load_parameters": _is_load,
+    "apply_metadata": _is_apply,
+    "read_metadata": _is_read,
+    "describe": _is_describe,
+    "make_mask": _is_mask,
+    "refresh": _is_refresh,
+    "history": _is_history,
+}

@@ -1,44 +1,38 @@
-"""Servers that offer no page of Fooocus's shape but one function with a name, as some forks do."""
+"""Servers with one named function instead of Fooocus's page, as some forks have it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import UnsupportedServer
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema._report import report
 from fooocus_nb.fooocus.schema.calls import Call, Outputs
-from fooocus_nb.fooocus.schema.config import Schema
-from fooocus_nb.fooocus.schema.graph import Graph
-from fooocus_nb.fooocus.schema.naming import ALIASES
-from fooocus_nb.fooocus.schema.parameters import Parameter, ParameterTable, make_parameter
+from fooocus_nb.fooocus.schema.config import Graph
+from fooocus_nb.fooocus.schema.parameters import (
+    Parameter,
+    ParameterTable,
+    aliases_of,
+    canonical_name,
+    make_parameter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fooocus_nb.fooocus.schema.component import Component
-    from fooocus_nb.fooocus.schema.graph import Function
+    from fooocus_nb.fooocus.schema.config import Component, Function
 
 __all__ = ["ENDPOINT", "is_named", "named_schema"]
 
-#: What such a function is called.
+#: The name of that function.
 ENDPOINT = "generate_image"
-#: Outputs that an image can come in; ``api`` is a function without any page.
+#: The types of outputs that hold an image; ``api`` is that of a function without any page.
 _HOLDERS = ("gallery", "image", "api")
 _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
 
 
 def is_named(config: Mapping[str, Any]) -> bool:
-    """Return whether a server has the function with the name, and no page that we know.
-
-    Parameters
-    ----------
-    config : mapping
-        The answer to ``GET /config``.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a server has the named function, and no page that we know."""
     try:
         shaped = any(
             (item.get("props") or {}).get("elem_id") == "generate_button"
@@ -52,25 +46,7 @@ def is_named(config: Mapping[str, Any]) -> bool:
 
 
 def named_schema(config: Mapping[str, Any], info: Mapping[str, Any]) -> Schema:
-    """Read what the function with the name takes.
-
-    Parameters
-    ----------
-    config : mapping
-        The answer to ``GET /config``.
-    info : mapping
-        The answer to ``GET /info``, which has the names of its parameters.
-
-    Returns
-    -------
-    Schema
-        With one step, and without a way to stop.
-
-    Raises
-    ------
-    UnsupportedServer
-        When it takes no prompt or answers with no image, with a report to paste into an issue.
-    """
+    """Read the parameters of the named function; the schema has one step and no way to stop."""
     try:
         return _read(Graph(config), config, info)
     except UnsupportedServer as error:
@@ -103,8 +79,6 @@ def _read(graph: Graph, config: Mapping[str, Any], info: Mapping[str, Any]) -> S
     call = Call(
         fn_index=function.index,
         inputs=tuple(inputs),
-        outputs=len(function.outputs),
-        generator=function.generator,
         queued=function.queued,
         targets=(None,) * len(function.outputs),
     )
@@ -129,10 +103,9 @@ def _image_output(function: Function) -> int:
 
 def _parameter(component: Component, described: Mapping[str, Any]) -> Parameter:
     given = str(described.get("parameter_name") or described["label"])
-    name = ALIASES.get(given, given)
-    shorts = tuple(short for short, long in ALIASES.items() if long == name)
+    name = canonical_name(given)
     if component.type != "api":
-        return make_parameter(name, component, shorts)
+        return make_parameter(name, component)
     schema = described.get("type")
     schema = schema if isinstance(schema, dict) else {}
     choices = schema.get("enum")
@@ -143,5 +116,5 @@ def _parameter(component: Component, described: Mapping[str, Any]) -> Parameter:
         type="seed" if name == "image_seed" else kind,
         default=described.get("parameter_default"),
         choices=tuple(map(str, choices)) if choices else None,
-        aliases=shorts,
+        aliases=aliases_of(name),
     )

@@ -1,36 +1,38 @@
-"""Names for the nameless inputs of Fooocus's web app.
+"""Names the inputs of Fooocus's web app, which have none of their own.
 
 The web app's functions take well over a hundred values by position, and `/config` says of each
-only what the page shows: a type, a label, a range, choices, now and then an ``elem_id``. Most
+only what the page shows: type, label, a range, choices, now and then an ``elem_id``. Most
 labels are unique and are a name by themselves. The rest ("Weight", "Enable", "Image", ...) belong
 to repeated groups, and their neighbours decide; and all labels may be translated.
 
 So the row of inputs is laid along a template of all that Fooocus is known to have
-(:mod:`fooocus_nb.fooocus.schema._template`), at the lowest price. An input gets its name only
-where every other reading of it is clearly dearer. What a fork added is named after its label.
+(:mod:`fooocus_nb.fooocus.schema._template`), at the lowest cost. An input gets its name only
+where every other reading of it is clearly costlier. What a fork added is named after its label.
 Where nothing is clear we refuse: a value must never reach the wrong input.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb.errors import UnsupportedServer
 from fooocus_nb.fooocus.schema._alignment import Lattice, Reading, read_row
-from fooocus_nb.fooocus.schema._template import ADVANCED, ALIASES, TEMPLATE, Entry, Group
-from fooocus_nb.fooocus.schema.plausible import check_plausible
+from fooocus_nb.fooocus.schema._template import ADVANCED, TEMPLATE, TWINS, Entry, Group
+from fooocus_nb.fooocus.schema.parameters import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from fooocus_nb.fooocus.schema.component import Component
+    from fooocus_nb.fooocus.schema.config import Component
 
-__all__ = ["ALIASES", "name_inputs"]
+__all__ = ["is_known_parameter", "name_inputs"]
 
-#: How much dearer every other reading must be before we believe the cheapest.
+#: How much more every other reading must cost before we accept the cheapest.
 MARGIN = 2.0
 #: So many labels that we do not know, each in its right place, are a translation.
 TRANSLATED = 8
@@ -56,7 +58,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Prices:
+class _Costs:
     """What the deviations from the template cost."""
 
     unknown_label: float
@@ -67,19 +69,19 @@ class _Prices:
     outside_window: float = 4.0
     optional: float = 1.0
     displaced: float = 4.0
-    strange_bound: float = 1.5
+    unusual_bound: float = 1.5
 
 
 # Where most labels are known, one that is not is more likely a fork's; else it is translated.
-_SPOKEN = _Prices(unknown_label=6.0, renamed=4.0, insert=3.0, missing=3.0, least_known=0.5)
-# There the bounds have to say what the labels do not.
-_TRANSLATED = _Prices(
+_ORIGINAL = _Costs(unknown_label=6.0, renamed=4.0, insert=3.0, missing=3.0, least_known=0.5)
+# In a translation the bounds have to tell what the labels do not.
+_TRANSLATED = _Costs(
     unknown_label=0.5,
     renamed=0.5,
     insert=4.0,
     missing=4.0,
     least_known=0.9,
-    strange_bound=4.0,
+    unusual_bound=4.0,
 )
 
 
@@ -114,6 +116,9 @@ def _owners(component: Component) -> set[tuple[str, str]]:
     )
 
 
+#: Group, number and member of an input; the first two are empty for a single one.
+Name = tuple[str, int, str]
+
 _PLACES = _places()
 _BY_ELEM_ID = {place.entry.elem_id: place.name for place in _PLACES if place.entry.elem_id}
 _BY_LABEL: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -125,26 +130,7 @@ for _place in _PLACES:
 def name_inputs(
     calls: Sequence[Sequence[Component]], version: tuple[int, ...] = ()
 ) -> dict[int, str]:
-    """Name the inputs of the functions behind "Generate".
-
-    Parameters
-    ----------
-    calls : sequence of sequences of Component
-        The inputs of each function, in the order in which it takes them, without states.
-    version : tuple of int, optional
-        The version that the server says it is. It only helps to weigh what else is seen.
-
-    Returns
-    -------
-    dict
-        The name of each component, by its id. A component that a fork added is named after its
-        label.
-
-    Raises
-    ------
-    UnsupportedServer
-        When something cannot be placed with certainty. The message says what and where.
-    """
+    """Name the inputs of the functions behind "Generate"."""
     names: dict[int, str] = {}
     unknown: list[Component] = []
     for call in calls:
@@ -160,7 +146,17 @@ def name_inputs(
     return names
 
 
-Name = tuple[str, int, str]
+def is_known_parameter(name: str) -> bool:
+    """Whether some version of Fooocus has a parameter of this canonical name."""
+    for item in TEMPLATE:
+        if isinstance(item, Group):
+            members = "|".join(entry.name for entry in item.entries)
+            prefix = rf"{item.name}_\d+_" if item.name else ""
+            if re.fullmatch(f"{prefix}({members})", name):
+                return True
+        elif item.name == name:
+            return True
+    return name in TWINS
 
 
 def _flat(name: Name) -> str:
@@ -169,32 +165,30 @@ def _flat(name: Name) -> str:
 
 
 def _read_call(call: Sequence[Component], version: tuple[int, ...]) -> list[Name | None]:
-    """Read one function's inputs, first as Fooocus speaks, then as if it were translated."""
+    """Read one function's inputs, first with the original labels, then as a translation."""
     try:
-        return _Reader(call, version, _SPOKEN).names()
+        return _Reader(call, version, _ORIGINAL).names()
     except UnsupportedServer:
         reader = _Reader(call, version, _TRANSLATED)
-        speaking = sum(_is_spoken(component) for component in call)
+        known = sum(_has_known_label(component) for component in call)
         labelled = sum(bool(component.label) and not component.elem_id for component in call)
-        if speaking >= labelled / 2 and not reader.is_translation():
+        if known >= labelled / 2 and not reader.is_translation():
             raise
         return reader.names()
 
 
-def _is_spoken(component: Component) -> bool:
+def _has_known_label(component: Component) -> bool:
     """Whether it has a label that Fooocus uses for such a component."""
     return bool(component.label and _owners(component))
 
 
 class _Reader:
-    """Reads one row of components, at given prices."""
+    """Reads one row of components, with given costs."""
 
-    def __init__(
-        self, call: Sequence[Component], version: tuple[int, ...], prices: _Prices
-    ) -> None:
+    def __init__(self, call: Sequence[Component], version: tuple[int, ...], costs: _Costs) -> None:
         self._call = call
         self._version = version
-        self._prices = prices
+        self._costs = costs
         self._anchors = [_anchor(component) for component in call]
         self._choosing: dict[int, bool] = {}
         self._anchored = {anchor for anchor in self._anchors if anchor is not None}
@@ -205,30 +199,29 @@ class _Reader:
     def is_translation(self) -> bool:
         """Whether many unknown labels stand each where a known input is missing, and none else."""
         readings = [] if isinstance(self._readings, int) else self._readings
-        strange = [
+        unusual = [
             reading
             for component, reading in zip(self._call, readings, strict=False)
-            if component.label and not component.elem_id and not _is_spoken(component)
+            if component.label and not component.elem_id and not _has_known_label(component)
         ]
-        placed = sum(reading.outcome is not None for reading in strange)
-        return placed >= TRANSLATED and placed >= 4 * (len(strange) - placed)
+        placed = sum(reading.outcome is not None for reading in unusual)
+        return placed >= TRANSLATED and placed >= 4 * (len(unusual) - placed)
 
     def names(self) -> list[Name | None]:
         readings = self._readings
         if isinstance(readings, int):
             _refuse(f"{self._call[readings].describe()} is known, but not in this place")
-            return []
         for component, reading in zip(self._call, readings, strict=True):
             if reading.margin < MARGIN:
                 _refuse(f"{component.describe()} could be {_either(reading)}")
         known = sum(reading.outcome is not None for reading in readings)
-        if known < self._prices.least_known * len(readings):
+        if known < self._costs.least_known * len(readings):
             _refuse(f"only {known} of {len(readings)} inputs are known")
         found = _number_groups([reading.outcome for reading in readings])
-        check_plausible(self._call, found, _is_spoken)
+        _check_plausible(self._call, found)
         return found
 
-    # -- the template and its prices ---------------------------------------------------------
+    # -- the template and its costs -----------------------------------------------------------
 
     def _lattice(self) -> Lattice:
         lattice = Lattice()
@@ -237,7 +230,7 @@ class _Reader:
             if isinstance(item, Group):
                 count = len(item.entries)
                 places = [(number + i, self._skip(number + i)) for i in range(count)]
-                skip = 0.0 if item.name else self._prices.optional
+                skip = 0.0 if item.name else self._costs.optional
                 lattice.add_group(places, skip, repeats=bool(item.name))
                 number += count
             else:
@@ -245,7 +238,7 @@ class _Reader:
                 number += 1
         first, last = (_number_of(name) for name in ADVANCED)
         apart = not self._version or self._version < (2, 2)
-        lattice.add_leap(first, last, self._prices.optional if apart else 2 * self._prices.missing)
+        lattice.add_leap(first, last, self._costs.optional if apart else 2 * self._costs.missing)
         return lattice
 
     def _skip(self, number: int) -> float:
@@ -253,11 +246,11 @@ class _Reader:
         if not self._in_window(entry):
             return 0.0
         if entry.optional:
-            return self._prices.optional
+            return self._costs.optional
         windowed = entry.since or entry.until
         if windowed and not (entry.sure and self._version >= entry.sure):
-            return self._prices.missing if self._is_early(entry) else self._prices.optional
-        return self._prices.missing
+            return self._costs.missing if self._is_early(entry) else self._costs.optional
+        return self._costs.missing
 
     def _is_early(self, entry: Entry) -> bool:
         """Whether the version is certainly before the one in which the entry went away."""
@@ -270,9 +263,9 @@ class _Reader:
 
     def _insert(self, row: int) -> float:
         if self._anchors[row] is not None:
-            return self._prices.displaced
+            return self._costs.displaced
         # Something known never passes for something new: its place must be found.
-        return math.inf if _is_spoken(self._call[row]) else self._prices.insert
+        return math.inf if _has_known_label(self._call[row]) else self._costs.insert
 
     def _outcome(self, row: int, number: int | None) -> tuple[str, str, int] | None:
         if number is not None:
@@ -303,11 +296,9 @@ class _Reader:
             )
         return self._choosing[component.id]
 
-    def _is_at_home(self, row: int) -> bool:
-        """Whether the page shows it right between the inputs between which the function takes it.
-
-        Then it was not added as an afterthought: it may be a known input by another label.
-        """
+    def _is_in_page_order(self, row: int) -> bool:
+        """Whether the page has it right between the inputs that it stands between in the call."""
+        # Then it was not added as an afterthought: it may be a known input by another label.
         if not 0 < row < len(self._call) - 1:
             return False
         before, here, after = (self._call[i] for i in (row - 1, row, row + 1))
@@ -323,25 +314,25 @@ class _Reader:
             return math.inf
         if any(choice in entry.never for choice in component.choices):
             return math.inf
-        cost = self._prices.unknown_label
+        cost = self._costs.unknown_label
         if cost > MARGIN and (
             (entry.choices and component.choices) or _is_alike(component.label, entry)
         ):
             cost = MARGIN
-        elif self._is_at_home(row):
-            cost = min(cost, self._prices.renamed)
+        elif self._is_in_page_order(row):
+            cost = min(cost, self._costs.renamed)
         if not entry.choices and self._is_known_choice(component):
-            cost += self._prices.missing
+            cost += self._costs.missing
         if not self._in_window(entry):
-            cost += self._prices.outside_window
-        return cost + self._strange_bounds(component, entry)
+            cost += self._costs.outside_window
+        return cost + self._unusual_bounds(component, entry)
 
-    def _strange_bounds(self, component: Component, entry: Entry) -> float:
+    def _unusual_bounds(self, component: Component, entry: Entry) -> float:
         if entry.bounds is None:
             return 0.0
         given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
-        strange = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
-        return (0.0, self._prices.strange_bound, math.inf, math.inf)[strange]
+        unusual = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
+        return (0.0, self._costs.unusual_bound, math.inf, math.inf)[unusual]
 
 
 def _anchor(component: Component) -> tuple[str, str] | None:
@@ -448,5 +439,143 @@ def _check_unique(components: Iterable[Component], names: Mapping[int, str]) -> 
             )
 
 
-def _refuse(what: str) -> None:
+def _refuse(what: str) -> NoReturn:
     raise UnsupportedServer(what)
+
+
+# -- plausibility -----------------------------------------------------------------------------
+
+# A second look at the names: what repeats must repeat alike. Where a group lost a member, the rest
+# of two groups can look like one whole group. The page still tells: it builds all groups by one
+# recipe, so the ids within each are equally far apart. Where labels say nothing, it also tells in
+# which order things alike belong.
+
+# The page builds these one after the other. If their ids do not rise, ids tell nothing here.
+_RISING = (
+    ("adm_scaler_positive", "adm_scaler_negative", "adm_scaler_end"),
+    ("overwrite_step", "overwrite_switch", "overwrite_width", "overwrite_height"),
+    ("overwrite_vary_strength", "overwrite_upscale_strength"),
+    ("mixing_image_prompt_and_vary_upscale", "mixing_image_prompt_and_inpaint"),
+    ("debugging_cn_preprocessor", "skipping_cn_preprocessor"),
+    ("canny_low_threshold", "canny_high_threshold"),
+    ("freeu_enabled", "freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2"),
+    ("image_number", "negative_prompt", "image_seed"),
+    ("base_model", "refiner_model", "refiner_switch"),
+    ("uov_method", "inpaint_input_image", "inpaint_additional_prompt"),
+    (
+        "disable_preview",
+        "disable_intermediate_results",
+        "disable_seed_increment",
+        "black_out_nsfw",
+    ),
+)
+#: So many pairs must be in order before the order tells anything.
+_ENOUGH = 4
+#: The share of pairs that may be out of order all the same.
+_FEW = 0.2
+_GROUPS = {item.name: item for item in TEMPLATE if isinstance(item, Group) and item.name}
+
+
+def _check_plausible(
+    call: Sequence[Component],
+    names: Sequence[Name | None],
+) -> None:
+    """Refuse names of which the groups are not alike, or that the page contradicts."""
+    groups: dict[str, dict[int, dict[str, Component]]] = {}
+    for component, name in zip(call, names, strict=True):
+        if name is not None and name[0]:
+            group, number, member = name
+            groups.setdefault(group, {}).setdefault(number, {})[member] = component
+    singles = {
+        name[2]: component
+        for component, name in zip(call, names, strict=True)
+        if name is not None and not name[0]
+    }
+    for order in (_BY_ID, _BY_POSITION):
+        _check_twins(singles, order)
+    orders = [order for order in (_BY_ID, _BY_POSITION) if _tells(order, singles)]
+    for group, members in groups.items():
+        _check_members(group, members)
+        _check_numbers(group, members)
+        for order in orders:
+            _check_distances(group, members, order)
+
+
+_BY_ID: Callable[[Component], int] = attrgetter("id")
+_BY_POSITION: Callable[[Component], int] = attrgetter("position")
+
+
+def _tells(order: Callable[[Component], int], singles: Mapping[str, Component]) -> bool:
+    """Whether the components are still in the order in which the page was built."""
+    pairs = [
+        order(singles[before]) < order(singles[after])
+        for row in _RISING
+        for before, after in itertools.pairwise(name for name in row if name in singles)
+    ]
+    return len(pairs) >= _ENOUGH and all(pairs)
+
+
+def _check_twins(
+    singles: Mapping[str, Component],
+    order: Callable[[Component], int],
+) -> None:
+    pairs = [
+        (singles[before], singles[after])
+        for row in _RISING
+        for before, after in itertools.combinations([n for n in row if n in singles], 2)
+    ]
+    falling = [(one, other) for one, other in pairs if order(one) > order(other)]
+    if len(pairs) < _ENOUGH or len(falling) > _FEW * len(pairs):
+        return
+    for one, other in falling:
+        if _are_twins(one, other) and not (_has_known_label(one) or _has_known_label(other)):
+            msg = f"{one.describe()} and {other.describe()} may each be the other"
+            raise UnsupportedServer(msg)
+
+
+def _are_twins(one: Component, other: Component) -> bool:
+    """Whether nothing but label and default tells two components apart."""
+    bounds = ("minimum", "maximum", "step")
+    return (
+        one.kind == other.kind
+        and one.choices == other.choices
+        and all(one.props.get(key) == other.props.get(key) for key in bounds)
+    )
+
+
+def _check_members(group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
+    whole = max(members.values(), key=len)
+    needed = {entry.name for entry in _GROUPS[group].entries if not entry.since}
+    if len(members) == 1 and not needed <= set(whole):
+        # Several that all lack the same are a version's or fork's way; a single one is incomplete.
+        msg = f"{group}_1 has no {', '.join(sorted(needed - set(whole)))}"
+        raise UnsupportedServer(msg)
+    for number, found in members.items():
+        missing = ", ".join(sorted(set(whole) - set(found)))
+        if missing:
+            msg = f"{group}_{number} has no {missing}, though another {group}_... has"
+            raise UnsupportedServer(msg)
+
+
+def _check_numbers(group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
+    """Compare with the numbers in the labels, which only models of LoRAs have."""
+    for number, found in members.items():
+        component = found.get("model")
+        written = re.search(r"(\d+)\D*$", component.label) if component is not None else None
+        if component is not None and written is not None and int(written[1]) != number:
+            msg = f"{component.describe()} stands where {group}_{number} is"
+            raise UnsupportedServer(msg)
+
+
+def _check_distances(
+    group: str,
+    members: Mapping[int, Mapping[str, Component]],
+    order: Callable[[Component], int],
+) -> None:
+    distances = set()
+    for found in members.values():
+        places = [order(found[member]) for member in sorted(found)]
+        distances.add(tuple(place - places[0] for place in places))
+    if len(distances) > 1:
+        msg = f"the inputs of the groups {group}_... do not belong together"
+        raise UnsupportedServer(msg)

@@ -1,22 +1,50 @@
-"""One generation parameter, and the table of all that a server has."""
+"""The parameters of a generation: one, the table of a server's, their difference, their choices."""
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._html import data_table, wrap
+from fooocus_nb._html import data_table, escape, wrap
 from fooocus_nb.errors import ParameterError, UnknownParameter, nearest
 
 if TYPE_CHECKING:
-    from fooocus_nb.fooocus.schema.component import Component
-    from fooocus_nb.fooocus.schema.difference import ParameterDiff
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Parameter", "ParameterTable", "make_parameter"]
+    from fooocus_nb.fooocus.schema.config import Component
 
+__all__ = [
+    "ALIASES",
+    "MAX_SEED",
+    "Catalogue",
+    "Parameter",
+    "ParameterDiff",
+    "ParameterTable",
+    "aliases_of",
+    "canonical_name",
+    "make_parameter",
+    "plain",
+]
+
+#: Short names for the longest of the web app's own ones; both work everywhere.
+ALIASES: Mapping[str, str] = {
+    "aspect_ratio": "aspect_ratios_selection",
+    "height": "overwrite_height",
+    "image_grid": "generate_image_grid",
+    "metadata": "save_metadata_to_images",
+    "performance": "performance_selection",
+    "sampler": "sampler_name",
+    "scheduler": "scheduler_name",
+    "seed": "image_seed",
+    "steps": "overwrite_step",
+    "styles": "style_selections",
+    "vae": "vae_name",
+    "width": "overwrite_width",
+}
 #: Seeds run to 2^63 - 1, as Fooocus says.
 MAX_SEED = 2**63 - 1
 
@@ -33,13 +61,13 @@ _SKETCHES = frozenset({"sketch", "color-sketch"})
 _EDITORS = frozenset({"imageeditor", "imagemask", "sketchpad"})
 _ALLOWED = {
     "boolean": "True, False",
-    "image": "a picture",
-    "mask image": "a picture, or a picture and its mask",
+    "image": "an image",
+    "mask image": "an image, or an image and its mask",
 }
 _MARKUP = re.compile(r"<[^>]*>")
 _SIZE = re.compile(r"\d+x\d+")
 _MODEL_FILE = re.compile(r"([^/\\]+)\.(?:safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
-#: How far from a whole number of steps a value may be, for want of exact fractions.
+#: How far from a whole number of steps a value may be, because fractions are not exact.
 STEP_TOLERANCE = 1e-4
 
 
@@ -55,7 +83,7 @@ class Parameter:
         What the web page calls it.
     type : str
         ``text``, ``integer``, ``number``, ``boolean``, ``choice``, ``choices`` (a list), ``image``,
-        ``mask image`` (a picture and what is painted over it), ``seed``, or the server's own word
+        ``mask image`` (an image and what is painted over it), ``seed``, or the server's own word
         for something else.
     default : object
         The server's default.
@@ -92,7 +120,7 @@ class Parameter:
 
     @property
     def is_image(self) -> bool:
-        """Whether it takes a picture."""
+        """Whether it takes an image."""
         return self.type in ("image", "mask image")
 
     def check(self, value: Any) -> Any:
@@ -145,22 +173,22 @@ class Parameter:
         return value
 
     def _check_number(self, value: Any) -> float:
-        wanted = "a whole number" if self.type == "integer" else "a number"
+        allowed = "a whole number" if self.type == "integer" else "a number"
         if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):
-            raise self._wrong(value, wanted)
+            raise self._wrong(value, allowed)
         number = float(value)
         if not math.isfinite(number) or (self.type == "integer" and not number.is_integer()):
-            raise self._wrong(value, wanted)
+            raise self._wrong(value, allowed)
         if value != self.default:
-            self._check_range(value, number, wanted)
+            self._check_range(value, number, allowed)
         return int(number) if self.type == "integer" else number
 
-    def _check_range(self, value: Any, number: float, wanted: str) -> None:
+    def _check_range(self, value: Any, number: float, allowed: str) -> None:
         low, high = self.minimum, self.maximum
         if (low is not None and number < low) or (high is not None and number > high):
             limits = f" from {low:.15g}" if low is not None else ""
             limits += f" to {high:.15g}" if high is not None else ""
-            raise self._wrong(value, wanted + limits)
+            raise self._wrong(value, allowed + limits)
         if not self.step:
             return
         steps = (number - (low or 0)) / self.step
@@ -169,14 +197,14 @@ class Parameter:
             raise self._wrong(value, f"a multiple of {self.step:g}", f" Nearest is {near:.10g}.")
 
     def _check_seed(self, value: Any) -> int:
-        wanted = f"a whole number from 0 to {MAX_SEED}"
+        allowed = f"a whole number from 0 to {MAX_SEED}"
         if isinstance(value, str) and re.fullmatch(r"\d{1,19}", value, re.ASCII):
             value = int(value)
         if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise self._wrong(value, wanted)
+            raise self._wrong(value, allowed)
         seed = value.__index__()
         if not 0 <= seed <= MAX_SEED:
-            raise self._wrong(value, wanted)
+            raise self._wrong(value, allowed)
         return int(seed)
 
     def _check_choice(self, value: Any) -> str:
@@ -206,10 +234,10 @@ class Parameter:
             raise self._wrong(value, "a list of: " + self.allowed)
         return list(dict.fromkeys(self._check_choice(item) for item in value))
 
-    def _wrong(self, value: Any, wanted: str, hint: str = "") -> ParameterError:
+    def _wrong(self, value: Any, allowed: str, hint: str = "") -> ParameterError:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        return ParameterError(f"{self.name}={shown} is not possible: it must be {wanted}.{hint}")
+        return ParameterError(f"{self.name}={shown} is not possible: it must be {allowed}.{hint}")
 
 
 def _stem(choice: str) -> str:
@@ -219,40 +247,24 @@ def _stem(choice: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a choice as people write it: without markup, and with plain signs.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``1152×896 <span style="color: grey;"> ∣ 9:7</span>``.
-
-    Returns
-    -------
-    str
-        Such as ``1152x896 | 9:7``.
-    """
+    """Return a choice as people write it: without markup, and with plain signs."""
     text = _MARKUP.sub("", text).replace("×", "x").replace("∣", "|")
     text = re.sub(r"(?<=\d)\s*[*xX]\s*(?=\d)", "x", text)
     return " ".join(text.split())
 
 
-def make_parameter(name: str, component: Component, aliases: tuple[str, ...]) -> Parameter:
-    """Return the parameter that a component of the page stands for.
+def canonical_name(name: str) -> str:
+    """Return the web app's name of a parameter; any other name as it is."""
+    return ALIASES.get(name, name)
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-    component : Component
-        What `/config` says of it.
-    aliases : tuple of str
-        Its shorter names.
 
-    Returns
-    -------
-    Parameter
-        With the server's own default, choices and range.
-    """
+def aliases_of(name: str) -> tuple[str, ...]:
+    """Return the short names of a parameter."""
+    return tuple(alias for alias, canonical in ALIASES.items() if canonical == name)
+
+
+def make_parameter(name: str, component: Component) -> Parameter:
+    """Return the parameter that a component of the page stands for."""
     props = component.props
     choices = props.get("choices")
     kind = _TYPES.get(component.type, component.type)
@@ -275,7 +287,7 @@ def make_parameter(name: str, component: Component, aliases: tuple[str, ...]) ->
         minimum=props.get("minimum"),
         maximum=props.get("maximum"),
         step=props.get("step"),
-        aliases=aliases,
+        aliases=aliases_of(name),
     )
 
 
@@ -314,13 +326,12 @@ class ParameterTable(Mapping[str, Parameter]):
         self._title = title
 
     def __getitem__(self, name: str) -> Parameter:
-        if name in self._parameters:
-            return self._parameters[name]
-        names = {alias: item for item in self.values() for alias in item.aliases}
-        if name in names:
-            return names[name]
-        msg = f"There is no parameter {name!r}.{nearest(str(name), [*self, *names])}"
-        raise UnknownParameter(msg)
+        found = self._parameters.get(name) or self._parameters.get(canonical_name(name))
+        if found is None:
+            aliases = [alias for item in self.values() for alias in item.aliases]
+            msg = f"There is no parameter {name!r}.{nearest(str(name), [*self, *aliases])}"
+            raise UnknownParameter(msg)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
@@ -344,18 +355,16 @@ class ParameterTable(Mapping[str, Parameter]):
         ParameterTable
             A smaller table.
         """
-        wanted = text.casefold()
+        part = text.casefold()
         found = {
             name: parameter
             for name, parameter in self._parameters.items()
-            if any(
-                wanted in word.casefold() for word in (name, parameter.label, *parameter.aliases)
-            )
+            if any(part in word.casefold() for word in (name, parameter.label, *parameter.aliases))
         }
         return ParameterTable(found, self._title)
 
     def changed(self, parameters: Mapping[str, Parameter]) -> ParameterTable:
-        """Return the same table with some parameters in the place of their old selves.
+        """Return a copy of the table with some parameters replaced.
 
         Parameters
         ----------
@@ -368,6 +377,11 @@ class ParameterTable(Mapping[str, Parameter]):
         """
         known = {name: item for name, item in parameters.items() if name in self._parameters}
         return ParameterTable({**self._parameters, **known}, self._title)
+
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The default of each parameter, by canonical name."""
+        return {name: parameter.default for name, parameter in self._parameters.items()}
 
     def diff(self, other: ParameterTable) -> ParameterDiff:
         """Compare with the parameters of another server.
@@ -382,8 +396,6 @@ class ParameterTable(Mapping[str, Parameter]):
         ParameterDiff
             For each parameter that differs, ours and theirs; shows as a table.
         """
-        from fooocus_nb.fooocus.schema.difference import ParameterDiff
-
         return ParameterDiff(self, other)
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -399,12 +411,7 @@ class ParameterTable(Mapping[str, Parameter]):
         ]
 
     def __repr__(self) -> str:
-        rows = [_HEADINGS, *self._rows()]
-        widths = [min(max(len(row[i]) for row in rows), 40) for i in range(len(_HEADINGS))]
-        return "\n".join(
-            "  ".join(cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        )
+        return _columns([_HEADINGS, *self._rows()], 40)
 
     def _repr_html_(self) -> str:
         title = self._title or "Parameters"
@@ -414,6 +421,17 @@ class ParameterTable(Mapping[str, Parameter]):
 _HEADINGS = ("name", "label", "type", "default", "choices or range")
 
 
+def _columns(rows: Sequence[Sequence[str]], longest: int) -> str:
+    """Return rows of text as a table, each column cut to a width."""
+    widths = [min(max(map(len, column)), longest) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
 def _shorten(value: Any) -> str:
     if value is None:
         return ""
@@ -421,3 +439,177 @@ def _shorten(value: Any) -> str:
         return plain(value)
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+#: So many choices that only one of them has are named; of the others there is the number.
+_NAMED = 5
+#: Columns of text are cut to so many characters.
+_LONGEST = 60
+
+
+class ParameterDiff(Mapping[str, "tuple[Parameter | None, Parameter | None]"]):
+    """For each parameter that differs, ours and theirs; None where one has it not.
+
+    Shows as a table with what differs: which server has it, its type, label, default, choices and
+    range. Empty, and so false, where the servers take the same.
+
+    Parameters
+    ----------
+    here, there : ParameterTable
+        The parameters of both.
+    sides : tuple of (str, str)
+        What the two are called. Default ``here`` and ``there``.
+    title : str
+        What the table is headed with.
+    """
+
+    def __init__(
+        self,
+        here: ParameterTable,
+        there: ParameterTable,
+        *,
+        sides: tuple[str, str] = ("here", "there"),
+        title: str = "",
+    ) -> None:
+        self._headings = ("name", "what", *sides)
+        self._title = title
+        names = dict.fromkeys([*here, *there])
+        pairs = {name: (here.get(name), there.get(name)) for name in names}
+        self._pairs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def __getitem__(self, name: str) -> tuple[Parameter | None, Parameter | None]:
+        return self._pairs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @property
+    def only_here(self) -> tuple[str, ...]:
+        """The names of the parameters that only this server has."""
+        return tuple(name for name, (_, theirs) in self.items() if theirs is None)
+
+    @property
+    def only_there(self) -> tuple[str, ...]:
+        """The names of the parameters that only the other server has."""
+        return tuple(name for name, (ours, _) in self.items() if ours is None)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the parameters that both have and that are not the same."""
+        return tuple(name for name, pair in self.items() if None not in pair)
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows: list[tuple[str, str, str, str]] = []
+        for name, (ours, theirs) in self._pairs.items():
+            if ours is None or theirs is None:
+                shown = [parameter.type if parameter else "" for parameter in (ours, theirs)]
+                where = f"only {self._headings[3 if ours is None else 2]}"
+                rows.append((name, where, shown[0], shown[1]))
+            else:
+                rows += [(name, *facts) for facts in _facts(ours, theirs)]
+        return rows
+
+    def __repr__(self) -> str:
+        title = f"{self._title}\n" if self._title else ""
+        if not self._pairs:
+            return f"{title}no difference"
+        return title + _columns([self._headings, *self._rows()], _LONGEST)
+
+    def _repr_html_(self) -> str:
+        title = self._title or "Differences"
+        if not self._pairs:
+            return wrap(f"{escape(title)}: no difference")
+        table = data_table(self._headings, self._rows(), title=title, height="26em")
+        return wrap(table, label=title)
+
+
+def _facts(ours: Parameter, theirs: Parameter) -> Iterator[tuple[str, str, str]]:
+    """Yield what differs between two parameters, and how it is here and there."""
+    for fact in ("type", "label", "default"):
+        here, there = getattr(ours, fact), getattr(theirs, fact)
+        if here != there:
+            yield fact, _short(here), _short(there)
+    if ours.choices != theirs.choices:
+        here_only = [c for c in ours.choices or () if c not in (theirs.choices or ())]
+        there_only = [c for c in theirs.choices or () if c not in (ours.choices or ())]
+        if here_only or there_only:
+            yield "choices", _some(here_only), _some(there_only)
+        else:
+            yield "choices", "in one order", "in another order"
+    ranges = [_range(parameter) for parameter in (ours, theirs)]
+    if ranges[0] != ranges[1]:
+        yield "range", ranges[0], ranges[1]
+    if ours.aliases != theirs.aliases:
+        yield "short names", ", ".join(ours.aliases), ", ".join(theirs.aliases)
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.minimum is None and parameter.maximum is None:
+        return ""
+    low, high, step = (
+        "" if number is None else f"{number:g}"
+        for number in (parameter.minimum, parameter.maximum, parameter.step)
+    )
+    return f"{low} to {high}" + (f" by {step}" if step else "")
+
+
+def _some(choices: list[str]) -> str:
+    """Name what only one side has."""
+    shown = ", ".join(_short(choice) for choice in choices[:_NAMED])
+    more = len(choices) - _NAMED
+    return f"also {shown}" + (f" and {more} more" if more > 0 else "") if choices else ""
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
+    text = plain(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+_WIDTH = 96
+
+
+class Catalogue(tuple[str, ...]):
+    """The names of styles, models and the like: a tuple that shows in columns."""
+
+    __slots__ = ()
+
+    def __new__(cls, names: Iterable[str] = ()) -> Catalogue:
+        """Make one of some names, in their order."""
+        return super().__new__(cls, tuple(names))
+
+    def filter(self, text: str) -> Catalogue:
+        """Return the names that contain `text`.
+
+        Parameters
+        ----------
+        text : str
+            In any case.
+
+        Returns
+        -------
+        Catalogue
+        """
+        part = text.casefold()
+        return Catalogue(name for name in self if part in name.casefold())
+
+    def __repr__(self) -> str:
+        if not self:
+            return "(none)"
+        widest = max(map(len, self)) + 2
+        columns = max(_WIDTH // widest, 1)
+        rows = (self[start : start + columns] for start in range(0, len(self), columns))
+        return "\n".join("".join(name.ljust(widest) for name in row).rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return wrap("(none)")
+        items = "".join(f"<li>{escape(name)}</li>" for name in self)
+        return wrap(
+            '<ul class="fnb-mono" tabindex="0" style="columns:20em auto;max-height:26em;'
+            f'overflow:auto;list-style:none;padding:0;margin:0;text-align:left">{items}</ul>'
+        )

@@ -1,4 +1,4 @@
-"""What a server's functions beside "Generate" answer, as parameters and values of ours."""
+"""Applies what a server's other functions set: the defaults of a preset, the choices of files."""
 
 from __future__ import annotations
 
@@ -10,35 +10,20 @@ from fooocus_nb.fooocus.outputs import ABSENT, updated_value
 from fooocus_nb.fooocus.schema.calls import PRESET
 
 if TYPE_CHECKING:
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.calls import Call
-    from fooocus_nb.fooocus.schema.config import Schema
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["answered_defaults", "answered_files", "with_defaults"]
+__all__ = ["updated_defaults", "with_choices", "with_defaults"]
 
-#: What every generation brings itself.
+#: What every generation has of its own, so that a preset's is of no use.
 _OWN = frozenset({"prompt", "image_seed"})
 
 
-def answered_defaults(schema: Schema, call: Call, answer: Sequence[Any]) -> dict[str, Any]:
-    """Return the values that a call sets on the page.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server's parameters.
-    call : Call
-        What was called.
-    answer : sequence
-        What it answered.
-
-    Returns
-    -------
-    dict
-        By canonical name; prompt and seed are left out, and what is no value.
-    """
+def updated_defaults(schema: Schema, call: Call, outputs: Sequence[Any]) -> dict[str, Any]:
+    """Return the values that a call's outputs set on the page, by canonical name."""
     values: dict[str, Any] = {}
-    for name, output in zip(call.targets, answer, strict=False):
+    for name, output in zip(call.targets, outputs, strict=False):
         value = updated_value(output)
         if name is None or name not in schema.parameters or name in _OWN:
             continue
@@ -48,21 +33,7 @@ def answered_defaults(schema: Schema, call: Call, answer: Sequence[Any]) -> dict
 
 
 def with_defaults(schema: Schema, defaults: Mapping[str, Any], preset: str) -> Schema:
-    """Return the server as if its page had these values.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server.
-    defaults : mapping
-        Values by canonical name; names that it does not have are passed over.
-    preset : str
-        The preset that they come from.
-
-    Returns
-    -------
-    Schema
-    """
+    """Return the schema with these defaults, and the preset that they come from."""
     changed = {
         name: _with_default(schema.parameters[name], value)
         for name, value in defaults.items()
@@ -84,25 +55,11 @@ def _with_default(parameter: Parameter, value: Any) -> Parameter:
     return dataclasses.replace(parameter, default=value, choices=choices)
 
 
-def answered_files(schema: Schema, call: Call, answer: Sequence[Any]) -> Schema:
-    """Return the server with the choices that a call has found.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server.
-    call : Call
-        What was called.
-    answer : sequence
-        What it answered.
-
-    Returns
-    -------
-    Schema
-    """
+def with_choices(schema: Schema, call: Call, outputs: Sequence[Any]) -> Schema:
+    """Return the schema with the choices that a call's outputs set."""
     changed: dict[str, Parameter] = {}
     verbs: dict[str, Call] = {}
-    for name, output in zip(call.targets, answer, strict=False):
+    for name, output in zip(call.targets, outputs, strict=False):
         choices = _choices(output)
         if choices is None or name is None:
             continue

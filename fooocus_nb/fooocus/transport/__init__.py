@@ -6,32 +6,40 @@ stream of messages; unqueued ones are *posted* and answer at once.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fooocus_nb.errors import ConnectionLost, EngineError, UnsupportedServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
-__all__ = ["Completed", "Estimation", "Generating", "Message", "Started", "Transport"]
+    from fooocus_nb.fooocus.transport.http import HttpSession
+
+__all__ = [
+    "Completed",
+    "Estimation",
+    "Generating",
+    "Message",
+    "Started",
+    "Transport",
+    "output_of",
+    "parse_message",
+]
+
+#: Seconds to wait for the answer of a function that the server does not queue.
+POST_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimation:
-    """The call waits in the server's queue.
+    """The call waits in the server's queue."""
 
-    Attributes
-    ----------
-    rank : int
-        How many calls are before this one.
-    queue_size : int
-        How many calls wait, this one among them.
-    eta : float or None
-        The seconds that the server expects it to take.
-    """
-
+    #: How many calls are before this one.
     rank: int
-    queue_size: int = 0
-    eta: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,78 +49,144 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """A generator function has yielded.
-
-    Attributes
-    ----------
-    data : tuple
-        One entry per output.
-    """
+    """A generator function has yielded: one entry per output."""
 
     data: tuple[Any, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The call has ended; nothing follows.
+    """The call has ended; nothing follows."""
 
-    Attributes
-    ----------
-    data : tuple
-        One entry per output; empty after a failure.
-    success : bool
-        What the server says. A worker that failed behind its back counts as success.
-    error : str or None
-        The server's reason, which it mostly keeps to itself.
-    """
-
+    #: One entry per output; empty after a failure.
     data: tuple[Any, ...] = field(default=(), repr=False)
+    #: What the server says. It does not notice a worker that failed, and calls that a success.
     success: bool = True
+    #: The server's reason, which it rarely gives.
     error: str | None = None
 
 
 Message = Estimation | Started | Generating | Completed
 
 
-class Transport(Protocol):
-    """What a wire can do. Every method runs on the event loop of its caller.
+def output_of(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a wire message that holds the outputs or the error."""
+    output = answer.get("output")
+    return output if isinstance(output, dict) else {}
 
-    All raise `ConnectionLost` where the server does not answer or breaks the connection.
-    """
+
+def parse_message(answer: Mapping[str, Any], outputs: tuple[Any, ...]) -> Message | None:
+    """Parse a message of the wire; None for one that is of no use to us."""
+    match answer.get("msg"):
+        case "estimation":
+            rank = answer.get("rank")
+            return Estimation(rank if isinstance(rank, int) and rank > 0 else 0)
+        case "process_starts":
+            return Started()
+        case "process_generating":
+            return Generating(outputs)
+        case "process_completed" | "unexpected_error" as kind:
+            error = output_of(answer).get("error") or answer.get("message")
+            success = kind == "process_completed" and bool(answer.get("success", True))
+            return Completed(outputs, success, None if error is None else str(error))
+        case _:
+            return None
+
+
+class Transport(ABC):
+    """A connection to one server. Every method runs on the event loop of its caller."""
+
+    # All raise `ConnectionLost` where the server does not answer or breaks the connection.
+
+    def __init__(self, http: HttpSession, timeout: float, prefix: str = "") -> None:
+        self._http = http
+        #: Seconds to wait for the server's description.
+        self._timeout = timeout
+        #: Where the server's functions are; later Gradios have a path of their own for them.
+        self._prefix = prefix
 
     @property
     def url(self) -> str:
         """The server's address, without a slash at its end."""
+        return self._http.url
 
-    async def config(self) -> dict[str, Any]:
-        """Return the server's description of itself."""
-
+    @abstractmethod
     def call(
         self, fn_index: int, data: Sequence[Any], session_hash: str
     ) -> AsyncGenerator[Message, None]:
-        """Run a queued function; `Completed` is the last message.
+        """Run a queued function; `Completed` is the last message."""
+        # Calls with the same hash share the server's state. Closing the generator early leaves the
+        # queue, but does not stop what already runs.
 
-        Closing the generator early leaves the queue, but does not stop what already runs.
-        """
-
+    @abstractmethod
     async def post(
         self,
         fn_index: int,
         data: Sequence[Any],
         session_hash: str,
         *,
-        timeout: float = 30.0,
+        timeout: float = POST_TIMEOUT,
     ) -> list[Any]:
-        """Run a function past the queue and return its outputs."""
+        """Run a function past the queue, where the server allows it, and return its outputs."""
+
+    async def config(self) -> dict[str, Any]:
+        """Return the answer to ``/config``, and remember where a redirection led."""
+        answer = await self._http.request("GET", "/config", timeout=self._timeout, follow=True)
+        if answer.status_code in (502, 503, 504):
+            msg = f"What answers at {self.url} says {answer.status_code}: no server runs behind it."
+            raise ConnectionLost(msg)
+        if answer.status_code in (401, 403):
+            msg = f"The server at {self.url} wants a login, which is not supported."
+            raise UnsupportedServer(msg)
+        config = self._http.json_of(answer)
+        if answer.status_code != 200 or not isinstance(config, dict):
+            msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status_code})."
+            raise UnsupportedServer(msg)
+        if answer.history:
+            self._http.move(str(answer.url).partition("/config")[0])
+        return config
+
+    async def info(self) -> dict[str, Any] | None:
+        """Return the description of the functions with a name; None where the wire has none."""
+        return None
 
     async def fetch(self, path: str) -> bytes:
-        """Return the bytes of a file that the server offers."""
+        """Return the bytes of a file that the server offers, by the path that the server gave."""
+        # Never redirected: the server would send us to any address that is put for a path.
+        answer = await self._http.request("GET", self._file_url(path))
+        if answer.status_code != 200:
+            msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
+            raise EngineError(msg)
+        return answer.content
 
     async def age(self, path: str) -> float | None:
         """Return how many seconds ago a file was written; None where the server does not tell."""
+        # Both dates are the server's own, to a second: its clock may differ from ours.
+        answer = await self._http.request("HEAD", self._file_url(path))
+        if answer.status_code != 200:
+            return None
+        now, written = (_seconds(answer.headers.get(name)) for name in ("date", "last-modified"))
+        return None if now is None or written is None else now - written
 
     async def answers(self, timeout: float) -> bool:
-        """Whether the web server answers anything at all."""
+        """Whether the web server answers anything but a gateway's error page."""
+        try:
+            answer = await self._http.request("GET", "/app_id", timeout=timeout)
+        except ConnectionLost:
+            return False
+        return answer.status_code < 500
 
     async def aclose(self) -> None:
-        """Release every socket; running calls end. May be repeated."""
+        """Close every connection; running calls end. May be repeated."""
+        await self._http.aclose()
+
+    def _file_url(self, path: str) -> str:
+        return f"{self._prefix}/file={quote(path, safe='/')}"
+
+
+def _seconds(date: str | None) -> float | None:
+    """Return a date of HTTP as seconds since the epoch."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (ValueError, OverflowError):
+        return None

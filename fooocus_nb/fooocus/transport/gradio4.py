@@ -1,6 +1,6 @@
-"""The wire of Gradio 4, 5 and 6: calls are posted, and a stream of events tells of them.
+"""The wire of Gradio 4, 5 and 6: calls are posted, and answered by a stream of events.
 
-The addresses and the differences in which a server tells of an update are gradio_client's own.
+The addresses and the format of differential updates are gradio_client's own.
 Its `Client` is not used: it holds five threads for each session, prints tracebacks of a broken
 connection into the notebook, and can neither be closed in the middle nor share one session among
 some calls and not among others. So the calls are made here, on the caller's event loop.
@@ -10,53 +10,64 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
+import io
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import ConnectionLost, EngineError, GenerationError, UnsupportedServer
-from fooocus_nb.fooocus.outputs import updated_value
-from fooocus_nb.fooocus.schema.named_api import ENDPOINT
-from fooocus_nb.fooocus.transport import Completed, Estimation, Generating, Message, Started
-from fooocus_nb.fooocus.transport._payload import as_data_uri, file_path, to_wire
+from fooocus_nb.errors import (
+    ConnectionLost,
+    EngineError,
+    GenerationError,
+    ParameterError,
+    UnsupportedServer,
+)
+from fooocus_nb.fooocus.transport import (
+    POST_TIMEOUT,
+    Completed,
+    Transport,
+    output_of,
+    parse_message,
+)
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri
 from fooocus_nb.fooocus.transport.http import HttpSession, normalise_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+
+    import PIL.Image
+
+    from fooocus_nb.fooocus.transport import Message
+
+    #: Uploads bytes of a media type and returns how an input names the file.
+    _Upload = Callable[[bytes, str], Awaitable[dict[str, Any]]]
 
 __all__ = ["PROTOCOLS", "Gradio4Transport"]
 
 #: What such a server may call its protocol, and whether updates come as differences.
 PROTOCOLS = {"sse_v1": False, "sse_v2": True, "sse_v2.1": True, "sse_v3": True}
-#: Seconds without a word. The server's heartbeat comes every fifteen, unless it holds its GIL.
+#: Seconds without any event. The server's heartbeat comes every fifteen, unless it holds its GIL.
 SILENCE = 300.0
-#: Seconds for the end of a stream of which all is told; nothing depends on it.
-FAREWELL = 1.0
-#: Seconds to take a call in, and to take a picture in.
+#: Components that take an image and what is painted over it.
+EDITORS = frozenset({"imageeditor", "imagemask", "sketchpad"})
+#: Seconds for the server to end a stream in which no call is pending; nothing depends on it.
+CLOSE_TIMEOUT = 1.0
+#: Seconds for the server to accept a call, and to accept an image.
 JOIN_TIMEOUT = 30.0
 UPLOAD_TIMEOUT = 120.0
 
 
-class Gradio4Transport:
-    """A connection to a server of Gradio 4 or later.
+class Gradio4Transport(Transport):
+    """A connection to a server of Gradio 4 or later."""
 
-    Parameters
-    ----------
-    url : str
-        The server's address, a path prefix included.
-    config : mapping
-        What it answered to ``/config``.
-    timeout : float, optional
-        Seconds to wait for the server's description.
-
-    Raises
-    ------
-    UnsupportedServer
-        When it speaks a protocol that we do not.
-    """
-
-    def __init__(self, url: str, config: Mapping[str, Any], *, timeout: float = 10.0) -> None:
-        self._http = HttpSession(normalise_url(url))
-        self._timeout = timeout
+    def __init__(
+        self,
+        url: str,
+        config: Mapping[str, Any],
+        *,
+        timeout: float = 10.0,
+        image_endpoints: Collection[str] = (),
+    ) -> None:
+        http = HttpSession(normalise_url(url))
+        super().__init__(http, timeout, str(config.get("api_prefix") or "").rstrip("/"))
         self._sessions: dict[str, _Session] = {}
         self._closed = False
         self._utils: Any = None
@@ -68,40 +79,17 @@ class Gradio4Transport:
             )
             raise UnsupportedServer(msg)
         self._differences = PROTOCOLS[protocol]
-        self._prefix = str(config.get("api_prefix") or "").rstrip("/")
         self._functions = {
             item.get("id", position): item for position, item in enumerate(config["dependencies"])
         }
         self._kinds = {item["id"]: str(item["type"]) for item in config["components"]}
-
-    @property
-    def url(self) -> str:
-        """The server's address, without a slash at its end."""
-        return self._http.url
-
-    async def config(self) -> dict[str, Any]:
-        """Return what ``/config`` answers.
-
-        Returns
-        -------
-        dict
-        """
-        return await self._http.config(self._timeout)
+        #: The `api_name` of functions whose image output is the result itself, not a preview.
+        self._image_endpoints = frozenset(image_endpoints)
 
     async def info(self) -> dict[str, Any]:
-        """Return what ``/info`` answers: the functions with a name, and what they take.
-
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        UnsupportedServer
-            When the server does not tell.
-        """
+        """Return the answer to ``/info``: the functions with a name, and their parameters."""
         answer = await self._http.request("GET", f"{self._prefix}/info", timeout=self._timeout)
-        content = _json(answer)
+        content = self._http.json_of(answer)
         if answer.status_code != 200 or not isinstance(content, dict):
             msg = f"The server at {self.url} does not describe its functions."
             raise UnsupportedServer(msg)
@@ -110,29 +98,7 @@ class Gradio4Transport:
     async def call(
         self, fn_index: int, data: Sequence[Any], session_hash: str
     ) -> AsyncGenerator[Message, None]:
-        """Run a queued function.
-
-        Parameters
-        ----------
-        fn_index : int
-            Which function.
-        data : sequence
-            Its inputs, in order; pictures are data URIs.
-        session_hash : str
-            Calls with the same hash share the server's state.
-
-        Yields
-        ------
-        Message
-            `Completed` is the last.
-
-        Raises
-        ------
-        ConnectionLost
-            When the server cannot be reached, or breaks the connection before the end.
-        GenerationError
-            When the server does not take the call.
-        """
+        """Run a queued function."""
         utils = await self._gradio_client()
         body = await self._body(fn_index, data, session_hash)
         session = self._sessions.get(session_hash)
@@ -151,14 +117,12 @@ class Gradio4Transport:
                     lost = ConnectionLost(str(answer))
                     lost.handed_in = True
                     raise lost from answer
-                output = answer.get("output")
-                output = output if isinstance(output, dict) else {}
-                data_out = output.get("data")
+                data_out = output_of(answer).get("data")
                 if isinstance(data_out, list) and answer.get("msg") == "process_generating":
                     last = self._whole(utils, last, data_out)
                     data_out = last
                 outputs = await self._outward(fn_index, data_out, stale=not messages.empty())
-                message = _translate(answer, outputs, output)
+                message = parse_message(answer, outputs)
                 if message is not None:
                     yield message
                 if isinstance(message, Completed):
@@ -173,26 +137,9 @@ class Gradio4Transport:
         data: Sequence[Any],
         session_hash: str,
         *,
-        timeout: float = 30.0,
+        timeout: float = POST_TIMEOUT,
     ) -> list[Any]:
-        """Run a function and return its outputs, past the queue where the server allows it.
-
-        Parameters
-        ----------
-        fn_index : int
-            Which function.
-        data : sequence
-            Its inputs, in order.
-        session_hash : str
-            Calls with the same hash share the server's state.
-        timeout : float, optional
-            Seconds to wait for the answer.
-
-        Returns
-        -------
-        list
-            Its outputs.
-        """
+        """Run a function and return its outputs, past the queue where the server allows it."""
         if self._function(fn_index).get("queue") is False:
             body = await self._body(fn_index, data, session_hash)
             answer = await self._http.post(f"{self._prefix}/run/predict", body, timeout)
@@ -215,49 +162,6 @@ class Gradio4Transport:
         msg = f"The server at {self.url} ended function {fn_index} without an answer."
         raise ConnectionLost(msg)
 
-    async def fetch(self, path: str) -> bytes:
-        """Return the bytes of a file that the server offers.
-
-        Parameters
-        ----------
-        path : str
-            As the server named it.
-
-        Returns
-        -------
-        bytes
-        """
-        return await self._http.fetch(path, self._prefix)
-
-    async def age(self, path: str) -> float | None:
-        """Return how long ago a file was written, by the server's own clock.
-
-        Parameters
-        ----------
-        path : str
-            As the server named it.
-
-        Returns
-        -------
-        float or None
-            Seconds; None where the server does not tell, or has no such file.
-        """
-        return await self._http.age(path, self._prefix)
-
-    async def answers(self, timeout: float) -> bool:
-        """Whether the web server answers.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait.
-
-        Returns
-        -------
-        bool
-        """
-        return await self._http.answers(timeout)
-
     async def aclose(self) -> None:
         """End every stream and close every connection."""
         self._closed = True
@@ -266,7 +170,7 @@ class Gradio4Transport:
         for session in sessions:
             session.fail(ConnectionLost(f"The connection to {self.url} has been closed."))
         await asyncio.gather(*(session.aclose() for session in sessions))
-        await self._http.aclose()
+        await super().aclose()
 
     # -- one call -----------------------------------------------------------------------------
 
@@ -282,13 +186,13 @@ class Gradio4Transport:
         kinds = [self._kinds.get(number, "") for number in inputs]
         kinds += [""] * (len(data) - len(kinds))
         values = [
-            await to_wire(kind, value, self._upload)
+            await _to_wire(kind, value, self._upload)
             for kind, value in zip(kinds, data, strict=False)
         ]
         return {"fn_index": fn_index, "session_hash": session_hash, "data": values}
 
     async def _upload(self, data: bytes, mime: str) -> dict[str, Any]:
-        """Hand a picture to the server and return how an input names it."""
+        """Upload an image and return how an input names it."""
         utils = await self._gradio_client()
         name = f"image.{mime.partition('/')[2] or 'png'}"
         answer = await self._http.request(
@@ -297,16 +201,16 @@ class Gradio4Transport:
             files={"files": (name, data, mime)},
             timeout=UPLOAD_TIMEOUT,
         )
-        paths = _json(answer)
+        paths = self._http.json_of(answer)
         if answer.status_code != 200 or not isinstance(paths, list) or not paths:
-            msg = f"The server at {self.url} did not take a picture ({answer.status_code})."
+            msg = f"The server at {self.url} did not take an image ({answer.status_code})."
             raise EngineError(msg)
         return {"path": paths[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     async def _join(self, path: str, body: dict[str, Any]) -> str:
         """Put a call into the server's queue and return what it is called there."""
         answer = await self._http.request("POST", path, json=body, timeout=JOIN_TIMEOUT)
-        content = _json(answer)
+        content = self._http.json_of(answer)
         found = content if isinstance(content, dict) else {}
         if answer.status_code == 200 and isinstance(found.get("event_id"), str):
             return str(found["event_id"])
@@ -320,14 +224,14 @@ class Gradio4Transport:
         raise GenerationError(msg, remedy=remedy)
 
     async def _leave(self, session: _Session, session_hash: str, event: str, fn_index: int) -> None:
-        """Forget a call; one that has not ended is taken from the queue, or ended."""
-        abandoned = session.forget(event)
+        """Drop a call; one that has not ended is cancelled on the server."""
+        unfinished = session.forget(event)
         if session.calls == 0:
             # The server drops all of a session's events when nobody listens to it any more.
             if self._sessions.get(session_hash) is session:
                 del self._sessions[session_hash]
             await session.aclose()
-        elif abandoned and not self._closed:
+        elif unfinished and not self._closed:
             utils = await self._gradio_client()
             body = {"event_id": event, "fn_index": fn_index, "session_hash": session_hash}
             with contextlib.suppress(ConnectionLost):
@@ -335,55 +239,64 @@ class Gradio4Transport:
                 await self._http.request("POST", path, json=body, timeout=JOIN_TIMEOUT)
 
     async def _gradio_client(self) -> Any:
-        """Return what gradio_client knows of the wire; it takes a third of a second to load."""
+        """Import what gradio_client knows of the wire; it takes a third of a second to load."""
         if self._utils is None:
-            name = "gradio_client.utils"
-            self._utils = await asyncio.to_thread(importlib.import_module, name)
+            self._utils = await asyncio.to_thread(_import_gradio_client)
         return self._utils
 
     def _whole(self, utils: Any, last: list[Any] | None, data: list[Any]) -> list[Any]:
-        """Return the outputs as they are now, where only their differences are told."""
+        """Apply an update that only tells the differences."""
         if last is None or not self._differences:
             return data
         before = last + [None] * (len(data) - len(last))
         try:
             return [utils.apply_diff(old, new) for old, new in zip(before, data, strict=True)]
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            msg = f"The server at {self.url} told an update that does not fit the last one."
+            msg = f"The server at {self.url} sent an update that does not fit the last one."
             raise ConnectionLost(msg) from error
 
     async def _outward(self, fn_index: int, data: Any, *, stale: bool) -> tuple[Any, ...]:
-        """Return outputs in the form of Gradio 3: pictures, but not galleries, as data URIs."""
+        """Return outputs in the form of Gradio 3: images, but not galleries, as data URIs."""
         if not isinstance(data, list):
             return ()
         function = self._function(fn_index)
         kinds = [self._kinds.get(number) for number in function["outputs"]]
-        if function.get("api_name") == ENDPOINT and "gallery" not in kinds:
-            return tuple(data)  # its picture is no preview but the image itself
+        if function.get("api_name") in self._image_endpoints and "gallery" not in kinds:
+            return tuple(data)
         kinds += [None] * (len(data) - len(kinds))
         return tuple(
             [
-                await self._picture(value, stale=stale) if kind == "image" else value
+                await self._image(kind, value, stale=stale)
                 for kind, value in zip(kinds, data, strict=False)
             ]
         )
 
-    async def _picture(self, value: Any, *, stale: bool) -> Any:
-        path = file_path(updated_value(value))
+    async def _image(self, kind: str | None, value: Any, *, stale: bool) -> Any:
+        if isinstance(value, dict) and {"background", "layers"} <= set(value):
+            path = _file_path(value["background"]) or _file_path(value.get("composite"))
+            return None if path is None else encode_data_uri(await self.fetch(path))
+        update = isinstance(value, dict) and value.get("__type__") == "update"
+        path = _file_path(value.get("value") if update else value) if kind == "image" else None
         if path is None:
             return value
         if stale:
             # The next message is here already: nobody needs to see this preview any more.
             return {"__type__": "update"}
         try:
-            picture: Any = as_data_uri(await self.fetch(path))
+            image: Any = encode_data_uri(await self.fetch(path))
         except EngineError:
             return {"__type__": "update"}  # a preview that is gone already
-        return {**value, "value": picture} if value.get("__type__") == "update" else picture
+        return {**value, "value": image} if update else image
+
+
+def _import_gradio_client() -> Any:
+    from gradio_client import utils
+
+    return utils
 
 
 class _Session:
-    """The stream that tells of all calls of one session, and who waits for which of them."""
+    """The event stream of all calls of one session, with a queue for each call."""
 
     def __init__(self, http: HttpSession, path: str) -> None:
         self.calls = 0
@@ -395,7 +308,7 @@ class _Session:
         self._reader: asyncio.Task[None] | None = None
 
     def listen(self, event: str) -> asyncio.Queue[dict[str, Any] | Exception]:
-        """Return where the messages of a call arrive, those from before this moment too."""
+        """Return the queue of a call's messages, those received before this moment included."""
         if event not in self._ended:
             self._pending.add(event)
             if self._reader is None or self._reader.done():
@@ -410,15 +323,15 @@ class _Session:
         return unfinished
 
     def fail(self, error: Exception) -> None:
-        """Tell all who wait that nothing more will come."""
+        """Fail every pending call."""
         for event in self._pending:
             self._queue(event).put_nowait(error)
 
     async def aclose(self) -> None:
-        """End the stream; where nothing is left to tell, the server ends it by itself."""
+        """Close the stream; the server closes it by itself when no call is pending."""
         if self._reader is not None:
             if not self._pending:
-                await asyncio.wait({self._reader}, timeout=FAREWELL)
+                await asyncio.wait({self._reader}, timeout=CLOSE_TIMEOUT)
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
@@ -431,11 +344,11 @@ class _Session:
                 if not await self._read_stream():
                     msg = f"The server at {self._http.url} ended its stream in the middle."
                     raise ConnectionLost(msg)
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+        except Exception as error:  # noqa: BLE001 - the pending calls must hear of it
             self.fail(error)
 
     async def _read_stream(self) -> bool:
-        """Hand out what one stream tells, and return whether that was anything."""
+        """Dispatch the events of one stream, and return whether there were any."""
         told = False
         async with contextlib.aclosing(self._http.events(self._path, SILENCE)) as stream:
             async for message in stream:
@@ -458,36 +371,64 @@ class _Session:
             self._ended.add(event)
 
 
-def _translate(
-    answer: Mapping[str, Any], outputs: tuple[Any, ...], output: Mapping[str, Any]
-) -> Message | None:
-    """Return a message of the wire as ours; None for one that tells us nothing."""
-    match answer.get("msg"):
-        case "estimation":
-            eta = answer.get("rank_eta")
-            return Estimation(
-                rank=_count(answer.get("rank")),
-                queue_size=_count(answer.get("queue_size")),
-                eta=float(eta) if isinstance(eta, (int, float)) else None,
-            )
-        case "process_starts":
-            return Started()
-        case "process_generating":
-            return Generating(outputs)
-        case "process_completed" | "unexpected_error":
-            error = output.get("error") or answer.get("message")
-            success = bool(answer.get("success", True)) and answer["msg"] == "process_completed"
-            return Completed(outputs, success, None if error is None else str(error))
-        case _:
-            return None
+# -- images -----------------------------------------------------------------------------------
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+async def _to_wire(kind: str, value: Any, upload: _Upload) -> Any:
+    """Return an input as the server takes it: files that are uploaded in place of data URIs."""
+    if isinstance(value, dict) and set(value) == {"image", "mask"}:
+        if kind not in EDITORS:
+            msg = f"This server's {kind} takes an image without a mask; give the mask by itself."
+            raise ParameterError(msg)
+        return await _layered(value["image"], value["mask"], upload)
+    if not isinstance(value, str) or (decoded := decode_data_uri(value)) is None:
+        return value
+    if kind in EDITORS:
+        return await _layered(value, None, upload)
+    return await upload(*decoded)
 
 
-def _json(answer: Any) -> object:
+async def _layered(image: str, mask: str | None, upload: _Upload) -> dict[str, Any]:
+    """Return an image and its mask as an editor has them: what is painted is a layer above."""
+    decoded = decode_data_uri(image)
+    if decoded is None:
+        msg = "The image is no data URI that can be read."
+        raise ParameterError(msg)
+    background = await upload(*decoded)
+    if mask is None:
+        return {"background": background, "layers": [], "composite": background}
+    painted = decode_data_uri(mask)
+    layer, composite = _painted(decoded[0], painted[0] if painted else b"")
+    return {
+        "background": background,
+        "layers": [await upload(layer, "image/png")],
+        "composite": await upload(composite, "image/png"),
+    }
+
+
+def _painted(image: bytes, mask: bytes) -> tuple[bytes, bytes]:
+    """Return white paint where the mask is, and the image with that paint on it."""
+    from PIL import Image
+
     try:
-        return answer.json()
-    except ValueError:
-        return None
+        with Image.open(io.BytesIO(image)) as opened, Image.open(io.BytesIO(mask)) as drawn:
+            alpha = drawn.convert("L").resize(opened.size)
+            layer = Image.new("RGBA", opened.size, (255, 255, 255, 0))
+            layer.putalpha(alpha)
+            composite = Image.alpha_composite(opened.convert("RGBA"), layer)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        msg = f"The image or its mask cannot be read: {error}."
+        raise ParameterError(msg) from error
+    return _png(layer), _png(composite)
+
+
+def _png(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _file_path(value: Any) -> str | None:
+    """Return the server's path of a file that it names; None for anything else."""
+    path = value.get("path") if isinstance(value, dict) else None
+    return path if isinstance(path, str) and path else None

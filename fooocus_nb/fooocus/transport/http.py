@@ -1,17 +1,16 @@
-"""The plain HTTP half of talking to a Gradio server, with our exceptions for httpx's."""
+"""HTTP requests to a Gradio server, with our exceptions for httpx's."""
 
 from __future__ import annotations
 
 import ipaddress
 import json as json_module
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, UnsupportedServer
+from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -25,18 +24,7 @@ READ_TIMEOUT = 30.0
 
 
 def normalise_url(url: str) -> str:
-    """Return a server's address in the form that paths can be appended to.
-
-    Parameters
-    ----------
-    url : str
-        What a person copied: with or without scheme, path prefix, slash, query.
-
-    Returns
-    -------
-    str
-        ``scheme://host[:port][/prefix]``.
-    """
+    """Return a server's address in the form that paths can be appended to."""
     given = url.strip()
     refusal = f"{url!r} is no address of a server; write one like http://127.0.0.1:7865"
     try:
@@ -50,17 +38,7 @@ def normalise_url(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine.
-
-    Parameters
-    ----------
-    url : str
-        A normalised address.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether an address is on this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -73,16 +51,10 @@ def is_loopback(url: str) -> bool:
 
 
 class HttpSession:
-    """Requests to one server.
+    """Requests to one server."""
 
-    No connection is kept: on an idle one the server may hang up at the very moment that
-    a stop is sent, and a repeated POST is not always harmless.
-
-    Parameters
-    ----------
-    url : str
-        The server's normalised address.
-    """
+    # No connection is kept: on an idle one the server may hang up at the very moment that a stop is
+    # sent, and a repeated POST is not always harmless.
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -103,28 +75,7 @@ class HttpSession:
         timeout: float | None = None,
         follow: bool = False,
     ) -> httpx.Response:
-        """Send one request, whatever its status then is.
-
-        Parameters
-        ----------
-        method, path : str
-            As in HTTP; the path is appended to the server's address.
-        json, files : object, optional
-            The body, as JSON or as a form with files.
-        timeout : float, optional
-            Seconds between two pieces of the answer.
-        follow : bool, optional
-            Whether to go where a redirection points.
-
-        Returns
-        -------
-        httpx.Response
-
-        Raises
-        ------
-        ConnectionLost
-            Without an answer.
-        """
+        """Send one request, whatever its status then is."""
         limits = (
             httpx.USE_CLIENT_DEFAULT
             if timeout is None
@@ -141,29 +92,12 @@ class HttpSession:
             )
 
     async def events(self, path: str, silence: float) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the JSON objects of a stream of server-sent events.
-
-        Parameters
-        ----------
-        path : str
-            Appended to the server's address.
-        silence : float
-            Seconds without anything after which the server counts as gone.
-
-        Yields
-        ------
-        dict
-
-        Raises
-        ------
-        ConnectionLost
-            When there is no such stream, or it breaks.
-        """
+        """Yield the JSON objects of a stream of server-sent events."""
         limits = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
         with self._our_errors(f"GET {_brief(path)}"):
             async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
                 if answer.status_code != 200:
-                    msg = f"The server at {self.url} tells nothing more ({answer.status_code})."
+                    msg = f"The server at {self.url} has no event stream ({answer.status_code})."
                     raise ConnectionLost(msg)
                 async for line in answer.aiter_lines():
                     if line.startswith("data:"):
@@ -173,7 +107,7 @@ class HttpSession:
 
     @contextmanager
     def _our_errors(self, what: str) -> Iterator[None]:
-        """Put our exceptions in the place of httpx's."""
+        """Raise our exceptions for httpx's."""
         try:
             yield
         except httpx.TimeoutException as error:
@@ -188,96 +122,10 @@ class HttpSession:
             msg = f"The connection to {self.url} has been closed."
             raise ConnectionLost(msg) from error
 
-    async def config(self, timeout: float) -> dict[str, Any]:
-        """Return the answer to ``/config``, and remember where a redirection led.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds between two pieces of the answer.
-
-        Returns
-        -------
-        dict
-        """
-        answer = await self.request("GET", "/config", timeout=timeout, follow=True)
-        if answer.status_code in (502, 503, 504):
-            msg = f"What answers at {self.url} says {answer.status_code}: nothing runs behind it."
-            raise ConnectionLost(msg)
-        if answer.status_code in (401, 403):
-            msg = f"The server at {self.url} wants a login, which is not supported."
-            raise UnsupportedServer(msg)
-        config = _json(answer)
-        if answer.status_code != 200 or not isinstance(config, dict):
-            msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status_code})."
-            raise UnsupportedServer(msg)
-        if answer.history:
-            self.url = normalise_url(str(answer.url).partition("/config")[0])
-        return config
-
-    async def fetch(self, path: str, prefix: str = "") -> bytes:
-        """Return the bytes of a file that the server offers.
-
-        Parameters
-        ----------
-        path : str
-            As the server named it.
-        prefix : str, optional
-            Where the server's functions are; later Gradios have them under a path of their own.
-
-        Returns
-        -------
-        bytes
-        """
-        # Never redirected: the server would send us to any address that is put for a path.
-        answer = await self.request("GET", f"{prefix}/file={quote(path, safe='/')}")
-        if answer.status_code != 200:
-            msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
-            raise EngineError(msg)
-        return answer.content
-
-    async def age(self, path: str, prefix: str = "") -> float | None:
-        """Return how long ago a file was written, by the server's own clock.
-
-        Parameters
-        ----------
-        path, prefix : str
-            As for :meth:`fetch`.
-
-        Returns
-        -------
-        float or None
-            Seconds, to a second; None where the server does not tell, or has no such file.
-        """
-        answer = await self.request("HEAD", f"{prefix}/file={quote(path, safe='/')}")
-        if answer.status_code != 200:
-            return None
-        now, written = (_seconds(answer.headers.get(name)) for name in ("date", "last-modified"))
-        return None if now is None or written is None else now - written
-
     async def post(self, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Post JSON and return the JSON object that is answered.
-
-        Parameters
-        ----------
-        path : str
-            Appended to the server's address.
-        body : mapping
-            What to send.
-        timeout : float
-            Seconds between two pieces of the answer.
-
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        EngineError
-            When the server refuses, with its reason.
-        """
+        """Post JSON and return the JSON object that is answered."""
         answer = await self.request("POST", path, json=dict(body), timeout=timeout)
-        content = _json(answer)
+        content = self.json_of(answer)
         if answer.status_code != 200 or not isinstance(content, dict):
             reason = content.get("error") if isinstance(content, dict) else None
             msg = (
@@ -287,42 +135,21 @@ class HttpSession:
             raise EngineError(msg)
         return content
 
-    async def answers(self, timeout: float) -> bool:
-        """Whether the web server answers anything but a gateway's regret.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait.
-
-        Returns
-        -------
-        bool
-        """
+    @staticmethod
+    def json_of(answer: httpx.Response) -> object:
+        """Return the JSON of an answer; None where there is none."""
         try:
-            answer = await self.request("GET", "/app_id", timeout=timeout)
-        except ConnectionLost:
-            return False
-        return answer.status_code < 500
+            return answer.json()
+        except ValueError:
+            return None
+
+    def move(self, url: str) -> None:
+        """Send further requests to where a redirection led."""
+        self.url = normalise_url(url)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-
-def _json(answer: httpx.Response) -> object:
-    try:
-        return answer.json()
-    except ValueError:
-        return None
-
-
-def _seconds(date: str | None) -> float | None:
-    """Return a date of HTTP as seconds since the epoch."""
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _decode(text: str) -> object:
@@ -342,7 +169,7 @@ def _lost(message: str, error: Exception) -> ConnectionLost:
 
 
 def _reason(error: Exception) -> str:
-    """Return an exception's words; httpx's are often empty."""
+    """Return an exception's message, or its type: httpx's messages are often empty."""
     return str(error).strip().rstrip(".") or type(error).__name__
 
 

@@ -105,7 +105,7 @@ def test_one_that_had_not_begun_is_told(peer, registry):
 
 def test_records_are_small_whole_and_tolerant(tmp_path):
     from fooocus_nb.engine.jobs import records
-    from fooocus_nb.fooocus.requests.request import Request
+    from fooocus_nb.fooocus.requests import Request
 
     request = Request({"prompt": "x", "picture": "y" * 20_000}, {"prompt": "x"}, 2**62)
     path = records.write(tmp_path, request, session="abc", output_dir=tmp_path)

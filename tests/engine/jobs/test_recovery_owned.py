@@ -13,7 +13,7 @@ from fooocus_nb.engine.jobs.recovery import is_of_request
 from fooocus_nb.errors import EngineDied
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.events import ImageFinished, Progress, Queued
-from fooocus_nb.fooocus.requests.request import Request
+from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 SMALL = {"steps": 4, "width": 64, "height": 64}

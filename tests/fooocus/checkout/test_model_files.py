@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fooocus_nb.errors import RestoreError
-from fooocus_nb.fooocus.checkout.model_files import find_corrupted, restore_model
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models, restore_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ def test_they_are_found_with_what_is_known_of_them(tmp_path: Path) -> None:
     cut = renamed(tmp_path, "loras/d.bin", zipped.read_bytes()[:60])
     old = renamed(tmp_path, "loras/e.ckpt", b"\x80\x02}q")
     (tmp_path / "loras" / "f.safetensors").write_bytes(b"")
-    found = find_corrupted([tmp_path / "checkpoints", tmp_path / "loras", tmp_path / "gone"])
+    found = find_renamed_models([tmp_path / "checkpoints", tmp_path / "loras", tmp_path / "gone"])
     assert [(each.path, each.whole) for each in found] == [
         (whole, True),
         (short, False),
@@ -133,7 +133,7 @@ def test_they_are_found_with_what_is_known_of_them(tmp_path: Path) -> None:
     ]
     assert "55 of 64" not in found[1].reason  # of the file, not of the tensor
     assert found[0].original == whole.with_suffix("")
-    assert len(find_corrupted([tmp_path, tmp_path / "loras"])) == 5
+    assert len(find_renamed_models([tmp_path, tmp_path / "loras"])) == 5
 
 
 @given(st.binary(max_size=200))
@@ -141,12 +141,12 @@ def test_any_bytes_are_looked_at_without_failing(tmp_path_factory, content: byte
     folder = tmp_path_factory.mktemp("models")
     for name in ("a.safetensors", "b.ckpt", "c.dat"):
         renamed(folder, name, content)
-    assert len(find_corrupted([folder])) == 3
+    assert len(find_renamed_models([folder])) == 3
 
 
 @given(st.integers(0, 300))
 def test_a_cut_anywhere_is_seen(tmp_path_factory, length: int) -> None:
     whole = safetensors(100)
     path = renamed(tmp_path_factory.mktemp("models"), "a.safetensors", whole[:length])
-    (found,) = find_corrupted([path.parent])
+    (found,) = find_renamed_models([path.parent])
     assert found.whole is (length >= len(whole))

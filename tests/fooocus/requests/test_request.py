@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fooocus_nb.errors import ParameterError, UnsupportedParameter
-from fooocus_nb.fooocus.requests.images import decode_data_uri
+from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.lint import _PERFORMANCES
-from fooocus_nb.fooocus.requests.request import build_request
 from fooocus_nb.fooocus.requests.tasks import (
     Enhance,
     EnhanceImage,
@@ -28,11 +27,11 @@ from fooocus_nb.fooocus.requests.tasks import (
     Upscale,
     Vary,
 )
-from fooocus_nb.fooocus.schema._template import ALIASES
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema.calls import Outputs
-from fooocus_nb.fooocus.schema.component import Component
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema.config import Component
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, ParameterTable, make_parameter
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 
 RATIOS = [
     '1024×1024 <span style="color: grey;"> ∣ 1:1</span>',
@@ -76,9 +75,8 @@ ITEMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_schema(items: dict[str, tuple[str, dict[str, Any]]] = ITEMS) -> Schema:
-    shorts = {long: (short,) for short, long in ALIASES.items()}
     parameters = {
-        name: make_parameter(name, Component(i, kind, props), shorts.get(name, ()))
+        name: make_parameter(name, Component(i, kind, props))
         for i, (name, (kind, props)) in enumerate(items.items())
     }
     return Schema(
@@ -180,7 +178,7 @@ def test_good_values(name: str, value: Any, sent: Any) -> None:
         ("negative_prompt", "\ud800", "can be encoded"),
         ("guidance_scal", 3, r"Did you mean 'guidance_scale'\?"),
         ("uov_input_image", "/no/such/file.png", "cannot be read"),
-        ("uov_input_image", b"not a picture", "not a picture"),
+        ("uov_input_image", b"not a picture", "not an image"),
         ("uov_input_image", 3, "must be a path"),
     ],
 )
@@ -325,7 +323,7 @@ def test_a_mask_goes_with_its_picture() -> None:
     with pytest.raises(ParameterError, match="another size"):
         build(inpaint_input_image=(_png(), Image.new("L", (5, 4))))
     for bad in ({"mask": mask}, (_png(), mask, mask), {}, {"image": _png(), "x": 1}):
-        with pytest.raises(ParameterError, match="must be a picture"):
+        with pytest.raises(ParameterError, match="must be an image"):
             build(inpaint_input_image=bad)
 
 
@@ -417,7 +415,7 @@ def test_a_mask_is_uploaded_where_the_picture_is_not_painted_on(
     assert request.given["inpaint_mask_image"] == str(path)
     assert build_request(schema, "x", {"task": Outpaint(_png(), "left")}).values["current_tab"]
     for bad, says in (
-        (Image.new("L", (5, 4), 255), "the mask is 5x4, its picture 6x4"),
+        (Image.new("L", (5, 4), 255), "the mask is 5x4, its image 6x4"),
         (Image.new("L", (6, 4)), "The mask is empty"),
     ):
         with pytest.raises(ParameterError, match=says):
@@ -425,7 +423,7 @@ def test_a_mask_is_uploaded_where_the_picture_is_not_painted_on(
     two = {"task": Inpaint(_png(), path), "inpaint_mask_image": path}
     with pytest.raises(ParameterError, match="There are two masks"):
         build_request(schema, "x", two)
-    with pytest.raises(UnsupportedParameter, match="takes no mask with a picture"):
+    with pytest.raises(UnsupportedParameter, match="takes no mask with an image"):
         build_request(make_schema(plain), "x", {"task": Inpaint(_png(), path)})
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer
-from fooocus_nb.fooocus.schema.config import Schema
+from fooocus_nb.fooocus.schema import Schema
 
 if TYPE_CHECKING:
     import random

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import UnsupportedParameter, UnsupportedServer
+from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
-from fooocus_nb.fooocus.schema.config import Schema
 
 # A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(

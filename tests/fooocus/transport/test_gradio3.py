@@ -105,7 +105,7 @@ def test_the_place_in_the_queue_is_told(wire):
             return messages
 
     messages = run(talk())
-    assert messages[:3] == [Estimation(rank, 3, 1.5) for rank in (2, 1, 0)]
+    assert messages[:3] == [Estimation(rank) for rank in (2, 1, 0)]
     assert messages[3:] == [Completed((1,))]
 
 

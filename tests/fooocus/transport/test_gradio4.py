@@ -24,7 +24,7 @@ from fooocus_nb.errors import (
 )
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
-from fooocus_nb.fooocus.requests.request import build_request
+from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.transport import Completed, Generating
 from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
 

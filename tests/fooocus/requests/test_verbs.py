@@ -267,7 +267,7 @@ def test_what_made_it_makes_it_again(engine, sent, picture, mask, tmp_path):
     engine.generate(**image.parameters)
     assert sent() == first
     lost = engine.upscale(picture)[0]
-    with pytest.raises(ParameterError, match="uov_input_image= was a picture in memory"):
+    with pytest.raises(ParameterError, match="uov_input_image= was an image in memory"):
         engine.generate(**lost.parameters)
 
 
@@ -281,7 +281,7 @@ def test_what_made_it_makes_it_again(engine, sent, picture, mask, tmp_path):
         (lambda p: Vary(p, "strnog"), "Did you mean 'strong'"),
         (lambda p: Inpaint(p, None), "mask= is missing"),
         (lambda p: Inpaint(p, p, "x"), "mode='x'.*inpaint, detail, modify"),
-        (lambda p: Inpaint(p, p.resize((4, 4))), "the mask is 4x4, its picture 8x6"),
+        (lambda p: Inpaint(p, p.resize((4, 4))), "the mask is 4x4, its image 8x6"),
         (lambda p: Inpaint(p, p), "The mask is empty: nothing in it is white"),
         (lambda p: Inpaint(p, np.ones((6, 8), np.uint8)), "True in a boolean array"),
         (lambda p: Inpaint(p, np.ones((6, 8), bool), invert=True), "nothing in it is black"),

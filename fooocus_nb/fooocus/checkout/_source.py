@@ -1,0 +1,43 @@
+"""Reads the Python source of a checkout, of which nothing is run."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["called_name", "literal", "parse_source"]
+
+#: No honest file of these is larger; a wrong one must not be read whole.
+MAX_SOURCE_BYTES = 1_000_000
+#: What a broken or hostile source can raise.
+_BROKEN = (SyntaxError, TypeError, ValueError, RecursionError, MemoryError)
+
+
+def parse_source(path: Path) -> ast.Module | None:
+    """Return the syntax tree of a source file; None where it cannot be read."""
+    try:
+        if path.stat().st_size > MAX_SOURCE_BYTES:
+            return None
+        return ast.parse(path.read_bytes())
+    except (OSError, *_BROKEN):
+        return None
+
+
+def called_name(call: ast.Call) -> str:
+    """Return the name of the function that is called; empty where it is computed."""
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def literal(node: ast.expr | None) -> Any:
+    """Return the value of a literal; None for anything else."""
+    if node is None:
+        return None
+    try:
+        return ast.literal_eval(node)
+    except _BROKEN:
+        return None
