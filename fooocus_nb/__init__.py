@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FooocusError,
         GenerationError,
         IgnoredParameter,
+        IncompleteMetadata,
         ParameterError,
         StartError,
     )
@@ -60,6 +61,7 @@ _HOME = {
     "GenerationError": "errors",
     "Health": "health",
     "IgnoredParameter": "errors",
+    "IncompleteMetadata": "errors",
     "Image": "results",
     "ImagePrompt": "fooocus.tasks",
     "Inpaint": "fooocus.tasks",
@@ -107,6 +109,7 @@ __all__ = [
     "GenerationError",
     "Health",
     "IgnoredParameter",
+    "IncompleteMetadata",
     "Image",
     "ImagePrompt",
     "Inpaint",

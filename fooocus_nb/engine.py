@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._loop import submit
 from fooocus_nb.album import Album
 from fooocus_nb.catalogues import Catalogues
-from fooocus_nb.errors import EngineStopped, IgnoredParameter, warn_user
+from fooocus_nb.errors import EngineStopped, IgnoredParameter, IncompleteMetadata, warn_user
 from fooocus_nb.failures import loss
 from fooocus_nb.fooocus.diagnosis import notices
-from fooocus_nb.fooocus.request import build_request
+from fooocus_nb.fooocus.request import build_request, incomplete
 from fooocus_nb.guard import guard
 from fooocus_nb.job import Job
 from fooocus_nb.lifecycle import EngineState, Lifecycle, Transition
@@ -227,7 +227,8 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         ------
         ParameterError
             When a name, type, choice or range is wrong, or a mask is empty. Nothing has been sent
-            then. What is given and has no effect is a warning, :class:`IgnoredParameter`.
+            then. What is given and has no effect is a warning, :class:`IgnoredParameter`; what the
+            metadata doesn't tell that the parameters come from is :class:`IncompleteMetadata`.
         EngineStopped, EngineDied
             When the engine does not run.
         """
@@ -241,6 +242,8 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         request = build_request(schema, prompt, parameters, fetch=self._fetch)
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
+        if request.missing:
+            warn_user(incomplete(request.missing), IncompleteMetadata)
         return Job(self, request)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:

@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus._completeness import INPUT_IMAGE
 from fooocus_nb.fooocus.expansion import SHORTHANDS, UPLOADED, expand
 from fooocus_nb.fooocus.ignored import check_inpainting, ignored
 from fooocus_nb.fooocus.images import encode_image, encode_mask, encode_masked
+from fooocus_nb.fooocus.named_values import PartialRecord
 from fooocus_nb.fooocus.naming import ALIASES
 from fooocus_nb.fooocus.parameter import MAX_SEED, plain
 from fooocus_nb.fooocus.urls import refuse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from random import Random
 
     from fooocus_nb.fooocus.parameter import Parameter
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.urls import Fetch
 
-__all__ = ["Request", "build_request", "wire_value"]
+__all__ = ["Request", "build_request", "incomplete", "wire_value"]
 
 #: Some forks take no seed: then nobody knows which it was.
 NO_SEED = -1
@@ -45,12 +47,16 @@ class Request:
         The seed that is sent; -1 where the server takes none.
     warnings : tuple of str
         What was given and has no effect, in sentences.
+    missing : tuple of str
+        What the metadata that the parameters come from doesn't tell and nobody gave either, by
+        the names of parameters.
     """
 
     values: Mapping[str, Any]
     given: Mapping[str, Any]
     seed: int
     warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def seed_of(self, index: int) -> int:
         """Return the seed that makes one image of the request.
@@ -139,6 +145,36 @@ def build_request(
         given={**kept, "image_seed": seed},
         seed=seed,
         warnings=tuple(ignored(schema, values, checked)),
+        missing=tuple(_missing(schema, prompt, parameters, checked)),
+    )
+
+
+def _missing(
+    schema: Schema, prompt: str, parameters: Mapping[str, Any], checked: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what the record behind the parameters left out and what isn't given now either."""
+    for value in (prompt, *parameters.values()):
+        for name in value.missing if isinstance(value, PartialRecord) else ():
+            if name == INPUT_IMAGE:
+                given = any(
+                    checked[other] is not None and schema.parameters[other].is_image
+                    for other in checked
+                )
+            else:  # what this server doesn't have can't make a difference
+                given = name in checked or name not in schema.parameters
+            if not given:
+                yield name
+
+
+def incomplete(missing: tuple[str, ...]) -> str:
+    """Say in a sentence what the record behind the parameters left out."""
+    names = [name for name in missing if name != INPUT_IMAGE]
+    facts = [f"does not tell {', '.join(names)}; the server's defaults are used"] if names else []
+    if INPUT_IMAGE in missing:
+        facts.append("holds no input image, which this image was made from")
+    return (
+        f"The metadata that these parameters come from {', and it '.join(facts)}. "
+        "Give what is missing to make the same image again."
     )
 
 
