@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from fooocus_nb.child import ChildSettings
     from fooocus_nb.fooocus.client import Client
     from fooocus_nb.lifecycle import EngineState
     from fooocus_nb.results import Result
@@ -26,6 +27,7 @@ class EngineParts:
         allow_private_urls: bool
         _slot: asyncio.Lock
         _connected: Client | None
+        _settings: ChildSettings | None
 
         @property
         def _client(self) -> Client: ...

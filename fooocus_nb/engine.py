@@ -239,6 +239,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
     def _job(self, prompt: str, parameters: Mapping[str, Any]) -> Job:
         """Return a generation that is not handed in yet."""
         schema = self._client.schema
+        parameters = self._with_recorded_styles(prompt, parameters)
         request = build_request(schema, prompt, parameters, fetch=self._fetch)
         for text in request.warnings:
             warn_user(text, IgnoredParameter)

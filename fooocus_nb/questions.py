@@ -23,9 +23,11 @@ from fooocus_nb.errors import (
     UnsupportedParameter,
 )
 from fooocus_nb.failures import DEATH_LAG_SECONDS, diagnosed, loss
+from fooocus_nb.fooocus._style_texts import find_styles, style_texts_of
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.images import open_data_uri
-from fooocus_nb.fooocus.metadata import parse_metadata, read_metadata
+from fooocus_nb.fooocus.metadata import bare_image, parse_metadata, read_metadata, with_styles
+from fooocus_nb.fooocus.named_values import NamedValues, PartialRecord
 from fooocus_nb.fooocus.progress import updated_value
 from fooocus_nb.fooocus.request import wire_value
 from fooocus_nb.fooocus.urls import download, refuse_url
@@ -45,6 +47,8 @@ __all__ = ["Description", "Questions"]
 
 T = TypeVar("T")
 
+#: The parameter of the styles, and the call that fills in the page from an image.
+STYLES, APPLY = "style_selections", "apply_metadata"
 _GONE = (EngineState.DEAD, EngineState.STOPPING, EngineState.STOPPED)
 #: What pictures are described as, and the word by which the page's choice is known.
 _CONTENTS = ("photo", "anime")
@@ -185,8 +189,9 @@ class Questions(EngineParts):
     def read_metadata(self, image: Any) -> Metadata:
         """Let the engine read how a picture was made.
 
-        Without a server :func:`fooocus_nb.read_metadata` does the same; it is also what is used
-        where this server cannot, or finds nothing.
+        Without a server :func:`fooocus_nb.read_metadata` does the same, but for the styles that
+        the scheme ``a1111`` leaves out: they are found again from the full prompt, with the texts
+        of the server's styles. It is also what is used where this server cannot, or finds nothing.
 
         Parameters
         ----------
@@ -204,13 +209,40 @@ class Questions(EngineParts):
             When there is nothing in it.
         """
         if "read_metadata" not in self._client.schema.verbs:
-            return _read_here(image)
+            return self._with_styles(_read_here(image))
         values = self._checked("read_metadata", {_image_of(self._call("read_metadata")): image})
-        return self._ask("read_metadata", values, lambda call, answer: _read(answer, image))
+        found = self._ask("read_metadata", values, lambda call, answer: _read(answer, image))
+        return self._with_styles(found)
 
     async def aread_metadata(self, image: Any) -> Metadata:
         """Let the engine read how a picture was made and await it; see :meth:`read_metadata`."""
         return await asyncio.to_thread(self.read_metadata, image)
+
+    def _with_styles(self, found: Metadata) -> Metadata:
+        """Find the styles that a scheme leaves out; where that fails they stay missing."""
+        schema = self._client.schema
+        if STYLES not in found.missing or STYLES not in schema.parameters:
+            return found
+        styles = None
+        if self._settings is not None and self._settings.installation is not None:
+            texts = style_texts_of(self._settings.installation.path)
+            styles = find_styles(found.raw, texts, schema.parameters[STYLES].choices or ())
+        # A call in the queue would wait for the generations before it.
+        if styles is None and APPLY in schema.verbs and not schema.verb(APPLY).queued:
+            values = self._checked(APPLY, {_image_of(self._call(APPLY)): bare_image(found)})
+            with contextlib.suppress(EngineError, GenerationError):
+                styles = self._ask(APPLY, values, _applied_styles)
+        return found if styles is None else with_styles(found, styles)
+
+    def _with_recorded_styles(self, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add the styles that the record leaves out from which parameters come."""
+        if STYLES in NamedValues(given):
+            return given
+        for value in (prompt, *given.values()):
+            if isinstance(value, PartialRecord) and STYLES in value.missing:
+                found = self._with_styles(parse_metadata(value.record)).parameters
+                return {**given, STYLES: found[STYLES]} if STYLES in found else given
+        return given
 
     # -- what is sent -----------------------------------------------------------------------
 
@@ -366,6 +398,12 @@ def _masked(call: Call, answer: list[Any]) -> PIL.Image.Image:
         msg = "The engine found nothing to mask, and answered without a picture."
         raise GenerationError(msg)
     return open_data_uri("mask", value).convert("L")
+
+
+def _applied_styles(call: Call, answer: list[Any]) -> list[str] | None:
+    """Return the styles that the server would choose on its page for an image."""
+    styles = dict(zip(call.targets, map(updated_value, answer), strict=False)).get(STYLES)
+    return styles if isinstance(styles, list) else None
 
 
 def _read(answer: list[Any], image: Any) -> Metadata:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import re
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from fooocus_nb.demo.choices import VERSION, Performance
+from fooocus_nb.demo.choices import Performance
 from fooocus_nb.demo.inputs import Inputs
 from fooocus_nb.demo.wording import chosen_styles, worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["News", "Task"]
 
@@ -177,40 +176,3 @@ class Task:
     def tell(self, percent: int, text: str, picture: str | None = None) -> None:
         """Tell the page how far it is."""
         self.news.put(News("preview", percent, text, picture))
-
-    def record(self, index: int, size: tuple[int, int]) -> dict[str, Any]:
-        """Return how an image of a size is made, by the keys of Fooocus's metadata."""
-        values, prompt = self.values, self.prompt_of(index)
-        model = str(values["base_model"])
-        record: dict[str, Any] = {
-            "adm_guidance": str(
-                tuple(float(values[f"adm_{name}"]) for name in ("positive", "negative", "end"))
-            ),
-            "base_model": PurePath(model).stem,
-            "base_model_hash": _hash(model),
-            "clip_skip": int(values["clip_skip"]),
-            "full_negative_prompt": [values["negative_prompt"]],
-            "full_prompt": [prompt],
-            "guidance_scale": self.guidance,
-            "loras": [[PurePath(name).stem, weight, _hash(name)] for name, weight in self.loras],
-            "negative_prompt": values["negative_prompt"],
-            "performance": self.performance.value,
-            "prompt": prompt,
-            "prompt_expansion": self.expansion(index),
-            "refiner_model": PurePath(str(values["refiner"])).stem,
-            "refiner_switch": float(values["refiner_switch"]),
-            "resolution": str(size),
-            "sampler": values["sampler"],
-            "scheduler": values["scheduler"],
-            "seed": str(self.seed(index)),
-            "sharpness": self.sharpness,
-            "steps": self.steps,
-            "styles": str(list(self.styles_of(index))),
-            "vae": values["vae"],
-            "version": f"Fooocus v{VERSION}",
-        }
-        return record
-
-
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:10]

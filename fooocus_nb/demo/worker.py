@@ -15,6 +15,7 @@ from PIL import Image
 from fooocus_nb.demo.choices import BASE_MODELS
 from fooocus_nb.demo.console import Bar, say
 from fooocus_nb.demo.inputs import encode
+from fooocus_nb.demo.records import record
 from fooocus_nb.demo.task import News, Task
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class Worker:
         if task.values["black_out"] and "nsfw" in task.prompt.lower():
             picture = Image.new("RGB", picture.size)
         form = str(task.values["output_format"])
-        record = task.record(index, picture.size)
-        task.results.append(self._files.save(picture, form, record, task.scheme))
+        logged = record(task, index, picture.size)
+        task.results.append(self._files.save(picture, form, logged, task.scheme))
 
     def _sample(self, task: Task, index: int, before: int) -> tuple[Image.Image, int]:
         """Draw, and show how the picture comes out of the noise step by step."""
@@ -203,7 +204,7 @@ class Worker:
         for number, path in enumerate(task.results):
             with Image.open(path) as picture:
                 grid.paste(picture, (number % columns * width, number // columns * height))
-        return self._files.save(grid, str(task.values["output_format"]), task.record(0, grid.size))
+        return self._files.save(grid, str(task.values["output_format"]), record(task, 0, grid.size))
 
 
 def _tell(task: Task, percent: int, text: str) -> None:

@@ -141,7 +141,9 @@ def _name_unwritten(record: _Record, version: tuple[int, int]) -> None:
 def _tells_of_image(record: _Record) -> Iterator[bool]:
     raw, values = record.raw, record.values
     hires = any(key.startswith("hires") for key in raw)  # which denoises, too
-    for key, value in raw.items():
+    if "input_image_checkbox" in raw:  # our own parameters, of which the others mean nothing alone
+        yield raw["input_image_checkbox"] is True
+    for key, value in raw.items() if "input_image_checkbox" not in raw else ():
         if _IMAGE_KEY.fullmatch(key) and not (hires and key.startswith("denois")):
             yield str(value)[:40].strip().casefold() not in _OFF
     if raw.get("resolution") is None:

@@ -16,14 +16,14 @@ from fooocus_nb.errors import MetadataError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MAX_TEXT", "read_fields", "write_fields"]
+__all__ = ["MAX_TEXT", "PNG_SIGNATURE", "png_chunk", "read_fields", "write_fields"]
 
 #: The largest text that is read or written. The longest that Fooocus was seen to write is 4 kB.
 MAX_TEXT = 4_000_000
 #: EXIF tags by the names of the PNG text chunks that they stand for.
 EXIF_TAGS = {"parameters": 0x9286, "fooocus_scheme": 0x927C, "software": 0x0131}
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _EXIF = b"Exif\0\0"
 _ASCII = 2
@@ -69,7 +69,7 @@ def write_fields(data: bytes, fields: Mapping[str, str]) -> bytes:
 
 
 def _kind(data: bytes) -> str:
-    if data.startswith(_PNG):
+    if data.startswith(PNG_SIGNATURE):
         return "PNG"
     if data.startswith(_JPEG):
         return "JPEG"
@@ -88,7 +88,7 @@ def _truncated(what: str) -> MetadataError:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each chunk, and where the chunk begins and ends."""
-    at = len(_PNG)
+    at = len(PNG_SIGNATURE)
     while at < len(data):
         if at + 12 > len(data):
             raise _truncated("PNG")
@@ -164,10 +164,10 @@ def _utf8(text: bytes) -> str:
 
 def _png_with(data: bytes, fields: Mapping[str, str]) -> bytes:
     wanted = {name: text for name, text in fields.items() if name != "software"}
-    parts = [_PNG]
+    parts = [PNG_SIGNATURE]
     for kind, start, end in _png_chunks(data):
         if kind == b"IDAT" and wanted:  # texts go before the pixels, where readers look first
-            parts += [_png_chunk(name, text) for name, text in wanted.items()]
+            parts += [_text_chunk(name, text) for name, text in wanted.items()]
             wanted = {}
         is_text = kind in {b"tEXt", b"zTXt", b"iTXt"}
         if not (is_text and _png_keyword(data[start + 8 : end - 4]) in EXIF_TAGS):
@@ -177,7 +177,7 @@ def _png_with(data: bytes, fields: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _png_chunk(name: str, text: str) -> bytes:
+def _text_chunk(name: str, text: str) -> bytes:
     try:
         kind, body = b"tEXt", name.encode("latin-1") + b"\0" + text.encode("latin-1")
         if "\0" in text:
@@ -185,6 +185,11 @@ def _png_chunk(name: str, text: str) -> bytes:
             raise MetadataError(msg)
     except UnicodeEncodeError:
         kind, body = b"iTXt", name.encode("latin-1") + b"\0\0\0\0\0" + _encode(text)
+    return png_chunk(kind, body)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk of a PNG, with its length and its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

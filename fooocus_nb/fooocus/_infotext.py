@@ -69,6 +69,7 @@ _LABELS = {
     "raw_negative_prompt": "negative_prompt",
     "raw_prompt": "prompt",
     "refiner": "refiner_model",
+    "refiner_hash": "refiner_model_hash",
     "refiner_model_name": "refiner_model",
     "refiner_switch_at": "refiner_switch",
     "sampler_name": "sampler",
@@ -96,8 +97,13 @@ _A1111 = {
     "negative_prompt": "Raw negative prompt",
     "styles": "Styles",
     "refiner_model": "Refiner",
+    "refiner_model_hash": "Refiner hash",
     "refiner_switch": "Refiner switch",
+    "adaptive_cfg": "Adaptive CFG",
     "clip_skip": "Clip skip",
+    "overwrite_switch": "Overwrite Switch",
+    "refiner_swap_method": "Refiner Swap Method",
+    "freeu": "FreeU",
 }
 #: They stand in the text's own lines, or only repeat what another key says.
 _KEYS = {*_FIELDS, *_TUPLES}
@@ -125,7 +131,10 @@ _SAMPLERS = {
 #: image there, from one noise made on the GPU.
 _SAMPLER_LABELS = {
     **{label.casefold(): key for key, label in _SAMPLERS.items()},
-    **{"heunpp2": "heunpp2", "ddpm": "ddpm", "tcd": "tcd", "restart": "restart"},
+    "heunpp2": "heunpp2",
+    "ddpm": "ddpm",
+    "tcd": "tcd",
+    "restart": "restart",
 }
 _KARRAS = " Karras"
 #: The schedules of A1111 and Forge as Fooocus calls them, where that is more than the spelling.
@@ -318,7 +327,8 @@ def dump_a1111(raw: Mapping[str, Any]) -> str:
     if "version" in raw:
         parts.append(("Version", raw["version"]))
     settings = ", ".join(f"{label}: {_quoted(value)}" for label, value in parts)
-    return f"{positive}\nNegative prompt: {negative}\n{settings}"
+    negative_line = [f"Negative prompt: {negative}"] if negative else []
+    return "\n".join([*filter(None, [positive]), *negative_line, settings])
 
 
 def _joined(value: object) -> str:

@@ -36,7 +36,7 @@ class StyleText:
 def full_prompts(
     texts: Mapping[str, StyleText], styles: Iterable[str], prompt: str, negative: str
 ) -> tuple[list[str], list[str]]:
-    """Return the texts that Fooocus encodes for a prompt and for a negative one, expansion aside."""
+    """Return the texts that Fooocus encodes for a prompt and a negative one, but an expansion."""
     first, extras = _lines(prompt)
     first_negative, extra_negatives = _lines(negative)
     chosen = [texts[style] for style in styles if style in texts]

@@ -11,6 +11,8 @@ import itertools
 import os
 import re
 import secrets
+import struct
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,13 @@ from urllib.parse import quote, unquote
 
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus._completeness import complete
-from fooocus_nb.fooocus._containers import MAX_TEXT, read_fields, write_fields
+from fooocus_nb.fooocus._containers import (
+    MAX_TEXT,
+    PNG_SIGNATURE,
+    png_chunk,
+    read_fields,
+    write_fields,
+)
 from fooocus_nb.fooocus._infotext import (
     dump_a1111,
     dump_json,
@@ -38,6 +46,7 @@ __all__ = [
     "LogEntry",
     "Metadata",
     "append_log",
+    "bare_image",
     "encode_metadata",
     "parse_log",
     "parse_metadata",
@@ -143,23 +152,33 @@ def _metadata(
     scheme: str, raw: Mapping[str, Any], text: str, *, version: tuple[int, int] | None = None
 ) -> Metadata:
     values, missing = complete(raw, scheme, parameters_of(raw), version=version)
-    return Metadata(scheme, NamedValues(_marked(values, missing)), raw, text, missing)
+    return Metadata(scheme, _marked(values, missing, text), raw, text, missing)
 
 
 def with_styles(metadata: Metadata, styles: Sequence[str]) -> Metadata:
     """Return metadata with the styles that its scheme left out."""
     missing = tuple(name for name in metadata.missing if name != "style_selections")
     values = {**metadata.parameters, "style_selections": list(styles)}
-    return replace(metadata, parameters=NamedValues(_marked(values, missing)), missing=missing)
+    parameters = _marked(values, missing, metadata.text)
+    return replace(metadata, parameters=parameters, missing=missing)
 
 
-def _marked(values: Mapping[str, Any], missing: tuple[str, ...]) -> dict[str, Any]:
+def _marked(values: Mapping[str, Any], missing: tuple[str, ...], record: str) -> NamedValues:
     """Let what tells one image from another, its seed, also tell what is missing beside it."""
     for name in ("image_seed", "prompt"):
         if name in values:
-            text = str(values[name])
-            return {**values, name: PartialRecord(text, missing) if missing else text}
-    return dict(values)
+            text = "".join(values[name])  # a str again, without the mark of before
+            marked = PartialRecord(text, missing, record) if missing else text
+            return NamedValues({**values, name: marked})
+    return NamedValues(values)
+
+
+def bare_image(metadata: Metadata) -> bytes:
+    """Return a PNG of one pixel with this metadata: for a server that wants it in an image."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixel = png_chunk(b"IDAT", zlib.compress(b"\0\0"))
+    data = PNG_SIGNATURE + header + pixel + png_chunk(b"IEND", b"")
+    return write_fields(data, {"parameters": metadata.text, "fooocus_scheme": metadata.scheme})
 
 
 def encode_metadata(values: Mapping[str, Any], scheme: str = "fooocus") -> str:
@@ -195,9 +214,7 @@ def _check_scheme(scheme: str) -> None:
         raise MetadataError(msg)
 
 
-def read_metadata(
-    path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES
-) -> Metadata:
+def read_metadata(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> Metadata:
     """Read how an image was made, from the image itself.
 
     Parameters
@@ -305,9 +322,7 @@ function to_clipboard(quoted) {{ navigator.clipboard.writeText(decodeURIComponen
 """
 
 
-def read_log(
-    path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES
-) -> list[LogEntry]:
+def read_log(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> list[LogEntry]:
     """Read Fooocus's log page.
 
     Parameters

@@ -19,21 +19,25 @@ _ABSENT = object()
 class PartialRecord(str):
     """A text value of a record that doesn't tell everything.
 
-    It goes through ``**parameters`` as any text does, so that a generation can warn of what its
-    record leaves out.
+    It goes through ``**parameters`` as any text does, so that a generation can find what its
+    record leaves out, or warn of it.
 
     Attributes
     ----------
     missing : tuple of str
         The names of what the record leaves out.
+    record : str
+        The text of the record.
     """
 
     missing: tuple[str, ...]
+    record: str
 
-    def __new__(cls, text: str, missing: tuple[str, ...] = ()) -> PartialRecord:
-        """Make one of a text and the names of what is missing beside it."""
+    def __new__(cls, text: str, missing: tuple[str, ...] = (), record: str = "") -> PartialRecord:
+        """Make one of a text, what is missing beside it, and the record that it is from."""
         made = super().__new__(cls, text)
         made.missing = missing
+        made.record = record
         return made
 
 
