@@ -27,7 +27,7 @@ from fooocus_nb.fooocus._style_texts import find_styles, style_texts_of
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.images import open_data_uri
 from fooocus_nb.fooocus.metadata import bare_image, parse_metadata, read_metadata, with_styles
-from fooocus_nb.fooocus.named_values import NamedValues, PartialRecord
+from fooocus_nb.fooocus.named_values import PartialRecord
 from fooocus_nb.fooocus.progress import updated_value
 from fooocus_nb.fooocus.request import wire_value
 from fooocus_nb.fooocus.urls import download, refuse_url
@@ -236,7 +236,7 @@ class Questions(EngineParts):
 
     def _with_recorded_styles(self, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add the styles that the record leaves out from which parameters come."""
-        if STYLES in NamedValues(given):
+        if given.get(STYLES) is not None or given.get("styles") is not None:
             return given
         for value in (prompt, *given.values()):
             if isinstance(value, PartialRecord) and STYLES in value.missing:

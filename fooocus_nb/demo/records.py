@@ -58,7 +58,7 @@ def record(task: Task, index: int, size: tuple[int, int]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": values["negative_prompt"],
-        "prompt_expansion": task.expansion(index),
+        "prompt_expansion": task.expansion(index) if prompt else "",  # there is nothing to expand
         "styles": str(styles),
         "performance": task.performance.value,
         "steps": task.steps,
@@ -99,12 +99,12 @@ def record(task: Task, index: int, size: tuple[int, int]) -> dict[str, Any]:
 def embedded_text(logged: Mapping[str, Any], scheme: str) -> str:
     """Return the text that goes into the file of an image of which the log says this."""
     found = {**logged, "metadata_scheme": scheme}
-    loras = []
+    loras: list[tuple[str, float, str]] = []
     for key in logged:
         if key.startswith("lora_combined_"):
             name, _, weight = str(logged[key]).rpartition(" : ")
             stem = PurePath(name).stem
-            loras.append([stem, float(weight), _hash(name)])
+            loras.append((stem, float(weight), _hash(name)))
             found[key] = f"{stem} : {weight}"
     styles = ast.literal_eval(str(logged["styles"]))
     positive, negative = full_prompts(
@@ -119,6 +119,8 @@ def embedded_text(logged: Mapping[str, Any], scheme: str) -> str:
             found[kind], found[f"{kind}_hash"] = PurePath(name).stem, _hash(name)
     found["vae"] = PurePath(str(logged["vae"])).stem
     if scheme == "a1111":
+        if loras:
+            found["lora_hashes"] = ", ".join(f"{name}: {code}" for name, _, code in loras)
         found["sampler"] = _TWINS.get(found["sampler"], found["sampler"])
         left_out = {*_JSON_ONLY, *(["refiner_model"] if found["refiner_model"] == "None" else [])}
         found = {

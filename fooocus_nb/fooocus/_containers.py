@@ -107,12 +107,12 @@ def _png_fields(data: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     exif: dict[str, str] = {}
     for kind, start, end in _png_chunks(data):
-        body = data[start + 8 : end - 4]
         if kind == b"eXIf":
             with contextlib.suppress(MetadataError):  # it is the camera's, most of the time
-                exif |= _exif_fields(body)
+                exif |= _exif_fields(data[start + 8 : end - 4])
         if kind not in {b"tEXt", b"zTXt", b"iTXt"}:
             continue
+        body = data[start + 8 : end - 4]
         name = _png_keyword(body)
         if name in EXIF_TAGS or name == _COMMENT:
             if zlib.crc32(kind + body) != struct.unpack(">I", data[end - 4 : end])[0]:

@@ -12,7 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fooocus_nb.errors import MetadataError
-from fooocus_nb.fooocus._lora_records import is_lora_weight, recorded_loras, weighted_loras
+from fooocus_nb.fooocus._lora_records import (
+    is_lora_weight,
+    recorded_loras,
+    weighted_loras,
+    written_loras,
+)
 from fooocus_nb.fooocus._record_values import NUMBER, number_of, refuse
 
 __all__ = ["dump_a1111", "dump_json", "load_a1111", "load_json", "parameters_of", "raw_of"]
@@ -104,6 +109,7 @@ _A1111 = {
     "overwrite_switch": "Overwrite Switch",
     "refiner_swap_method": "Refiner Swap Method",
     "freeu": "FreeU",
+    "lora_hashes": "Lora hashes",
 }
 #: They stand in the text's own lines, or only repeat what another key says.
 _KEYS = {*_FIELDS, *_TUPLES}
@@ -245,9 +251,9 @@ def _settings(line: str) -> Iterable[tuple[str, str]]:
         match = _SETTING.match(line, at)
         if match is None:
             same = _SAME.match(line, at)
-            if same is None or _key(same["label"]) not in _KEYS:
-                return
-            yield same["label"], same["label"]
+            if same is not None and _key(same["label"]) in _KEYS:
+                yield same["label"], same["label"]
+            # Else it is a part of an unquoted list, as Civitai writes.
             at = line.find(",", at)
         else:
             value, at = _setting_value(line, match["label"], match.end())
@@ -321,7 +327,7 @@ def dump_a1111(raw: Mapping[str, Any]) -> str:
         if key not in _A1111 and key not in _A1111_OWN and _SETTING.fullmatch(f"{key}:")
         if not re.fullmatch(r"lora(_combined)?_\d+", key)  # they are among the weights
     ]
-    loras = recorded_loras(raw)
+    loras = written_loras(raw)
     if loras is not None:  # that there were none is written, too
         parts.append(("Lora weights", ", ".join(f"{name}: {weight}" for name, weight in loras)))
     if "version" in raw:
@@ -437,6 +443,8 @@ def _typed(key: str, kind: str, value: object) -> str | int | float | list[str]:
 
 
 def _list_of(key: str, value: object) -> list[str]:
+    if value in ("", "None"):
+        return []
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value.strip()) if len(value) <= _MAX_LITERAL else None

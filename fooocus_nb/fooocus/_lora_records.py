@@ -9,7 +9,7 @@ from typing import Any
 
 from fooocus_nb.fooocus._record_values import NUMBER, number_of, refuse
 
-__all__ = ["Lora", "is_lora_weight", "recorded_loras", "weighted_loras"]
+__all__ = ["Lora", "is_lora_weight", "recorded_loras", "weighted_loras", "written_loras"]
 
 Lora = tuple[str, float]
 
@@ -39,6 +39,12 @@ def is_lora_weight(label: str) -> bool:
 
 def recorded_loras(raw: Mapping[str, Any]) -> list[Lora] | None:
     """Return name and weight of each LoRA of the user's; None where the record tells nothing."""
+    found = written_loras(raw)
+    return None if found is None else _without_own(found, raw)
+
+
+def written_loras(raw: Mapping[str, Any]) -> list[Lora] | None:
+    """Return each LoRA once, the performance mode's own among them."""
     singly = list(_single(raw))
     listed = raw.get("loras")
     if listed is None and not singly:
@@ -51,7 +57,7 @@ def recorded_loras(raw: Mapping[str, Any]) -> list[Lora] | None:
             doubles[_stem(name)] -= 1
         else:
             found.append((name, weight))
-    return _without_own([lora for lora in found if lora[0] not in _NO_LORA], raw)
+    return [lora for lora in found if lora[0] not in _NO_LORA]
 
 
 def _without_own(loras: list[Lora], raw: Mapping[str, Any]) -> list[Lora]:

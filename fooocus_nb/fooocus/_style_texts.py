@@ -20,8 +20,8 @@ __all__ = ["EXPANSION", "StyleText", "find_styles", "full_prompts", "style_texts
 EXPANSION = "Fooocus V2"
 _PLACE = "{prompt}"
 _JOINT = ", "
-#: Texts that fit are few, so an honest prompt takes some hundred; this ends a dishonest one.
-_MAX_TRIES = 50_000
+#: Texts that fit are few, so an honest prompt takes a dozen; this ends a dishonest one in a second.
+_MAX_TRIES = 3_000
 _FOLDER = "sdxl_styles"
 
 
@@ -126,7 +126,8 @@ class _Search:
         }
         self._blocks = {name: block for name, block in blocks.items() if any(block)}
         self._bare = {name for name in self._blocks if _PLACE not in texts[name].prompt}
-        self._tries = 0
+        # The same styles in another order, where the order makes no difference.
+        self._seen: set[tuple[int, int, frozenset[str]]] = set()
         self._best: tuple[int, list[str]] | None = None
 
     def run(self) -> list[str] | None:
@@ -134,6 +135,7 @@ class _Search:
         if at is not None:  # no style has taken the prompt in
             self._go_on(at, 0, [], self._bare)
         if self._best is None or self._best[0]:
+            self._seen.clear()
             self._go_on(0, 0, [], set(self._blocks))
         if self._best is None:
             return None
@@ -141,10 +143,12 @@ class _Search:
         return self._best[1]
 
     def _go_on(self, at: int, negative_at: int, styles: list[str], usable: set[str]) -> None:
-        self._tries += 1
-        self._look_at_end(at, negative_at, styles)
-        if self._tries > _MAX_TRIES or (self._best is not None and not self._best[0]):
+        state = (at, negative_at, frozenset(styles))
+        is_done = self._best is not None and not self._best[0]
+        if is_done or state in self._seen or len(self._seen) > _MAX_TRIES:
             return
+        self._seen.add(state)
+        self._look_at_end(at, negative_at, styles)
         for name, (block, negative) in self._blocks.items():
             if name not in usable or name in styles:
                 continue
