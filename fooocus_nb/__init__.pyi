@@ -35,6 +35,7 @@ from fooocus_nb.errors import GenerationError as GenerationError
 from fooocus_nb.errors import GenerationStopped as GenerationStopped
 from fooocus_nb.errors import GPUUnusable as GPUUnusable
 from fooocus_nb.errors import IgnoredParameter as IgnoredParameter
+from fooocus_nb.errors import IncompleteMetadata as IncompleteMetadata
 from fooocus_nb.errors import InstallError as InstallError
 from fooocus_nb.errors import MetadataError as MetadataError
 from fooocus_nb.errors import MissingDependency as MissingDependency

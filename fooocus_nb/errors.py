@@ -36,6 +36,7 @@ __all__ = [
     "GenerationError",
     "GenerationStopped",
     "IgnoredParameter",
+    "IncompleteMetadata",
     "InstallError",
     "MetadataError",
     "MissingDependency",
@@ -101,6 +102,10 @@ class UnknownParameter(ParameterError, KeyError):
 
 class IgnoredParameter(UserWarning):
     """A value was given that has no effect; the warning says why."""
+
+
+class IncompleteMetadata(UserWarning):
+    """Parameters come from an image's metadata that doesn't tell all that decided the image."""
 
 
 class UnsupportedParameter(ParameterError):
@@ -277,6 +282,7 @@ def _made_again(
 
 # Two cells that give the same value in vain are both told, not only the first.
 warnings.simplefilter("always", IgnoredParameter, append=True)
+warnings.simplefilter("always", IncompleteMetadata, append=True)
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

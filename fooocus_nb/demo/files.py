@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.demo.console import say
-from fooocus_nb.fooocus.metadata import append_log, write_metadata
+from fooocus_nb.demo.records import embedded_text
+from fooocus_nb.fooocus.metadata import append_log, parse_metadata, write_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ class Files:
         else:
             image.save(path, form.upper(), quality=QUALITY, optimize=True)
         if scheme:
-            write_metadata(path, values, scheme=scheme)
+            write_metadata(path, parse_metadata(embedded_text(values, scheme), scheme))
         if self.image_log:
             log = folder / "log.html"
             append_log(log, path.name, values)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.demo.console import say
 from fooocus_nb.demo.inputs import MAX_SEED, Task, decode, dilate, encode
 from fooocus_nb.demo.page import BASE_MODELS, LORAS, PRESETS
+from fooocus_nb.demo.records import styles_for_page
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata import read_metadata
 
@@ -193,6 +194,16 @@ class Functions:
             return [{}]
         parameters = dict(found.raw) if found.scheme == "fooocus" else found.text
         return [{"parameters": parameters, "metadata_scheme": found.scheme}]
+
+    def _apply_metadata(self, values: dict[str, Any], session: str) -> list[Any]:
+        data = base64.b64decode(values["metadata_image"].partition(",")[2])
+        changes: dict[str, Any] = {}
+        try:
+            changes["styles"] = styles_for_page(read_metadata(self.files.keep(data, "image")))
+        except MetadataError:
+            say("Could not find metadata in the image!")
+        function = self.page.functions[self.page.index("apply_metadata")]
+        return [changes.get(key, update()) for key in function.outputs]
 
 
 def _take_events(task: Task) -> list[Event]:

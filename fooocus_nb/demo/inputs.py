@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import queue
 import random
 import re
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from fooocus_nb.demo.page import STYLES, VERSION, Performance
+from fooocus_nb.demo.page import STYLES, Performance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = [
     "MAX_SEED",
@@ -163,43 +162,6 @@ class Task:
         """Report progress to the page."""
         self.events.put(Event("preview", percent, text, image))
 
-    def metadata(self, index: int, size: tuple[int, int]) -> dict[str, Any]:
-        """Return how an image of a size is made, by the keys of Fooocus's metadata."""
-        values, prompt = self.values, self.prompt_of(index)
-        model = str(values["base_model"])
-        return {
-            "adm_guidance": str(
-                tuple(float(values[f"adm_{name}"]) for name in ("positive", "negative", "end"))
-            ),
-            "base_model": PurePath(model).stem,
-            "base_model_hash": _hash(model),
-            "clip_skip": int(values["clip_skip"]),
-            "full_negative_prompt": [values["negative_prompt"]],
-            "full_prompt": [prompt],
-            "guidance_scale": self.guidance,
-            "loras": [[PurePath(name).stem, weight, _hash(name)] for name, weight in self.loras],
-            "negative_prompt": values["negative_prompt"],
-            "performance": self.performance.value,
-            "prompt": prompt,
-            "prompt_expansion": self.expansion(index),
-            "refiner_model": PurePath(str(values["refiner"])).stem,
-            "refiner_switch": float(values["refiner_switch"]),
-            "resolution": str(size),
-            "sampler": values["sampler"],
-            "scheduler": values["scheduler"],
-            "seed": str(self.seed(index)),
-            "sharpness": self.sharpness,
-            "steps": self.steps,
-            "styles": str(list(self.styles_of(index))),
-            "vae": values["vae"],
-            "version": f"Fooocus v{VERSION}",
-        }
-
-
-def _hash(name: str) -> str:
-    """Return what stands for a model file's hash: there is no such file."""
-    return hashlib.sha256(name.encode()).hexdigest()[:10]
-
 
 # -- its texts --------------------------------------------------------------------------------
 
@@ -214,7 +176,7 @@ _WILDCARDS = {
     "subject": ("lighthouse", "boat", "balloon", "castle", "tree"),
     "time": ("dawn", "day", "dusk", "night"),
 }
-_RANDOM_STYLE = "Random Style"
+RANDOM_STYLE = "Random Style"
 #: What an expansion adds.
 _MOODS = (
     *("calm light", "quiet", "deep colors", "layered", "soft haze", "wide view", "poster"),
@@ -249,8 +211,8 @@ def _resolve_prompt(prompt: str, index: int, seed: int, *, in_order: bool) -> st
 def _resolve_styles(styles: tuple[str, ...], seed: int) -> tuple[str, ...]:
     """Return one image's styles: each random one is replaced by one drawn with the seed."""
     rng = random.Random(seed)
-    names = [name for name in STYLES if name != _RANDOM_STYLE]
-    return tuple(rng.choice(names) if name == _RANDOM_STYLE else name for name in styles)
+    names = [name for name in STYLES if name != RANDOM_STYLE]
+    return tuple(rng.choice(names) if name == RANDOM_STYLE else name for name in styles)
 
 
 # -- its images -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from fooocus_nb.demo.console import Bar, say
 from fooocus_nb.demo.faults import Moment
 from fooocus_nb.demo.inputs import Event, Task, encode
 from fooocus_nb.demo.page import BASE_MODELS
+from fooocus_nb.demo.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,8 +149,8 @@ class Worker:
         if task.values["black_out"] and "nsfw" in task.prompt.lower():
             image = Image.new("RGB", image.size)
         form = str(task.values["output_format"])
-        metadata = task.metadata(index, image.size)
-        task.results.append(self._files.save(image, form, metadata, task.scheme))
+        logged = record(task, index, image.size)
+        task.results.append(self._files.save(image, form, logged, task.scheme))
 
     def _sample(self, task: Task, index: int, before: int) -> tuple[Image.Image, int]:
         """Make an image, and show previews of it step by step as if it were sampled."""
@@ -191,7 +192,7 @@ class Worker:
             with Image.open(path) as image:
                 grid.paste(image, (number % columns * width, number // columns * height))
         form = str(task.values["output_format"])
-        return self._files.save(grid, form, task.metadata(0, grid.size))
+        return self._files.save(grid, form, record(task, 0, grid.size))
 
 
 def _report(task: Task, percent: int, text: str) -> None:

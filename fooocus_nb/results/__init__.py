@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
+from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, contact_sheet, webp_thumbnail
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class Image:
         The file.
     seed : int or None
         The seed that made it; None for a file that does not tell.
-    parameters : mapping
-        All that decided the outcome, by canonical name.
+    parameters : NamedValues
+        All that decided the outcome: a mapping by canonical name that understands the short ones,
+        too, such as ``parameters["seed"]``.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Image:
     ) -> None:
         self.path = Path(path)
         self.seed = seed
-        self.parameters: Mapping[str, Any] = dict(parameters)
+        self.parameters = NamedValues(parameters)
 
     @cached_property
     def sha256(self) -> str:
@@ -124,7 +126,9 @@ class Result(Sequence[Image]):
 
     Attributes
     ----------
-    elapsed, log, parameters, prompt, stopped, engine
+    parameters : NamedValues
+        What was asked for: a mapping by canonical name that understands the short ones, too.
+    elapsed, log, prompt, stopped, engine
         As given.
     """
 
@@ -142,7 +146,7 @@ class Result(Sequence[Image]):
         self._images = tuple(images)
         self.elapsed = elapsed
         self.log = tuple(log)
-        self.parameters: Mapping[str, Any] = dict(parameters)
+        self.parameters = NamedValues(parameters)
         self.prompt = prompt
         self.stopped = stopped
         self.engine = engine

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import html
+import itertools
 import os
 import re
-import tempfile
-from dataclasses import dataclass
+import secrets
+import struct
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from fooocus_nb.errors import MetadataError
-from fooocus_nb.fooocus.metadata._containers import MAX_TEXT, read_fields, write_fields
+from fooocus_nb.fooocus.metadata._completeness import complete
+from fooocus_nb.fooocus.metadata._containers import (
+    MAX_TEXT,
+    PNG_SIGNATURE,
+    png_chunk,
+    read_fields,
+    write_fields,
+)
+from fooocus_nb.fooocus.metadata._log_rows import rows_of
+from fooocus_nb.fooocus.metadata._plain_files import MAX_FILE_BYTES, read_plain_file
 from fooocus_nb.fooocus.metadata.infotext import (
     dump_a1111,
     dump_json,
@@ -25,26 +37,31 @@ from fooocus_nb.fooocus.metadata.infotext import (
     parameters_of,
     raw_of,
 )
+from fooocus_nb.fooocus.schema.named_values import NamedValues, PartialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
     "LogEntry",
     "Metadata",
     "append_log",
+    "bare_image",
     "encode_metadata",
     "parse_log",
     "parse_metadata",
     "read_log",
     "read_metadata",
+    "with_styles",
     "write_metadata",
 ]
 
 SCHEMES = ("fooocus", "a1111")
-#: Larger files are refused before they are read.
-MAX_IMAGE_BYTES = 512_000_000
-MAX_LOG_BYTES = 128_000_000
+#: A scheme of SimpleSDXL and FooocusPlus: one of the two above under another name.
+_SIMPLE = "simple"
+_BOM = "\ufeff"
+#: What the log pages up to 2.1.852 don't say of themselves.
+_BEFORE_VERSIONS = (2, 1)
 
 
 @dataclass(frozen=True)
@@ -55,20 +72,28 @@ class Metadata:
     ----------
     scheme : str
         ``fooocus`` (JSON) or ``a1111`` (plain text).
-    parameters : mapping
-        The parameters for ``engine.generate(**parameters)``, by their canonical names. The
-        scheme ``a1111`` of Fooocus leaves the styles out; a size of more than 2048 pixels, which
-        only an upscaled image has, stays in `raw`.
+    parameters : NamedValues
+        The parameters for ``engine.generate(**parameters)``, a mapping by their canonical names
+        that understands the short ones, too. The LoRA that a performance mode loads by itself is
+        left out; a size of more than 2048 pixels, which only an upscaled image has, stays in
+        `raw`.
     raw : mapping
         Everything that the file says, by Fooocus's own keys.
     text : str
         The text exactly as it stands in the file.
+    missing : tuple of str
+        What decided the image and isn't told, by the names of parameters; ``input_image`` is an
+        image that it was made from. The scheme ``a1111``, for one, has no styles:
+        :meth:`Engine.read_metadata` finds them. Generating from such parameters warns
+        (:class:`~fooocus_nb.IncompleteMetadata`). Whether an image was given is told by no scheme
+        of Fooocus's own; it is named where the rest shows it.
     """
 
     scheme: str
-    parameters: Mapping[str, Any]
+    parameters: NamedValues
     raw: Mapping[str, Any]
     text: str
+    missing: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -100,7 +125,7 @@ def parse_metadata(text: str, scheme: str | None = None) -> Metadata:
     text : str
         The text.
     scheme : str, optional
-        ``fooocus`` or ``a1111``; without it the text tells.
+        ``fooocus`` or ``a1111``, or ``simple`` as some forks say; without it the text tells.
 
     Returns
     -------
@@ -115,11 +140,45 @@ def parse_metadata(text: str, scheme: str | None = None) -> Metadata:
     if len(text) > MAX_TEXT:
         msg = f"The text is too large: {len(text)} characters, at most {MAX_TEXT}."
         raise MetadataError(msg)
-    if scheme is None:
-        scheme = "fooocus" if text.lstrip().startswith("{") else "a1111"
+    plain = text.removeprefix(_BOM).rstrip("\0")
+    written = "fooocus" if plain.lstrip().startswith("{") else "a1111"
+    if scheme is None or scheme.casefold() == _SIMPLE:
+        scheme = written
     _check_scheme(scheme)
-    raw = load_json(text) if scheme == "fooocus" else load_a1111(text)
-    return Metadata(scheme, parameters_of(raw), raw, text)
+    return _metadata(scheme, load_json(plain) if scheme == "fooocus" else load_a1111(plain), text)
+
+
+def _metadata(
+    scheme: str, raw: Mapping[str, Any], text: str, *, version: tuple[int, int] | None = None
+) -> Metadata:
+    values, missing = complete(raw, scheme, parameters_of(raw), version=version)
+    return Metadata(scheme, _marked(values, missing, text), raw, text, missing)
+
+
+def with_styles(metadata: Metadata, styles: Sequence[str]) -> Metadata:
+    """Return metadata with the styles that its scheme left out."""
+    missing = tuple(name for name in metadata.missing if name != "style_selections")
+    values = {**metadata.parameters, "style_selections": list(styles)}
+    parameters = _marked(values, missing, metadata.text)
+    return replace(metadata, parameters=parameters, missing=missing)
+
+
+def _marked(values: Mapping[str, Any], missing: tuple[str, ...], record: str) -> NamedValues:
+    """Let what tells one image from another, its seed, also tell what is missing beside it."""
+    for name in ("image_seed", "prompt"):
+        if name in values:
+            text = "".join(values[name])  # a str again, without the mark of before
+            marked = PartialRecord(text, missing, record) if missing else text
+            return NamedValues({**values, name: marked})
+    return NamedValues(values)
+
+
+def bare_image(metadata: Metadata) -> bytes:
+    """Return a PNG of one pixel with this metadata: for a server that wants it in an image."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixel = png_chunk(b"IDAT", zlib.compress(b"\0\0"))
+    data = PNG_SIGNATURE + header + pixel + png_chunk(b"IEND", b"")
+    return write_fields(data, {"parameters": metadata.text, "fooocus_scheme": metadata.scheme})
 
 
 def encode_metadata(values: Mapping[str, Any], scheme: str = "fooocus") -> str:
@@ -155,13 +214,15 @@ def _check_scheme(scheme: str) -> None:
         raise MetadataError(msg)
 
 
-def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+def read_metadata(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> Metadata:
     """Read how an image was made, from the image itself.
 
     Parameters
     ----------
     path : path-like
         A PNG, JPEG or WebP file.
+    max_bytes : int, optional
+        The largest file that is read. Default: 64 MB.
 
     Returns
     -------
@@ -171,18 +232,23 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
     Raises
     ------
     MetadataError
-        When it holds no metadata of Fooocus, or is damaged, hostile or unreadable.
+        When it holds no metadata of Fooocus, or is damaged, hostile, too large, no plain file or
+        unreadable.
     """
     file = Path(path)
     with _naming(file):
-        fields = read_fields(_read(file, MAX_IMAGE_BYTES))
-        if "parameters" not in fields:
-            msg = (
-                "It holds no metadata of Fooocus. Fooocus embeds it only when asked to "
-                "(save_metadata_to_images=True); the log.html beside the image may know more."
-            )
-            raise MetadataError(msg)
-        return parse_metadata(fields["parameters"], fields.get("fooocus_scheme") or None)
+        fields = read_fields(read_plain_file(file, max_bytes))
+        if "parameters" in fields:
+            return parse_metadata(fields["parameters"], fields.get("fooocus_scheme") or None)
+        # Forks write theirs as a comment, where anybody may have written anything.
+        comment = fields.get("comment", "")
+        if comment.lstrip(_BOM).lstrip().startswith("{") or "Steps: " in comment:
+            return parse_metadata(comment)
+        msg = (
+            "It holds no metadata of Fooocus. Fooocus embeds it only when asked to "
+            "(save_metadata_to_images=True); the log.html beside the image may know more."
+        )
+        raise MetadataError(msg)
 
 
 def write_metadata(
@@ -190,6 +256,7 @@ def write_metadata(
     metadata: Metadata | Mapping[str, Any],
     *,
     scheme: str | None = None,
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> None:
     """Embed into an image how it was made, in place of what it said before.
 
@@ -205,6 +272,8 @@ def write_metadata(
         Fooocus's own keys, or both.
     scheme : {"fooocus", "a1111"}, optional
         How to write it. The default is the metadata's own, ``fooocus`` for a mapping.
+    max_bytes : int, optional
+        The largest file that is changed. Default: 64 MB.
 
     Raises
     ------
@@ -224,12 +293,14 @@ def write_metadata(
         fields = {"parameters": text, "fooocus_scheme": chosen}
         if raw.get("version"):
             fields["software"] = str(raw["version"])
-        _replace(file, write_fields(_read(file, MAX_IMAGE_BYTES), fields))
+        _replace(file, write_fields(read_plain_file(file, max_bytes), fields))
 
 
 # -- the log page ---------------------------------------------------------------------------
 
 _TAG = re.compile(r"<(?:img|button)\b[^<>]*>", re.IGNORECASE)
+#: Each image of Fooocus's own pages has a division.
+_BLOCK = re.compile(r"""<div id=["'][^"'<>]{1,200}["']""")
 _SRC = re.compile(r"""\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _QUOTED_JSON = re.compile(r"""\(\s*(?:'|&#39;|&#x27;)(%7[bB][^'&"]*)""")
 _HERE = "<!-- newest first -->"
@@ -251,18 +322,20 @@ function to_clipboard(quoted) {{ navigator.clipboard.writeText(decodeURIComponen
 """
 
 
-def read_log(path: str | os.PathLike[str]) -> list[LogEntry]:
+def read_log(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> list[LogEntry]:
     """Read Fooocus's log page.
 
     Parameters
     ----------
     path : path-like
-        A ``log.html``.
+        A ``log.html``, of 2.0 or later.
+    max_bytes : int, optional
+        The largest page that is read. Default: 64 MB.
 
     Returns
     -------
     list of LogEntry
-        The images in the page's order, which is newest first.
+        The images in the page's order, which is newest first from 2.1.783 on.
 
     Raises
     ------
@@ -271,8 +344,8 @@ def read_log(path: str | os.PathLike[str]) -> list[LogEntry]:
     """
     file = Path(path)
     with _naming(file):
-        page = _read(file, MAX_LOG_BYTES)
-        return [LogEntry(file.parent / name, found) for name, found in parse_log(page)]
+        page = read_plain_file(file, max_bytes)
+        return [LogEntry(file.parent / name, found) for name, found in _entries(page)]
 
 
 def parse_log(page: bytes, *, skip_damaged: bool = False) -> list[tuple[str, Metadata]]:
@@ -295,29 +368,49 @@ def parse_log(page: bytes, *, skip_damaged: bool = False) -> list[tuple[str, Met
     MetadataError
         When it is no whole log page, or an entry in it is damaged.
     """
-    if len(page) > MAX_LOG_BYTES:
-        msg = f"The page is too large: over {MAX_LOG_BYTES // 1_000_000} MB."
+    if len(page) > MAX_FILE_BYTES:
+        msg = f"The page is too large: over {MAX_FILE_BYTES // 1_000_000} MB."
         raise MetadataError(msg)
+    return list(_entries(page, skip_damaged=skip_damaged))
+
+
+def _entries(page: bytes, *, skip_damaged: bool = False) -> Iterator[tuple[str, Metadata]]:
+    """Yield what :func:`parse_log` returns, of a page of any size."""
     text = page.decode("utf-8", errors="replace")
     if text.rfind("<") > text.rfind(">") or "<" not in text:
         msg = "It is no log page, or it is truncated."
         raise MetadataError(msg)
-    entries = []
     image = ""
-    for tag in _TAG.finditer(text):
-        if source := _SRC.search(tag[0]):
-            # Only the name: a page must not point out of its folder.
-            image = PurePosixPath(unquote(html.unescape(source[1] or source[2] or ""))).name
-        elif copied := _QUOTED_JSON.search(tag[0]):
-            try:
-                entry = parse_metadata(unquote(copied[1], errors="strict"), "fooocus")
-            except (MetadataError, UnicodeDecodeError) as error:
-                if skip_damaged:
-                    continue
-                msg = f"The entry of the image {image[:80]!r} is damaged: {error}"
-                raise MetadataError(msg) from error
-            entries.append((image, entry))
-    return entries
+    starts = [0, *(block.start() for block in _BLOCK.finditer(text)), len(text)]
+    for start, end in itertools.pairwise(starts):
+        block = text[start:end]
+        copied = False
+        try:
+            for tag in _TAG.finditer(block):
+                if source := _SRC.search(tag[0]):
+                    # Only the name: a page must not point out of its folder.
+                    quoted = html.unescape(source[1] or source[2] or "")
+                    image = PurePosixPath(unquote(quoted)).name
+                elif found := _QUOTED_JSON.search(tag[0]):
+                    copied = True
+                    try:
+                        yield image, parse_metadata(unquote(found[1], errors="strict"), "fooocus")
+                    except (MetadataError, UnicodeDecodeError) as error:
+                        _complain(image, error, skip_damaged=skip_damaged)
+            rows = {} if copied else rows_of(block)
+            if rows and image:
+                text_of_rows = dump_json(rows)
+                raw = load_json(text_of_rows)
+                yield image, _metadata("fooocus", raw, text_of_rows, version=_BEFORE_VERSIONS)
+        except MetadataError as error:
+            _complain(image, error, skip_damaged=skip_damaged)
+
+
+def _complain(image: str, error: Exception, *, skip_damaged: bool) -> None:
+    if skip_damaged:
+        return
+    msg = f"The entry of the image {image[:80]!r} is damaged: {error}"
+    raise MetadataError(msg) from error
 
 
 def append_log(path: str | os.PathLike[str], image: str, values: Mapping[str, Any]) -> None:
@@ -339,7 +432,9 @@ def append_log(path: str | os.PathLike[str], image: str, values: Mapping[str, An
     """
     file = Path(path)
     with _naming(file):
-        page = _read(file, MAX_LOG_BYTES).decode("utf-8", "replace") if file.exists() else _PAGE
+        page = _PAGE
+        if file.exists():
+            page = read_plain_file(file, MAX_FILE_BYTES).decode("utf-8", "replace")
         block = _block(image, raw_of(values))
         head, marker, tail = page.partition(_HERE)
         if not marker:  # somebody else's page: ours goes to its end
@@ -381,24 +476,18 @@ def _naming(file: Path) -> Iterator[None]:
         raise MetadataError(msg) from error
 
 
-def _read(file: Path, limit: int) -> bytes:
-    with file.open("rb") as stream:
-        data = stream.read(limit + 1)
-    if len(data) > limit:
-        msg = f"The file is too large: over {limit // 1_000_000} MB."
-        raise MetadataError(msg)
-    return data
-
-
 def _replace(file: Path, data: bytes) -> None:
-    """Write a file in one step, with the permissions that it had."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name[:40]}-", dir=file.parent)
-    temporary = Path(name)
+    """Write a file in one step, with the permissions that it had; behind a link, its target."""
+    file = file.resolve()
+    temporary = file.with_name(f".{file.name[:40]}-{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    # Not mkstemp: its files are their owner's alone, and here the umask decides.
+    handle = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        # A file made by mkstemp is its owner's alone; a new one here should be as any other.
-        temporary.chmod(file.stat().st_mode & 0o7777 if file.exists() else 0o644)
+        if file.exists():
+            temporary.chmod(file.stat().st_mode & 0o7777)
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)

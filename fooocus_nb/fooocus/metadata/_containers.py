@@ -6,6 +6,7 @@ file claims is checked against the bytes that are there.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -15,69 +16,48 @@ from fooocus_nb.errors import MetadataError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MAX_TEXT", "read_fields", "write_fields"]
+__all__ = ["MAX_TEXT", "PNG_SIGNATURE", "png_chunk", "read_fields", "write_fields"]
 
 #: The largest text that is read or written. The longest that Fooocus was seen to write is 4 kB.
 MAX_TEXT = 4_000_000
 #: EXIF tags by the names of the PNG text chunks that they stand for.
 EXIF_TAGS = {"parameters": 0x9286, "fooocus_scheme": 0x927C, "software": 0x0131}
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _EXIF = b"Exif\0\0"
 _ASCII = 2
 _UNDEFINED = 7
 _MAX_TAGS = 1000
+#: A scheme or a program's name is shorter; a camera's notes aren't.
+_MAX_WORD = 1000
 _JPEG_SEGMENT = 65533
-#: What EXIF puts before a UserComment to name its encoding.
-_CHARSETS = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16-be", b"\0" * 8: "utf-8"}
+#: Where EXIF's own directory is, into which other programs put the UserComment.
+_EXIF_DIRECTORY = 0x8769
+#: What EXIF puts before a UserComment to name its encoding. Programs don't keep to what it says,
+#: so the bytes themselves decide.
+_CHARSETS = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8)
+_BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "utf-8"}
+_UTF8_BOM = b"\xef\xbb\xbf"
+#: A PNG text chunk or JPEG segment in which forks of Fooocus write.
+_COMMENT = "comment"
+_KNOWN_SCHEMES = ("fooocus", "a1111", "simple")
 
 
 def read_fields(data: bytes) -> dict[str, str]:
-    """Return the text fields ``parameters``, ``fooocus_scheme`` and ``software``.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Returns
-    -------
-    dict
-        The fields that the file has.
-
-    Raises
-    ------
-    MetadataError
-        When it is no PNG, JPEG or WebP, is cut short, or a text is too large.
-    """
+    """Return ``parameters``, ``fooocus_scheme``, ``software`` and ``comment`` where they are."""
     kind = _kind(data)
     if kind == "PNG":
         return _png_fields(data)
-    exif = _jpeg_exif(data) if kind == "JPEG" else _webp_exif(data)
+    if kind == "JPEG":
+        exif, comment = _jpeg_exif(data), _jpeg_comment(data)
+        return {**comment, **(_exif_fields(exif) if exif else {})}
+    exif = _webp_exif(data)
     return _exif_fields(exif) if exif else {}
 
 
 def write_fields(data: bytes, fields: Mapping[str, str]) -> bytes:
-    """Return the file with these text fields in place of those that it had.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    fields : mapping
-        ``parameters``, ``fooocus_scheme`` and, for JPEG and WebP, ``software``.
-
-    Returns
-    -------
-    bytes
-        The new file. Its pixels and everything else in it are the same bytes as before.
-
-    Raises
-    ------
-    MetadataError
-        When it is no PNG, JPEG or WebP, is cut short, or a text is too large for it.
-    """
+    """Return the file with these text fields in place of those that it had."""
     for name, text in fields.items():
         if len(text) > MAX_TEXT:
             msg = f"The text for {name!r} is too large: {len(text)} characters, at most {MAX_TEXT}."
@@ -89,7 +69,7 @@ def write_fields(data: bytes, fields: Mapping[str, str]) -> bytes:
 
 
 def _kind(data: bytes) -> str:
-    if data.startswith(_PNG):
+    if data.startswith(PNG_SIGNATURE):
         return "PNG"
     if data.startswith(_JPEG):
         return "JPEG"
@@ -108,7 +88,7 @@ def _truncated(what: str) -> MetadataError:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each chunk, and where the chunk begins and ends."""
-    at = len(_PNG)
+    at = len(PNG_SIGNATURE)
     while at < len(data):
         if at + 12 > len(data):
             raise _truncated("PNG")
@@ -125,16 +105,20 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _png_fields(data: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
+    exif: dict[str, str] = {}
     for kind, start, end in _png_chunks(data):
+        if kind == b"eXIf":
+            with contextlib.suppress(MetadataError):  # it is the camera's, most of the time
+                exif |= _exif_fields(data[start + 8 : end - 4])
         if kind not in {b"tEXt", b"zTXt", b"iTXt"}:
             continue
         body = data[start + 8 : end - 4]
         name = _png_keyword(body)
-        if name in EXIF_TAGS:
+        if name in EXIF_TAGS or name == _COMMENT:
             if zlib.crc32(kind + body) != struct.unpack(">I", data[end - 4 : end])[0]:
                 raise _truncated("PNG")
             fields.setdefault(name, _png_text(kind, body))
-    return fields
+    return fields if "parameters" in fields else {**fields, **exif}
 
 
 def _png_keyword(body: bytes) -> str:
@@ -143,10 +127,9 @@ def _png_keyword(body: bytes) -> str:
 
 def _png_text(kind: bytes, body: bytes) -> str:
     rest = body.partition(b"\0")[2]
-    if kind == b"tEXt":
-        return _sized(rest).decode("latin-1")
-    if kind == b"zTXt":
-        return _inflate(rest[1:]).decode("latin-1")
+    if kind in {b"tEXt", b"zTXt"}:
+        text = _sized(rest) if kind == b"tEXt" else _inflate(rest[1:])
+        return _utf8(text) if text.startswith(_UTF8_BOM) else text.decode("latin-1")
     compressed = rest[:1] == b"\1"
     text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
     return _utf8(_inflate(text) if compressed else _sized(text))
@@ -181,10 +164,10 @@ def _utf8(text: bytes) -> str:
 
 def _png_with(data: bytes, fields: Mapping[str, str]) -> bytes:
     wanted = {name: text for name, text in fields.items() if name != "software"}
-    parts = [_PNG]
+    parts = [PNG_SIGNATURE]
     for kind, start, end in _png_chunks(data):
         if kind == b"IDAT" and wanted:  # texts go before the pixels, where readers look first
-            parts += [_png_chunk(name, text) for name, text in wanted.items()]
+            parts += [_text_chunk(name, text) for name, text in wanted.items()]
             wanted = {}
         is_text = kind in {b"tEXt", b"zTXt", b"iTXt"}
         if not (is_text and _png_keyword(data[start + 8 : end - 4]) in EXIF_TAGS):
@@ -194,7 +177,7 @@ def _png_with(data: bytes, fields: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _png_chunk(name: str, text: str) -> bytes:
+def _text_chunk(name: str, text: str) -> bytes:
     try:
         kind, body = b"tEXt", name.encode("latin-1") + b"\0" + text.encode("latin-1")
         if "\0" in text:
@@ -202,6 +185,11 @@ def _png_chunk(name: str, text: str) -> bytes:
             raise MetadataError(msg)
     except UnicodeEncodeError:
         kind, body = b"iTXt", name.encode("latin-1") + b"\0\0\0\0\0" + _encode(text)
+    return png_chunk(kind, body)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk of a PNG, with its length and its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
@@ -248,6 +236,13 @@ def _jpeg_exif(data: bytes) -> bytes:
         if _is_exif(data, marker, start):
             return data[start + 10 : end]
     return b""
+
+
+def _jpeg_comment(data: bytes) -> dict[str, str]:
+    for marker, start, end in _jpeg_segments(data):
+        if marker == 0xFE:
+            return {_COMMENT: _exif_text(data[start + 4 : end])}
+    return {}
 
 
 def _jpeg_with(data: bytes, fields: Mapping[str, str]) -> bytes:
@@ -350,10 +345,10 @@ def _exif_order(exif: bytes) -> str:
     return order
 
 
-def _exif_entries(exif: bytes) -> tuple[list[bytes], bytes]:
-    """Return the 12-byte entries of the first directory, and the 4 bytes that follow them."""
+def _exif_entries(exif: bytes, at: int = 0) -> tuple[list[bytes], bytes]:
+    """Return the 12-byte entries of a directory, the first by default, and the 4 bytes after."""
     order = _exif_order(exif)
-    (at,) = struct.unpack_from(order + "I", exif, 4)
+    at = at or struct.unpack_from(order + "I", exif, 4)[0]
     if at + 2 > len(exif):
         raise _truncated("EXIF part of the")
     (count,) = struct.unpack_from(order + "H", exif, at)
@@ -365,10 +360,27 @@ def _exif_entries(exif: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _exif_fields(exif: bytes) -> dict[str, str]:
+    """Return our fields: of the first directory, where Fooocus has them, or of EXIF's own."""
+    exif = exif.removeprefix(_EXIF)
+    order = _exif_order(exif)
+    entries = _exif_entries(exif)[0]
+    fields = _directory_fields(exif, entries)
+    for entry in entries:
+        tag, _, _, at = struct.unpack_from(order + "HHII", entry)
+        if tag == _EXIF_DIRECTORY and at and "parameters" not in fields:
+            own = _directory_fields(exif, _exif_entries(exif, at)[0])
+            fields = {**own, **fields}
+    # A MakerNote is the camera's, unless it is one of these words.
+    if fields.get("fooocus_scheme", "").casefold() not in _KNOWN_SCHEMES:
+        fields.pop("fooocus_scheme", None)
+    return {name: text for name, text in fields.items() if text or name != "parameters"}
+
+
+def _directory_fields(exif: bytes, entries: list[bytes]) -> dict[str, str]:
     order = _exif_order(exif)
     names = {tag: name for name, tag in EXIF_TAGS.items()}
     fields = {}
-    for entry in _exif_entries(exif)[0]:
+    for entry in entries:
         tag, kind, count = struct.unpack_from(order + "HHI", entry)
         if tag not in names or kind not in {1, _ASCII, _UNDEFINED}:
             continue
@@ -379,18 +391,32 @@ def _exif_fields(exif: bytes) -> dict[str, str]:
             if at + count > len(exif):
                 raise _truncated("EXIF part of the")
             value = exif[at : at + count]
-        fields[names[tag]] = _exif_text(_sized(value))
+        if names[tag] == "parameters":
+            _sized(value)
+        elif count > _MAX_WORD:
+            continue
+        fields[names[tag]] = _exif_text(value)
     return fields
 
 
 def _exif_text(value: bytes) -> str:
-    charset = _CHARSETS.get(value[:8], "utf-8")
+    """Decode a text by its own bytes: whatever it is said to be, it may be UTF-8 or UTF-16."""
     if value[:8] in _CHARSETS:
         value = value[8:]
+    for bom, charset in _BOMS.items():
+        if value.startswith(bom):
+            return value[len(bom) :].decode(charset, errors="replace").rstrip("\0")
+    # The labels of a record are ASCII, so in UTF-16 a good part of all bytes is 0, all of them at
+    # odd places or all at even ones.
+    content = value.rstrip(b"\0")
+    even, odd = content[::2].count(0), content[1::2].count(0)
+    if max(even, odd) > len(content) // 8:
+        charset = "utf-16-be" if even > odd else "utf-16-le"
+        return value[: len(value) // 2 * 2].decode(charset, errors="replace").rstrip("\0")
     try:
-        return value.decode(charset).rstrip("\0")
+        return content.decode("utf-8")
     except UnicodeDecodeError:
-        return value.decode("latin-1").rstrip("\0")
+        return content.decode("latin-1")
 
 
 def _exif_with(exif: bytes, fields: Mapping[str, str]) -> bytes:

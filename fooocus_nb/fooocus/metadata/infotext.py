@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fooocus_nb.errors import MetadataError
+from fooocus_nb.fooocus.metadata._lora_records import (
+    is_lora_weight,
+    recorded_loras,
+    weighted_loras,
+    written_loras,
+)
+from fooocus_nb.fooocus.metadata._record_values import NUMBER, number_of, refuse
 
 __all__ = ["dump_a1111", "dump_json", "load_a1111", "load_json", "parameters_of", "raw_of"]
 
@@ -27,6 +33,7 @@ _FIELDS = {
     "base_model": ("base_model", "text"),
     "refiner_model": ("refiner_model", "text"),
     "refiner_switch": ("refiner_switch", "number"),
+    "overwrite_switch": ("overwrite_switch", "integer"),
     "refiner_swap_method": ("refiner_swap_method", "text"),
     "adaptive_cfg": ("adaptive_cfg", "number"),
     "clip_skip": ("clip_skip", "integer"),
@@ -53,17 +60,29 @@ _SHORT = {
     "width": "overwrite_width",
     "height": "overwrite_height",
 }
-#: What the A1111 text and the log page call a key, in lower case, where it is not the key itself.
+#: What the A1111 text, the log page and forks call a key, in lower case, where it is not the key
+#: itself.
 _LABELS = {
+    "base_model_name": "base_model",
+    "cfg": "guidance_scale",
+    "cfg_mimicking_from_tsnr": "adaptive_cfg",
     "cfg_scale": "guidance_scale",
     "fooocus_v2_expansion": "prompt_expansion",
     "model": "base_model",
     "model_hash": "base_model_hash",
+    "negative": "negative_prompt",
     "raw_negative_prompt": "negative_prompt",
     "raw_prompt": "prompt",
     "refiner": "refiner_model",
+    "refiner_hash": "refiner_model_hash",
+    "refiner_model_name": "refiner_model",
+    "refiner_switch_at": "refiner_switch",
+    "sampler_name": "sampler",
+    "schedule_type": "scheduler",
+    "scheduler_name": "scheduler",
     "size": "resolution",
     "style": "styles",
+    "vae_name": "vae",
 }
 #: The order and the labels of the last line of the A1111 text.
 _A1111 = {
@@ -83,10 +102,17 @@ _A1111 = {
     "negative_prompt": "Raw negative prompt",
     "styles": "Styles",
     "refiner_model": "Refiner",
+    "refiner_model_hash": "Refiner hash",
     "refiner_switch": "Refiner switch",
+    "adaptive_cfg": "Adaptive CFG",
     "clip_skip": "Clip skip",
+    "overwrite_switch": "Overwrite Switch",
+    "refiner_swap_method": "Refiner Swap Method",
+    "freeu": "FreeU",
+    "lora_hashes": "Lora hashes",
 }
 #: They stand in the text's own lines, or only repeat what another key says.
+_KEYS = {*_FIELDS, *_TUPLES}
 _A1111_OWN = {"full_prompt", "full_negative_prompt", "loras", "metadata_scheme", "version"}
 _SAMPLERS = {
     "euler": "Euler",
@@ -106,11 +132,41 @@ _SAMPLERS = {
     "uni_pc": "UniPC",
     "lcm": "LCM",
 }
+#: Labels of other programs' samplers, in lower case, beside those of the table above. Fooocus
+#: calls both dpmpp_2m_sde and its _gpu twin "DPM++ 2M SDE" (and so on), but the two draw the same
+#: image there, from one noise made on the GPU.
+_SAMPLER_LABELS = {
+    **{label.casefold(): key for key, label in _SAMPLERS.items()},
+    "heunpp2": "heunpp2",
+    "ddpm": "ddpm",
+    "tcd": "tcd",
+    "restart": "restart",
+}
 _KARRAS = " Karras"
-_LORA_KEY = re.compile(r"^lora(?:_combined)?_\d+$")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?")
-_NEGATIVE = "\nNegative prompt: "
-_SETTING = re.compile(r"\s*(?P<label>[A-Za-z][\w \-/]*):\s*")
+#: The schedules of A1111 and Forge as Fooocus calls them, where that is more than the spelling.
+_SCHEDULERS = {"ddim": "ddim_uniform", "sgmuniform": "sgm_uniform", "uniform": "normal"}
+#: A1111 up to 1.8 and the first Forge wrote the schedule behind the sampler's name.
+_SCHEDULE_SUFFIXES = {
+    " karras": "karras",
+    " exponential": "exponential",
+    " sgmuniform": "sgm_uniform",
+    " sgm uniform": "sgm_uniform",
+    " turbo": "turbo",
+    " ays": "align_your_steps",
+    " align your steps": "align_your_steps",
+}
+#: What leaves the schedule to the sampler, each version in its own way.
+_NO_SCHEDULE = ("automatic", "")
+_NEGATIVE = re.compile(r"^Negative prompt:[^\S\n]?", re.MULTILINE)
+_SETTINGS_LINE = re.compile(r"^[^\S\n]*Steps:[^\S\n]*\S", re.MULTILINE)
+_SETTING = re.compile(r"\s*(?P<label>[A-Za-z][\w \-/]*):[^\S\n]*")
+#: Fooocus writes a label alone where the value is the same word, such as a prompt "Raw prompt".
+_SAME = re.compile(r"\s{0,9}(?P<label>[A-Z][\w \-/]{0,80})(?:,|$)")
+#: A slot for a LoRA, by the name of our parameter.
+_SLOT = re.compile(r"lora_(\d+)_(?:model|weight|enabled)")
+_HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
+#: In the texts of 2.2.0: `name: hash: weight`.
+_HASH_AND_WEIGHT = re.compile(rf"(.+): [0-9a-f]{{4,64}}: ({NUMBER.pattern})", re.DOTALL)
 #: The longest side that the page lets one ask for; what is upscaled may be larger.
 _MAX_SIDE = 2048
 #: No honest list of styles is longer; `ast` would need a lot of memory for much more.
@@ -133,7 +189,9 @@ def load_json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         msg = f"The embedded JSON is no object but {type(value).__name__}."
         raise MetadataError(msg)
-    return {_key(name): entry for name, entry in value.items()}
+    # A key's own name counts more than a label that means the same.
+    own = {name: entry for name, entry in value.items() if _key(name) == name}
+    return {**{_key(name): entry for name, entry in value.items()}, **own}
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -142,74 +200,103 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _key(label: str) -> str:
+    if is_lora_weight(label):
+        return label  # it holds a file's name
     key = re.sub(r"[\s\-/]+", "_", label.strip().casefold())
     return _LABELS.get(key, key)
 
 
 def load_a1111(text: str) -> dict[str, Any]:
     """Return the mapping that the plain text of the A1111 scheme holds."""
-    head, newline, settings = text.rpartition("\n")
-    if not newline:
-        head, settings = "", text
-    if not re.match(r"\s*Steps: ", settings):
+    text = text.replace("\r\n", "\n")
+    # The last such line counts: a prompt may have one, too. Lines after it, such as "Template:",
+    # are another program's notes.
+    line = None
+    for line in _SETTINGS_LINE.finditer(text):  # noqa: B007
+        pass
+    if line is None:
         msg = "The embedded text has no line 'Steps: ...', so it is not of the scheme a1111."
         raise MetadataError(msg)
-    raw: dict[str, Any] = {_key(label): value for label, value in _settings(settings)}
-    positive, _, negative = head.partition(_NEGATIVE)
+    settings = text[line.start() :].partition("\n")[0]
+    raw: dict[str, Any] = {}
+    for label, value in _settings(settings):
+        raw.setdefault(_key(label), value)
+    head = text[: line.start()].removesuffix("\n")
+    parted = _NEGATIVE.search(head)
+    positive = head[: parted.start()].removesuffix("\n") if parted else head
+    negative = head[parted.end() :] if parted else ""
     raw.setdefault("prompt", positive)
     raw.setdefault("negative_prompt", negative)
     if positive:
         raw["full_prompt"] = positive
     if negative:
         raw["full_negative_prompt"] = negative
-    if "sampler" in raw:
-        raw["sampler"] = _sampler_of(str(raw["sampler"]))
+    _name_sampler(raw)
+    if "refiner_model" in raw:
+        raw["refiner_model"] = _HASH.sub("", str(raw["refiner_model"]))
     if "lora_weights" in raw:
-        raw["loras"] = _loras_in(str(raw.pop("lora_weights")))
+        raw["loras"] = weighted_loras(str(raw.pop("lora_weights")))
+    elif "lora_hashes" in raw:
+        parts = str(raw["lora_hashes"]).split(", ")
+        found = [_HASH_AND_WEIGHT.fullmatch(part) for part in parts]
+        if loras := [(match[1], float(match[2])) for match in found if match]:
+            raw["loras"] = loras
     return raw
 
 
 def _settings(line: str) -> Iterable[tuple[str, str]]:
     """Yield label and value from ``Steps: 3, ADM Guidance: "(1.5, 0.8)", ...``."""
-    decoder = json.JSONDecoder()
     at = 0
-    while match := _SETTING.match(line, at):
-        at = match.end()
-        if line.startswith('"', at):
-            try:
-                value, at = decoder.raw_decode(line, at)
-            except ValueError as error:
-                msg = f"The value of {match['label']!r} is a broken quotation."
-                raise MetadataError(msg) from error
+    while 0 <= at < len(line):
+        match = _SETTING.match(line, at)
+        if match is None:
+            same = _SAME.match(line, at)
+            if same is not None and _key(same["label"]) in _KEYS:
+                yield same["label"], same["label"]
+            # Else it is a part of an unquoted list, as Civitai writes.
             at = line.find(",", at)
         else:
-            end = line.find(",", at)
-            value, at = line[at : end if end >= 0 else None].strip(), end
-        yield match["label"], value
-        if at < 0:
-            return
-        at += 1
+            value, at = _setting_value(line, match["label"], match.end())
+            yield match["label"], value
+        at = at + 1 if at >= 0 else -1
 
 
-def _sampler_of(name: str) -> str:
-    plain = name.removesuffix(_KARRAS)
-    return next((key for key, label in _SAMPLERS.items() if label == plain), name)
+def _setting_value(line: str, label: str, at: int) -> tuple[str, int]:
+    """Return the value that begins somewhere, and where the comma after it is, or -1."""
+    end = line.find(",", at)
+    plain = line[at : end if end >= 0 else None].strip()
+    if not line.startswith('"', at):
+        return plain, end
+    try:
+        value, after = json.JSONDecoder().raw_decode(line, at)
+    except ValueError as error:
+        if end < 0:
+            msg = f"The value of {label!r} is a broken quotation."
+            raise MetadataError(msg) from error
+        return plain, end
+    # Fooocus quotes for a comma, a colon and a new line alone: else the quotes are the text's own.
+    if re.match(r"\s*(,|$)", line[after : after + 100]) and _quoted(value) != value:
+        return value, line.find(",", after)
+    return plain, end
 
 
-def _loras_in(text: str) -> list[tuple[str, float]]:
-    """Return the LoRAs of ``name: 0.5, other name: 1.0``; a name may hold commas and colons."""
-    found: list[tuple[str, float]] = []
-    pending: list[str] = []
-    for part in text.split(", "):
-        name, colon, weight = part.rpartition(":")
-        if colon and len(weight) < 40 and _NUMBER.fullmatch(weight.strip()):
-            found.append((", ".join([*pending, name]).strip(), float(weight)))
-            pending = []
-        else:
-            pending.append(part)
-    if any(part.strip() for part in pending):
-        _refuse("loras", text)
-    return found
+def _name_sampler(raw: dict[str, Any]) -> None:
+    """Call sampler and schedule what Fooocus calls them."""
+    schedule = str(raw.get("scheduler", "")).strip()
+    if schedule.casefold() in _NO_SCHEDULE:
+        raw.pop("scheduler", None)
+    else:
+        key = schedule.casefold().replace(" ", "_")
+        raw["scheduler"] = _SCHEDULERS.get(key, key)
+    if "sampler" not in raw:
+        return
+    label = str(raw["sampler"])
+    for suffix, name in _SCHEDULE_SUFFIXES.items():
+        bare = label[: -len(suffix)]
+        if label.casefold().endswith(suffix) and bare.casefold() in _SAMPLER_LABELS:
+            label = bare
+            raw.setdefault("scheduler", name)
+    raw["sampler"] = _SAMPLER_LABELS.get(label.casefold(), label)
 
 
 # -- raw to text ----------------------------------------------------------------------------
@@ -232,20 +319,22 @@ def dump_a1111(raw: Mapping[str, Any]) -> str:
     if "sampler" in raw:
         values["sampler"] = _sampler_label(str(raw["sampler"]), raw.get("scheduler"))
     if "resolution" in raw:
-        values["resolution"] = "x".join(_NUMBER.findall(str(raw["resolution"])))
+        values["resolution"] = "x".join(NUMBER.findall(str(raw["resolution"])))
     parts = [(label, values[key]) for key, label in _A1111.items() if key in values]
     parts += [
         (key, value)
         for key, value in raw.items()
         if key not in _A1111 and key not in _A1111_OWN and _SETTING.fullmatch(f"{key}:")
+        if not re.fullmatch(r"lora(_combined)?_\d+", key)  # they are among the weights
     ]
-    loras = _loras(raw)
-    if loras:
+    loras = written_loras(raw)
+    if loras is not None:  # that there were none is written, too
         parts.append(("Lora weights", ", ".join(f"{name}: {weight}" for name, weight in loras)))
     if "version" in raw:
         parts.append(("Version", raw["version"]))
     settings = ", ".join(f"{label}: {_quoted(value)}" for label, value in parts)
-    return f"{positive}{_NEGATIVE}{negative}\n{settings}"
+    negative_line = [f"Negative prompt: {negative}"] if negative else []
+    return "\n".join([*filter(None, [positive]), *negative_line, settings])
 
 
 def _joined(value: object) -> str:
@@ -278,26 +367,36 @@ def parameters_of(raw: Mapping[str, Any]) -> dict[str, Any]:
         if key in raw and raw[key] is not None:
             found[name] = _typed(key, kind, raw[key])
     for key, names in _TUPLES.items():
-        if raw.get(key) is None:
+        numbers = _sides(raw) if key == "resolution" else _numbers(raw.get(key))
+        if not numbers and (raw.get(key) is None or key == "freeu"):
             continue
-        numbers = _numbers(raw[key])
+        if key == "adm_guidance" and len(numbers) == 2:
+            names = names[:2]  # before 2.1.799 there were no more
         if len(numbers) != len(names):
             msg = f"The embedded value of {key!r} is not {len(names)} numbers."
             raise MetadataError(msg)
         if key != "resolution" or max(numbers) <= _MAX_SIDE:
             found.update(zip(names, numbers, strict=True))
-    if "freeu_b1" in found:
-        found["freeu_enabled"] = True
-    if loras := _loras(raw):
+    if "freeu_b1" in found or raw.get("freeu") is not None:
+        found["freeu_enabled"] = "freeu_b1" in found or raw["freeu"] is True
+    loras = recorded_loras(raw)
+    if loras is not None:
         found["loras"] = loras
     return found
+
+
+def _sides(raw: Mapping[str, Any]) -> list[int | float]:
+    """Return width and height, which forks write singly."""
+    if raw.get("resolution") is None and "width" in raw and "height" in raw:
+        return [*_numbers(raw["width"]), *_numbers(raw["height"])]
+    return _numbers(raw.get("resolution"))
 
 
 def raw_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the raw mapping of parameters; raw keys and unknown ones are kept as they are."""
     values = {_SHORT.get(name, name): value for name, value in parameters.items()}
-    aspect = _NUMBER.findall(str(values.pop("aspect_ratios_selection", "")))[:2]
-    aspect = _NUMBER.findall(str(values.pop("aspect_ratio", "")))[:2] or aspect
+    aspect = NUMBER.findall(str(values.pop("aspect_ratios_selection", "")))[:2]
+    aspect = NUMBER.findall(str(values.pop("aspect_ratio", "")))[:2] or aspect
     raw: dict[str, Any] = {}
     for key, names in _TUPLES.items():
         if all(name in values for name in names):
@@ -312,42 +411,40 @@ def raw_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
         values["styles"] = str([str(style) for style in values["styles"]])
     if "seed" in values:
         values["seed"] = str(values["seed"])
-    if "loras" in values:
-        values["loras"] = [list(lora) for lora in values["loras"]]
+    values = _with_slots_listed(values)
+    if isinstance(values.get("loras"), list | tuple):
+        values["loras"] = [
+            [lora, 1.0] if isinstance(lora, str) else list(lora) for lora in values["loras"]
+        ]
     return {**raw, **values}
+
+
+def _with_slots_listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with a list of LoRAs in the place of the page's slots."""
+    slots = {int(found[1]) for name in values if (found := _SLOT.fullmatch(name))}
+    if not slots:
+        return values
+    loras = [
+        [values.get(f"lora_{slot}_model"), values.get(f"lora_{slot}_weight", 1.0)]
+        for slot in sorted(slots)
+        if values.get(f"lora_{slot}_enabled", True)
+    ]
+    used = [lora for lora in loras if lora[0] not in (None, "None")]
+    others = {name: value for name, value in values.items() if not _SLOT.fullmatch(name)}
+    return {"loras": used, **others}
 
 
 def _typed(key: str, kind: str, value: object) -> str | int | float | list[str]:
     if kind == "list":
         return _list_of(key, value)
     if kind == "text":
-        return value if isinstance(value, str) else _refuse(key, value)
-    return _number_of(key, kind, value)
-
-
-def _number_of(key: str, kind: str, value: object) -> str | int | float:
-    if not isinstance(value, str | int | float):
-        _refuse(key, value)
-    text = str(value).strip()
-    if isinstance(value, bool) or len(text) > 40 or not _NUMBER.fullmatch(text):
-        _refuse(key, value)
-    number = float(text)
-    if not math.isfinite(number) or (kind != "number" and not re.fullmatch(r"-?\d+(\.0+)?", text)):
-        _refuse(key, value)
-    if kind == "number":
-        return number
-    whole = text.partition(".")[0]
-    return whole if kind == "seed" else int(whole)
-
-
-def _refuse(key: str, value: object) -> NoReturn:
-    # What is nested may be nested too deeply to be shown.
-    shown = repr(value)[:80] if isinstance(value, str | int | float) else type(value).__name__
-    msg = f"The embedded value of {key!r} makes no sense: {shown}."
-    raise MetadataError(msg)
+        return value if isinstance(value, str) else refuse(key, value)
+    return number_of(key, kind, value)
 
 
 def _list_of(key: str, value: object) -> list[str]:
+    if value in ("", "None"):
+        return []
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value.strip()) if len(value) <= _MAX_LITERAL else None
@@ -355,29 +452,17 @@ def _list_of(key: str, value: object) -> list[str]:
             value = None
     if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         return list(value)
-    return _refuse(key, value)
+    return refuse(key, value)
 
 
 def _numbers(value: object) -> list[int | float]:
+    if value is None:
+        return []
     if isinstance(value, list | tuple):
         value = ", ".join(str(part) for part in value)
-    texts = _NUMBER.findall(str(value)[:200])
+    texts = NUMBER.findall(str(value)[:200])
     numbers = [float(text) for text in texts if len(text) < 20]
     return [
         int(number) if "." not in text and "e" not in text.lower() else number
         for text, number in zip(texts, numbers, strict=False)
     ]
-
-
-def _loras(raw: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return name and weight of each LoRA, from whichever way they were written."""
-    found: list[tuple[str, float]] = []
-    listed = raw.get("loras") or []
-    for entry in listed if isinstance(listed, list | tuple) else _refuse("loras", listed):
-        if not isinstance(entry, list | tuple) or len(entry) < 2 or not isinstance(entry[0], str):
-            _refuse("loras", entry)
-        found.append((entry[0], float(_number_of("loras", "number", entry[1]))))
-    for key, value in raw.items():
-        if _LORA_KEY.match(key) and isinstance(value, str):
-            found += _loras_in(value)
-    return found

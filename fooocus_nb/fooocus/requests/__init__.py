@@ -17,17 +17,18 @@ from fooocus_nb.fooocus.requests.images import (
 )
 from fooocus_nb.fooocus.requests.lint import check_inpainting, find_ineffective
 from fooocus_nb.fooocus.requests.shorthands import INPAINT_MASK, SHORTHANDS, expand
+from fooocus_nb.fooocus.schema.named_values import INPUT_IMAGE, PartialRecord
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from random import Random
 
     from fooocus_nb.fooocus.requests.images import Fetch
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["Request", "build_request", "wire_value"]
+__all__ = ["Request", "build_request", "incomplete", "wire_value"]
 
 #: Stands for the seed where the server is a fork that takes none.
 NO_SEED = -1
@@ -46,6 +47,8 @@ class Request:
     seed: int
     #: What was given and has no effect, in sentences.
     warnings: tuple[str, ...] = ()
+    #: The names of what the metadata behind the parameters doesn't tell and nobody gave either.
+    missing: tuple[str, ...] = ()
 
     def seed_of(self, index: int) -> int:
         """Return the seed that makes one image of the request."""
@@ -90,6 +93,36 @@ def build_request(
         given={**kept, "image_seed": seed},
         seed=seed,
         warnings=tuple(find_ineffective(schema, values, checked)),
+        missing=tuple(_missing(schema, prompt, parameters, checked)),
+    )
+
+
+def _missing(
+    schema: Schema, prompt: str, parameters: Mapping[str, Any], checked: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what the record behind the parameters left out and what isn't given now either."""
+    for value in (prompt, *parameters.values()):
+        for name in value.missing if isinstance(value, PartialRecord) else ():
+            if name == INPUT_IMAGE:
+                given = any(
+                    checked[other] is not None and schema.parameters[other].is_image
+                    for other in checked
+                )
+            else:  # what this server doesn't have can't make a difference
+                given = name in checked or name not in schema.parameters
+            if not given:
+                yield name
+
+
+def incomplete(missing: tuple[str, ...]) -> str:
+    """Say in a sentence what the record behind the parameters left out."""
+    names = [name for name in missing if name != INPUT_IMAGE]
+    facts = [f"does not tell {', '.join(names)}; the server's defaults are used"] if names else []
+    if INPUT_IMAGE in missing:
+        facts.append("holds no input image, which this image was made from")
+    return (
+        f"The metadata that these parameters come from {', and it '.join(facts)}. "
+        "Give what is missing to make the same image again."
     )
 
 

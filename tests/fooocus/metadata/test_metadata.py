@@ -90,6 +90,7 @@ def test_files_of_real_servers(name: str) -> None:
         "adm_scaler_positive": 1.5,
         "adm_scaler_negative": 0.8,
         "adm_scaler_end": 0.3,
+        "loras": [],
     }
     if found.scheme == "fooocus":
         expected |= {
@@ -99,8 +100,9 @@ def test_files_of_real_servers(name: str) -> None:
             "refiner_switch": 0.5,
         }
     else:
-        expected |= {"negative_prompt": "fog"}
+        expected |= {"negative_prompt": "fog", "refiner_model": "None"}
     assert found.parameters == expected
+    assert found.missing == (() if found.scheme == "fooocus" else ("style_selections",))
 
 
 @pytest.mark.recorded

@@ -1,0 +1,132 @@
+"""Values by parameter name: canonical to iterate over, short names understood as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fooocus_nb.errors import nearest
+from fooocus_nb.fooocus.schema._template import TWINS
+from fooocus_nb.fooocus.schema.parameters import ALIASES, plain
+
+__all__ = ["INPUT_IMAGE", "NamedValues", "PartialRecord"]
+
+#: What stands in `missing` for an image that the generation began with.
+INPUT_IMAGE = "input_image"
+
+_MARKUP = re.compile(r"<[^>]*>")
+_ABSENT = object()
+
+
+class PartialRecord(str):
+    """A text value of a record that doesn't tell everything.
+
+    It goes through ``**parameters`` as any text does, so that a generation can find what its
+    record leaves out, or warn of it.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        The names of what the record leaves out.
+    record : str
+        The text of the record.
+    """
+
+    missing: tuple[str, ...]
+    record: str
+
+    def __new__(cls, text: str, missing: tuple[str, ...] = (), record: str = "") -> PartialRecord:
+        """Make one of a text, what is missing beside it, and the record that it is from."""
+        made = super().__new__(cls, text)
+        made.missing = missing
+        made.record = record
+        return made
+
+
+class NamedValues(Mapping[str, Any]):
+    """Parameters and their values: an immutable mapping that knows short names, too.
+
+    ``values["seed"]`` and ``values["image_seed"]`` are the same value. Iteration, ``len`` and
+    ``**values`` give each value once, by its canonical name. A choice that the web page shows with
+    HTML has none here, and is understood by a generation all the same.
+
+    Parameters
+    ----------
+    values : mapping, optional
+        Values by canonical or short names. Default: none.
+
+    Raises
+    ------
+    KeyError
+        On ``values[name]``, when there is no such value; with the nearest match.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self._values = {
+            ALIASES.get(name, name): _shown(name, value) for name, value in (values or {}).items()
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._find(name)
+        if found is _ABSENT:
+            hint = nearest(name, [*self._values, *ALIASES]) if isinstance(name, str) else ""
+            msg = f"There is no value for {name!r}.{hint}"
+            raise KeyError(msg)
+        return found
+
+    # Both are as a mapping has them, without the search for the nearest name on every miss.
+    def __contains__(self, name: object) -> bool:
+        return self._find(name) is not _ABSENT
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or `default` where there is none."""
+        found = self._find(name)
+        return default if found is _ABSENT else found
+
+    def _find(self, name: object) -> Any:
+        if not isinstance(name, str):
+            return _ABSENT
+        canonical = ALIASES.get(name, name)
+        if canonical in self._values:
+            return self._values[canonical]
+        return self._values.get(TWINS.get(canonical, canonical), _ABSENT)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, NamedValues):
+            return self._values == other._values
+        if isinstance(other, Mapping):
+            return self._values == {ALIASES.get(name, name): other[name] for name in other}
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # values such as lists have none either
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._values, **NamedValues(other)._values}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**NamedValues(other)._values, **self._values}
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+    def __reduce__(self) -> tuple[type[NamedValues], tuple[dict[str, Any]]]:
+        return NamedValues, (self._values,)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*self._values, *(short for short, name in ALIASES.items() if name in self._values)]
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a choice without its HTML; a prompt keeps its ``<lora:name:1>``."""
+    if type(value) is str and "prompt" not in name and _MARKUP.search(value):
+        return plain(value)
+    return value

@@ -1,0 +1,114 @@
+"""Styles found again in full prompts, with texts of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fooocus_nb.fooocus.metadata.style_texts import (
+    EXPANSION,
+    StyleText,
+    find_styles,
+    full_prompts,
+    style_texts_of,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = {
+    "Ink": StyleText("ink drawing of {prompt}, black lines", "color"),
+    "Ink Two": StyleText("ink drawing of {prompt}, black lines, dots", "color, photo"),
+    "Glow": StyleText("soft glow, {prompt}", "hard light"),
+    "Grain": StyleText("film grain", "clean"),
+    "Nothing Bad": StyleText("", "bad, worse"),
+    "Nothing Worse": StyleText("", "bad"),
+    "Only Good": StyleText("good", ""),
+    "Many Lines": StyleText("one\ntwo {prompt}\n\nthree", "x\ny"),
+    "Empty": StyleText("", ""),
+    "Same As Grain": StyleText("film grain", "clean"),
+}
+CHOICES = [EXPANSION, *TEXTS]
+PROMPTS = st.text("ab, .\n", max_size=12) | st.sampled_from(["a cat", "film grain", "good", ""])
+
+
+def raw(positives: list[str], negatives: list[str], prompt: str, negative: str) -> dict[str, str]:
+    return {
+        "full_prompt": ", ".join(positives),
+        "full_negative_prompt": ", ".join(negatives),
+        "prompt": prompt,
+        "negative_prompt": negative,
+    }
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    styles=st.lists(st.sampled_from(list(TEXTS)), max_size=5, unique=True),
+    prompt=PROMPTS,
+    negative=PROMPTS,
+)
+def test_what_is_found_makes_the_same_prompts(
+    styles: list[str], prompt: str, negative: str
+) -> None:
+    positives, negatives = full_prompts(TEXTS, styles, prompt, negative)
+    found = find_styles(raw(positives, negatives, prompt, negative), TEXTS, CHOICES)
+    assert found is not None
+    others = [style for style in found if style != EXPANSION]
+    again = full_prompts(TEXTS, others, prompt, negative)
+    if EXPANSION not in found:
+        assert [", ".join(lines) for lines in again] == [
+            ", ".join(positives),
+            ", ".join(negatives),
+        ]
+
+
+@pytest.mark.parametrize("styles", [[], ["Grain"], ["Ink", "Nothing Bad"], ["Only Good", "Glow"]])
+def test_an_expansion_is_what_is_left(styles: list[str]) -> None:
+    positives, negatives = full_prompts(TEXTS, styles, "a cat\nat dusk", "fog")
+    positives.append("a cat, deep colors, quiet")
+    found = find_styles(raw(positives, negatives, "a cat\nat dusk", "fog"), TEXTS, CHOICES)
+    assert found == [EXPANSION, *styles]
+
+
+def test_a_prompt_of_another_making_has_no_styles_or_none_that_are_known() -> None:
+    assert find_styles(raw(["a cat"], ["fog"], "a cat", "fog"), TEXTS, CHOICES) == []
+    assert find_styles(raw(["oil of a cat"], [], "a cat", ""), TEXTS, CHOICES) is None
+    assert find_styles(raw(["a cat"], ["color"], "a cat", ""), TEXTS, CHOICES) is None
+
+
+def test_styles_that_the_page_does_not_offer_are_not_found() -> None:
+    positives, negatives = full_prompts(TEXTS, ["Ink"], "a cat", "")
+    assert find_styles(raw(positives, negatives, "a cat", ""), TEXTS, ["Grain"]) is None
+
+
+def test_a_dishonest_prompt_ends_the_search() -> None:
+    texts = {f"s{number}": StyleText("a", "") for number in range(200)}
+    full = raw(["a"] * 150 + ["b"], [], "c", "")
+    assert find_styles(full, texts, list(texts)) is None
+
+
+def test_the_files_of_a_checkout(tmp_path: Path) -> None:
+    folder = tmp_path / "sdxl_styles"
+    folder.mkdir()
+    entries = [
+        {"name": "sai-line art", "prompt": "lines of {prompt}", "negative_prompt": "photo"},
+        {"name": "mre-3d", "prompt": "3d {prompt}"},
+        {"name": 7, "prompt": "x"},
+        {"name": "odd", "prompt": ["x"]},
+        "odd",
+    ]
+    (folder / "a.json").write_text(json.dumps(entries))
+    (folder / "broken.json").write_text("[" * 60_000)
+    (folder / "bytes.json").write_bytes(b"\xff\xfe\0")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.json")
+    texts = style_texts_of(tmp_path)
+    assert list(texts) == ["sai-line art", "mre-3d"]
+    full = raw(["lines of a cat"], ["photo"], "a cat", "")
+    assert find_styles(full, texts, ["SAI Line Art", "MRE 3D"]) == ["SAI Line Art"]
+    assert style_texts_of(tmp_path / "gone") == {}
