@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fooocus_nb.demo.choices import ASPECT_RATIOS, PRESETS, SAMPLERS, SCHEDULERS, STYLES
-from fooocus_nb.demo.config import Page
-from fooocus_nb.demo.task import Task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import fooocus_nb
 from fooocus_nb.demo.files import Files
+from fooocus_nb.demo.inputs import Task
+from fooocus_nb.demo.page import PRESETS, STYLES, Page
 from fooocus_nb.demo.records import record, styles_for_page
 from fooocus_nb.fooocus.metadata import (
     parse_metadata,
@@ -111,13 +110,13 @@ REQUESTS = st.fixed_dictionaries(
         ),
         "loras": st.lists(st.tuples(st.just(LORA), st.sampled_from([0.1, 0.5, -1.0])), max_size=3),
         "seed": st.integers(0, 2**63 - 1),
-        "sampler": st.sampled_from(SAMPLERS),
-        "scheduler": st.sampled_from(SCHEDULERS),
+        "sampler": st.sampled_from(SCHEMA.parameters["sampler_name"].choices),
+        "scheduler": st.sampled_from(SCHEMA.parameters["scheduler_name"].choices),
         "base_model": st.sampled_from(MODELS),
         "refiner_model": st.sampled_from(["None", *MODELS]),
     },
     optional={
-        "aspect_ratio": st.sampled_from(ASPECT_RATIOS),
+        "aspect_ratio": st.sampled_from(SCHEMA.parameters["aspect_ratios_selection"].choices),
         "steps": st.integers(1, 200),
         "overwrite_switch": st.integers(1, 200),
         "refiner_switch": NUMBERS.map(lambda n: 0.1 + n / 25),
@@ -279,7 +278,7 @@ def test_what_was_made_from_an_image_is_said(engine: fooocus_nb.Engine) -> None:
     assert found.missing == ("input_image",)
     with pytest.warns(fooocus_nb.IncompleteMetadata, match="no input image"):
         engine.generate(**found.parameters, image_number=1)
-    assert PRESETS[PRESET].values["styles"]  # what would be taken in silence otherwise
+    assert PRESETS[PRESET]["styles"]  # what would be taken in silence otherwise
 
 
 def test_the_texts_of_a_checkouts_styles_are_used(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from fooocus_nb.fooocus.metadata import (
     write_metadata,
 )
 
-IMAGES = Path(__file__).resolve().parents[3] / "shared" / "fooocus" / "images"
+IMAGES = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "images"
 OWN = {
     "Extreme Speed": "sdxl_lcm_lora",
     "Lightning": "sdxl_lightning_4step_lora",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fooocus_nb.fooocus.metadata import parse_metadata
-from fooocus_nb.fooocus.schema._template import ALIASES
 from fooocus_nb.fooocus.schema.named_values import NamedValues, PartialRecord
+from fooocus_nb.fooocus.schema.parameters import ALIASES
 from fooocus_nb.results import Image, Result
 
 ASPECT = '1152×896 <span style="color: grey;"> ∣ 9:7</span>'
