@@ -134,7 +134,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
         "from fooocus_nb.demo.config import Page\n"
         "from fooocus_nb.fooocus.schema.config import Schema\n"
         "from fooocus_nb.widgets.panel_form import form_of\n"
-        "from fooocus_nb.widgets.panel_widget import PanelForm\n"
+        "from fooocus_nb.widgets.panel_form import PanelForm\n"
         "config = Page().config\n"
         f"trap = {HOSTILE!r}\n"
         "for item in config['components']:\n"

@@ -150,7 +150,7 @@ def test_a_notebook_that_nobody_watches_holds_the_plain_picture(new_notebook):
     connected = notebook.run(
         "remote = fooocus_nb.connect(engine.url, name='theirs'); remote.logs()"
     )
-    assert "not ours" in connected.bundles[-1]["text/html"]
+    assert "cannot be read" in connected.bundles[-1]["text/html"]
 
 
 def test_a_finished_cell_is_written_to_no_more(notebook):
