@@ -115,6 +115,19 @@ def test_it_reads_only_while_somebody_looks(setting):
     browser.until(lambda b: b.lines[-1:] == ["unseen"] and len(b.messages) > count)
 
 
+def test_it_does_not_go_on_for_a_viewer_that_left(setting):
+    _, browser, pump = setting
+    assert pump.begin(float("inf"))["count"] == 1  # shown, before any browser has confirmed it
+    assert pump.running
+    pump.open("one", -1, 0)
+    pump.open("two", -1, 0)
+    pump.shut("one")
+    browser.until(lambda b: sum(m["kind"] == "reset" for m in b.messages) >= 1)
+    assert pump.running  # for the other one
+    pump.shut("two")
+    until(lambda: not pump.running)
+
+
 def test_it_ends_with_the_engine_and_goes_on_with_the_next_run(setting, tmp_path):
     engine, browser, pump = setting
     pump.open("v", -1, 0)

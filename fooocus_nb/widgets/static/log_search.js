@@ -7,7 +7,7 @@ function searchPattern(query) {
 
 // Splits a line into parts as [text, whether it matches].
 function splitMatches(text, pattern) {
-  if (!pattern) return [[text, false]];
+  if (!pattern) return text ? [[text, false]] : [];
   const parts = [];
   let from = 0;
   pattern.lastIndex = 0; // left behind by the last test

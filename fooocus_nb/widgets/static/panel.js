@@ -165,14 +165,14 @@ function show(model, host) {
 
   filter.addEventListener("input", search);
   onlySet.addEventListener("change", search);
-  generate.addEventListener("click", () => wire.order({ kind: "generate" }));
-  copy.addEventListener("click", () => wire.order({ kind: "cell" }));
-  resetAll.addEventListener("click", () => wire.order({ kind: "reset" }));
+  generate.addEventListener("click", () => wire.command({ kind: "generate" }));
+  copy.addEventListener("click", () => wire.command({ kind: "cell" }));
+  resetAll.addEventListener("click", () => wire.command({ kind: "reset" }));
   root.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea, input")) {
       event.preventDefault();
       event.stopPropagation();
-      wire.order({ kind: "generate" });
+      wire.command({ kind: "generate" });
     }
   });
 
