@@ -37,6 +37,10 @@ class StaticFallback:
         """Return what is shown, with its metadata."""
         raise NotImplementedError
 
+    def static_html(self) -> str:
+        """Return the static fallback as HTML."""
+        return self._html()
+
     def _text(self) -> str:
         """Return what shows where HTML does not."""
         raise NotImplementedError

@@ -101,6 +101,7 @@ class EngineMonitor(StaticFallback):
         with self._lock:
             if self._widget is None:
                 self._ended.clear()
+                self._last = None  # a new widget has drawn nothing yet
                 self._widget = LiveMonitor()
                 self._renderer = Renderer(self, self.view)
                 self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]

@@ -258,7 +258,7 @@ class Panel(StaticFallback):
             parameter_table(rows) if rows else "<div>The server's defaults.</div>",
             label="Fooocus control panel",
         )
-        return form + self.gallery._html() if self.results else form
+        return form + self.gallery.static_html() if self.results else form
 
     def _refresh(self, changed: Collection[str] = ()) -> None:
         """Update the form. Safe from any thread."""
