@@ -75,7 +75,7 @@ def test_it_grows_opens_compares_and_selects(open_notebook, tmp_path):
     expect(box).to_contain_text("150 %")
     page.evaluate("navigator.clipboard.writeText('mine')")
     downloads = []
-    page.on("download", downloads.append)
+    page.on("download", lambda download: downloads.append(download))
     page.keyboard.press("Control+d")  # these are the browser's own
     page.keyboard.press("Control+c")
     page.keyboard.press("-")
