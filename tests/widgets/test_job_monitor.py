@@ -87,8 +87,9 @@ def test_only_what_is_done_is_at_100_percent(engine: Engine) -> None:
 
 def test_the_images_replace_the_monitor(engine: Engine) -> None:
     screen = Screen()
-    with JobMonitor(engine.submit("a harbour", **{**ASKED, "steps": 3}), backend=screen) as monitor:
-        engine.jobs[0].result(timeout=60)
+    job = engine.submit("a harbour", **{**ASKED, "steps": 3})
+    with JobMonitor(job, backend=screen) as monitor:
+        job.result(timeout=60)
     assert screen.views
     assert screen.final is not None
     assert {"text/html", "text/plain", "image/png"} <= set(screen.final)
