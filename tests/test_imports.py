@@ -78,10 +78,12 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"listing", "manager"},
     ),
     "widgets": (
-        {"_assets", "_html", "_bundle", "base", "renderer", "surfaces", "status", "panel_values"},
-        {"_gallery_worker", "_gallery_items", "_log_pump", "job_view", "monitor_widget"},
-        {"panel_form", "panel_widget", "log_view", "gallery", "mask_editor", "job_monitor"},
-        {"engine_monitor", "start_monitor"},
+        {"_assets", "_html"},
+        {"_gallery_items", "mask_editor", "monitor_widget", "panel_form", "panel_values"},
+        {"renderer", "status", "surfaces"},
+        {"base", "job_monitor"},
+        {"gallery", "log_view", "start_monitor"},
+        {"engine_monitor"},
         {"panel"},
     ),
 }

@@ -24,8 +24,8 @@ from fooocus_nb.errors import EngineStopped, IgnoredParameter, warn_user
 from fooocus_nb.fooocus.logs.diagnosis import notices
 from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.results._views import Views
-from fooocus_nb.results.history import Album
-from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.results.history import ImageHistory
+from fooocus_nb.results.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -84,8 +84,8 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         self.allow_urls = self.allow_private_urls = False
         self._settings = settings
         self._url = url
-        self._outputs = Outputs(output_dir)
-        self._album = Album()
+        self._outputs = OutputFolder(output_dir)
+        self._album = ImageHistory()
         self._lifecycle = Lifecycle()
         self._child: Child | None = None
         self._connected: Client | None = None

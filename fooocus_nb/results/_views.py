@@ -55,7 +55,7 @@ class Views:
         """
         from fooocus_nb.widgets.panel import Panel
 
-        return Panel(self, values)  # type: ignore[arg-type]
+        return Panel(self, lambda: self._client.schema, values)  # type: ignore[arg-type,attr-defined]
 
     def logs(self) -> LogView:
         """Show the engine's log live: it follows, searches, filters, and reaches into the past.
@@ -79,7 +79,7 @@ class Views:
         """
         from fooocus_nb.widgets.gallery import engine_gallery
 
-        return engine_gallery(self)  # type: ignore[arg-type]
+        return engine_gallery(self, self._album, lambda: self._client.schema)  # type: ignore[arg-type,attr-defined]
 
 
 def open_gallery(result: Result) -> Gallery:

@@ -1,4 +1,4 @@
-"""The images that an engine has made for this kernel, and who wants to hear of the next."""
+"""The history of images that an engine has made for this kernel."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from fooocus_nb.results import Image
 
-__all__ = ["Album"]
+__all__ = ["ImageHistory"]
 
 _log = logging.getLogger(__name__)
 
-#: The newest are kept; all files stay where they are.
+#: How many of the newest are kept; the files of all stay.
 MAX_IMAGES = 10_000
 
 
-class Album:
-    """Images in the order in which they were made. Safe from any thread."""
+class ImageHistory:
+    """Keeps images in the order of their making, and notifies listeners. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,14 +30,8 @@ class Album:
         self._listeners: list[Callable[[Image], None]] = []
 
     def add(self, images: Iterable[Image]) -> None:
-        """Add images that are not in it yet.
-
-        Parameters
-        ----------
-        images : iterable of Image
-            One whose file is in it already takes that one's place if its seed is another: which
-            image of a request a file is can become known only after it has come.
-        """
+        """Add images that are new, or whose seed has changed, and notify the listeners."""
+        # Which image of a request a file is, and so its seed, may be known only after it has come.
         with self._lock:
             fresh = [
                 image
@@ -53,27 +47,16 @@ class Album:
             for listener in listeners:
                 try:
                     listener(image)
-                except Exception:  # noqa: BLE001 - a screen must not cost a generation
+                except Exception:  # noqa: BLE001 - a listener must not fail a generation
                     _log.exception("a listener for new images failed")
 
     def images(self) -> list[Image]:
-        """Return the images, oldest first."""
+        """Return the images, the oldest first."""
         with self._lock:
             return list(self._images.values())
 
     def subscribe(self, listener: Callable[[Image], None]) -> Callable[[], None]:
-        """Call `listener` with each further image.
-
-        Parameters
-        ----------
-        listener : callable
-            Gets an :class:`~fooocus_nb.results.Image`, on any thread; it must return at once.
-
-        Returns
-        -------
-        callable
-            Ends the subscription.
-        """
+        """Call `listener` with each further image, on any thread; return a way to unsubscribe."""
         with self._lock:
             self._listeners.append(listener)
 

@@ -1,11 +1,13 @@
-"""What a gallery shows: images or files, each with what can be said of it. Nothing here raises."""
+"""The entries of a gallery, and the thread that reads their files and makes thumbnails."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
 import threading
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,71 +16,55 @@ from fooocus_nb._html import clean, clip, parameter_rows
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.metadata import read_log, read_metadata
 from fooocus_nb.results import Image, Result
+from fooocus_nb.results.thumbnails import webp_thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["MIME", "Entry", "Items", "entries_of", "unreadable"]
+__all__ = ["MIME", "Entry", "Items", "Worker", "entries_of"]
+
+_log = logging.getLogger(__name__)
 
 MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 MAX_IMAGES = 10_000
-#: What a card says of a parameter; the details say more.
+#: The length of a parameter's value on a card; the details show all of it.
 MAX_CARD_VALUE = 120
 MAX_CARD_PROMPT = 300
 
 _SEED = re.compile(r"\d{1,20}", re.ASCII)
-#: What Pillow raises at files that are no pictures, or hostile ones.
-unreadable = (OSError, ValueError, SyntaxError, struct.error, MemoryError)
+#: What Pillow raises at files that are no images, or hostile ones.
+_UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, MemoryError)
+
+THUMBNAIL_SIDE = 320
+THUMBNAIL_BYTES = 16_000
+CACHE_BYTES = 32 << 20
+#: How many cards or thumbnails go into one message.
+CARDS_AT_ONCE = 100
+THUMBNAILS_AT_ONCE = 6
+#: A page shows no more at once; requests beyond that are outdated.
+MAX_REQUESTED = 200
 
 
 @dataclass
 class Entry:
-    """One image of a gallery.
-
-    Attributes
-    ----------
-    number : int
-        Its number in the gallery, which never changes.
-    path : Path
-        The file.
-    image : Image or None
-        The image, once what made it is known.
-    facts : dict
-        What its card says; empty until its file has been looked at.
-    """
+    """One image of a gallery, with a number that never changes."""
 
     number: int
     path: Path
+    #: None until somebody asks how the file was made.
     image: Image | None = None
+    #: What the card shows; empty until the file has been read.
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]:
-    """Iterate what a source holds.
-
-    Parameters
-    ----------
-    source : path-like, Image, Result, or an iterable of these
-        A folder stands for the pictures in it, newest first.
-    recursive : bool, optional
-        Whether that includes the folders in it.
-
-    Yields
-    ------
-    Path or Image
-        In order.
-
-    Raises
-    ------
-    ParameterError
-        When there is nothing of that name, or it is none of these.
-    """
+    """Iterate the images of a source; those of a folder come newest first."""
     if isinstance(source, Image):
         yield source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         if path.is_dir():
-            yield from _pictures_in(path, recursive=recursive)
+            yield from _images_in(path, recursive=recursive)
         elif path.is_file():
             yield path
         else:
@@ -86,7 +72,7 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
             raise ParameterError(msg)
     elif isinstance(source, Result) or hasattr(source, "__iter__"):
         for part in source:
-            # A file of a list may be gone: then its card says so, and the others show.
+            # A file of a list may be missing: then its card says so, and the others show.
             if isinstance(part, (str, os.PathLike)) and not isinstance(part, Image):
                 path = Path(part).expanduser()
                 yield from entries_of(path, recursive=recursive) if path.is_dir() else (path,)
@@ -100,7 +86,7 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
         raise ParameterError(msg)
 
 
-def _pictures_in(folder: Path, *, recursive: bool) -> list[Path]:
+def _images_in(folder: Path, *, recursive: bool) -> list[Path]:
     found: list[tuple[float, Path]] = []
     for place, folders, names in os.walk(folder, onerror=None):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and recursive)
@@ -142,13 +128,7 @@ class Items:
         return None
 
     def add(self, things: Iterable[Path | Image]) -> list[Entry]:
-        """Add images and files, and return the entries that are new or changed.
-
-        Parameters
-        ----------
-        things : iterable of Path or Image
-            One that is in it already, by its file, is not added again.
-        """
+        """Add images and files, and return the new and changed entries."""
         changed: list[Entry] = []
         with self._lock:
             for thing in things:
@@ -169,13 +149,13 @@ class Items:
         return changed
 
     def entry_of(self, thing: object) -> Entry | None:
-        """Return the entry of an image or a file; None where it is not in here."""
+        """Return the entry of an image or a file; None where there is none."""
         if isinstance(thing, (Image, str, os.PathLike)):
             return self._by_path.get(Path(thing))
         return None
 
     def image(self, entry: Entry) -> Image:
-        """Return the image of an entry, with what its file says about how it was made."""
+        """Return the image of an entry, with the parameters that its file records."""
         with self._lock:
             if entry.image is None:
                 parameters = self._parameters(entry.path)
@@ -188,7 +168,7 @@ class Items:
             return entry.image
 
     def _parameters(self, path: Path) -> Mapping[str, Any]:
-        """Return what made a file: the file says it, or the log page beside it."""
+        """Return the parameters of a file, from its metadata or the log page beside it."""
         try:
             return read_metadata(path).parameters
         except FooocusError:
@@ -203,18 +183,18 @@ class Items:
         return self._logs[folder].get(path.name, {})
 
     def card(self, entry: Entry) -> dict[str, Any]:
-        """Return what a card says of an entry, as far as that is known."""
+        """Return the content of an entry's card, as far as it is known."""
         return {"id": entry.number, "name": clip(entry.path.name, 200), **entry.facts}
 
-    def look(self, entry: Entry) -> None:
-        """Look at an entry's file, and keep what its card says."""
+    def read(self, entry: Entry) -> None:
+        """Read an entry's file, and store the content of its card."""
         import PIL.Image
 
         try:
             status = entry.path.stat()
-            with PIL.Image.open(entry.path) as picture:
-                width, height = picture.size
-        except (*unreadable, PIL.Image.DecompressionBombError) as error:
+            with PIL.Image.open(entry.path) as opened:
+                width, height = opened.size
+        except (*_UNREADABLE, PIL.Image.DecompressionBombError) as error:
             entry.facts = {"error": _reason(error)}
             return
         image = self.image(entry)
@@ -234,9 +214,125 @@ class Items:
         }
 
 
+class Worker:
+    """Runs a gallery's requests on a thread that exists only while there are any; thread-safe."""
+
+    def __init__(self, items: Items, send: Callable[[dict[str, Any], list[bytes]], None]) -> None:
+        self._items = items
+        self._send = send
+        self._lock = threading.Lock()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._requested: deque[Entry] = deque()
+        self._unread: deque[Entry] = deque()
+        self._thumbnails: OrderedDict[int, bytes] = OrderedDict()
+        self._cached = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run this next."""
+        with self._lock:
+            self._tasks.append(work)
+        self._start()
+
+    def request_thumbnails(self, entries: Iterable[Entry]) -> None:
+        """Make and send these thumbnails, instead of those that were requested before."""
+        with self._lock:
+            self._requested = deque(list(entries)[:MAX_REQUESTED])
+        self._start()
+
+    def read(self, entries: Iterable[Entry]) -> None:
+        """Read these files and send their cards, when nothing else is requested."""
+        unread = list(entries)
+        with self._lock:
+            self._unread.extend(unread)
+        if len(unread) > CARDS_AT_ONCE:  # names first, so that each has its place
+            self.submit(lambda: self._send_cards(unread))
+        self._start()
+
+    def close(self) -> None:
+        """Drop all requests, and accept no more."""
+        with self._lock:
+            self._closed = True
+            for waiting in (self._tasks, self._requested, self._unread):
+                waiting.clear()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(
+                    target=self._run, name="fooocus-nb-gallery", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - a file must not end the thread
+                _log.debug("a request of a gallery failed", exc_info=True)
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._tasks:
+                return self._tasks.popleft()
+            if self._requested:
+                batch = _take(self._requested, THUMBNAILS_AT_ONCE)
+                return lambda: self._send_thumbnails(batch)
+            if self._unread:
+                batch = _take(self._unread, CARDS_AT_ONCE)
+                return lambda: self._read_and_send(batch)
+            self._thread = None
+            return None
+
+    def _read_and_send(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if not entry.facts:
+                self._items.read(entry)
+        self._send_cards(entries)
+
+    def _send_cards(self, entries: list[Entry]) -> None:
+        cards = [self._items.card(entry) for entry in entries]
+        self._send({"kind": "cards", "total": len(self._items), "cards": cards}, [])
+
+    def _send_thumbnails(self, entries: list[Entry]) -> None:
+        made = [(entry.number, data) for entry in entries if (data := self.thumbnail(entry))]
+        if made:
+            numbers = [number for number, _ in made]
+            self._send({"kind": "thumbs", "ids": numbers}, [data for _, data in made])
+
+    def thumbnail(self, entry: Entry) -> bytes:
+        """Return a small WebP of an entry; empty where its file cannot be read."""
+        import PIL.Image
+
+        with self._lock:
+            known = self._thumbnails.get(entry.number)
+            if known is not None:
+                self._thumbnails.move_to_end(entry.number)
+                return known
+        try:
+            data = webp_thumbnail(entry.path, THUMBNAIL_SIDE, THUMBNAIL_BYTES)
+        except (*_UNREADABLE, PIL.Image.DecompressionBombError):
+            self._items.read(entry)
+            entry.facts.setdefault("error", "No image that can be read.")
+            self._send_cards([entry])
+            return b""
+        with self._lock:
+            self._thumbnails[entry.number] = data
+            self._cached += len(data)
+            while self._cached > CACHE_BYTES:
+                _, old = self._thumbnails.popitem(last=False)
+                self._cached -= len(old)
+        return data
+
+
+def _take(waiting: deque[Entry], count: int) -> list[Entry]:
+    return [waiting.popleft() for _ in range(min(count, len(waiting)))]
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "The file is no longer there."
     if isinstance(error, PermissionError):
         return "The file may not be read."
-    return clean(f"No picture that can be read ({type(error).__name__}).")
+    return clean(f"No image that can be read ({type(error).__name__}).")

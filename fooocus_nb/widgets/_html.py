@@ -31,53 +31,27 @@ background:var(--jp-layout-color1,transparent)}
 
 @dataclass(frozen=True)
 class View:
-    """What a monitor shows at one moment, with no more in it than is shown.
-
-    Attributes
-    ----------
-    title : str
-        What is made: the prompt, or the engine that starts.
-    stage : str
-        What happens now.
-    percent : int or None
-        How far it is; None where nobody can tell.
-    facts : tuple of str
-        Counts that stand beside the stage.
-    elapsed : float
-        Seconds so far.
-    remaining : float or None
-        Seconds left, as far as known.
-    line : str
-        The last log line.
-    box : tuple of (int, int) or None
-        The size of the image in the making, for the room kept for its preview; None keeps none.
-    preview : bytes
-        The preview as JPEG; empty before the first one.
-    thumbnails : tuple of bytes
-        The finished images as small JPEG.
-    several : bool
-        Whether to show them, and to keep room for them from the beginning.
-    stages : tuple of (str, str)
-        The stages of a start, each with ``done``, ``now`` or ``next``.
-    mark : str
-        ``ok``, ``warn`` or ``bad``: the colour of a dot before the stage; empty for none.
-    still : bool
-        Whether nothing is going on, so that there is neither a bar nor a clock.
-    """
+    """The content of a monitor at one moment."""
 
     title: str
     stage: str
+    #: None where nobody can tell: then the bar only moves.
     percent: int | None = None
     facts: tuple[str, ...] = ()
     elapsed: float = 0.0
     remaining: float | None = None
     line: str = ""
+    #: The size of the image in the making, for the preview's box; None shows no box.
     box: tuple[int, int] | None = None
     preview: bytes = field(default=b"", repr=False)
     thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
+    #: Whether to show thumbnails, and to reserve their row from the beginning.
     several: bool = False
+    #: The stages of a start, each with ``done``, ``now`` or ``next``.
     stages: tuple[tuple[str, str], ...] = ()
+    #: The colour of the dot before the stage: ``ok``, ``warn`` or ``bad``; empty for no dot.
     mark: str = ""
+    #: Whether the engine is idle, so that there is neither a bar nor a clock.
     still: bool = False
 
     @property
@@ -88,25 +62,14 @@ class View:
 
 
 def box_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the width and height on the screen of the room for a preview."""
+    """Return the size in CSS pixels of the box that is reserved for a preview."""
     width, height = max(size[0], 1), max(size[1], 1)
     scale = min(BOX_WIDTH / width, BOX_MAX_HEIGHT / height)
     return max(round(width * scale), 24), max(round(height * scale), 24)
 
 
 def monitor_html(view: View) -> str:
-    """Return the monitor as HTML.
-
-    Parameters
-    ----------
-    view : View
-        What to show.
-
-    Returns
-    -------
-    str
-        HTML without scripts, of bounded size.
-    """
+    """Return the monitor as HTML."""
     return wrap(
         '<div class="fnb-monitor" style="display:flex;flex-wrap:wrap;gap:14px;padding:10px 12px;'
         'border-radius:8px;max-width:760px;box-sizing:border-box">',
@@ -131,13 +94,13 @@ def monitor_html(view: View) -> str:
 
 
 def _box(view: View) -> str:
-    """Return the preview, or the room that is kept for it so that nothing jumps when it comes."""
+    """Return the preview in its box, which is there from the beginning so that nothing jumps."""
     if view.box is None:
         return ""
     width, height = box_size(view.box)
     image = ""
     if view.preview:
-        # Decoded at once, or the picture would flicker with every update.
+        # Decoded at once, or the image would flicker with every update.
         image = (
             f'<img src="{data_uri(view.preview, "image/jpeg")}" alt="Preview" decoding="sync" '
             f'width="{width}" height="{height}" style="display:block;width:100%;height:100%;'
@@ -150,7 +113,7 @@ def _box(view: View) -> str:
 
 
 def _stages(view: View) -> str:
-    """Return the stages of a start, those that are passed and the present one marked."""
+    """Return the stages of a start, with the finished and the current ones marked."""
     if not view.stages:
         return ""
     signs = {"done": "✓", "now": "●", "next": "○"}
@@ -212,27 +175,12 @@ def _thumbnails(view: View) -> str:
 
 
 def note_html(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
-    """Return one line that says how something ended.
-
-    Parameters
-    ----------
-    mark : str
-        ``ok``, ``warn`` or ``bad``: its colour.
-    title : str
-        What happened.
-    facts : tuple of str
-        What stands beside it.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Return one line that says how something ended, as a whole output."""
     return page(note(mark, title, facts))
 
 
 def note(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
-    """Return the same as a part of something larger."""
+    """Return one line that says how something ended, as a part of an output."""
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline">'
         f'<span class="fnb-{mark}" aria-hidden="true">●</span> '
@@ -243,25 +191,12 @@ def note(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
 
 
 def page(*parts: str) -> str:
-    """Return an output of these parts."""
+    """Wrap parts into one output with the style sheet."""
     return wrap(*parts, sheet=_SHEET)
 
 
 def monitor_text(view: View, width: int = 0) -> str:
-    """Return the monitor as one line of text.
-
-    Parameters
-    ----------
-    view : View
-        What to show.
-    width : int, optional
-        How long it may be; 0 is as long as it is.
-
-    Returns
-    -------
-    str
-        Without a line ending.
-    """
+    """Return the monitor as one line of text."""
     parts = []
     if view.percent is not None:
         filled = min(max(view.percent, 0), 100) // 5

@@ -1,42 +1,45 @@
-"""Live views: widgets that leave something behind where they cannot be shown, or not any more."""
+"""Live views: widgets with a static fallback for places where no widget can be shown."""
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-from typing import Any
+from typing import Any, Self
 
 import anywidget
 import traitlets
 
-from fooocus_nb.widgets._bundle import bundle_of
-from fooocus_nb.widgets.surfaces import widgets_wanted
+from fooocus_nb.widgets.surfaces import allowed_formats, widgets_wanted
 
-__all__ = ["LiveView", "Placed"]
+__all__ = ["LiveView", "StaticFallback", "bundle_of"]
 
 
-class Placed:
-    """What is shown in places of a notebook, and leaves a plain picture there in the end."""
+class StaticFallback:
+    """Shows something in outputs of a notebook, and replaces it by static HTML in the end."""
 
-    _places: tuple[str, ...] = ()
+    _display_ids: tuple[str, ...] = ()
 
     def _ipython_display_(self, **options: Any) -> None:
-        place = uuid.uuid4().hex
-        self._places += (place,)
-        _publish(*self._repr_mimebundle_(**options), place, update=False)
+        display_id = uuid.uuid4().hex
+        self._display_ids += (display_id,)
+        _publish(*self._repr_mimebundle_(**options), display_id, update=False)
 
-    def _leave(self) -> None:
-        """Put the plain picture into each place."""
-        places, self._places = self._places, ()
+    def _show_fallback(self) -> None:
+        """Replace what is shown by the static fallback, in each output."""
+        display_ids, self._display_ids = self._display_ids, ()
         with contextlib.suppress(Exception):  # the kernel may be ending
-            if places:
-                remains, _ = bundle_of(None, text=self._text(), html=self._html())
-            for place in places:
-                _publish(remains, {}, place, update=True)
+            if display_ids:
+                fallback, _ = bundle_of(None, text=self._text(), html=self._html())
+            for display_id in display_ids:
+                _publish(fallback, {}, display_id, update=True)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""
         raise NotImplementedError
+
+    def static_html(self) -> str:
+        """Return the static fallback as HTML."""
+        return self._html()
 
     def _text(self) -> str:
         """Return what shows where HTML does not."""
@@ -47,21 +50,22 @@ class Placed:
         raise NotImplementedError
 
 
-class LiveView(Placed, anywidget.AnyWidget):
-    """A widget with a plain picture of itself.
-
-    The plain picture stands beside it in the notebook, for frontends without widgets, for code
-    hosts and for nbconvert. When the view is closed it takes the view's place.
-    """
+class LiveView(StaticFallback, anywidget.AnyWidget):
+    """A widget that has a static fallback beside it, and is replaced by that when it is closed."""
 
     uid = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(uid=uuid.uuid4().hex, **traits)
 
+    @property
+    def widget(self) -> Self:
+        """The view itself: every view has its widget here, for ``VBox`` and other layouts."""
+        return self
+
     def close(self) -> None:
-        """Leave the plain picture in the view's place, and do nothing more."""
-        self._leave()
+        """Close the widget, and leave the static fallback in its place."""
+        self._show_fallback()
         super().close()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,13 +76,23 @@ class LiveView(Placed, anywidget.AnyWidget):
         return bundle_of(shown, text=self._text(), html=self._html())
 
     def _begin(self) -> None:
-        """Get ready: the view is about to be shown."""
+        """Prepare what the view shows first: it is about to be displayed."""
         raise NotImplementedError
 
 
-def _publish(data: dict[str, Any], metadata: dict[str, Any], place: str, *, update: bool) -> None:
+def bundle_of(
+    shown: tuple[dict[str, Any], dict[str, Any]] | dict[str, Any] | None, *, text: str, html: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a widget's own bundle, if there is one, with the static fallback beside it."""
+    data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
+    return {**data, **allowed_formats({"text/plain": text, "text/html": html})}, metadata
+
+
+def _publish(
+    data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool
+) -> None:
     from IPython.display import publish_display_data
 
     publish_display_data(  # type: ignore[no-untyped-call]
-        data, metadata, transient={"display_id": place}, update=update
+        data, metadata, transient={"display_id": display_id}, update=update
     )

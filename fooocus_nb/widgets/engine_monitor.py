@@ -1,4 +1,4 @@
-"""The standing view of one engine: idle, starting, busy or dead, whoever asked for what it does."""
+"""The permanent monitor of one engine: idle, starting, busy or dead."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.resource_usage import memory_of
 from fooocus_nb.engine.state import EngineState
-from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
-from fooocus_nb.widgets.base import Placed
-from fooocus_nb.widgets.job_view import JobDrawing, image_size
+from fooocus_nb.widgets.base import StaticFallback, bundle_of
+from fooocus_nb.widgets.job_monitor import JobViewBuilder, image_size
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
-from fooocus_nb.widgets.surfaces import ignore_order, widgets_wanted
+from fooocus_nb.widgets.surfaces import ignore_command, widget_bundle, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineMonitor"]
 
-#: How often an open monitor of an idle engine looks at its memory.
-LOOK_SECONDS = 5.0
+#: How often an open monitor reads the memory use of an idle engine.
+MEMORY_SECONDS = 5.0
 
 _STATES = {
     EngineState.STARTING: ("", "Starting"),
@@ -41,21 +40,23 @@ _STATES = {
 _RESTART = "engine.restart() starts it again"
 
 
-class EngineMonitor(Placed):
-    """A standing view of an engine, with Stop and Skip for whatever it generates.
+class EngineMonitor(StaticFallback):
+    """Monitors an engine, with Stop and Skip for each of its generations.
 
-    Show it as the last value of a cell, as often as you like. Where there are no widgets it shows
-    how the engine was at that moment.
+    Show it as the last value of a cell, as often as you like. Without widgets it shows the
+    engine's state at that moment. In a layout of other widgets, use its :attr:`widget`::
+
+        ipywidgets.VBox([engine.monitor().widget, ...])
 
     Parameters
     ----------
     engine : Engine
-        What to watch.
+        The engine to monitor.
 
     Attributes
     ----------
     engine : Engine
-        What is watched.
+        The monitored engine.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -63,12 +64,12 @@ class EngineMonitor(Placed):
         self._lock = threading.RLock()
         self._widget: LiveMonitor | None = None
         self._renderer: Renderer | None = None
-        #: How many panels show the widget, too.
+        #: How many panels show the same widget.
         self._panels = 0
         self._ended = threading.Event()
         self._memory: int | None = None
         self._job: Job | None = None
-        self._drawing = JobDrawing()
+        self._builder = JobViewBuilder()
         self._last: View | None = None
         self._subscriptions: list[Callable[[], None]] = []
         self._unsubscribe_job: Callable[[], None] | None = None
@@ -79,7 +80,7 @@ class EngineMonitor(Placed):
     # -- showing ----------------------------------------------------------------------------
 
     def view(self) -> View:
-        """Return what there is to show of the engine now."""
+        """Return the present view of the engine."""
         job = self.engine.current_job
         state = self.engine.state
         if job is not None and state is EngineState.BUSY:
@@ -89,39 +90,44 @@ class EngineMonitor(Placed):
             return start_view(self.engine, _seconds_since(began), self.engine.title)
         return self._idle(state)
 
+    @property
     def widget(self) -> LiveMonitor:
-        """Return the widget, which follows the engine from now on; the same one each time."""
+        """The widget, for ``VBox`` and other layouts; the same one until it is closed.
+
+        It is made, and follows the engine, from the first use on.
+        """
         from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
         with self._lock:
             if self._widget is None:
                 self._ended.clear()
+                self._last = None  # a new widget has drawn nothing yet
                 self._widget = LiveMonitor()
                 self._renderer = Renderer(self, self.view)
                 self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]
                 self._renderer.start()
                 threading.Thread(
-                    target=self._look_after, name="fooocus-nb-look", daemon=True
+                    target=self._poll_memory, name="fooocus-nb-memory", daemon=True
                 ).start()
             return self._widget
 
-    def lend(self) -> LiveMonitor:
-        """Return the widget to a panel, which gives it back when it is closed."""
+    def acquire(self) -> LiveMonitor:
+        """Return the widget for a panel, which calls :meth:`release` when it is closed."""
         with self._lock:
             self._panels += 1
-            return self.widget()
+            return self.widget
 
-    def take_back(self) -> None:
-        """End the widget if neither a panel nor a cell shows it any more."""
+    def release(self) -> None:
+        """Close the widget if neither a panel nor a cell shows it any more."""
         with self._lock:
             self._panels -= 1
-            shown = self._panels or self._places
+            shown = self._panels or self._display_ids
         if not shown:
             self.close()
 
     def close(self) -> None:
-        """Leave a plain picture in the view's place, and stop watching unless a panel shows it."""
-        self._leave()
+        """Replace the view by static HTML, and stop monitoring unless a panel shows the widget."""
+        self._show_fallback()
         with self._lock:
             if self._panels:
                 return
@@ -137,16 +143,16 @@ class EngineMonitor(Placed):
             widget.close()
 
     def draw(self, view: View) -> None:
-        """Show how things are now; the renderer calls this."""
+        """Update the widget; the renderer calls this."""
         widget = self._widget
         if widget is None or view == self._last:
             return
         self._last = view
-        widget.watch(self._job, ignore_order)
+        widget.watch(self._job, ignore_command)
         widget.show(view, active=not view.still and not view.stages)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        shown: Any = self.widget()._repr_mimebundle_() if widgets_wanted() else None
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = widget_bundle(self.widget) if widgets_wanted() else None
         return bundle_of(shown, text=self._text(), html=self._html())
 
     def _text(self) -> str:
@@ -155,14 +161,14 @@ class EngineMonitor(Placed):
     def _html(self) -> str:
         return monitor_html(self.view())
 
-    # -- what the engine does ---------------------------------------------------------------
+    # -- states of the engine ---------------------------------------------------------------
 
     def _busy(self, job: Job) -> View:
         if job is not self._job:
-            self._drawing = JobDrawing()
+            self._builder = JobViewBuilder()
             self._follow(job)
-        waiting = len(self.engine._queue) - 1
-        view = self._drawing.view(job)
+        waiting = len(self.engine.jobs) - 1
+        view = self._builder.view(job)
         facts = (*view.facts, f"{waiting} more waiting") if waiting > 0 else view.facts
         return replace(view, facts=facts)
 
@@ -183,10 +189,10 @@ class EngineMonitor(Placed):
         return self._with_last_images(view)
 
     def _facts(self, state: EngineState) -> tuple[str, ...]:
-        """Return what else is known of it."""
+        """Return memory use, process and address, as far as known."""
         facts = []
         if state is EngineState.READY and self._memory is not None:
-            facts.append(_memory_words(self._memory))
+            facts.append(_memory_text(self._memory))
         if self.engine.pid is not None and state is not EngineState.STOPPED:
             facts.append(f"pid {self.engine.pid}")
         if self.engine.url and state is EngineState.READY:
@@ -194,22 +200,22 @@ class EngineMonitor(Placed):
         return tuple(facts)
 
     def _with_last_images(self, view: View) -> View:
-        """Keep the images of the last generation in view, so that nothing jumps when it ends."""
+        """Keep showing the images of the last generation, so that nothing jumps when it ends."""
         job = self._job
         if job is None or not job.done():
             return view
-        done = self._drawing.view(job)
+        done = self._builder.view(job)
         return replace(
             view,
             box=image_size(job),
-            preview=self._drawing.last_image(job) or done.preview,
+            preview=self._builder.last_image(job) or done.preview,
             thumbnails=done.thumbnails,
             several=done.several,
             line=done.line,
         )
 
     def _follow(self, job: Job | None) -> None:
-        """Be woken by the events of this generation."""
+        """Subscribe to the events of this generation instead of the last one."""
         if self._unsubscribe_job is not None:
             self._unsubscribe_job()
         self._unsubscribe_job = None
@@ -222,18 +228,18 @@ class EngineMonitor(Placed):
         if renderer is not None:
             renderer.wake()
 
-    def _look_after(self) -> None:
-        """Look at the engine's memory now and then; of its state we are told."""
+    def _poll_memory(self) -> None:
+        """Poll the engine's memory use; its state comes by subscription."""
         while not self._ended.is_set():
             if self.engine.state is EngineState.READY:
                 self._memory = memory_of(self.engine.pid)
                 self._wake()
-            self._ended.wait(LOOK_SECONDS)
+            self._ended.wait(MEMORY_SECONDS)
 
 
 def _seconds_since(timestamp: float) -> float:
     return max(time.time() - timestamp, 0.0)
 
 
-def _memory_words(size: int) -> str:
+def _memory_text(size: int) -> str:
     return f"{size / 1e9:.1f} GB of memory" if size >= 1e9 else f"{size / 1e6:.0f} MB of memory"

@@ -1,4 +1,4 @@
-"""Images as a widget: a grid to look through, compare, select from, and make again."""
+"""Images as a widget: a grid to browse, compare, select, and generate again."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import traitlets
 from fooocus_nb import _html
 from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.engine.manager import name_to_say
-from fooocus_nb.errors import ParameterError
+from fooocus_nb.errors import EngineError, ParameterError
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._gallery_items import MIME, Items, entries_of
-from fooocus_nb.widgets._gallery_worker import Worker
+from fooocus_nb.widgets._gallery_items import MIME, Items, Worker, entries_of
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from fooocus_nb.engine.core import Engine
+    from fooocus_nb.fooocus.schema import Schema
+    from fooocus_nb.results.history import ImageHistory
     from fooocus_nb.widgets._gallery_items import Entry
 
 __all__ = ["Gallery", "engine_gallery", "gallery"]
 
-#: What is sent when it is shown, before a browser has asked for anything.
+#: What is sent when it is shown, before a browser has sent any request.
 FIRST_CARDS = 200
 FIRST_THUMBNAILS = 24
 MAX_ORIGINAL_BYTES = 128 << 20
@@ -38,22 +39,49 @@ STATIC_IMAGES = 12
 
 
 class Gallery(LiveView):
-    """A grid of images.
+    """Shows images as a grid.
 
-    Made by :func:`fooocus_nb.gallery`, ``engine.gallery()`` and ``result.gallery()``. Thumbnails
-    are made in the background and sent for what is on the screen; originals are sent when one is
-    opened. What a saved notebook keeps of it is a plain grid of the first images.
+    Returned by :func:`fooocus_nb.gallery`, ``engine.gallery()`` and ``result.gallery()``.
+    Thumbnails are made in the background and sent for the images on the screen; an original is
+    sent when its image is opened. A saved notebook keeps a static grid of the first images.
+
+    Parameters
+    ----------
+    source : path-like, Image, Result, or an iterable of these, optional
+        The images; see :func:`fooocus_nb.gallery`.
+    title : str, optional
+        The heading.
+    newest_first : bool, optional
+        Whether the last image that was added comes first. Default False.
+    hint : str, optional
+        Shown while there are no images.
+    engine : Engine, optional
+        The engine that made all of the images; cells that are copied name it where needed.
+    schema : callable, optional
+        Returns that engine's schema; cells that are copied leave its defaults out.
+    history : ImageHistory, optional
+        Its images are shown, and each further one as soon as it is finished.
+    recursive : bool, optional
+        Whether folders are searched with their subfolders. Default True.
 
     Attributes
     ----------
     selected : list of Image
-        What is selected, in the order in which it was; can be set and observed, also by a path.
+        The selected images, in the order of their selection; can be set, also to paths, and
+        observed.
     images : list of Image
-        All of them, in order.
+        All images, in order.
+    widget : Gallery
+        The view itself, for layouts: ``VBox([engine.gallery().widget])``.
     """
 
     _esm = joined(
-        "dom.js", "gallery_cards.js", "gallery_pictures.js", "gallery_box.js", "gallery.js"
+        "dom.js",
+        "gallery_cards.js",
+        "gallery_moves.js",
+        "gallery_images.js",
+        "gallery_box.js",
+        "gallery.js",
     )
     _css = joined("base.css", "gallery.css", "gallery_box.css")
     title = traitlets.Unicode().tag(sync=True)
@@ -70,15 +98,17 @@ class Gallery(LiveView):
         newest_first: bool = False,
         hint: str = "There are no images here.",
         engine: Engine | None = None,
+        schema: Callable[[], Schema] | None = None,
+        history: ImageHistory | None = None,
         recursive: bool = True,
     ) -> None:
         self._items = Items()
         self._source = source
         self._recursive = recursive
-        #: Whose images these are, if all are of one engine: a cell leaves its defaults out.
         self._engine = engine
-        #: The viewer whose choice this thread is passing on; it needs not to be told.
-        self._choosing = threading.local()
+        self._schema = schema
+        #: The viewer whose selection this thread is passing on; it is not sent back to it.
+        self._selecting = threading.local()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._worker = Worker(self._items, self.send)
         self._items.add(entries_of(source, recursive=recursive))
@@ -87,45 +117,48 @@ class Gallery(LiveView):
             newest_first=newest_first,
             hint=clip(hint, 200),
         )
-        self.on_msg(self._take)
+        self.on_msg(self._handle)
+        if history is not None:
+            self._unsubscribe = history.subscribe(self._add_finished)
+            self.add(history.images())  # one that came in between is added once
 
     # -- from Python ------------------------------------------------------------------------
 
     @property
     def images(self) -> list[Image]:
-        """All images, in order; what made a file is read from it now, if it was not before."""
+        """All images, in order; the parameters of files are read now if they were not before."""
         return [self._items.image(entry) for entry in self._items]
 
     def __len__(self) -> int:
         return len(self._items)
 
     def add(self, source: Any) -> None:
-        """Add images, files or folders; what is in it already is not added again.
+        """Add images, files or folders; an image that is there already is not added again.
 
         Parameters
         ----------
         source : path-like, Image, Result, or an iterable of these
-            What to add.
+            The images to add.
 
         Raises
         ------
         ParameterError
-            When it is none of these, or there is nothing of that name.
+            When `source` is none of these, or there is no such file or folder.
         """
-        self._worker.look(self._items.add(entries_of(source, recursive=self._recursive)))
+        self._worker.read(self._items.add(entries_of(source, recursive=self._recursive)))
 
     def refresh(self) -> None:
-        """Look again into the folders that it was made from, and add what is new."""
+        """Read the folders of its source again, and add new images."""
         self.add(self._source)
 
     def close(self) -> None:
-        """Leave a plain grid of the first images in the gallery's place; the files stay."""
+        """Close the gallery, and leave a static grid of the first images; the files stay."""
         self._unsubscribe()
         self._worker.close()
         super().close()
 
     @traitlets.validate("selected")
-    def _known(self, proposal: Any) -> list[Image]:
+    def _validate_selected(self, proposal: Any) -> list[Image]:
         entries = [self._items.entry_of(thing) for thing in proposal["value"]]
         for thing, entry in zip(proposal["value"], entries, strict=True):
             if entry is None:
@@ -138,18 +171,18 @@ class Gallery(LiveView):
         return [self._items.image(entry) for entry in found.values()]
 
     @traitlets.observe("selected")
-    def _tell_selection(self, _change: object) -> None:
+    def _selection_changed(self, _change: object) -> None:
         self._send_selection()
 
     def _send_selection(self) -> None:
         ids = [entry.number for image in self.selected if (entry := self._items.entry_of(image))]
-        viewer = getattr(self._choosing, "viewer", "")
+        viewer = getattr(self._selecting, "viewer", "")
         self.send({"kind": "selection", "ids": ids, "from": viewer})
 
     # -- from the browser -------------------------------------------------------------------
 
-    def _take(self, _widget: object, content: Any, _buffers: object) -> None:
-        """Handle what the browser says. It may come on any thread, and it may say anything."""
+    def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
+        """Handle a message of the browser. It may come on any thread and hold anything."""
         if not isinstance(content, dict):
             return
         numbers = content.get("ids")
@@ -158,23 +191,23 @@ class Gallery(LiveView):
         viewer = str(content.get("viewer", ""))[:64]
         match content.get("kind"):
             case "open":
-                self._worker.look(self._items)
-                self._worker.order(self._send_selection)
+                self._worker.read(self._items)
+                self._worker.submit(self._send_selection)
             case "thumbs":
-                self._worker.want(entries)
+                self._worker.request_thumbnails(entries)
             case "select":
-                self._choose(entries, viewer)
+                self._select(entries, viewer)
             case "details" if entries:
-                self._worker.order(lambda: self._send_details(entries[0], viewer))
+                self._worker.submit(lambda: self._send_details(entries[0], viewer))
             case "original" if entries:
-                self._worker.order(lambda: self._send_original(entries[0], viewer))
+                self._worker.submit(lambda: self._send_original(entries[0], viewer))
 
-    def _choose(self, entries: list[Entry], viewer: str) -> None:
-        self._choosing.viewer = viewer
+    def _select(self, entries: list[Entry], viewer: str) -> None:
+        self._selecting.viewer = viewer
         try:
             self.selected = [self._items.image(entry) for entry in entries]
         finally:
-            self._choosing.viewer = ""
+            self._selecting.viewer = ""
 
     def _send_details(self, entry: Entry, viewer: str) -> None:
         image = self._items.image(entry)
@@ -199,7 +232,17 @@ class Gallery(LiveView):
     def _cell(self, parameters: Mapping[str, Any]) -> str:
         if self._engine is None:
             return cell_of(parameters)
-        return cell_of(parameters, _defaults_of(self._engine), name_to_say(self._engine))
+        return cell_of(parameters, self._defaults(), name_to_say(self._engine))
+
+    def _defaults(self) -> Mapping[str, Any]:
+        """Return the defaults of the engine's server; none where it does not run."""
+        try:
+            schema = self._schema() if self._schema is not None else None
+        except EngineError:
+            return {}
+        if schema is None:
+            return {}
+        return {name: parameter.default for name, parameter in schema.parameters.items()}
 
     def _send_original(self, entry: Entry, viewer: str) -> None:
         answer = {"kind": "original", "id": entry.number, "viewer": viewer}
@@ -217,24 +260,19 @@ class Gallery(LiveView):
 
     # -- what is shown ----------------------------------------------------------------------
 
-    def _follow(self, engine: Engine) -> None:
-        """Add each image that the engine makes from now on, and show it even to a busy kernel."""
-
-        def take(image: Image) -> None:
-            entries = self._items.add([image])
-            self._worker.look(entries)
-            self._worker.want(entries)
-
-        self._unsubscribe = engine._album.subscribe(take)
-        self.add(engine._album.images())  # one that came in between is added once
+    def _add_finished(self, image: Image) -> None:
+        """Add an image that was just finished, with its thumbnail: the kernel may be busy."""
+        entries = self._items.add([image])
+        self._worker.read(entries)
+        self._worker.request_thumbnails(entries)
 
     def _begin(self) -> None:
         entries = list(self._items)
         shown = entries[::-1] if self.newest_first else entries
         cards = [self._items.card(entry) for entry in entries[:FIRST_CARDS]]
         self.first = {"total": len(entries), "cards": cards}
-        self._worker.look(entries)
-        self._worker.want(shown[:FIRST_THUMBNAILS])
+        self._worker.read(entries)
+        self._worker.request_thumbnails(shown[:FIRST_THUMBNAILS])
 
     def _text(self) -> str:
         count = "1 image" if len(self) == 1 else f"{len(self):,} images"
@@ -258,20 +296,20 @@ def gallery(
     *,
     recursive: bool = True,
 ) -> Gallery:
-    """Show images as a grid: to look at, compare, select, filter, and make again.
+    """Show images as a grid: to view, compare, select, filter, and generate again.
 
     Parameters
     ----------
     source : path-like, Image, Result, or an iterable of these
         A folder stands for the PNG, JPEG and WebP files in it, newest first, 10,000 at the most.
-        What made a file is read from it, or from Fooocus's ``log.html`` beside it.
+        A file's parameters are read from its metadata, or from Fooocus's ``log.html`` beside it.
     recursive : bool, optional
-        Whether the folders in a folder are looked into. Default True.
+        Whether folders are searched with their subfolders. Default True.
 
     Returns
     -------
     Gallery
-        Show it as the last value of a cell; ``.selected`` is what was selected. A file that
+        Show it as the last value of a cell; ``.selected`` holds the selected images. A file that
         cannot be read is shown as such.
 
     Raises
@@ -283,20 +321,13 @@ def gallery(
     return Gallery(source, title=title or "Gallery", recursive=recursive)
 
 
-def engine_gallery(engine: Engine) -> Gallery:
-    """Return a gallery of what an engine has made, which grows with each further image."""
-    opened = Gallery(
+def engine_gallery(engine: Engine, history: ImageHistory, schema: Callable[[], Schema]) -> Gallery:
+    """Return a gallery of an engine's images, to which each further one is added."""
+    return Gallery(
         title=f"Images of {engine.name}",
         newest_first=True,
         hint="No images yet: each appears here as soon as it is finished.",
         engine=engine,
+        schema=schema,
+        history=history,
     )
-    opened._follow(engine)
-    return opened
-
-
-def _defaults_of(engine: Engine) -> Mapping[str, Any]:
-    client = engine._connected
-    if client is None:
-        return {}
-    return {name: parameter.default for name, parameter in client.schema.parameters.items()}

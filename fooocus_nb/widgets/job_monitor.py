@@ -1,50 +1,61 @@
-"""Show generations live, then what remains of them in the same place."""
+"""Monitors of generations: live progress, then the images in the same place."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import duration
-from fooocus_nb.widgets._html import note_html
-from fooocus_nb.widgets.job_view import WORDS, JobDrawing
+from fooocus_nb.results.thumbnails import preview_jpeg
+from fooocus_nb.widgets._html import View, note_html
 from fooocus_nb.widgets.renderer import Renderer
-from fooocus_nb.widgets.surfaces import surface as choose_surface
+from fooocus_nb.widgets.surfaces import choose_backend, own_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.engine.jobs.snapshot import Snapshot
+    from fooocus_nb.fooocus.events import Preview
     from fooocus_nb.results import Result
-    from fooocus_nb.widgets._html import View
-    from fooocus_nb.widgets.surfaces import Surface
+    from fooocus_nb.widgets.surfaces import DisplayBackend
 
-__all__ = ["JobMonitor", "note_bundle", "result_bundle"]
+__all__ = [
+    "JobMonitor",
+    "JobViewBuilder",
+    "image_size",
+    "note_bundle",
+    "result_bundle",
+    "small_jpeg",
+]
+
+#: Every update carries the preview again, so it is small and changes less often.
+PREVIEW_INTERVAL = 0.4
+PREVIEW_SIDE = 320
+PREVIEW_BYTES = 14_000
+THUMBNAIL_SIDE = 128
+THUMBNAIL_BYTES = 4_000
+
+#: The states of a generation, as they are shown.
+STATE_TITLES = {
+    "queued": "Waiting for its turn",
+    "starting": "Starting",
+    "running": "Generating",
+    "done": "Done",
+    "stopped": "Stopped",
+    "failed": "Failed",
+}
+_SAMPLING = re.compile(r"^Sampling step \d+/\d+")
+_SIZE = re.compile(r"(\d{2,5})\s*[×x*]\s*(\d{2,5})")
 
 
 class JobMonitor:
-    """Shows one generation after the other in one place, then what remains of them.
-
-    Parameters
-    ----------
-    job : Job, optional
-        What to show from the beginning of the block.
-    total : int, optional
-        How many generations there will be.
-    result : bool, optional
-        Whether the images take the monitor's place at the end; else only a line does.
-    awaited : bool, optional
-        Whether the cell awaits the generations, so that the kernel listens meanwhile.
-    surface : Surface, optional
-        Where to draw; by default what fits the frontend.
-
-    Attributes
-    ----------
-    stopped : bool
-        Whether Stop was pressed: then no further generation shall begin.
-    """
+    """Shows generations one after the other in one place, then their images or one line."""
 
     def __init__(
         self,
@@ -53,17 +64,18 @@ class JobMonitor:
         total: int = 1,
         result: bool = True,
         awaited: bool = False,
-        surface: Surface | None = None,
+        backend: DisplayBackend | None = None,
     ) -> None:
-        self.surface = surface or choose_surface(awaited=awaited, buttons=True)
+        self._backend = backend or choose_backend(awaited=awaited, buttons=True)
         self._total = total
         self._show_result = result
         self._first = job
+        #: Whether Stop was pressed: then no further generation is started.
         self.stopped = False
         self._jobs: list[Job] = []
-        self._drawing = JobDrawing()
+        self._builder = JobViewBuilder()
         self._unsubscribe: Callable[[], None] = _nothing
-        self._renderer = Renderer(self.surface, self._view)
+        self._renderer = Renderer(self._backend, self._view)
 
     def __enter__(self) -> JobMonitor:
         if self._first is not None:
@@ -78,7 +90,7 @@ class JobMonitor:
     ) -> None:
         self._unsubscribe()
         self._renderer.end()
-        self.surface.finish(self._remains())
+        self._backend.finish(self._final_bundle())
 
     async def __aenter__(self) -> JobMonitor:
         return self.__enter__()
@@ -89,35 +101,29 @@ class JobMonitor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Making thumbnails takes a moment, in which the event loop shall not stand still.
+        # Making thumbnails takes a moment, in which the event loop must not block.
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
     def watch(self, job: Job) -> None:
-        """Show this generation from now on.
-
-        Parameters
-        ----------
-        job : Job
-            A generation that was just submitted.
-        """
+        """Show this generation from now on."""
         self._unsubscribe()
         self._jobs.append(job)
-        self._drawing.begin()
-        self.surface.watch(job, self._ordered)
+        self._builder.begin()
+        self._backend.watch(job, self._note_command)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
         if len(self._jobs) == 1:
             self._renderer.start()
 
-    def _ordered(self, verb: str) -> None:
+    def _note_command(self, verb: str) -> None:
         self.stopped = self.stopped or verb == "stop"
 
     def result(self) -> Result | None:
-        """Return the images that are done so far, of all generations; None before the first one."""
+        """Return the finished images of all generations; None where there are none."""
         results = [result for job in self._jobs if (result := _result_of(job))]
         return type(results[0]).combined(results) if results else None
 
-    def _remains(self) -> dict[str, Any] | None:
-        """Return what stays on the screen: the images, or a line that says how it ended."""
+    def _final_bundle(self) -> dict[str, Any] | None:
+        """Return the bundle that stays: the images, or a line that says how it ended."""
         if not self._jobs:
             return None
         now = self._jobs[-1].snapshot()
@@ -127,12 +133,131 @@ class JobMonitor:
         count = len(result) if result is not None else 0
         images = "1 image" if count == 1 else f"{count} images"
         mark = {"done": "ok", "failed": "bad"}.get(now.state, "warn")
-        word = images if now.state == "done" else f"{WORDS.get(now.state, now.state)}: {images}"
+        word = (
+            images if now.state == "done" else f"{STATE_TITLES.get(now.state, now.state)}: {images}"
+        )
         return note_bundle(mark, word, (duration(now.elapsed), self._jobs[-1].engine.name))
 
     def _view(self) -> View:
         facts = (f"generation {len(self._jobs)} of {self._total}",) if self._total > 1 else ()
-        return self._drawing.view(self._jobs[-1], facts, several=self._total > 1)
+        return self._builder.view(self._jobs[-1], facts, several=self._total > 1)
+
+
+class JobViewBuilder:
+    """Builds the views of generations; encoded images are kept from one view to the next."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._preview: Preview | None = None
+        self._jpeg = b""
+        self._jpeg_time = 0.0
+        self._thumbnails: dict[Path, bytes] = {}
+        self._last_path: Path | None = None
+        self._last_image = b""
+
+    def begin(self) -> None:
+        """Drop the last preview, before another generation is shown."""
+        self._preview, self._jpeg = None, b""
+
+    def view(self, job: Job, facts: tuple[str, ...] = (), *, several: bool = False) -> View:
+        """Return the present view of a generation."""
+        now = job.snapshot()
+        stage = STATE_TITLES.get(now.state, now.state)
+        if now.state == "running" and now.text and not _SAMPLING.match(now.text):
+            stage = now.text
+        self._take_preview(now.preview)
+        return View(
+            title=str(job.request.given.get("prompt", "")),
+            stage=stage,
+            percent=None if now.state in ("queued", "starting") else now.percent,
+            facts=(*facts, *self._counts(now)),
+            elapsed=now.elapsed,
+            remaining=now.remaining,
+            line=now.last_line,
+            box=image_size(job),
+            preview=self._jpeg,
+            thumbnails=self._finished(now.paths),
+            # A single image is about to replace the monitor, so it needs no thumbnail in it.
+            several=several or job.request.values.get("image_number") != 1,
+        )
+
+    def last_image(self, job: Job) -> bytes:
+        """Return the newest finished image as large as a preview; empty where there is none."""
+        paths = job.snapshot().paths
+        if paths and paths[-1] != self._last_path:
+            self._last_path, self._last_image = paths[-1], b""
+            with contextlib.suppress(OSError):
+                self._last_image = small_jpeg(paths[-1].read_bytes(), PREVIEW_SIDE, PREVIEW_BYTES)
+        return self._last_image if paths else b""
+
+    def _counts(self, now: Snapshot) -> tuple[str, ...]:
+        counts = []
+        if now.state == "queued" and now.rank:
+            counts.append(f"{now.rank} before it")
+        if now.images and now.images > 1:
+            counts.append(f"image {now.image or 1} of {now.images}")
+        if now.step and now.steps:
+            counts.append(f"step {now.step} of {now.steps}")
+        if (rate := self._pace.rate(now)) is not None:
+            counts.append(f"{rate:.1f} steps/s")
+        return tuple(counts)
+
+    def _take_preview(self, preview: Preview | None) -> None:
+        """Encode the newest preview, unless the last one is too recent."""
+        if preview is None or preview is self._preview:
+            return
+        if time.monotonic() - self._jpeg_time < PREVIEW_INTERVAL and self._jpeg:
+            return
+        self._preview = preview
+        if jpeg := small_jpeg(preview.data, PREVIEW_SIDE, PREVIEW_BYTES):
+            self._jpeg, self._jpeg_time = jpeg, time.monotonic()
+
+    def _finished(self, paths: tuple[Path, ...]) -> tuple[bytes, ...]:
+        """Return thumbnails of the finished images."""
+        for path in paths:
+            if path not in self._thumbnails:
+                with contextlib.suppress(OSError):
+                    data = path.read_bytes()
+                    if jpeg := small_jpeg(data, THUMBNAIL_SIDE, THUMBNAIL_BYTES):
+                        self._thumbnails[path] = jpeg
+        return tuple(self._thumbnails.values())
+
+
+class Pace:
+    """Measures the speed of an image's sampling steps."""
+
+    def __init__(self) -> None:
+        self._image: int | None = None
+        self._first = 0
+        self._began = 0.0
+
+    def rate(self, now: Snapshot) -> float | None:
+        """Return the steps per second of the current image; None where too few are done."""
+        if now.step is None or now.state != "running":
+            return None
+        if now.image != self._image or now.step < self._first:
+            self._image, self._first, self._began = now.image, now.step, time.monotonic()
+        elapsed = time.monotonic() - self._began
+        steps = now.step - self._first
+        return steps / elapsed if steps >= 2 and elapsed > 0.2 else None
+
+
+def small_jpeg(data: bytes, side: int, limit: int) -> bytes:
+    """Return an image as a small JPEG; empty where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError):
+        jpeg, _, _ = preview_jpeg(data, side, limit)
+        return jpeg
+    return b""
+
+
+def image_size(job: Job) -> tuple[int, int]:
+    """Return the width and height of the images that are made; 1024 where not known."""
+    values = job.request.values
+    width, height = values.get("overwrite_width"), values.get("overwrite_height")
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    found = _SIZE.search(str(values.get("aspect_ratios_selection", "")))
+    return (int(found[1]), int(found[2])) if found else (1024, 1024)
 
 
 def note_bundle(mark: str, title: str, facts: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -145,11 +270,11 @@ def note_bundle(mark: str, title: str, facts: tuple[str, ...] = ()) -> dict[str,
 
 def result_bundle(result: Result) -> dict[str, Any]:
     """Return the MIME bundle of a result."""
-    return result._repr_mimebundle_()
+    return own_bundle(result)[0]
 
 
 def _result_of(job: Job) -> Result | None:
-    """Return the images that a job has brought, however it ended; None where there are none."""
+    """Return the images of a job, however it ended; None where there are none."""
     result: Result | None = None
     if job.done():
         error = job.exception()

@@ -1,23 +1,47 @@
-"""The engine's log as a widget: it follows, searches, filters, and knows the past."""
+"""The engine's log as a widget: it follows, searches, filters, and loads earlier lines."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import queue
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
+from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.logs.levels import Classifier
+from fooocus_nb.supervisor import Line, LineSplitter, LogReader
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._log_pump import UNHEARD_SECONDS, LogPump
 from fooocus_nb.widgets.base import LiveView
 from fooocus_nb.widgets.monitor_widget import frontend_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from fooocus_nb.engine.core import Engine
 
-__all__ = ["LogView"]
+__all__ = ["LogPump", "LogView", "batch_of"]
+
+_log = logging.getLogger(__name__)
+
+#: Ten messages a second, each of bounded size: every frontend keeps up with that.
+INTERVAL = 0.1
+BATCH_BYTES = 128 << 10
+FIRST_BYTES = 64 << 10
+EARLIER_BYTES = 512 << 10
+PART_BYTES = 1 << 20
+#: A view that falls further behind than this continues near the end.
+MAX_BEHIND = 4 << 20
+MAX_LINE = 4000
+#: How long the log is followed for a view that no browser has confirmed to show.
+UNCONFIRMED_SECONDS = 10.0
+_OVER = (EngineState.STOPPED, EngineState.DEAD)
+_SHORT = {"info": "i", "warning": "w", "error": "e", "note": "n"}
 
 STATIC_LINES = 60
 STATIC_LINE = 300
@@ -28,19 +52,22 @@ _COLOURS = {
 
 
 class LogView(LiveView):
-    """Shows an engine's log live. Made by ``engine.logs()``.
+    """Shows an engine's log live. Returned by ``engine.logs()``.
 
-    What a saved notebook keeps of it is the last lines as they were when it was shown, or closed.
+    A saved notebook keeps the last lines as they were when the view was shown or closed.
 
     Parameters
     ----------
     engine : Engine
-        Whose log. One that we only connected to has none that we could read; the view says so.
+        The log's engine. An engine that was only connected to has no log that can be read; then
+        the view says so.
 
     Attributes
     ----------
     engine : Engine
-        Whose log it shows.
+        The log's engine.
+    widget : LogView
+        The view itself, for layouts: ``VBox([engine.logs().widget])``.
     """
 
     _esm = joined("dom.js", "log_rows.js", "log_search.js", "log_view.js")
@@ -53,23 +80,23 @@ class LogView(LiveView):
         self.engine = engine
         super().__init__(
             label=clip(engine.name, 80),
-            note="" if engine.owned else _not_ours(engine),
+            note="" if engine.owned else _no_log(engine),
         )
         self._pump = LogPump(engine, self.send)
-        self.on_msg(self._take)
+        self.on_msg(self._handle)
 
     @property
     def following(self) -> bool:
-        """Whether the log is read at this moment: it is while the view is on a screen."""
+        """Whether the log is being read: it is while the view is on a screen."""
         return self._pump.running
 
     def close(self) -> None:
-        """Leave the last lines in the view's place, and read the log no more."""
+        """Close the view, stop reading the log, and leave the last lines as static HTML."""
         self._pump.close()
         super().close()
 
-    def _take(self, _widget: object, content: Any, _buffers: object) -> None:
-        """Handle what the browser says. It may come on any thread, and it may say anything."""
+    def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
+        """Handle a message of the browser. It may come on any thread and hold anything."""
         if not isinstance(content, dict) or self.note:
             return
         viewer = str(content.get("viewer", ""))[:64]
@@ -86,8 +113,10 @@ class LogView(LiveView):
 
     def _begin(self) -> None:
         if not self.note:
-            # A browser that is there but not heard, because the kernel is busy, misses nothing.
-            self.first = self._pump.begin(float("inf") if frontend_answers() else UNHEARD_SECONDS)
+            # A busy kernel does not hear the browser: then the log is followed until it does.
+            self.first = self._pump.begin(
+                float("inf") if frontend_answers() else UNCONFIRMED_SECONDS
+            )
 
     def _lines(self) -> list[str]:
         return [clip(line, STATIC_LINE) for line in self.engine.tail(STATIC_LINES)]
@@ -111,7 +140,7 @@ class LogView(LiveView):
             rows.append(f"<span{style}>{escape(line, STATIC_LINE)}</span>")
         head = f'<div style="font-weight:600;margin:2px 0 4px">{escape(self._title(), 400)}</div>'
         lines = "\n".join(rows)
-        # Laid out from its end, so that the newest lines show without a script to scroll to them.
+        # Laid out from its end, so that the newest lines show without a script that scrolls.
         body = (
             '<div style="display:flex;flex-direction:column-reverse;max-height:340px;'
             'overflow:auto">'
@@ -121,5 +150,232 @@ class LogView(LiveView):
         return wrap(head, body if rows else "", label="Log of the engine")
 
 
-def _not_ours(engine: Engine) -> str:
-    return clip(f"Engine {engine.name!r} is somebody else's: its log is not ours to read.", 300)
+def batch_of(lines: Sequence[Line], classifier: Classifier) -> dict[str, Any]:
+    """Return lines as the content of a message, with redrawn ones left out."""
+    kept = [line.text for line in lines if not line.transient]
+    pending = lines[-1].text if lines and lines[-1].transient else ""
+    return {
+        "text": "\n".join(clip(text, MAX_LINE) for text in kept),
+        "levels": "".join(_SHORT[classifier.level(text)] for text in kept),
+        "count": len(kept),
+        "pending": clip(pending, MAX_LINE),
+    }
+
+
+class LogPump:
+    """Reads an engine's log while a viewer is open, and sends it in batches; thread-safe."""
+
+    def __init__(self, engine: Engine, send: Callable[[dict[str, Any], list[bytes]], None]) -> None:
+        self._engine = engine
+        self._send = send
+        self._lock = threading.RLock()
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._viewers: set[str] = set()
+        self._unconfirmed_until = 0.0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._path: Path | None = None
+        self._reader: LogReader | None = None
+        self._splitter = LineSplitter()
+        self._classifier = Classifier()
+        self._epoch = 0
+        self._next = 0
+        self._lost = 0
+        self._pending = ""
+        self._sent_state = ""
+        self._unsubscribe = engine.subscribe(lambda _change: self._start_or_wake())
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread runs."""
+        with self._lock:
+            return self._thread is not None
+
+    # -- requests of the view ---------------------------------------------------------------
+
+    def begin(self, patience: float = UNCONFIRMED_SECONDS) -> dict[str, Any]:
+        """Return the last lines, and follow from there for a view that is about to be shown."""
+        with self._lock:
+            first = self._start_over()
+            self._unconfirmed_until = time.monotonic() + patience
+        self._start_or_wake()
+        return first
+
+    def open(self, viewer: str, epoch: int, end: int) -> None:
+        """Start or continue for a viewer, which gets everything again if it is not up to date."""
+        with self._lock:
+            self._viewers.add(viewer)
+            self._unconfirmed_until = 0.0
+        self._enqueue(lambda: self._catch_up(epoch, end))
+
+    def shut(self, viewer: str) -> None:
+        """Remove a viewer that was closed."""
+        with self._lock:
+            self._viewers.discard(viewer)
+        self._wake.set()
+
+    def earlier(self) -> None:
+        """Send the lines before the first one that was sent."""
+        self._enqueue(self._send_earlier)
+
+    def whole(self, viewer: str) -> None:
+        """Send the whole log file to one viewer."""
+        self._enqueue(lambda: self._send_whole(viewer))
+
+    def close(self) -> None:
+        """Stop reading for good."""
+        with self._lock:
+            self._closed = True
+            self._viewers.clear()
+        self._unsubscribe()
+        self._wake.set()
+
+    # -- the thread -------------------------------------------------------------------------
+
+    def _enqueue(self, request: Callable[[], None]) -> None:
+        self._requests.put(request)
+        self._start_or_wake()
+
+    def _start_or_wake(self) -> None:
+        """Start the thread where it is needed, or wake it."""
+        with self._lock:
+            if self._thread is None and self._needed():
+                self._thread = threading.Thread(
+                    target=self._run, name="fooocus-nb-log-view", daemon=True
+                )
+                self._thread.start()
+        self._wake.set()
+
+    def _needed(self) -> bool:
+        viewed = bool(self._viewers) or time.monotonic() < self._unconfirmed_until
+        return viewed and not self._closed
+
+    def _run(self) -> None:
+        sent = 0.0
+        while True:
+            self._wake.clear()
+            self._serve()
+            due = sent + INTERVAL - time.monotonic()
+            if due <= 0:
+                sent = time.monotonic()
+                moved = self._logged(self._pump)
+                with self._lock:
+                    over = not moved and self._engine.state in _OVER and self._requests.empty()
+                    if over or not self._needed():
+                        self._thread = None
+                        if self._closed and self._reader is not None:
+                            self._reader.close()
+                        return
+                due = INTERVAL
+            self._wake.wait(due)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            self._logged(request)
+
+    def _logged(self, work: Callable[[], Any]) -> Any:
+        try:
+            with self._lock:
+                return work()
+        except Exception:  # noqa: BLE001 - a failed message must not end the thread
+            _log.debug("a log view failed", exc_info=True)
+            return None
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _start_over(self) -> dict[str, Any]:
+        """Return the last lines, numbered from 0 in a new epoch."""
+        self._epoch += 1
+        self._next = 0
+        self._pending = ""
+        self._open_log(FIRST_BYTES)
+        batch = self._next_batch(BATCH_BYTES)
+        return {"epoch": self._epoch, "more": self._before(), **batch}
+
+    def _open_log(self, begin: int) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._path = self._engine.log_path
+        self._reader = None if self._path is None else LogReader(self._path, begin)
+        self._splitter, self._classifier, self._lost = LineSplitter(), Classifier(), 0
+
+    def _next_batch(self, limit: int, note: str = "") -> dict[str, Any]:
+        """Return the next lines with their number, after a note of ours."""
+        data = self._reader.read(limit) if self._reader is not None else b""
+        batch = batch_of(self._splitter.feed(data), self._classifier)
+        if note:
+            batch["text"] = f"{note}\n{batch['text']}" if batch["count"] else note
+            batch["levels"] = _SHORT["note"] + batch["levels"]
+            batch["count"] += 1
+        # A progress bar's newest state has no line ending yet: that comes when it is redrawn.
+        batch["pending"] = clip(self._splitter.rest, MAX_LINE) or batch["pending"]
+        batch["at"] = self._next
+        self._next += batch["count"]
+        return batch
+
+    def _before(self) -> int:
+        return self._reader.before() if self._reader is not None else 0
+
+    def _pump(self) -> bool:
+        """Send new lines and the state, and return whether there were lines."""
+        batch = self._next_batch(BATCH_BYTES, self._switch())
+        if batch["count"] or batch["pending"] != self._pending:
+            self._pending = batch["pending"]
+            self._send({"kind": "lines", "epoch": self._epoch, **batch}, [])
+        state = str(self._engine.state)
+        if state != self._sent_state:
+            self._sent_state = state
+            self._send({"kind": "state", "state": state}, [])
+        return bool(batch["count"])
+
+    def _switch(self) -> str:
+        """Switch to another run's log or skip ahead in this one, and return a note of that."""
+        if self._engine.log_path != self._path:
+            self._open_log(FIRST_BYTES)
+            return "[started again]"
+        reader = self._reader
+        if reader is None:
+            return ""
+        if reader.behind() > MAX_BEHIND:
+            left_out = reader.skip(BATCH_BYTES)
+            self._splitter = LineSplitter()
+            return f"[{left_out:,} bytes left out here: the download has them]"
+        if reader.lost > self._lost:
+            self._lost = reader.lost
+            return "[lines are missing here: they came faster than they could be read]"
+        return ""
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def _catch_up(self, epoch: int, end: int) -> None:
+        self._sent_state = ""
+        if self._reader is None or epoch != self._epoch or end != self._next:
+            self._send({"kind": "reset", **self._start_over()}, [])
+
+    def _send_earlier(self) -> None:
+        data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
+        splitter = LineSplitter()
+        batch = batch_of([*splitter.feed(data), *splitter.flush()], Classifier())
+        self._send({"kind": "earlier", "epoch": self._epoch, "more": self._before(), **batch}, [])
+
+    def _send_whole(self, viewer: str) -> None:
+        parts: list[bytes] = []
+        if self._path is not None:
+            reader = LogReader(self._path, 0)
+            while part := reader.earlier(PART_BYTES):
+                parts.append(part)
+            reader.close()
+        for number, part in enumerate(reversed(parts), 1):
+            last = number == len(parts)
+            self._send({"kind": "part", "viewer": viewer, "last": last}, [part])
+        if not parts:
+            self._send({"kind": "part", "viewer": viewer, "last": True}, [b""])
+
+
+def _no_log(engine: Engine) -> str:
+    return clip(f"Engine {engine.name!r} was not started here: its log cannot be read.", 300)

@@ -1,4 +1,4 @@
-"""A mask drawn over an image, in the notebook."""
+"""A widget to paint a mask over an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MaskEditor"]
 
-#: What is sent to be looked at while painting; the mask keeps the image's own size.
+#: The size of the copy that is shown while painting; the mask keeps the image's own size.
 MAX_SHOWN_SIDE = 2048
 SHOWN_QUALITY = 85
 #: Larger than any mask of a real image, and small enough for any kernel.
@@ -34,15 +34,15 @@ class MaskEditor(anywidget.AnyWidget):
 
         engine.inpaint(editor.image, editor.mask)  # or just editor, for the mask
 
-    What is painted reaches the kernel after each stroke. :attr:`mask` may be set from Python, too,
-    and undone in the editor.
+    The mask is sent to the kernel after each stroke. :attr:`mask` can be set from Python, too, and
+    that can be undone in the editor.
 
     Parameters
     ----------
     image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        What to paint over.
+        The image to paint over.
     mask : path-like, bytes, PIL.Image.Image or numpy.ndarray, optional
-        What is painted at the beginning, of the image's size; by default nothing.
+        The initial mask, of the image's size; by default nothing is painted.
     brush : int, optional
         The brush's diameter in pixels of the image. Default: an eighth of the shorter side.
 
@@ -51,16 +51,16 @@ class MaskEditor(anywidget.AnyWidget):
     brush : int
         The brush's diameter in pixels of the image; observe it as any trait.
     mask_png : bytes
-        The mask as it travels: a PNG whose alpha is what is painted, empty where nothing is. It
-        changes after each stroke: ``editor.observe(react, "mask_png")``.
+        The mask as it is transferred: a PNG whose alpha channel is the mask, empty where nothing
+        is painted. It changes after each stroke: ``editor.observe(react, "mask_png")``.
 
     Raises
     ------
     ParameterError
-        When the image or the mask is not a picture, or their sizes differ.
+        When `image` or `mask` is not an image, or their sizes differ.
     """
 
-    _esm = joined("dom.js", "mask_editor.js")
+    _esm = joined("dom.js", "mask_history.js", "mask_editor.js")
     _css = joined("mask_editor.css")
     picture = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
@@ -89,8 +89,8 @@ class MaskEditor(anywidget.AnyWidget):
     def mask(self) -> PIL.Image.Image:
         """The mask: of the image's size, mode ``L``, white where it is painted and black elsewhere.
 
-        It can be set to whatever `image` can be; what is brighter than grey counts as painted,
-        and None takes all paint away.
+        It can be set to all that `image` can be; pixels brighter than grey count as painted, and
+        None clears the mask.
         """
         import PIL.Image
 
@@ -98,16 +98,16 @@ class MaskEditor(anywidget.AnyWidget):
         if not self.mask_png:
             return PIL.Image.new("L", size)
         if len(self.mask_png) > MAX_MASK_BYTES:
-            msg = f"The browser sent a mask of {len(self.mask_png)} bytes, which is none."
+            msg = f"The browser sent a mask of {len(self.mask_png)} bytes, which is too large."
             raise ParameterError(msg)
         try:
-            with PIL.Image.open(io.BytesIO(self.mask_png), formats=["PNG"]) as picture:
-                if picture.size == size:  # looked at before anything is decoded
-                    return _hard(picture.convert("RGBA").getchannel("A"))
+            with PIL.Image.open(io.BytesIO(self.mask_png), formats=["PNG"]) as opened:
+                if opened.size == size:  # checked before anything is decoded
+                    return _hard(opened.convert("RGBA").getchannel("A"))
         except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
             msg = f"The browser sent a mask that cannot be read: {error}."
             raise ParameterError(msg) from error
-        msg = f"The browser sent a mask of {picture.size}, but the image is of {size}."
+        msg = f"The browser sent a mask of {opened.size}, but the image is of {size}."
         raise ParameterError(msg)
 
     @mask.setter
@@ -117,12 +117,12 @@ class MaskEditor(anywidget.AnyWidget):
         if value is None:
             self.mask_png = b""
             return
-        picture = _open("mask", value)
-        if picture.size != self._size:
-            found, wanted = (f"{width}x{height}" for width, height in (picture.size, self._size))
+        image = _open("mask", value)
+        if image.size != self._size:
+            found, wanted = (f"{width}x{height}" for width, height in (image.size, self._size))
             msg = f"mask= is {found}, but the image is {wanted}: they must be of one size."
             raise ParameterError(msg)
-        layer = picture.convert("RGBA")
+        layer = image.convert("RGBA")
         ground = PIL.Image.new("RGBA", layer.size, (0, 0, 0, 255))
         painted = _hard(PIL.Image.alpha_composite(ground, layer).convert("L"))
         if painted.getbbox() is None:
@@ -137,28 +137,28 @@ class MaskEditor(anywidget.AnyWidget):
         return self.width, self.height
 
     def clear(self) -> None:
-        """Take all paint away."""
+        """Clear the mask."""
         self.mask_png = b""
 
     def fill(self) -> None:
-        """Paint everything."""
+        """Paint the whole mask."""
         import PIL.Image
 
         self.mask = PIL.Image.new("L", self._size, 255)
 
     def invert(self) -> None:
-        """Swap what is painted and what is not."""
+        """Swap painted and unpainted pixels."""
         import PIL.ImageChops
 
         self.mask = PIL.ImageChops.invert(self.mask)
 
 
 def _open(name: str, value: Any) -> PIL.Image.Image:
-    """Return a picture as it is seen, its orientation applied."""
+    """Decode an image, with its orientation applied."""
     import PIL.ImageOps
 
-    picture = open_data_uri(name, encode_image(name, value))
-    return PIL.ImageOps.exif_transpose(picture)
+    image = open_data_uri(name, encode_image(name, value))
+    return PIL.ImageOps.exif_transpose(image)
 
 
 def _hard(mask: PIL.Image.Image) -> PIL.Image.Image:
@@ -166,7 +166,7 @@ def _hard(mask: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _shown(image: PIL.Image.Image) -> bytes:
-    """Return what the browser shows: no more pixels than a screen has."""
+    """Return the copy that the browser shows, with no more pixels than a screen has."""
     small = image.convert("RGBA" if "A" in image.getbands() or image.mode == "P" else "RGB")
     small.thumbnail((MAX_SHOWN_SIDE, MAX_SHOWN_SIDE))
     buffer = io.BytesIO()

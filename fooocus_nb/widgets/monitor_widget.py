@@ -1,4 +1,4 @@
-"""The live monitor as a widget: what a generation looks like, with Stop and Skip."""
+"""The live monitor as a widget: the progress of a generation, with Stop and Skip."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "probe"]
 _log = logging.getLogger(__name__)
 _KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
 
+#: What one view may hold: whatever the engine prints, a message stays small.
 MAX_TITLE = 300
 MAX_LINE = 300
 LOG_LINES = 200
@@ -35,14 +36,7 @@ _answered = threading.Event()
 
 
 class LiveMonitor(anywidget.AnyWidget):
-    """Shows a generation and takes orders for it.
-
-    Attributes
-    ----------
-    control : str
-        ``comm`` where the kernel listens while it shows; ``interrupt`` where a busy cell keeps it
-        from listening, so that Stop has to interrupt the kernel by way of the Jupyter server.
-    """
+    """Shows a generation and sends the commands of its buttons."""
 
     _esm = joined("dom.js", "monitor.js")
     _css = joined("base.css", "monitor.css")
@@ -50,34 +44,28 @@ class LiveMonitor(anywidget.AnyWidget):
     preview = traitlets.Bytes().tag(sync=True)
     thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)
     log = traitlets.Unicode().tag(sync=True)
+    #: ``comm`` where the kernel listens while it shows; ``interrupt`` where a busy cell keeps it
+    #: from listening, so that Stop has to interrupt the kernel through the Jupyter server.
     control = traitlets.Unicode("comm").tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         self._job: Job | None = None
         self._job_number = 0
-        self._on_order: Callable[[str], None] | None = None
+        self._on_command: Callable[[str], None] | None = None
         self._log_open = False
         super().__init__(kernel_id=kernel_id(), **traits)
-        self.on_msg(self._take)
+        self.on_msg(self._handle)
 
-    def watch(self, job: Job | None, on_order: Callable[[str], None]) -> None:
-        """Take orders for this job from now on, and say each to `on_order` first."""
-        self._on_order = on_order
+    def watch(self, job: Job | None, on_command: Callable[[str], None]) -> None:
+        """Send commands to this job from now on, and report each to `on_command` first."""
+        self._on_command = on_command
         if job is not self._job:
             self._job = job
             self._job_number += 1
 
     def show(self, view: View, *, active: bool = True) -> None:
-        """Show how things are now. Only what has changed is sent.
-
-        Parameters
-        ----------
-        view : View
-            What to show.
-        active : bool, optional
-            Whether there is something to stop.
-        """
+        """Update the widget. Only what has changed is sent."""
         if view.preview != self.preview:
             self.preview = view.preview
         thumbnails = list(view.thumbnails[-MAX_THUMBNAILS:])
@@ -102,31 +90,31 @@ class LiveMonitor(anywidget.AnyWidget):
             "job": self._job_number,
         }
 
-    def _take(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        """Handle what the browser says. It may come on any thread, and it may say anything."""
+    def _handle(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        """Handle a message of the browser. It may come on any thread and hold anything."""
         kind = content.get("kind")
         if kind == "hello":
             _answered.set()
         elif kind == "log":
             self._log_open = bool(content.get("open"))
         elif kind in ("stop", "skip") and content.get("job") == self._job_number:
-            threading.Thread(target=self._order, args=(kind,), daemon=True).start()
+            threading.Thread(target=self._run, args=(kind,), daemon=True).start()
 
-    def _order(self, verb: str) -> None:
-        """Pass an order on. On a thread of its own: the engine may take its time."""
+    def _run(self, verb: str) -> None:
+        """Run a command. On a thread of its own: the engine may be slow to answer."""
         job = self._job
         self.send({"kind": "took", "verb": verb})
         try:
             if job is not None:
-                if self._on_order is not None:
-                    self._on_order(verb)
+                if self._on_command is not None:
+                    self._on_command(verb)
                 job.stop() if verb == "stop" else job.skip()
         except FooocusError as error:
             self.send({"kind": "refused", "text": clean(str(error).partition("\n")[0])})
 
 
 class _Probe(anywidget.AnyWidget):
-    """A widget that shows nothing: a frontend that has widgets says hello to it."""
+    """A widget that shows nothing: a frontend that has widgets sends it a hello."""
 
     _esm = "export default { initialize({ model }) { model.send({ kind: 'hello' }); } };"
 
@@ -137,7 +125,7 @@ def frontend_answers() -> bool:
 
 
 def probe() -> None:
-    """Ask whether there is a frontend with widgets. Returns at once; the answer comes later."""
+    """Probe for a frontend with widgets. Returns at once; the answer comes later."""
     widget = _Probe()
 
     def heard(_widget: object, content: dict[str, Any], _buffers: object) -> None:
@@ -150,7 +138,7 @@ def probe() -> None:
 
 
 def kernel_id() -> str:
-    """Return the id under which the Jupyter server knows this kernel; empty where none is known."""
+    """Return the Jupyter server's id of this kernel; empty where it is not known."""
     try:
         from ipykernel.connect import get_connection_file
 

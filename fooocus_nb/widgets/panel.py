@@ -1,4 +1,4 @@
-"""The control panel: the whole of Fooocus as a form, with its monitor and its images below."""
+"""The control panel: all parameters of Fooocus as a form, with a monitor and the images below."""
 
 from __future__ import annotations
 
@@ -8,60 +8,65 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_table, wrap
 from fooocus_nb.engine.manager import name_to_say
-from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.errors import EngineError, FooocusError, ParameterError
 from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.images import encode_image
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 from fooocus_nb.results.cell import cell_of
-from fooocus_nb.widgets._bundle import bundle_of
-from fooocus_nb.widgets.base import Placed
-from fooocus_nb.widgets.job_view import small_picture
-from fooocus_nb.widgets.panel_form import companions, form_of, wire
+from fooocus_nb.widgets.base import StaticFallback, bundle_of
+from fooocus_nb.widgets.job_monitor import small_jpeg
+from fooocus_nb.widgets.panel_form import companions, form_of, to_json
 from fooocus_nb.widgets.panel_values import PanelValues
-from fooocus_nb.widgets.surfaces import widgets_wanted
+from fooocus_nb.widgets.surfaces import widget_bundle, widgets_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     import ipywidgets
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.results import Result
     from fooocus_nb.widgets.gallery import Gallery
     from fooocus_nb.widgets.mask_editor import MaskEditor
     from fooocus_nb.widgets.monitor_widget import LiveMonitor
-    from fooocus_nb.widgets.panel_widget import PanelForm
+    from fooocus_nb.widgets.panel_form import PanelForm
 
 __all__ = ["Panel"]
 
 MAX_NOTE = 400
 MAX_DETAIL = 4000
-PICTURE_SIDE = 256
-PICTURE_BYTES = 12_000
+THUMBNAIL_SIDE = 256
+THUMBNAIL_BYTES = 12_000
 
 _MASK = ".mask"
 _NAMED = re.compile(r"(\w+)=")
 
 
-class Panel(Placed):
-    """A form with every parameter of an engine, and what it makes of them.
+class Panel(StaticFallback):
+    """Shows every parameter of an engine as a form, with a monitor and the images below.
 
-    Show it as the last value of a cell. Pressing Generate hands in a generation and returns at
-    once; pressed again, the next one waits for its turn. What is set in the form is in
-    :attr:`values`, what was made in :attr:`results`.
+    Show it as the last value of a cell. Generate submits a generation and returns at once;
+    pressed again, the next one waits in the queue. The values of the form are in
+    :attr:`values`, the images in :attr:`results`. In a layout of other widgets, use its
+    :attr:`widget`::
+
+        ipywidgets.VBox([engine.panel().widget, ...])
 
     Parameters
     ----------
     engine : Engine
-        Where to generate.
+        The engine that generates.
+    schema : callable
+        Returns the engine's present schema; it changes when a preset is loaded.
     values : mapping, optional
-        What is set in the beginning.
+        Initial values, by name.
 
     Attributes
     ----------
     engine : Engine
-        Where it generates.
+        The engine that generates.
 
     Raises
     ------
@@ -71,9 +76,15 @@ class Panel(Placed):
         When the engine does not run.
     """
 
-    def __init__(self, engine: Engine, values: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        schema: Callable[[], Schema],
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
         self.engine = engine
-        self._schema = engine._client.schema
+        self._current_schema = schema
+        self._schema = schema()
         self._lock = threading.RLock()
         self._values = PanelValues(self._schema, self._refresh)
         self._errors: dict[str, str] = {}
@@ -85,7 +96,7 @@ class Panel(Placed):
         self._form: PanelForm | None = None
         self._gallery: Gallery | None = None
         self._monitor: LiveMonitor | None = None
-        #: Paints the mask of a picture in the form, and that picture's name.
+        #: The mask editor that is open, and the parameter whose image it paints over.
         self._editor: MaskEditor | None = None
         self._painted = ""
         self._view: ipywidgets.VBox | None = None
@@ -99,10 +110,10 @@ class Panel(Placed):
 
     @property
     def values(self) -> PanelValues:
-        """What is set, by name. Setting a value checks it and shows it in the form at once.
+        """The values of the form, by name. A value that is set is checked and shown at once.
 
         ``panel.values["steps"] = 30`` sets one, ``panel.values.update(...)`` several,
-        ``panel.values = {...}`` all of them: what is not named is reset.
+        ``panel.values = {...}`` all of them: the others are reset.
 
         Raises
         ------
@@ -117,19 +128,19 @@ class Panel(Placed):
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """What has been made from this panel, the oldest first."""
+        """The results of this panel's generations, the oldest first."""
         with self._lock:
             return tuple(self._results)
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The generations of this panel that run or wait, in their order."""
+        """The generations of this panel that run or wait, in order."""
         with self._lock:
             return tuple(self._jobs)
 
     @property
     def gallery(self) -> Gallery:
-        """What has been made from this panel, as it is below the form; see :class:`Gallery`."""
+        """The images of this panel, as they are below the form; see :class:`Gallery`."""
         from fooocus_nb.widgets.gallery import Gallery
 
         with self._lock:
@@ -138,13 +149,14 @@ class Panel(Placed):
                     self._results,
                     title="Images",
                     newest_first=True,
-                    hint="What you generate comes here.",
+                    hint="Generated images appear here.",
                     engine=self.engine,
+                    schema=self._current_schema,
                 )
             return self._gallery
 
     def generate(self) -> Job:
-        """Hand in a generation with the values of the form, as its button does.
+        """Submit a generation with the values of the form, as the button does.
 
         Returns
         -------
@@ -174,20 +186,20 @@ class Panel(Placed):
         request = build_request(self._schema, values.pop("prompt", ""), values)
         given = dict(request.given)
         if "image_seed" not in self._values:
-            given.pop("image_seed", None)  # it was drawn just now
+            given.pop("image_seed", None)  # it was chosen just now
         defaults = {name: found.default for name, found in self._schema.parameters.items()}
         return cell_of(given, defaults, name_to_say(self.engine))
 
     def reset(self) -> None:
-        """Set everything back to the server's defaults."""
+        """Reset all values to the server's defaults."""
         with self._lock:
             self._errors.clear()
             self._note = self._detail = ""
         self._values.clear()
 
     def close(self) -> None:
-        """Leave a plain picture of the panel in its place; generations go on."""
-        self._leave()
+        """Close the panel, and leave static HTML in its place; generations go on."""
+        self._show_fallback()
         with self._lock:
             view, form = self._view, self._form
             monitor, others = self._monitor, (self._editor, self._gallery)
@@ -201,24 +213,28 @@ class Panel(Placed):
             if other is not None:
                 other.close()
         if monitor is not None:
-            self.engine.monitor().take_back()
+            self.engine.monitor().release()
 
     # -- what is shown ----------------------------------------------------------------------
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        shown: Any = self._widget()._repr_mimebundle_() if widgets_wanted() else None
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = widget_bundle(self.widget) if widgets_wanted() else None
         return bundle_of(shown, text=self._text(), html=self._html())
 
-    def _widget(self) -> ipywidgets.VBox:
-        """Return the widgets, which are made when the panel is first shown."""
+    @property
+    def widget(self) -> ipywidgets.VBox:
+        """The form, monitor and images as one widget, for ``VBox`` and other layouts.
+
+        It is made on the first use, and is the same one until the panel is closed.
+        """
         import ipywidgets
 
-        from fooocus_nb.widgets.panel_widget import PanelForm
+        from fooocus_nb.widgets.panel_form import PanelForm
 
         with self._lock:
             if self._view is None:
-                self._form = PanelForm(self._take, form=form_of(self._schema))
-                self._monitor = self.engine.monitor().lend()
+                self._form = PanelForm(self._handle, form=form_of(self._schema))
+                self._monitor = self.engine.monitor().acquire()
                 self._view = ipywidgets.VBox(layout={"grid_gap": "10px"})
                 self._view.add_class("fnb-panel-page")
                 self._lay_out()
@@ -226,7 +242,7 @@ class Panel(Placed):
             return self._view
 
     def _lay_out(self) -> None:
-        """Put the parts below each other, with the mask editor while it is open."""
+        """Arrange the parts below each other, with the mask editor while it is open."""
         if self._view is not None and self._form is not None and self._monitor is not None:
             editor = [] if self._editor is None else [self._editor]
             self._view.children = (self._form, *editor, self._monitor, self.gallery)
@@ -243,10 +259,10 @@ class Panel(Placed):
             parameter_table(rows) if rows else "<div>The server's defaults.</div>",
             label="Fooocus control panel",
         )
-        return form + self.gallery._html() if self.results else form
+        return form + self.gallery.static_html() if self.results else form
 
     def _refresh(self, changed: Collection[str] = ()) -> None:
-        """Show in the form how things are now. Safe from any thread."""
+        """Update the form. Safe from any thread."""
         with self._lock:
             for name in changed:
                 self._errors.pop(name, None)
@@ -259,7 +275,7 @@ class Panel(Placed):
             mask = dict(_parts(values.get(self._painted))).get("mask")
             if mask is not self._editor:
                 self._open_editor(None, "")  # its mask has been replaced or removed
-            form.pictures = self._pictures(values)
+            form.images = self._thumbnails_of(values)
             form.errors = dict(self._errors)
             form.state = {
                 "note": self._note,
@@ -270,46 +286,49 @@ class Panel(Placed):
                 "seed": self._seed,
                 "painting": self._painted,
             }
-            form.values = {name: wire(parameters[name], value) for name, value in values.items()}
+            form.values = {name: to_json(parameters[name], value) for name, value in values.items()}
 
     def _follow_server(self, form: PanelForm) -> None:
-        """Take on the server's defaults of now: a preset may have been loaded, also elsewhere."""
-        client = self.engine._connected
-        if client is not None and client.schema is not self._schema:
-            self._schema = client.schema
-            self._values.adopt(client.schema)
-            form.form = form_of(client.schema)
+        """Adopt the server's present defaults: a preset may have been loaded, also elsewhere."""
+        try:
+            schema = self._current_schema()
+        except EngineError:  # it does not run
+            return
+        if schema is not self._schema:
+            self._schema = schema
+            self._values.adopt(schema)
+            form.form = form_of(schema)
 
-    def _pictures(self, values: Mapping[str, Any]) -> dict[str, bytes]:
-        """Return a small copy of each picture that is set, by the name of its slot."""
+    def _thumbnails_of(self, values: Mapping[str, Any]) -> dict[str, bytes]:
+        """Return a small JPEG of each image that is set, by the name of its slot."""
         slots = {
-            slot: picture
+            slot: image
             for name, value in values.items()
             if self._schema.parameters[name].is_image
-            for slot, picture in _slots(name, value)
+            for slot, image in _slots(name, value)
         }
-        for slot, picture in slots.items():
-            # What is painted in a mask editor changes, the editor does not.
-            seen = getattr(picture, "mask_png", picture)
-            if self._thumbnails.get(slot, (None, b""))[0] is not seen:
-                self._thumbnails[slot] = seen, _thumbnail(slot, picture)
+        for slot, image in slots.items():
+            # A mask editor stays the same while its mask changes.
+            source = getattr(image, "mask_png", image)
+            if self._thumbnails.get(slot, (None, b""))[0] is not source:
+                self._thumbnails[slot] = source, _thumbnail(slot, image)
         return {slot: self._thumbnails[slot][1] for slot in slots}
 
-    def _say(self, note: str = "", detail: str = "") -> None:
+    def _set_note(self, note: str = "", detail: str = "") -> None:
         with self._lock:
             self._note, self._detail = clip(note, MAX_NOTE), clip(detail, MAX_DETAIL)
 
-    # -- what people do in the form, on the form's own thread ---------------------------------
+    # -- messages of the form, on the form's own thread -----------------------------------------
 
-    def _take(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Do what the browser asks for. It may say anything."""
+    def _handle(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        """Handle a message of the browser. It may hold anything."""
         match content:
             case {"kind": "set", "changes": dict(changes)}:
                 self._set_all(changes)
-            case {"kind": "picture", "slot": str(slot)} if buffers:
-                self._set_picture(slot, bytes(buffers[0]))
+            case {"kind": "image", "slot": str(slot)} if buffers:
+                self._set_image(slot, bytes(buffers[0]))
             case {"kind": "remove", "slot": str(slot)}:
-                self._remove_picture(slot)
+                self._remove_image(slot)
             case {"kind": "paint", "slot": str(slot)}:
                 self._press_paint(slot.removesuffix(_MASK))
             case {"kind": "preset", "name": str(name)}:
@@ -329,14 +348,14 @@ class Panel(Placed):
                 self._set(name, None if empty_seed else value)
 
     def _set(self, name: str, value: Any) -> None:
-        """Set a value; where that is not possible, say so at the field."""
+        """Set a value; if it is wrong, show the error at its field."""
         try:
             self._values.update({name: value})
         except ParameterError as error:
             with self._lock:
                 self._errors[name] = clip(error, MAX_NOTE)
 
-    def _set_picture(self, slot: str, data: bytes) -> None:
+    def _set_image(self, slot: str, data: bytes) -> None:
         name, is_mask = slot.removesuffix(_MASK), slot.endswith(_MASK)
         parameter = self._schema.parameters.get(name)
         if parameter is None or not parameter.is_image:
@@ -345,11 +364,11 @@ class Panel(Placed):
         if parameter.type == "mask image":
             parts = dict(_parts(self._values[name]))
             if not is_mask and hasattr(parts.get("mask"), "mask_png"):
-                del parts["mask"]  # it was painted over another picture
+                del parts["mask"]  # it was painted over another image
             parts["mask" if is_mask else "image"] = data
             if is_mask and "image" not in parts:
                 with self._lock:
-                    self._errors[name] = "Choose the picture first, then its mask."
+                    self._errors[name] = "Choose the image first, then its mask."
                 return
             value = parts
         self._set(name, value)
@@ -357,7 +376,7 @@ class Panel(Placed):
             for other, wanted in companions(name, self._schema.parameters).items():
                 self._set(other, wanted)
 
-    def _remove_picture(self, slot: str) -> None:
+    def _remove_image(self, slot: str) -> None:
         name = slot.removesuffix(_MASK)
         if name not in self._schema.parameters:
             return
@@ -368,7 +387,7 @@ class Panel(Placed):
             self._set(name, None)
 
     def _press_paint(self, name: str) -> None:
-        """Open a mask editor over a picture of the form; pressed again, put it away."""
+        """Open a mask editor for an image of the form, or close it if it is open."""
         from fooocus_nb.widgets.mask_editor import MaskEditor
 
         parameter = self._schema.parameters.get(name)
@@ -380,28 +399,28 @@ class Panel(Placed):
         parts = dict(_parts(self._values[name]))
         if "image" not in parts:
             with self._lock:
-                self._errors[name] = "Choose the picture first, then paint its mask."
+                self._errors[name] = "Choose the image first, then paint its mask."
             return
         mask = parts.get("mask")
         editor = mask if isinstance(mask, MaskEditor) else MaskEditor(parts["image"], mask)
-        editor.observe(self._show_paint, "mask_png")
+        editor.observe(self._mask_changed, "mask_png")
         self._set(name, {"image": parts["image"], "mask": editor})
         self._open_editor(editor, name)
 
     def _open_editor(self, editor: MaskEditor | None, name: str) -> None:
-        """Open the editor of that picture's mask, or none; what was painted stays the mask."""
+        """Show this mask editor, or none; the mask that was painted is kept."""
         with self._lock:
             self._editor, self._painted = editor, name
         self._lay_out()
 
-    def _show_paint(self, _change: object) -> None:
+    def _mask_changed(self, _change: object) -> None:
         form = self._form
         if form is not None:
-            form.later(self._refresh)
+            form.submit(self._refresh)
 
     def _press_preset(self, name: str) -> None:
         """Load a preset. On a thread of its own: the server may download models first."""
-        self._say()
+        self._set_note()
         self._doing = f"Loading preset {clip(name, 80)}"
         threading.Thread(
             target=self._load_preset, args=(name,), name="fooocus-nb-panel-preset", daemon=True
@@ -411,7 +430,7 @@ class Panel(Placed):
         try:
             self.engine.preset(name)
         except FooocusError as error:
-            self._complain(error)
+            self._show_error(error)
         finally:
             self._doing = ""
             self._refresh()
@@ -420,34 +439,34 @@ class Panel(Placed):
         if self._errors:
             wrong = len(self._errors)
             fields = "1 field needs" if wrong == 1 else f"{wrong} fields need"
-            self._say(f"Nothing was sent: {fields} another value.")
+            self._set_note(f"Nothing was sent: {fields} another value.")
             return
-        self._say()
+        self._set_note()
         try:
             self.generate()
         except FooocusError as error:
-            self._complain(error)
+            self._show_error(error)
 
     def _press_copy(self) -> None:
         form = self._form
         try:
             text = self.cell()
         except FooocusError as error:
-            self._complain(error)
+            self._show_error(error)
             return
         if form is not None:
             form.send({"kind": "cell", "text": text})
 
-    def _complain(self, error: BaseException) -> None:
+    def _show_error(self, error: BaseException) -> None:
         """Show an error in the form, at its field where it names one."""
         first, _, rest = clean(str(error)).partition("\n")
         named = _NAMED.match(first)
         with self._lock:
             if named and named[1] in self._schema.parameters:
                 self._errors[named[1]] = first
-        self._say(first, rest)
+        self._set_note(first, rest)
 
-    # -- what becomes of a generation, on a thread of its own ---------------------------------
+    # -- waiting for a generation, on a thread of its own --------------------------------------
 
     def _await(self, job: Job) -> None:
         result: Result | None = None
@@ -455,9 +474,9 @@ class Panel(Placed):
             result = job.result()
         except FooocusError as error:
             result = getattr(error, "result", None)
-            self._complain(error)
+            self._show_error(error)
         except Exception as error:  # noqa: BLE001
-            self._say(f"{type(error).__name__}: {error}")
+            self._set_note(f"{type(error).__name__}: {error}")
         with self._lock:
             self._jobs.remove(job)
             if job.request.seed >= 0:
@@ -471,7 +490,7 @@ class Panel(Placed):
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the picture and the mask of a value that holds both, or one of them."""
+    """Yield the image and the mask of a value that holds both, or one of them."""
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, (list, tuple)):
@@ -481,15 +500,15 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _slots(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the pictures of a parameter by the names of their slots in the form."""
-    for part, picture in _parts(value):
-        if picture is not None:
-            yield (name + _MASK if part == "mask" else name), picture
+    """Yield the images of a parameter by the names of their slots in the form."""
+    for part, image in _parts(value):
+        if image is not None:
+            yield (name + _MASK if part == "mask" else name), image
 
 
-def _thumbnail(name: str, picture: Any) -> bytes:
-    """Return a valid picture as a small JPEG; of a mask editor, what is painted in it."""
-    if hasattr(picture, "mask_png"):
-        picture = picture.mask
-    found = decode_data_uri(encode_image(name, picture))
-    return small_picture(found[0], PICTURE_SIDE, PICTURE_BYTES) if found else b""
+def _thumbnail(name: str, image: Any) -> bytes:
+    """Return a valid image as a small JPEG; of a mask editor its mask."""
+    if hasattr(image, "mask_png"):
+        image = image.mask
+    found = decode_data_uri(encode_image(name, image))
+    return small_jpeg(found[0], THUMBNAIL_SIDE, THUMBNAIL_BYTES) if found else b""

@@ -1,35 +1,44 @@
-"""The parameters of a server, arranged as a form: groups, sections and fields."""
+"""The form of a control panel: how parameters are arranged, and its widget."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
 
 from fooocus_nb._html import clip
 from fooocus_nb.fooocus.schema.calls import PRESET
 from fooocus_nb.fooocus.schema.parameters import plain
+from fooocus_nb.widgets._assets import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["companions", "form_of", "wire"]
+__all__ = ["PanelForm", "companions", "form_of", "to_json"]
+
+_log = logging.getLogger(__name__)
 
 MAX_LABEL = 200
 
-#: Without a label of its own on the page, or with one that only makes sense in its place there.
+#: Labels for parameters that have none on the page, or one that is clear only there.
 _LABELS = {
     "prompt": "Prompt",
     "image_number": "Images",
     "current_tab": "Use the input of",
     "input_image_checkbox": "Use an input image",
-    "uov_input_image": "Picture to upscale or vary",
-    "inpaint_input_image": "Picture to paint in",
+    "uov_input_image": "Image to upscale or vary",
+    "inpaint_input_image": "Image to inpaint",
     "inpaint_mask_image": "Mask",
-    "enhance_input_image": "Picture to enhance",
+    "enhance_input_image": "Image to enhance",
     "enhance_uov_prompt_type": "Prompt to use",
     "freeu_enabled": "Use FreeU",
 }
@@ -40,8 +49,8 @@ _TABS = {
     "inpaint": "Inpaint or outpaint",
     "enhance": "Enhance",
 }
-_MEMBER_LABELS = {"enabled": "Use it", "model": "Model", "image": "Picture"}
-#: Text of more than a few words.
+_MEMBER_LABELS = {"enabled": "Use it", "model": "Model", "image": "Image"}
+#: Parameters with a text area.
 _LONG_TEXT = re.compile(r"(?:^|_)prompt$")
 _NUMBERED = re.compile(r"^(lora|ip|enhance)_(\d+)_(\w+)$")
 _NUMBERED_TITLES = {"lora": "LoRA", "ip": "Image prompt", "enhance": "Enhancement"}
@@ -49,17 +58,10 @@ _NUMBERED_TITLES = {"lora": "LoRA", "ip": "Image prompt", "enhance": "Enhancemen
 
 @dataclass(frozen=True)
 class _Group:
-    """A group of the form.
-
-    Attributes
-    ----------
-    key, title : str
-        Its name, and what stands over it; without a title it is always open.
-    pattern : re.Pattern
-        What is in it, by name. The first group that fits takes a parameter.
-    """
+    """A group of the form; the first one whose pattern fits takes a parameter."""
 
     key: str
+    #: Without a title it is always open.
     title: str
     pattern: re.Pattern[str]
 
@@ -68,7 +70,7 @@ def _group(key: str, title: str, *patterns: str) -> _Group:
     return _Group(key, title, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
 
 
-#: In the order in which people look for them; what fits nowhere comes last.
+#: In the order of use; the last group takes what fits no other.
 _GROUPS = (
     _group("prompt", "", "prompt", "negative_prompt"),
     _group("basics", "", "performance_selection", "aspect_ratios_selection", "image_number",
@@ -93,21 +95,53 @@ _GROUPS = (
 )  # fmt: skip
 
 
+class PanelForm(anywidget.AnyWidget):
+    """Shows the form, and passes the browser's messages on, one by one on a thread of its own."""
+
+    _esm = joined("dom.js", "panel_search.js", "panel_controls.js", "panel.js")
+    _css = joined("base.css", "panel.css")
+    form = traitlets.Dict().tag(sync=True)
+    values = traitlets.Dict().tag(sync=True)
+    #: A small JPEG of each image that is set, by the name of its slot.
+    images = traitlets.Dict().tag(sync=True)
+    errors = traitlets.Dict().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, handle: Callable[[dict[str, Any], list[memoryview]], None], **traits: Any
+    ) -> None:
+        self._process = handle
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="fooocus-nb-panel")
+        super().__init__(**traits)
+        self.on_msg(self._handle)
+
+    def close(self) -> None:
+        """Close the widget and end its thread."""
+        self._worker.shutdown(wait=False)
+        super().close()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run this on the form's own thread, after what was submitted before."""
+        with contextlib.suppress(RuntimeError):  # the form has been closed
+            self._worker.submit(work)
+
+    def _handle(self, _widget: object, content: Any, buffers: list[memoryview]) -> None:
+        """Handle a message of the browser. It may come on any thread and hold anything."""
+        if isinstance(content, dict):
+            self.submit(lambda: self._work(content, buffers or []))
+
+    def _work(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        try:
+            self._process(content, buffers)
+        except Exception:  # noqa: BLE001
+            # No form of ours sent that: a user's errors are shown in the form.
+            _log.debug("a message to a control panel failed", exc_info=True)
+        finally:
+            self.send({"kind": "took", "id": content.get("id")})
+
+
 def form_of(schema: Schema) -> dict[str, Any]:
-    """Return the form of a server, fit for JSON.
-
-    Parameters
-    ----------
-    schema : Schema
-        The server's parameters and presets.
-
-    Returns
-    -------
-    dict
-        ``groups``, each with a ``key``, a ``title`` and ``sections`` (a title and names);
-        ``fields`` by name, every parameter in exactly one section; the names of the ``presets``,
-        none where the server has no choice of them, and the ``preset`` that is loaded.
-    """
+    """Arrange a server's parameters and presets as a form, ready for JSON."""
     parameters = schema.parameters
     call = schema.verbs.get(PRESET)
     preset = call.own[PRESET] if call else None
@@ -124,20 +158,7 @@ def form_of(schema: Schema) -> dict[str, Any]:
 
 
 def companions(name: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Return what has to be set beside a picture for the server to look at it.
-
-    Parameters
-    ----------
-    name : str
-        The parameter that takes the picture.
-    parameters : mapping
-        The server's.
-
-    Returns
-    -------
-    dict
-        Values by name: the box to tick and the tab to be on.
-    """
+    """Return the values that make the server use an input image: its checkbox and tab."""
     if name == "enhance_input_image":
         wanted: dict[str, Any] = {"enhance_checkbox": True}
     else:
@@ -147,7 +168,7 @@ def companions(name: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]
 
 
 def _members(group: _Group, parameters: Mapping[str, Parameter]) -> list[str]:
-    """Return the names of a group, those that it lists singly in its own order."""
+    """Return the names of a group's parameters."""
     return [name for name in parameters if _group_of(name) is group]
 
 
@@ -156,7 +177,7 @@ def _group_of(name: str) -> _Group:
 
 
 def _sections(names: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the names without a number first, then a section for each number."""
+    """Return a section of the names without a number, then one for each number."""
     sections: dict[str, list[str]] = {"": []}
     for name in names:
         match = _NUMBERED.match(name)
@@ -170,7 +191,7 @@ def _field(parameter: Parameter) -> dict[str, Any]:
         "label": clip(_label(parameter), MAX_LABEL),
         "kind": _kind(parameter),
         # Zero as the default of a seed means "draw one".
-        "default": "" if parameter.type == "seed" else wire(parameter, parameter.default),
+        "default": "" if parameter.type == "seed" else to_json(parameter, parameter.default),
         "hint": _hint(parameter),
         "words": " ".join((parameter.name, *parameter.aliases)),
     }
@@ -207,7 +228,7 @@ def _hint(parameter: Parameter) -> str:
 
 
 def _choices(parameter: Parameter) -> list[list[str]] | None:
-    """Return what can be chosen, each as the server takes it and as people read it."""
+    """Return the choices, each as the server takes it and as it is shown."""
     if parameter.name == "current_tab":
         return [[tab, title] for tab, title in _TABS.items()]
     if parameter.choices is None:
@@ -218,26 +239,12 @@ def _choices(parameter: Parameter) -> list[list[str]] | None:
     return [[choice, clip(plain(choice), MAX_LABEL) or "(none)"] for choice in choices]
 
 
-def wire(parameter: Parameter, value: Any) -> Any:
-    """Return a value as the form holds it.
-
-    Parameters
-    ----------
-    parameter : Parameter
-        What it is for.
-    value : object
-        Valid, or the default.
-
-    Returns
-    -------
-    object
-        Fit for JSON. A picture is only said to be there, a seed is text: it may exceed what
-        JavaScript counts exactly.
-    """
+def to_json(parameter: Parameter, value: Any) -> Any:
+    """Return a valid value as the form's JSON holds it; of an image only that it is set."""
     if parameter.is_image:
         return value is not None
     if parameter.type == "seed":
-        return str(value)
+        return str(value)  # it may exceed what JavaScript counts exactly
     if parameter.type == "choice" and value != parameter.default:
         return parameter.check(value)
     return value

@@ -1,4 +1,4 @@
-"""What is set in a control panel: from Python and in the form, with one set of rules."""
+"""The values of a control panel, checked alike from Python and in the form."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["PanelValues"]
 
 
 class PanelValues(MutableMapping[str, Any]):
-    """What is set, by canonical name; what is not set is the server's default.
+    """The values that are set, by canonical name; all others are the server's defaults.
 
-    Iterating gives only what is set, so that ``engine.generate(**panel.values)`` asks for what the
-    form shows. A value is checked when it is set, and shows in the form at once. Safe from any
-    thread.
+    Iterating gives only the values that are set, so that ``engine.generate(**panel.values)``
+    sends what the form shows. A value is checked when it is set, and shown in the form at once.
+    Safe from any thread.
 
     Parameters
     ----------
     schema : Schema
         The server's parameters.
     changed : callable
-        Called after each change with the names of what was set or reset.
+        Called after each change with the names that were set or reset.
     """
 
     def __init__(self, schema: Schema, changed: Callable[[Collection[str]], None]) -> None:
@@ -45,7 +45,7 @@ class PanelValues(MutableMapping[str, Any]):
         return f"<PanelValues {dict(self)!r}>"
 
     def __getitem__(self, name: str) -> Any:
-        """Return what is set, or else the server's default.
+        """Return the value that is set, or else the server's default.
 
         Raises
         ------
@@ -118,36 +118,36 @@ class PanelValues(MutableMapping[str, Any]):
         self.update({**dict.fromkeys(self), **self._resolved(values)})
 
     def adopt(self, schema: Schema) -> None:
-        """Go by another description of the server, which has other defaults."""
+        """Use another schema of the server, with other defaults."""
         with self._lock:
             self._schema = schema
 
     def clear(self) -> None:
-        """Reset everything to the server's defaults."""
+        """Reset all values to the server's defaults."""
         with self._lock:
             names = list(self._given)
             self._given.clear()
         self._changed(names)
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a value as it is kept; None where it is the server's default.
+        """Return a checked value as it is stored; None where it is the server's default.
 
         Parameters
         ----------
         name : str
             A canonical name.
         value : object
-            What was given.
+            The value that was given.
 
         Returns
         -------
         object
-            A picture as it was given, everything else as the server takes it.
+            An image as it was given, everything else as the server takes it.
 
         Raises
         ------
         ParameterError
-            When it is not possible.
+            When the value is wrong.
         """
         if value is None:
             return None
@@ -163,7 +163,7 @@ class PanelValues(MutableMapping[str, Any]):
         return None if same and checked == parameter.default else _shown(parameter, checked)
 
     def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values by canonical name, a list of LoRAs spread over its slots."""
+        """Return values by canonical name, with a list of LoRAs spread over the slots."""
         given = dict(values)
         loras = given.pop("loras", None)
         wanted = {self._schema.resolve(name): value for name, value in given.items()}
@@ -173,6 +173,6 @@ class PanelValues(MutableMapping[str, Any]):
 
 
 def _shown(parameter: Parameter, value: Any) -> Any:
-    """Return a value as people write it."""
-    # The page offers sizes with markup in them, which nobody wants to read or write.
+    """Return a value as it is shown and written."""
+    # The page's sizes contain markup, which nobody wants to read or write.
     return plain(value) if parameter.name == "aspect_ratios_selection" else value

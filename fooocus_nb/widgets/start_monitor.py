@@ -1,4 +1,4 @@
-"""Show an engine while it starts: its stages, its downloads, and what it does now."""
+"""Show the start of an engine: its stages, its downloads and its current step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fooocus_nb.fooocus.logs.startup import Stage
 from fooocus_nb.widgets._html import View
 from fooocus_nb.widgets.job_monitor import note_bundle
 from fooocus_nb.widgets.renderer import MAX_INTERVAL, MIN_INTERVAL
-from fooocus_nb.widgets.surfaces import surface as choose_surface
+from fooocus_nb.widgets.surfaces import choose_backend
 
 if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.fooocus.logs.startup import Startup
-    from fooocus_nb.widgets.surfaces import Surface
+    from fooocus_nb.widgets.surfaces import DisplayBackend
 
 __all__ = ["StartMonitor", "start_view"]
 
 _log = logging.getLogger(__name__)
 
-#: What people see of the stages. Two of them come only where something is missing.
+#: The titles of the stages.
 _STAGES = {
     Stage.SPAWNED: "Process",
     Stage.INSTALLING: "Packages",
@@ -32,22 +32,15 @@ _STAGES = {
     Stage.HTTP_UP: "Models",
     Stage.READY: "Ready",
 }
-_SELDOM = (Stage.INSTALLING, Stage.DOWNLOADING)
+#: Shown only where something has to be installed or downloaded.
+_OPTIONAL = (Stage.INSTALLING, Stage.DOWNLOADING)
 
 
 class StartMonitor:
-    """Shows an engine while it starts. Pass it as ``on_progress`` and call :meth:`done`.
+    """Shows an engine while it starts. Pass it as ``on_progress`` and call :meth:`done`."""
 
-    Parameters
-    ----------
-    title : str
-        What starts, until the engine has said its name.
-    surface : Surface, optional
-        Where to draw; by default what fits the frontend.
-    """
-
-    def __init__(self, title: str = "Fooocus", surface: Surface | None = None) -> None:
-        self.surface = surface or choose_surface()
+    def __init__(self, title: str = "Fooocus", backend: DisplayBackend | None = None) -> None:
+        self._backend = backend or choose_backend()
         self._title = title
         self._began = time.monotonic()
         self._began_at = time.time()
@@ -55,7 +48,7 @@ class StartMonitor:
         self._last: View | None = None
 
     def __call__(self, engine: Engine) -> None:
-        """Draw the engine's stage, if it is time to."""
+        """Draw the engine's stage, unless the last drawing is too recent."""
         now = time.monotonic()
         if now - self._drawn < MIN_INTERVAL:
             return
@@ -65,47 +58,32 @@ class StartMonitor:
             return
         self._drawn, self._last = now, view
         try:
-            self.surface.draw(view)
+            self._backend.draw(view)
         except Exception:  # noqa: BLE001
             _log.debug("a monitor could not be drawn", exc_info=True)
 
     def failed(self) -> None:
-        """Take the monitor away, for an error to speak."""
-        self.surface.finish(None)
+        """Clear the monitor: an error is shown instead."""
+        self._backend.finish(None)
 
     def done(self, engine: Engine) -> None:
-        """Say that the engine is ready, in the same place."""
+        """Replace the monitor by a line that says that the engine is ready."""
         facts = [duration(time.monotonic() - self._began), engine.url or ""]
         facts += [f"pid {engine.pid}"] if engine.pid else []
         if engine.idle_timeout is not None:
             facts.append(f"kept until it idles for {duration(engine.idle_timeout)}")
         how = "runs already: attached" if self._ran_before(engine) else "is ready"
         title = f"{engine.title[0].upper()}{engine.title[1:]} {how} as {engine.name!r}"
-        self.surface.finish(note_bundle("ok", title, tuple(facts)))
+        self._backend.finish(note_bundle("ok", title, tuple(facts)))
 
     def _ran_before(self, engine: Engine) -> bool:
-        """Whether it was found running, by this start or because this kernel had it already."""
+        """Whether the engine ran before this start, so that it was only attached."""
         started = (change.time for change in engine.history if change.state == "starting")
         return engine.attached or max(started, default=0.0) < self._began_at
 
 
 def start_view(engine: Engine, elapsed: float, title: str = "Fooocus") -> View:
-    """Return what to show of an engine that starts.
-
-    Parameters
-    ----------
-    engine : Engine
-        The engine.
-    elapsed : float
-        Seconds since it was started.
-    title : str, optional
-        What it is.
-
-    Returns
-    -------
-    View
-        With its stages and, while something is downloaded, how far that is.
-    """
+    """Return what to show of an engine that starts."""
     startup = engine.startup
     lines = engine.tail(1)
     percent, remaining = _download(startup)
@@ -133,7 +111,7 @@ def _stages(startup: Startup | None) -> tuple[tuple[str, str], ...]:
     return tuple(
         (title, word(stage))
         for stage, title in _STAGES.items()
-        if stage not in _SELDOM or stage in startup.visited
+        if stage not in _OPTIONAL or stage in startup.visited
     )
 
 

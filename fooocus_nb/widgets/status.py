@@ -1,4 +1,4 @@
-"""What ``%fooocus status`` shows of the engines."""
+"""The output of ``%fooocus status``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,11 @@ __all__ = ["status_bundle"]
 
 
 def status_bundle(engines: Iterable[Engine]) -> dict[str, Any]:
-    """Return how engines are, as a MIME bundle. Looks at each, which takes 2 s at the most.
-
-    Parameters
-    ----------
-    engines : iterable of Engine
-        The engines.
-
-    Returns
-    -------
-    dict
-        HTML and plain text.
-    """
-    looked = [(engine, engine.health()) for engine in engines]
+    """Return the health and facts of engines as a MIME bundle. Each check takes at most 2 s."""
+    checked = [(engine, engine.health()) for engine in engines]
     return {
-        "text/html": page(*(_card(engine, health) for engine, health in looked)),
-        "text/plain": "\n".join(_text(engine, health) for engine, health in looked),
+        "text/html": page(*(_card(engine, health) for engine, health in checked)),
+        "text/plain": "\n".join(_text(engine, health) for engine, health in checked),
     }
 
 

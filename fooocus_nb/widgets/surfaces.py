@@ -1,4 +1,4 @@
-"""Where a monitor is drawn: a place in a notebook's output, or the last line of a terminal."""
+"""Display backends: where a monitor is drawn, in a notebook's output or in a terminal."""
 
 from __future__ import annotations
 
@@ -15,56 +15,50 @@ from fooocus_nb.widgets._html import monitor_html, monitor_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipywidgets import Widget
+
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.widgets._html import View
     from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
 __all__ = [
-    "HtmlSurface",
-    "Surface",
-    "TerminalSurface",
-    "TextSurface",
-    "WidgetSurface",
+    "DisplayBackend",
+    "HtmlBackend",
+    "TerminalBackend",
+    "TextBackend",
+    "WidgetBackend",
+    "allowed_formats",
+    "choose_backend",
     "display_mode",
-    "fitting",
-    "ignore_order",
+    "ignore_command",
     "in_kernel",
+    "own_bundle",
     "probe_frontend",
     "show",
-    "surface",
+    "widget_bundle",
     "widgets_wanted",
 ]
 
 MODES = ("widget", "html", "text")
 VARIABLE = "FOOOCUS_NB_DISPLAY"
+VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 
 
-class Surface(Protocol):
-    """A place that shows one view after the other and, in the end, what remains."""
+class DisplayBackend(Protocol):
+    """Draws one view after the other in one place, and a final bundle at the end."""
 
-    def watch(self, job: Job, order: Callable[[str], None]) -> None:
-        """Take orders for this job, and say each to `order`, where there are buttons."""
+    def watch(self, job: Job, on_command: Callable[[str], None]) -> None:
+        """Send the buttons' commands to this job, and report each to `on_command` first."""
 
     def draw(self, view: View) -> None:
-        """Show how things are now."""
+        """Draw the view."""
 
     def finish(self, bundle: dict[str, Any] | None) -> None:
-        """Show what remains in the same place; None leaves as little as possible."""
+        """Replace what was drawn by a final bundle; None clears it as far as possible."""
 
 
 def display_mode() -> str:
-    """Return how to show things: ``widget``, ``html``, ``text``, or ``auto`` by what is there.
-
-    Returns
-    -------
-    str
-        The value of ``FOOOCUS_NB_DISPLAY``, or ``auto``.
-
-    Raises
-    ------
-    ConfigurationError
-        When the variable holds something else.
-    """
+    """Return the value of ``FOOOCUS_NB_DISPLAY``, checked: one of `MODES`, or ``auto``."""
     given = os.environ.get(VARIABLE, "").strip().lower()
     if not given or given == "auto":
         return "auto"
@@ -81,34 +75,28 @@ def in_kernel() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
-def surface(*, awaited: bool = False, buttons: bool = False) -> Surface:
-    """Return the surface that fits this frontend and what the user asked for.
-
-    Parameters
-    ----------
-    awaited : bool, optional
-        Whether the cell awaits what is shown, so that the kernel listens meanwhile.
-    buttons : bool, optional
-        Whether there is something to stop or to skip.
-    """
+def choose_backend(*, awaited: bool = False, buttons: bool = False) -> DisplayBackend:
+    """Return the display backend for this frontend and the user's display mode."""
     from IPython.core.displaypub import CapturingDisplayPublisher
     from IPython.core.getipython import get_ipython
 
     mode = display_mode()
     shell = get_ipython()
     if shell is not None and isinstance(shell.display_pub, CapturingDisplayPublisher):
-        return QuietSurface()  # under %%capture every update would be kept for ever
+        return QuietBackend()  # under %%capture every update would be kept for ever
     if not in_kernel():
-        return TerminalSurface() if mode in ("auto", "text") else HtmlSurface()
+        return TerminalBackend() if mode in ("auto", "text") else HtmlBackend()
     if mode == "text":
-        return TextSurface()
-    if not buttons or mode == "html" or (mode == "auto" and not someone_watches()):
-        return HtmlSurface()
-    return WidgetSurface(awaited=awaited and _listens(), forced=mode == "widget")
+        return TextBackend()
+    if not buttons or mode == "html" or (mode == "auto" and not interactive()):
+        return HtmlBackend()
+    return WidgetBackend(
+        awaited=awaited and _handles_messages_while_awaiting(), forced=mode == "widget"
+    )
 
 
-def someone_watches() -> bool:
-    """Whether a person may sit before the screen: programs that run notebooks take no input."""
+def interactive() -> bool:
+    """Whether a person may use the frontend: programs that run notebooks take no input."""
     from IPython.core.getipython import get_ipython
 
     kernel = getattr(get_ipython(), "kernel", None)
@@ -116,98 +104,84 @@ def someone_watches() -> bool:
 
 
 def widgets_wanted() -> bool:
-    """Whether what is shown may be a widget: only where a person may use it, or if that is forced.
-
-    Returns
-    -------
-    bool
-        The HTML beside it is for frontends that have no widgets.
-    """
+    """Whether widgets may be shown: where a person can use them, or if they are forced."""
     mode = display_mode()
-    return in_kernel() and (mode == "widget" or (mode == "auto" and someone_watches()))
+    return in_kernel() and (mode == "widget" or (mode == "auto" and interactive()))
 
 
-def fitting(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a MIME bundle may be shown: only the text of it where text is forced."""
+def allowed_formats(bundle: dict[str, Any]) -> dict[str, Any]:
+    """Filter a MIME bundle by the display mode: only its text where text is forced."""
     return {"text/plain": bundle["text/plain"]} if display_mode() == "text" else bundle
 
 
 def probe_frontend() -> None:
-    """Ask, when the extension is loaded, whether the frontend has widgets."""
-    if in_kernel() and display_mode() == "auto" and someone_watches():
+    """Probe, when the extension is loaded, whether the frontend has widgets."""
+    if in_kernel() and display_mode() == "auto" and interactive():
         from fooocus_nb.widgets.monitor_widget import probe
 
         probe()
 
 
-def ignore_order(verb: str) -> None:
-    """Note nothing when a button is pressed."""
+def ignore_command(verb: str) -> None:
+    """Do nothing when a button is pressed."""
 
 
-def _listens() -> bool:
-    """Whether the kernel takes messages while a cell awaits, as ipykernel does from version 7."""
+def _handles_messages_while_awaiting() -> bool:
+    """Whether the kernel handles messages while a cell awaits: ipykernel 7 and later does."""
     return int(version("ipykernel").partition(".")[0]) >= 7
 
 
-class QuietSurface:
-    """Shows only what remains."""
+class QuietBackend:
+    """Shows only the final bundle."""
 
-    def watch(self, job: Job, order: Callable[[str], None]) -> None:
-        """Take no orders."""
+    def watch(self, job: Job, on_command: Callable[[str], None]) -> None:
+        """Ignore the job: there are no buttons."""
 
     def draw(self, view: View) -> None:
         """Show nothing."""
 
     def finish(self, bundle: dict[str, Any] | None) -> None:
-        """Show what remains."""
+        """Show the final bundle."""
         if bundle is not None:
             _publish(bundle)
 
 
-class TextSurface:
+class TextBackend:
     """Shows plain text in one output of a notebook."""
 
     def __init__(self) -> None:
         self._display_id = uuid.uuid4().hex
         self._shown = False
 
-    def watch(self, job: Job, order: Callable[[str], None]) -> None:
-        """Take no orders: there are no buttons."""
+    def watch(self, job: Job, on_command: Callable[[str], None]) -> None:
+        """Ignore the job: there are no buttons."""
 
     def draw(self, view: View) -> None:
-        """Show how things are now."""
+        """Draw the view."""
         self._put({"text/plain": monitor_text(view)})
 
     def finish(self, bundle: dict[str, Any] | None) -> None:
-        """Replace the text by what remains."""
+        """Replace the text by the final bundle."""
         if bundle is not None:
-            self._put(fitting(bundle))
+            self._put(allowed_formats(bundle))
         elif self._shown:
-            self._put(fitting({"text/plain": "", "text/html": ""}))
+            self._put(allowed_formats({"text/plain": "", "text/html": ""}))
 
     def _put(self, bundle: dict[str, Any]) -> None:
         _publish(bundle, display_id=self._display_id, update=self._shown)
         self._shown = True
 
 
-class HtmlSurface(TextSurface):
+class HtmlBackend(TextBackend):
     """Shows HTML in one output of a notebook, with plain text beside it."""
 
     def draw(self, view: View) -> None:
-        """Show how things are now."""
+        """Draw the view."""
         self._put({"text/html": monitor_html(view), "text/plain": monitor_text(view)})
 
 
-class WidgetSurface(HtmlSurface):
-    """Shows a widget with buttons, or HTML until a frontend with widgets has answered.
-
-    Parameters
-    ----------
-    awaited : bool
-        Whether the kernel listens while this shows.
-    forced : bool
-        Whether to show the widget without having heard of a frontend that has widgets.
-    """
+class WidgetBackend(HtmlBackend):
+    """Shows a widget with buttons, or HTML until a frontend with widgets has answered."""
 
     def __init__(self, *, awaited: bool, forced: bool) -> None:
         super().__init__()
@@ -215,16 +189,16 @@ class WidgetSurface(HtmlSurface):
         self._forced = forced
         self._widget: LiveMonitor | None = None
         self._job: Job | None = None
-        self._order: Callable[[str], None] = ignore_order
+        self._on_command: Callable[[str], None] = ignore_command
 
-    def watch(self, job: Job, order: Callable[[str], None]) -> None:
-        """Take orders for this job from now on."""
-        self._job, self._order = job, order
+    def watch(self, job: Job, on_command: Callable[[str], None]) -> None:
+        """Send the buttons' commands to this job from now on."""
+        self._job, self._on_command = job, on_command
         if self._widget is not None:
-            self._widget.watch(job, order)
+            self._widget.watch(job, on_command)
 
     def draw(self, view: View) -> None:
-        """Show how things are now."""
+        """Draw the view."""
         from fooocus_nb.widgets.monitor_widget import frontend_answers
 
         if self._widget is None and (self._forced or frontend_answers()):
@@ -235,7 +209,7 @@ class WidgetSurface(HtmlSurface):
             self._widget.show(view)
 
     def finish(self, bundle: dict[str, Any] | None) -> None:
-        """Put what remains into the widget's place, then close it."""
+        """Replace the widget by the final bundle, then close it."""
         super().finish(bundle)
         if self._widget is not None:
             self._widget.close()
@@ -244,25 +218,25 @@ class WidgetSurface(HtmlSurface):
         from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
         widget = LiveMonitor(control="comm" if self._awaited else "interrupt")
-        widget.watch(self._job, self._order)
+        widget.watch(self._job, self._on_command)
         widget.show(view)
         self._widget = widget
-        shown: Any = widget._repr_mimebundle_() or ({}, {})
-        self._put({**shown[0], "text/plain": monitor_text(view)})
+        shown, _ = widget_bundle(widget)
+        self._put({**shown, "text/plain": monitor_text(view)})
 
 
-class TerminalSurface:
+class TerminalBackend:
     """Redraws the last line of a terminal."""
 
     def __init__(self) -> None:
         self._width = 0
         self._live = sys.stdout.isatty()
 
-    def watch(self, job: Job, order: Callable[[str], None]) -> None:
-        """Take no orders: Ctrl-C stops."""
+    def watch(self, job: Job, on_command: Callable[[str], None]) -> None:
+        """Ignore the job: Ctrl-C stops it."""
 
     def draw(self, view: View) -> None:
-        """Show how things are now. Where nothing can be redrawn, show nothing."""
+        """Draw the view, unless the terminal cannot redraw a line."""
         if not self._live:
             return
         columns = shutil.get_terminal_size().columns - 1
@@ -272,7 +246,7 @@ class TerminalSurface:
         self._width = len(text)
 
     def finish(self, bundle: dict[str, Any] | None) -> None:
-        """Clear the line and write what remains."""
+        """Clear the line and write the final bundle."""
         if self._live and self._width:
             sys.stdout.write("\r" + " " * self._width + "\r")
             sys.stdout.flush()
@@ -280,9 +254,25 @@ class TerminalSurface:
             _publish(bundle)
 
 
+def own_bundle(thing: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an object's own MIME bundle and its metadata, as IPython would ask for them."""
+    from IPython.core.formatters import MimeBundleFormatter
+
+    found: tuple[dict[str, Any], dict[str, Any]] | None = MimeBundleFormatter()(thing)
+    return found or ({}, {})
+
+
+def widget_bundle(widget: Widget) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a widget's own MIME bundle and its metadata."""
+    data, metadata = own_bundle(widget)
+    # ipywidgets 7 displays its widgets by itself and has no bundle of them.
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {VIEW_MIME: view, **data}, metadata
+
+
 def show(bundle: dict[str, Any]) -> None:
     """Show a MIME bundle in the cell that runs, or as text in a terminal."""
-    _publish(fitting(bundle))
+    _publish(allowed_formats(bundle))
 
 
 def _publish(

@@ -73,6 +73,15 @@ def test_it_grows_opens_compares_and_selects(open_notebook, tmp_path):
     notebook.shot("gallery-lab-light-open")
     page.keyboard.press("+")
     expect(box).to_contain_text("150 %")
+    page.evaluate("navigator.clipboard.writeText('mine')")
+    downloads = []
+    page.on("download", lambda download: downloads.append(download))
+    page.keyboard.press("Control+d")  # these are the browser's own
+    page.keyboard.press("Control+c")
+    page.keyboard.press("-")
+    expect(box).to_contain_text("100 %")
+    assert page.evaluate("navigator.clipboard.readText()") == "mine"
+    assert downloads == []
     page.keyboard.press("c")
     expect(box).to_contain_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
@@ -146,7 +155,7 @@ def test_a_thousand_images_of_a_folder(open_notebook, capsys):
     sort = grid.get_by_label("Sort by")
     expect(sort.locator("option[value=sharpness]")).to_have_count(1, timeout=30_000)
     assert cards(grid).count() < 80
-    expect(cards(grid).filter(has_text="No picture")).to_have_count(2)  # they are the newest
+    expect(cards(grid).filter(has_text="No image")).to_have_count(2)  # they are the newest
     view = grid.locator(".fnb-grid-view")
     expect(view).to_contain_text("96")  # its files have been looked at
     median, slow = view.evaluate(SCROLL)

@@ -53,6 +53,10 @@ def test_hostile_content_shows_as_text(open_notebook):
     expect(log).to_contain_text(SHOWN, timeout=30_000)
     log.get_by_label("Search the log").fill("<script>")
     expect(log.locator("mark").first).to_have_text("<script>")
+    # What is before a match, and behind it, is as hostile as the match.
+    log.get_by_label("Search the log").fill("go</a>")
+    expect(log.locator(".fnb-log-row:has(mark)").last).to_contain_text(EVIL)
+    expect(log.locator(".fnb-log-row :not(mark)")).to_have_count(0)
     expect(log.locator(".fnb-log-e").first).to_contain_text(f"ValueError: {SHOWN}")
     log.get_by_role("button", name="Wrap").click()
     notebook.shot("hostile-log", notebook.cell(1))
@@ -61,7 +65,7 @@ def test_hostile_content_shows_as_text(open_notebook):
 
     grid = notebook.output(3).locator(".fnb-grid")
     expect(grid.locator(".fnb-card")).to_have_count(3, timeout=30_000)
-    expect(grid).to_contain_text("No picture that can be read")
+    expect(grid).to_contain_text("No image that can be read")
     expect(grid.locator(".fnb-card img").first).to_be_visible(timeout=30_000)
     grid.locator(".fnb-card").first.click()
     box = grid.locator("dialog[open]")

@@ -90,6 +90,16 @@ def test_painting_with_every_tool(edit, app, dark):
     assert editor.tell()["middle"] == 255
     editor.press("Redo")
     assert editor.tell()["middle"] == 0
+    editor.press("Undo")
+    editor.press("Brush")  # painting after an undo goes on from there
+    editor.stroke((380, 250))
+    told = editor.tell()
+    assert (told["middle"], told["corner"]) == (255, 255)
+    expect(editor.root.get_by_role("button", name="Redo")).to_be_disabled()
+    editor.press("Undo")
+    assert editor.tell()["corner"] == 0
+    editor.press("Eraser")
+    editor.stroke((192, 128))
     editor.press("Invert")
     told = editor.tell()
     assert (told["left"], told["middle"], told["corner"]) == (0, 255, 255)

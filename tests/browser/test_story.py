@@ -134,7 +134,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
         "from fooocus_nb.demo.page import Page\n"
         "from fooocus_nb.fooocus.schema import Schema\n"
         "from fooocus_nb.widgets.panel_form import form_of\n"
-        "from fooocus_nb.widgets.panel_widget import PanelForm\n"
+        "from fooocus_nb.widgets.panel_form import PanelForm\n"
         "config = Page().config\n"
         f"trap = {HOSTILE!r}\n"
         "for item in config['components']:\n"
@@ -174,7 +174,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     expect(form.get_by_label("Prompt", exact=True)).to_have_value("a cat")
     form.get_by_role("button", name="Inpaint or outpaint").click()
     drawn = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
-    field = form.get_by_role("group", name="Picture to paint in")
+    field = form.get_by_role("group", name="Image to inpaint")
     field.locator("input[type=file]").first.set_input_files(drawn)
     expect(field.locator("img").first).to_be_visible()
     field.get_by_role("button", name="Paint it").click()
@@ -185,8 +185,8 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
 
     form.get_by_role("button", name="Upscale or vary").click()
     picture = {"name": f"{HOSTILE[:40]}.png", "mimeType": "image/png", "buffer": b"no picture"}
-    form.get_by_label("Picture to upscale or vary").set_input_files(picture)
-    expect(form.get_by_role("alert").filter(has_text="not a picture")).to_be_visible()
+    form.get_by_label("Image to upscale or vary").set_input_files(picture)
+    expect(form.get_by_role("alert").filter(has_text="that can be read")).to_be_visible()
 
     trapped = notebook.output(2).locator(".fnb-panel")
     expect(trapped.get_by_role("alert").filter(has_text="<script>").first).to_be_visible()

@@ -123,7 +123,7 @@ def test_a_terminal_gets_one_line_that_moves_and_then_text(tmp_path) -> None:
     import pexpect
 
     environment = os.environ | {
-        "FOOOCUS_DEMO_STEP_SECONDS": "0.05",
+        "FOOOCUS_DEMO_STEP_SECONDS": "0.2",  # so that a busy machine, too, draws several
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "TERM": "xterm",
         "NO_COLOR": "1",
@@ -186,7 +186,7 @@ def test_orders_are_taken_on_every_thread_of_the_kernel(notebook, subshell) -> N
         "panel = engine.panel(prompt='a cat', steps=60, width=128, height=128, image_number=3)\n"
         "display(panel)\nmonitor = engine.monitor(); display(monitor)"
     )
-    form, monitor = notebook.value("[panel._form.model_id, monitor.widget().model_id]")
+    form, monitor = notebook.value("[panel._form.model_id, monitor.widget.model_id]")
     say = notebook.speaker(subshell=subshell)
     say(form, kind="set", id=1, changes={"guidance_scale": 6.5, "image_number": 99})
     say(form, kind="set", id=2, changes={"image_number": 2, "image_seed": "7"})
@@ -205,8 +205,8 @@ def test_orders_are_taken_on_every_thread_of_the_kernel(notebook, subshell) -> N
     assert notebook.value("[[i.seed for i in r] for r in panel.results]") == [[7, 8], [7, 8]]
     say(form, kind="set", id=5, changes={"image_number": 32, "overwrite_step": 200})
     say(form, kind="generate", id=6)
-    notebook.wait_for("engine.state == 'busy' and monitor.widget().view.get('active')")
-    number = notebook.value("monitor.widget().view['job']")
+    notebook.wait_for("engine.state == 'busy' and monitor.widget.view.get('active')")
+    number = notebook.value("monitor.widget.view['job']")
     say(monitor, kind="skip", job=number)
     say(monitor, kind="stop", job=number)
     notebook.wait_for("not panel.jobs")

@@ -136,6 +136,30 @@ def test_only_what_is_in_the_gallery_can_be_selected(views):
     assert "not in this gallery of" in cell.error
 
 
+def test_every_view_stands_in_a_box(views):
+    """Each has its widget for layouts, the same one until it is closed."""
+    views.run(
+        "import ipywidgets, PIL.Image\n"
+        "PIL.Image.new('RGB', (8, 8)).save('one.png')\n"
+        "shown = [engine.monitor(), engine.panel(prompt='a harbour'), engine.logs(),\n"
+        "         engine.gallery(), fooocus_nb.gallery('one.png')]\n"
+        "box = ipywidgets.VBox([view.widget for view in shown])"
+    )
+    cell = views.run("box")
+    assert "application/vnd.jupyter.widget-view+json" in cell.bundles[-1]
+    assert (
+        views.value("[view.widget is child for view, child in zip(shown, box.children)]")
+        == [True] * 5
+    )
+    assert views.value("[child.comm is None for child in box.children]") == [False] * 5
+    views.run("for view in shown: view.close()")
+    assert views.value("[child.comm is None for child in box.children]") == [True] * 5
+    # A monitor that was closed shows the engine anew.
+    until(views, "engine.monitor().widget.view['stage'] == 'Ready'")
+    assert views.value("engine.monitor().widget is box.children[0]") is False
+    views.run("engine.monitor().close()")
+
+
 def test_a_notebook_that_nobody_watches_holds_the_plain_picture(new_notebook):
     """As papermill and nbclient run it: no widget that nobody could open again."""
     notebook = new_notebook(FOOOCUS_DEMO_STEP_SECONDS="0", FOOOCUS_NB_DISPLAY="html")
@@ -150,7 +174,7 @@ def test_a_notebook_that_nobody_watches_holds_the_plain_picture(new_notebook):
     connected = notebook.run(
         "remote = fooocus_nb.connect(engine.url, name='theirs'); remote.logs()"
     )
-    assert "not ours" in connected.bundles[-1]["text/html"]
+    assert "cannot be read" in connected.bundles[-1]["text/html"]
 
 
 def test_a_finished_cell_is_written_to_no_more(notebook):

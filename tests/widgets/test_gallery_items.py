@@ -14,9 +14,8 @@ from fooocus_nb import Image, Result
 from fooocus_nb._html import parameter_rows
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.metadata import append_log
-from fooocus_nb.results.history import Album
-from fooocus_nb.widgets._gallery_items import Items, entries_of
-from fooocus_nb.widgets._gallery_worker import Worker
+from fooocus_nb.results.history import ImageHistory
+from fooocus_nb.widgets._gallery_items import Items, Worker, entries_of
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def folder(tmp_path):
 
 def look(items):
     for entry in items:
-        items.look(entry)
+        items.read(entry)
     return {entry.path.name: items.card(entry) for entry in items}
 
 
@@ -49,7 +48,7 @@ def test_a_folder(folder):
     assert (cards["told.png"]["prompt"], cards["told.png"]["seed"]) == ("a cat", str(2**60))
     assert (cards["logged.png"]["prompt"], cards["logged.png"]["seed"]) == ("a dog", "8")
     assert (cards["silent.webp"]["prompt"], cards["silent.webp"]["seed"]) == ("", "")
-    assert "No picture" in cards["broken.jpg"]["error"]
+    assert "No image" in cards["broken.jpg"]["error"]
     assert {items.image(entry).seed for entry in items} == {2**60, 8, None}
     assert len(list(entries_of(folder, recursive=False))) == 4
     json.dumps(cards)
@@ -84,14 +83,14 @@ def test_the_worker_makes_what_was_wanted_last_and_survives_what_is_broken(folde
         sent.append((message, buffers))
 
     worker = Worker(items, send)
-    worker.want(items)
-    worker.look(items)
-    worker.order(lambda: 1 / 0)
-    worker.want([])
-    worker.look([])
-    worker.order(done.set)
+    worker.request_thumbnails(items)
+    worker.read(items)
+    worker.submit(lambda: 1 / 0)
+    worker.request_thumbnails([])
+    worker.read([])
+    worker.submit(done.set)
     assert done.wait(30)
-    worker.want(items)
+    worker.request_thumbnails(items)
     deadline = threading.Event()
     for _ in range(300):
         numbers = {n for message, _ in sent for n in message.get("ids", ())}
@@ -103,18 +102,18 @@ def test_the_worker_makes_what_was_wanted_last_and_survives_what_is_broken(folde
     worker.close()
 
 
-def test_an_album_tells_of_each_image_once_and_mends_its_seed(tmp_path):
-    album, heard = Album(), []
-    stop = album.subscribe(heard.append)
+def test_the_history_tells_of_each_image_once_and_mends_its_seed(tmp_path):
+    history, heard = ImageHistory(), []
+    stop = history.subscribe(heard.append)
     one = Image(tmp_path / "a.png", seed=1, parameters={})
     mended = Image(tmp_path / "a.png", seed=2, parameters={})
-    album.add([one])
-    album.add([one])
-    album.add([mended])
+    history.add([one])
+    history.add([one])
+    history.add([mended])
     stop()
-    album.add([Image(tmp_path / "b.png", seed=3, parameters={})])
+    history.add([Image(tmp_path / "b.png", seed=3, parameters={})])
     assert heard == [one, mended]
-    assert [image.seed for image in album.images()] == [2, 3]
+    assert [image.seed for image in history.images()] == [2, 3]
 
 
 def test_what_is_off_is_not_shown():

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fooocus_nb.engine.state import EngineState, Lifecycle
 from fooocus_nb.fooocus.logs.levels import Classifier
 from fooocus_nb.supervisor import LineSplitter
-from fooocus_nb.widgets import _log_pump
-from fooocus_nb.widgets._log_pump import LogPump, batch_of
+from fooocus_nb.widgets import log_view
+from fooocus_nb.widgets.log_view import LogPump, batch_of
 
 
 class Engine(SimpleNamespace):
@@ -115,6 +115,19 @@ def test_it_reads_only_while_somebody_looks(setting):
     browser.until(lambda b: b.lines[-1:] == ["unseen"] and len(b.messages) > count)
 
 
+def test_it_does_not_go_on_for_a_viewer_that_left(setting):
+    _, browser, pump = setting
+    assert pump.begin(float("inf"))["count"] == 1  # shown, before any browser has confirmed it
+    assert pump.running
+    pump.open("one", -1, 0)
+    pump.open("two", -1, 0)
+    pump.shut("one")
+    browser.until(lambda b: sum(m["kind"] == "reset" for m in b.messages) >= 1)
+    assert pump.running  # for the other one
+    pump.shut("two")
+    until(lambda: not pump.running)
+
+
 def test_it_ends_with_the_engine_and_goes_on_with_the_next_run(setting, tmp_path):
     engine, browser, pump = setting
     pump.open("v", -1, 0)
@@ -140,12 +153,12 @@ def test_messages_are_bounded_whatever_comes(setting):
     write(engine, b"the end\n")
     browser.until(lambda b: b.lines[-1] == "the end")
     sizes = [len(m["text"]) for m in browser.messages if m["kind"] == "lines"]
-    assert max(sizes) <= _log_pump.BATCH_BYTES
-    assert max(len(line) for line in browser.lines) <= _log_pump.MAX_LINE
+    assert max(sizes) <= log_view.BATCH_BYTES
+    assert max(len(line) for line in browser.lines) <= log_view.MAX_LINE
 
 
 def test_who_falls_behind_is_told_how_much_is_left_out(setting, monkeypatch):
-    monkeypatch.setattr(_log_pump, "MAX_BEHIND", 100_000)
+    monkeypatch.setattr(log_view, "MAX_BEHIND", 100_000)
     engine, browser, pump = setting
     pump.open("v", -1, 0)
     browser.until(lambda b: b.lines)

@@ -145,7 +145,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture
 def panel(engine: Engine) -> Iterator[Panel]:
     made = engine.panel(prompt="a harbour", image_number=1, steps=3)
-    made._widget()  # as if it were shown
+    assert made.widget  # as if it were shown
     yield made
     made._form._worker.shutdown()
 
@@ -206,8 +206,8 @@ def test_a_wrong_value_is_told_at_its_field_and_sends_nothing(panel: Panel) -> N
     [
         {"kind": "set", "changes": {"nonsense": 1, "uov_input_image": "/etc/passwd"}},
         {"kind": "set", "changes": [1]},
-        {"kind": "picture", "slot": "nonsense", "buffers": [b"x"]},
-        {"kind": "picture", "slot": "uov_input_image"},
+        {"kind": "image", "slot": "nonsense", "buffers": [b"x"]},
+        {"kind": "image", "slot": "uov_input_image"},
         {"kind": "remove", "slot": "nonsense"},
         {"kind": {}},
         {},
@@ -220,45 +220,45 @@ def test_whatever_a_browser_says_changes_nothing_else(panel: Panel, content: Any
 
 
 def test_pictures_come_by_upload_with_what_makes_the_engine_look_at_them(panel: Panel) -> None:
-    send(panel, kind="picture", slot="inpaint_input_image.mask", buffers=[png()])
-    assert "picture first" in panel._form.errors["inpaint_input_image"]
-    send(panel, kind="picture", slot="inpaint_input_image", buffers=[png()])
-    send(panel, kind="picture", slot="inpaint_input_image.mask", buffers=[png()])
-    assert set(panel._form.pictures) == {"inpaint_input_image", "inpaint_input_image.mask"}
+    send(panel, kind="image", slot="inpaint_input_image.mask", buffers=[png()])
+    assert "image first" in panel._form.errors["inpaint_input_image"]
+    send(panel, kind="image", slot="inpaint_input_image", buffers=[png()])
+    send(panel, kind="image", slot="inpaint_input_image.mask", buffers=[png()])
+    assert set(panel._form.images) == {"inpaint_input_image", "inpaint_input_image.mask"}
     assert panel.values["inpaint_input_image"] == {"image": png(), "mask": png()}
     assert panel.values["current_tab"] == "inpaint"
     assert panel.values["input_image_checkbox"] is True
-    send(panel, kind="picture", slot="inpaint_input_image.mask", buffers=[png((5, 5))])
+    send(panel, kind="image", slot="inpaint_input_image.mask", buffers=[png((5, 5))])
     assert "another size" in panel._form.errors["inpaint_input_image"]
     send(panel, kind="remove", slot="inpaint_input_image.mask")
-    assert set(panel._form.pictures) == {"inpaint_input_image"}
+    assert set(panel._form.images) == {"inpaint_input_image"}
     send(panel, kind="remove", slot="inpaint_input_image")
-    assert not panel._form.pictures
+    assert not panel._form.images
 
 
 def test_a_mask_is_painted_over_a_picture_of_the_form(panel: Panel) -> None:
     name = "inpaint_input_image"
     send(panel, kind="paint", slot=f"{name}.mask")
-    assert "picture first" in panel._form.errors[name]
-    send(panel, kind="picture", slot=name, buffers=[png()])
+    assert "image first" in panel._form.errors[name]
+    send(panel, kind="image", slot=name, buffers=[png()])
     send(panel, kind="paint", slot=f"{name}.mask")
     editor = panel.values[name]["mask"]
     assert panel._view.children[1] is editor
     assert panel._form.state["painting"] == name
-    empty = panel._form.pictures[f"{name}.mask"]
+    empty = panel._form.images[f"{name}.mask"]
     editor.fill()
-    wait_until(lambda: panel._form.pictures[f"{name}.mask"] != empty)
+    wait_until(lambda: panel._form.images[f"{name}.mask"] != empty)
     send(panel, kind="paint", slot=f"{name}.mask")
     assert editor not in panel._view.children
     assert panel.values[name]["mask"] is editor
     send(panel, kind="paint", slot=f"{name}.mask")
     assert panel._view.children[1] is editor
-    send(panel, kind="picture", slot=name, buffers=[png((5, 5))])
+    send(panel, kind="image", slot=name, buffers=[png((5, 5))])
     assert editor not in panel._view.children
     assert panel.values[name] == {"image": png((5, 5))}
     other = fooocus_nb.MaskEditor(png())
     panel.values[name] = {"image": png(), "mask": other}
-    assert f"{name}.mask" in panel._form.pictures
+    assert f"{name}.mask" in panel._form.images
 
 
 def test_a_preset_has_its_defaults_in_the_form_wherever_it_was_loaded(panel: Panel) -> None:
@@ -280,8 +280,8 @@ def test_a_preset_has_its_defaults_in_the_form_wherever_it_was_loaded(panel: Pan
 def test_closing_the_standing_monitor_leaves_the_one_of_the_panel(panel: Panel) -> None:
     monitor = panel.engine.monitor()
     monitor.close()
-    assert monitor.widget() is panel._view.children[-2]
-    assert monitor.widget().comm is not None
+    assert monitor.widget is panel._view.children[-2]
+    assert monitor.widget.comm is not None
 
 
 def test_generate_queues_and_keeps_the_results(panel: Panel, engine: Engine) -> None:
@@ -320,7 +320,7 @@ def test_without_a_frontend_it_is_a_table(panel: Panel) -> None:
 def test_an_engine_that_stopped_is_told_in_the_form(start_demo_alone, panel: Panel) -> None:
     other = start_demo_alone()
     stopped = other.panel(prompt="x")
-    stopped._widget()
+    assert stopped.widget
     assert stopped.cell() == "%%fooocus\nx"
     assert panel.cell().startswith(f"%%fooocus --name {panel.engine.name} ")
     other.stop()

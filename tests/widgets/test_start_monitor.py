@@ -76,8 +76,8 @@ def test_an_engine_that_we_only_connect_to_has_no_stages() -> None:
 
 def test_a_start_draws_only_what_is_new() -> None:
     drawn: list[View] = []
-    surface: Any = types.SimpleNamespace(draw=drawn.append, finish=lambda bundle: None)
-    monitor = StartMonitor(surface=surface)
+    backend: Any = types.SimpleNamespace(draw=drawn.append, finish=lambda bundle: None)
+    monitor = StartMonitor(backend=backend)
     engine = engine_of(DOWNLOAD, BAR)
     for _ in range(100):
         monitor(engine)

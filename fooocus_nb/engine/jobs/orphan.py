@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.errors import ConnectionLost, FooocusError, GenerationStopped
-from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor import LineSplitter, LogReader
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FoundJob(Job):
     def __init__(self, engine: Engine, record: JobRecord) -> None:
         self.started = record.started
         self._left = record
-        self._outputs = Outputs(record.output_dir)
+        self._outputs = OutputFolder(record.output_dir)
         super().__init__(engine, record.request, session=record.session)
         self._submitted -= self._age()
         self._start()

@@ -1,4 +1,4 @@
-// What the widgets share. Text is only ever set with textContent: nothing is parsed as HTML.
+// Shared by the widgets. Text is only ever set with textContent: nothing is parsed as HTML.
 
 function el(tag, className = "", attributes = {}, text = "") {
   const node = document.createElement(tag);
@@ -11,7 +11,7 @@ function el(tag, className = "", attributes = {}, text = "") {
 function button(className, text, label = "") {
   const node = el("button", `fnb-button ${className}`.trim(), { type: "button" }, text);
   if (label) node.title = label;
-  if (label && text.length < 2) node.setAttribute("aria-label", label); // a sign is no name
+  if (label && text.length < 2) node.setAttribute("aria-label", label); // a symbol is not a name
   return node;
 }
 
@@ -75,7 +75,7 @@ function framed(work) {
   return ask;
 }
 
-// Puts keyed nodes into a parent in the order in which they are seen, and drops all others.
+// Arranges keyed nodes in a parent in this order, and removes all others.
 function arrangeNodes(parent, nodes, keys) {
   const wanted = new Set(keys);
   for (const [key, node] of nodes) {

@@ -11,7 +11,7 @@ function plural(count, one, many) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
-// What a page knows of a model's images; all its views share it.
+// The state of a model's images on a page; all its views share it.
 class GalleryStore {
   constructor(model) {
     this.model = model;
@@ -20,7 +20,7 @@ class GalleryStore {
     this.total = 0;
     this.selected = [];
     this.listeners = new Set();
-    this.pictures = new Pictures(model, this.viewer);
+    this.cache = new ImageCache(model, this.viewer);
   }
 
   takeCards({ total, cards }) {
@@ -35,11 +35,11 @@ class GalleryStore {
         this.takeCards(message);
         break;
       case "thumbs":
-        this.pictures.takeThumbs(message.ids, buffers);
+        this.cache.takeThumbs(message.ids, buffers);
         this.tell("thumbs");
         break;
       case "original":
-        if (message.viewer === this.viewer) this.pictures.takeOriginal(message, buffers);
+        if (message.viewer === this.viewer) this.cache.takeOriginal(message, buffers);
         break;
       case "details":
         if (message.viewer === this.viewer) this.tell("details", message);
@@ -78,7 +78,7 @@ function initialize({ model }) {
   model.send({ kind: "open", viewer: store.viewer });
   return () => {
     stores.delete(model.get("uid"));
-    store.pictures.clear();
+    store.cache.clear();
     model.off("change:first", begin);
     model.off("msg:custom", onMessage);
   };
@@ -107,7 +107,7 @@ function gridBar(model) {
 
 function render({ model, el: host }) {
   const store = stores.get(model.get("uid"));
-  const { pictures } = store;
+  const { cache } = store;
   const root = el("section", "fnb-widget fnb-grid", {
     "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true",
   });
@@ -129,13 +129,13 @@ function render({ model, el: host }) {
   let sortKey = "order";
   let descending = model.get("newest_first");
   let active = 0; // the card that keys act on
-  let origin = 0; // where a range that is selected with Shift begins
+  let origin = 0; // the start of a range that is selected with Shift
   let columns = 1;
   let tile = TILE;
 
   const isSelected = (id) => store.selected.includes(id);
   const box = new LightBox({
-    root, model, pictures, viewer: store.viewer, cards: () => shown, isSelected,
+    root, model, cache, viewer: store.viewer, cards: () => shown, isSelected,
     onSelect: (id) => toggle(id),
     onMove: (index) => {
       activate(index);
@@ -143,7 +143,7 @@ function render({ model, el: host }) {
       view.focus({ preventScroll: true });
     },
   });
-  const comparison = new CompareBox({ root, pictures });
+  const comparison = new CompareBox({ root, cache });
 
   function arrange() {
     const kept = shown[active]?.id;
@@ -187,7 +187,7 @@ function render({ model, el: host }) {
     hint.hidden = shown.length > 0;
     hint.textContent = store.cards.size ? "No image matches the filter." : store.total ? "" : model.get("hint");
     drawFoot();
-    askThumbs();
+    requestThumbs();
   });
 
   function place(from, to, pitch) {
@@ -233,7 +233,7 @@ function render({ model, el: host }) {
     node.setAttribute("aria-posinset", String(index + 1));
     node.setAttribute("aria-setsize", String(shown.length));
     node.classList.toggle("fnb-card-active", index === active);
-    const url = card.error ? "" : pictures.thumb(card.id) || "";
+    const url = card.error ? "" : cache.thumb(card.id) || "";
     if (node.fnbUrl !== url) {
       node.fnbUrl = url;
       if (url) node.fnbImage.src = url;
@@ -264,10 +264,10 @@ function render({ model, el: host }) {
       ? "Compare the two selected images" : "Select two images to compare them";
   }
 
-  // Thumbnails are asked for when scrolling pauses, and only for what is on the screen then.
-  const askThumbs = debounced(() => {
+  // Thumbnails are requested when scrolling pauses, only for the cards on the screen.
+  const requestThumbs = debounced(() => {
     const ids = [...nodes.values()].map((node) => node.fnbCard)
-      .filter((card) => !card.error && !pictures.thumbs.has(card.id)).map((card) => card.id);
+      .filter((card) => !card.error && !cache.thumbs.has(card.id)).map((card) => card.id);
     if (ids.length) model.send({ kind: "thumbs", ids });
   }, 80);
 
@@ -284,14 +284,11 @@ function render({ model, el: host }) {
   }
 
   function toggle(id) {
-    const kept = store.selected.filter((other) => other !== id);
-    store.select(kept.length === store.selected.length ? [...kept, id] : kept);
+    store.select(toggled(store.selected, id));
   }
 
   function selectRange(to) {
-    const [low, high] = [Math.min(origin, to), Math.max(origin, to)];
-    const range = shown.slice(low, high + 1).map((card) => card.id);
-    store.select([...new Set([...store.selected, ...range])]);
+    store.select(withRange(store.selected, shown, origin, to));
   }
 
   function press(id, event, onCheck) {
@@ -319,15 +316,10 @@ function render({ model, el: host }) {
   view.addEventListener("keydown", (event) => {
     if (!shown.length || event.altKey) return;
     const page = Math.max(Math.floor(view.clientHeight / (tile + CAPTION + GAP)), 1) * columns;
-    const moves = {
-      ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
-      PageUp: -page, PageDown: page, Home: -active, End: shown.length - 1 - active,
-    };
     const chord = event.ctrlKey || event.metaKey;
-    if (event.key in moves && !chord) {
-      const to = active + moves[event.key];
-      if (to >= 0 && to < shown.length) moveTo(to, event.shiftKey);
-      else if (event.key.startsWith("Page")) moveTo(to < 0 ? 0 : shown.length - 1, event.shiftKey);
+    const to = chord ? null : gridTarget(event.key, { active, count: shown.length, columns, page });
+    if (to !== null) {
+      if (to >= 0) moveTo(to, event.shiftKey);
     } else if (event.key === "Enter" && !chord) {
       box.show(active);
     } else if (event.key === " ") {
@@ -385,7 +377,7 @@ function render({ model, el: host }) {
   drawTurn();
   arrange();
   return () => {
-    for (const pending of [draw, arrangeSoon, askThumbs, filterSoon]) pending.cancel();
+    for (const pending of [draw, arrangeSoon, requestThumbs, filterSoon]) pending.cancel();
     resized.disconnect();
     store.listeners.delete(onStore);
     box.box.close();

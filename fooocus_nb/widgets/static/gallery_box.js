@@ -1,6 +1,6 @@
-// The full picture with what made it, and two pictures beside each other.
+// The open image with its parameters, and the comparison of two images.
 
-// What both dialogs share: they cover the page, and give the focus back when they close.
+// Both dialogs cover the page, and return the focus when they close.
 function dialog(className, label, root) {
   const box = el("dialog", `fnb-widget ${className}`, {
     "aria-label": label, "data-lm-suppress-shortcuts": "true",
@@ -11,7 +11,7 @@ function dialog(className, label, root) {
   box.addEventListener("click", (event) => {
     if (event.target === box) box.close();
   });
-  // The notebook listens for keys, too: while the dialog is open they are ours.
+  // Keys must not reach the notebook while the dialog is open.
   box.addEventListener("keydown", (event) => event.stopPropagation());
   return {
     box,
@@ -48,8 +48,8 @@ function cardRows(card, rows) {
 }
 
 class LightBox {
-  constructor({ root, model, pictures, viewer, cards, isSelected, onSelect, onMove }) {
-    Object.assign(this, { root, model, pictures, viewer, cards, isSelected, onSelect, onMove });
+  constructor({ root, model, cache, viewer, cards, isSelected, onSelect, onMove }) {
+    Object.assign(this, { root, model, cache, viewer, cards, isSelected, onSelect, onMove });
     this.details = new Map();
     this.index = -1;
     this.card = undefined;
@@ -80,14 +80,14 @@ class LightBox {
     const close = button("fnb-box-icon", "\u2715", "Close (Escape)");
     head.append(this.place, out, this.level, into, close);
     const tools = el("div", "fnb-box-tools");
-    this.copy = button("", "Copy as cell", "Copy the cell that makes this image again");
+    this.copy = button("", "Copy as cell", "Copy the cell that generates this image again");
     this.save = button("", "Download", "Download the original file");
     this.pick = button("", "Select", "Select this image (Space)");
     tools.append(this.copy, this.save, this.pick);
-    this.told = el("div", "fnb-box-told fnb-dim", { role: "status" });
+    this.message = el("div", "fnb-box-told fnb-dim", { role: "status" });
     this.prompt = el("div", "fnb-box-prompt");
     this.rows = el("div", "fnb-box-rows");
-    side.append(head, tools, this.told, this.prompt, this.rows);
+    side.append(head, tools, this.message, this.prompt, this.rows);
     box.append(this.stage, side);
     this.zoom = new Zoom(this.stage, this.image, () => {
       this.level.textContent = this.zoom?.label ?? "";
@@ -123,7 +123,7 @@ class LightBox {
     this.card = this.cards()[index];
   }
 
-  // The grid has changed behind us: the image that is open stays, wherever it stands now.
+  // The grid was arranged anew: the open image stays, with its new index.
   arranged() {
     if (!this.box.open || !this.card) return;
     const index = this.cards().findIndex((card) => card.id === this.card.id);
@@ -150,7 +150,7 @@ class LightBox {
     const { card } = this;
     if (!card) return;
     this.drawPlace();
-    this.told.textContent = "";
+    this.message.textContent = "";
     this.prompt.textContent = card.prompt || "";
     this.drawPick();
     this.drawRows(card, card.rows || []);
@@ -161,7 +161,7 @@ class LightBox {
     this.image.alt = card.prompt || card.name;
     this.zoom.reset();
     this.ask(card);
-    if (!card.error) this.drawPicture(card);
+    if (!card.error) this.drawImage(card);
     else this.busy.textContent = "";
   }
 
@@ -173,16 +173,16 @@ class LightBox {
     this.turns[1].disabled = this.index >= count - 1;
   }
 
-  async drawPicture(card) {
-    const thumb = this.pictures.thumb(card.id);
-    // The size that it will have keeps the small one from jumping when the original comes.
+  async drawImage(card) {
+    const thumb = this.cache.thumb(card.id);
+    // With the final size, nothing jumps when the original replaces the thumbnail.
     this.image.width = card.width || 512;
     this.image.height = card.height || 512;
     if (thumb) this.image.src = thumb;
     else this.image.removeAttribute("src");
-    this.busy.textContent = this.pictures.originals.has(card.id) ? "" : "Loading the original";
+    this.busy.textContent = this.cache.originals.has(card.id) ? "" : "Loading the original";
     try {
-      const original = await this.pictures.original(card.id);
+      const original = await this.cache.original(card.id);
       if (!this.isOpen(card.id)) return;
       this.image.src = original.url;
       this.busy.textContent = "";
@@ -191,7 +191,7 @@ class LightBox {
       return;
     }
     const next = this.cards()[this.index + 1];
-    if (next && !next.error) this.pictures.original(next.id).catch(() => {});
+    if (next && !next.error) this.cache.original(next.id).catch(() => {});
   }
 
   drawRows(card, rows) {
@@ -215,47 +215,46 @@ class LightBox {
     this.drawRows(card, details.rows.filter(([name]) => name !== "prompt"));
     this.copy.disabled = !details.cell;
     this.copy.title = details.cell
-      ? "Copy the cell that makes this image again (C)"
-      : "The file does not say how it was made";
+      ? "Copy the cell that generates this image again (C)"
+      : "The file has no parameters";
   }
 
   async copyCell() {
     const details = this.details.get(this.card.id);
     if (!details?.cell) return;
     const done = await copyText(details.cell, this.box);
-    this.told.textContent = done ? "Copied: paste it into a new cell." : "The browser does not let us copy.";
+    this.message.textContent = done ? "Copied: paste it into a new cell." : "The browser does not allow copying.";
   }
 
   async download(card) {
     if (!card || card.error) return;
     try {
-      const original = await this.pictures.original(card.id);
+      const original = await this.cache.original(card.id);
       saveBlob(original.blob, card.name);
     } catch (error) {
-      this.told.textContent = error.message;
+      this.message.textContent = error.message;
     }
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const keys = {
-      ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
-      Home: () => this.step(-this.index), End: () => this.step(this.cards().length - 1 - this.index),
-      "+": () => this.zoom.by(1.5), "=": () => this.zoom.by(1.5), "-": () => this.zoom.by(1 / 1.5),
-      0: () => this.zoom.reset(), 1: () => this.zoom.by(1 / this.zoom.fit / this.zoom.scale),
-      c: () => this.copyCell(), d: () => this.download(this.card),
-    };
-    const onButton = event.target.closest("button");
-    if (event.key === " " && !onButton) keys[" "] = () => this.toggle();
-    if (!keys[event.key]) return;
+    const action = boxAction(event, Boolean(event.target.closest("button")));
+    if (!action) return;
     event.preventDefault();
-    keys[event.key]();
+    const acts = {
+      previous: () => this.step(-1), next: () => this.step(1),
+      first: () => this.step(-this.index), last: () => this.step(this.cards().length - 1 - this.index),
+      enlarge: () => this.zoom.by(1.5), shrink: () => this.zoom.by(1 / 1.5),
+      fit: () => this.zoom.reset(), actual: () => this.zoom.by(1 / this.zoom.fit / this.zoom.scale),
+      copy: () => this.copyCell(), download: () => this.download(this.card),
+      select: () => this.toggle(),
+    };
+    acts[action]();
   }
 }
 
 class CompareBox {
-  constructor({ root, pictures }) {
-    this.pictures = pictures;
+  constructor({ root, cache }) {
+    this.cache = cache;
     const { box, show } = dialog("fnb-box fnb-compare", "Two images compared", root);
     this.box = box;
     this.open = show;
@@ -275,7 +274,7 @@ class CompareBox {
       "aria-label": "How much of the first image is shown",
     });
     this.differences = el("div", "fnb-box-rows");
-    side.append(head, el("div", "fnb-dim", {}, "Drag over the picture, or use the slider."),
+    side.append(head, el("div", "fnb-dim", {}, "Drag over the image, or use the slider."),
       this.slider, this.differences);
     box.append(this.stage, side);
     close.addEventListener("click", () => box.close());
@@ -292,14 +291,14 @@ class CompareBox {
     const cards = [left, right];
     cards.forEach((card, index) => {
       this.images[index].alt = card.prompt || card.name;
-      this.images[index].src = this.pictures.thumb(card.id) || "";
+      this.images[index].src = this.cache.thumb(card.id) || "";
       this.labels[index].textContent = card.seed ? `seed ${card.seed}` : card.name;
     });
     this.drawDifferences(left, right);
     this.draw();
     this.busy.textContent = "Loading the originals";
     try {
-      const originals = await Promise.all(cards.map((card) => this.pictures.original(card.id)));
+      const originals = await Promise.all(cards.map((card) => this.cache.original(card.id)));
       originals.forEach((original, index) => {
         this.images[index].src = original.url;
       });

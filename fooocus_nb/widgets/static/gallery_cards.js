@@ -1,10 +1,10 @@
-// Sorting and filtering images by what is known of them. All of it is text.
+// Sorting and filtering cards by the text on them.
 
 const SORTS = [
   ["order", "Order"], ["date", "Date"], ["name", "File name"], ["seed", "Seed"],
   ["size", "Size"], ["prompt", "Prompt"],
 ];
-// What people write for the names that parameters have.
+// Short names for parameters.
 const SHORT = {
   style: "style_selections", styles: "style_selections", model: "base_model",
   performance: "performance_selection", steps: "overwrite_step", sampler: "sampler_name",
@@ -55,7 +55,7 @@ function compareValues(a, b) {
 function sortedCards(cards, key, descending) {
   const keyed = cards.map((card) => [cardValue(card, key), card]);
   keyed.sort(([a, one], [b, other]) => {
-    if (!a || !b) return compareValues(a, b) || one.id - other.id; // what is not known comes last
+    if (!a || !b) return compareValues(a, b) || one.id - other.id; // unknown values come last
     const order = compareValues(a, b) || one.id - other.id;
     return descending ? -order : order;
   });

@@ -1,6 +1,6 @@
-// The lines that a browser holds of a log, and where each stands on the screen.
+// The lines of a log that a browser holds, and their positions on the screen.
 
-// As much as a browser scrolls smoothly; the log file has the rest.
+// As many as a browser scrolls smoothly; the log file has the rest.
 const MAX_HELD = 200_000;
 const TRIM = 20_000;
 const RANK = { i: 0, n: 0, w: 1, e: 2 };
@@ -150,8 +150,8 @@ class Rows {
   }
 }
 
-// Where rows stand. Unwrapped ones are all of one height; wrapped ones are reckoned from their
-// lengths, and put right by what is measured when they are drawn.
+// Positions of rows. Unwrapped ones are all of one height; heights of wrapped ones are
+// estimated from their lengths, and corrected when they are drawn.
 class Layout {
   constructor(rows) {
     this.rows = rows;
@@ -166,7 +166,7 @@ class Layout {
     this.known = 0;
   }
 
-  reckon() {
+  update() {
     const length = this.rows.length;
     if (!this.columns) return length * this.height;
     if (this.tops.length < length + 1) {
@@ -188,7 +188,7 @@ class Layout {
     return Math.max(lines, 1) * this.height;
   }
 
-  // Takes a height as drawn; says whether it was reckoned wrongly.
+  // Stores a height as drawn; returns whether it was estimated wrongly.
   correct(index, height) {
     if (!this.columns || Math.abs(this.heightOf(index) - height) < 1) return false;
     this.measured.set(this.rows.at(index), height);

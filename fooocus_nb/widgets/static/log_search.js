@@ -1,3 +1,24 @@
+// The search in a log, and the matches in a line.
+
+// The query is text, not a pattern: all characters that mean something in one are escaped.
+function searchPattern(query) {
+  return query ? new RegExp(query.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "gi") : null;
+}
+
+// Splits a line into parts as [text, whether it matches].
+function splitMatches(text, pattern) {
+  if (!pattern) return text ? [[text, false]] : [];
+  const parts = [];
+  let from = 0;
+  pattern.lastIndex = 0; // left behind by the last test
+  for (const match of text.matchAll(pattern)) {
+    parts.push([text.slice(from, match.index), false], [match[0], true]);
+    from = match.index + match[0].length;
+  }
+  parts.push([text.slice(from), false]);
+  return parts.filter(([part]) => part);
+}
+
 // Finds lines; the numbers of those that match are kept as lines come and go.
 class Search {
   constructor(rows) {
@@ -13,7 +34,7 @@ class Search {
   }
 
   start(query) {
-    this.pattern = query ? new RegExp(query.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "gi") : null;
+    this.pattern = searchPattern(query);
     this.restart();
     this.current = this.found.length - 1;
   }
@@ -54,16 +75,9 @@ class Search {
 }
 
 function fillRow(node, text, pattern) {
-  node.textContent = "";
-  if (!pattern) {
-    node.textContent = text || "\u200b";
-    return;
-  }
-  let from = 0;
-  pattern.lastIndex = 0; // left behind by the last test
-  for (const match of text.matchAll(pattern)) {
-    node.append(text.slice(from, match.index), el("mark", "fnb-log-mark", {}, match[0]));
-    from = match.index + match[0].length;
-  }
-  node.append(text.slice(from) || "\u200b");
+  const parts = splitMatches(text, pattern).map(([part, matches]) =>
+    matches ? el("mark", "fnb-log-mark", {}, part) : part,
+  );
+  // Strings are appended as text, never as HTML; an empty row keeps its height.
+  node.replaceChildren(...(parts.length ? parts : ["\u200b"]));
 }

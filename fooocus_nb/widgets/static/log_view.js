@@ -1,4 +1,4 @@
-// The log view: it follows, pauses when scrolled up, searches, filters, and asks for the past.
+// The log view: it follows, pauses when scrolled up, searches, filters, and loads earlier lines.
 
 const OVERSCAN = 12;
 const NEAR_TOP = 300;
@@ -49,6 +49,7 @@ function initialize({ model }) {
     }
   }
 
+  // A page that is left must not keep the kernel reading the log.
   const leave = () => store.views && store.shut();
   begin();
   model.on("change:first", begin);
@@ -113,9 +114,9 @@ function render({ model, el: host }) {
   frame.append(view, jump);
   const foot = el("div", "fnb-log-foot fnb-dim fnb-tabular");
   const summary = el("span", "fnb-log-summary");
-  const told = el("span", "", { role: "status" });
+  const message = el("span", "", { role: "status" });
   const earlier = button("fnb-log-earlier", "");
-  foot.append(summary, told, earlier);
+  foot.append(summary, message, earlier);
   root.append(tools.bar, frame, foot);
 
   const rows = new Rows(store);
@@ -135,7 +136,7 @@ function render({ model, el: host }) {
     const width = view.clientWidth;
     if (!width) return;
     measureFont(width);
-    const total = layout.reckon();
+    const total = layout.update();
     sizer.style.height = `${total}px`;
     sizer.style.width = wrapped ? "100%" : `max(100%, ${Math.ceil(store.longest * characterWidth) + 20}px)`;
     if (follow) view.scrollTop = total;
@@ -235,11 +236,11 @@ function render({ model, el: host }) {
     if (node.textContent !== text) node.textContent = text;
   }
 
-  function tell(text) {
-    told.textContent = text;
-    clearTimeout(tell.timer);
-    tell.timer = setTimeout(() => {
-      told.textContent = "";
+  function showMessage(text) {
+    message.textContent = text;
+    clearTimeout(showMessage.timer);
+    showMessage.timer = setTimeout(() => {
+      message.textContent = "";
     }, 4000);
   }
 
@@ -247,7 +248,7 @@ function render({ model, el: host }) {
     if (loading || !store.more || store.full) return;
     loading = setTimeout(() => {
       loading = 0;
-      tell("The kernel is busy: earlier lines come when it has time.");
+      showMessage("The kernel is busy: earlier lines follow when it responds.");
       draw();
     }, ANSWER_MS);
     model.send({ kind: "earlier" });
@@ -314,7 +315,7 @@ function render({ model, el: host }) {
     setFollow(false);
     draw.cancel();
     measureFont(view.clientWidth);
-    layout.reckon();
+    layout.update();
     const index = rows.indexOf(search.number);
     const middle = layout.top(index) - (view.clientHeight - layout.height) / 2;
     view.scrollTop = Math.max(middle, 0);
@@ -363,7 +364,7 @@ function render({ model, el: host }) {
   tools.copy.addEventListener("click", async () => {
     const numbers = rows.numbers || Array.from({ length: store.texts.length }, (_, i) => store.first + i);
     const done = await copyText(numbers.map((number) => store.text(number)).join("\n"), root);
-    tell(done ? `${plural(numbers.length, "line", "lines")} copied` : "The browser does not let us copy.");
+    showMessage(done ? `${plural(numbers.length, "line", "lines")} copied` : "The browser does not allow copying.");
   });
 
   let parts = null;
@@ -371,7 +372,7 @@ function render({ model, el: host }) {
   function saveLoaded() {
     parts = null;
     saveBlob(new Blob([`${store.texts.join("\n")}\n`], { type: "text/plain" }), fileName());
-    tell("The kernel is busy: saved the lines that are loaded.");
+    showMessage("The kernel is busy: saved the lines that are loaded.");
   }
   function fileName() {
     return `${model.get("label").replace(/[^\w.-]+/g, "_") || "engine"}.log`;
@@ -423,7 +424,7 @@ function render({ model, el: host }) {
     startSearch.cancel();
     clearTimeout(loading);
     clearTimeout(waiting);
-    clearTimeout(tell.timer);
+    clearTimeout(showMessage.timer);
     resized.disconnect();
     store.listeners.delete(onStore);
     store.views -= 1;

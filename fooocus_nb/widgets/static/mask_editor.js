@@ -1,7 +1,6 @@
-// Paints a mask over an image. What is painted travels to the kernel as one PNG after each
-// stroke, whose alpha is the mask. All text is set with textContent: nothing is ever parsed.
+// Paints a mask over an image. After each stroke the mask is sent to the kernel as a PNG, in its
+// alpha channel. All text is set with textContent: nothing is ever parsed.
 
-const HISTORY = 50;
 const MAX_FIT_HEIGHT = 560;
 const LEAST_SIDE = 240;
 const MAX_FIT = 8;
@@ -28,13 +27,7 @@ function bytesOf(value) {
     : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
-function same(one, other) {
-  if (one === other) return true;
-  if (!one || !other || one.length !== other.length) return false;
-  return one.every((byte, index) => byte === other[index]);
-}
-
-// The mask's pixels, and all that can be done to them.
+// The mask's pixels, and the operations on them.
 class Mask {
   constructor(canvas, width, height) {
     canvas.width = width;
@@ -72,7 +65,7 @@ class Mask {
     this.fill();
     this.context.globalCompositeOperation = "source-over";
   }
-  // Painted is painted: the soft edges of a stroke are made hard, as they are seen and used.
+  // Makes the soft edges of strokes hard, as the mask is seen and used.
   harden() {
     const { width, height } = this.canvas;
     const pixels = this.context.getImageData(0, 0, width, height);
@@ -86,7 +79,7 @@ class Mask {
     this.share = painted / (width * height);
     return pixels;
   }
-  // Returns how the mask is at this moment, as a promise of a PNG.
+  // Returns the mask at this moment, as a promise of a PNG.
   read() {
     const pixels = this.harden();
     if (!this.share) return Promise.resolve(null);
@@ -99,10 +92,10 @@ class Mask {
       .then((buffer) => new Uint8Array(buffer));
   }
   async write(png) {
-    const picture = png && (await createImageBitmap(new Blob([png], { type: "image/png" })));
+    const bitmap = png && (await createImageBitmap(new Blob([png], { type: "image/png" })));
     this.clear();
-    if (picture) {
-      this.context.drawImage(picture, 0, 0);
+    if (bitmap) {
+      this.context.drawImage(bitmap, 0, 0);
       this.context.globalCompositeOperation = "source-in";
       this.fill();
       this.context.globalCompositeOperation = "source-over";
@@ -117,14 +110,14 @@ function render({ model, el: host }) {
   const bar = el("div", "fnb-mask-bar", { role: "toolbar", "aria-label": "Mask tools" });
   const stage = el("div", "fnb-mask-stage");
   const sheet = el("div", "fnb-mask-sheet");
-  const picture = el("img", "fnb-mask-picture", { alt: "The image", draggable: "false" });
+  const background = el("img", "fnb-mask-picture", { alt: "The image", draggable: "false" });
   const canvas = el("canvas", "fnb-mask-canvas", {
     tabindex: "0", role: "application", "aria-roledescription": "mask",
-    "aria-label": "Mask over the image. Arrow keys move the brush, space sets it down and lifts it.",
+    "aria-label": "Mask over the image. Arrow keys move the brush, space starts and ends a stroke.",
   });
   const ring = el("div", "fnb-mask-ring", { "aria-hidden": "true" });
   const status = el("div", "fnb-mask-status", { role: "status" });
-  sheet.append(picture, canvas, ring);
+  sheet.append(background, canvas, ring);
   stage.append(sheet);
   root.append(bar, stage, status);
   host.append(root);
@@ -133,9 +126,8 @@ function render({ model, el: host }) {
   let erasing = false;
   let zoom = 0; // 0 fits the image into the page
   let scale = 1;
-  let history = [null];
-  let now = 0;
-  let order = Promise.resolve(); // one change after the other, each with a step of its own
+  const history = new MaskHistory();
+  let queue = Promise.resolve(); // changes run one by one, each with a step of its own
 
   // -- tools --------------------------------------------------------------------------------
 
@@ -160,7 +152,7 @@ function render({ model, el: host }) {
   }
   const tools = group("Tool");
   const brush = tool(tools, "Brush", "Paint (B)", acts.brush);
-  const eraser = tool(tools, "Eraser", "Take paint away (E)", acts.eraser);
+  const eraser = tool(tools, "Eraser", "Erase paint (E)", acts.eraser);
   const sizes = el("label", "fnb-mask-size");
   const sizeName = el("span", "");
   sizeName.textContent = "Size";
@@ -177,7 +169,7 @@ function render({ model, el: host }) {
   const whole = group("Whole mask");
   tool(whole, "Invert", "Swap painted and unpainted (I)", acts.invert);
   tool(whole, "Fill", "Paint everything (F)", acts.fill);
-  tool(whole, "Clear", "Take all paint away (Delete)", acts.clear);
+  tool(whole, "Clear", "Erase all paint (Delete)", acts.clear);
   const zooms = group("Zoom");
   tool(zooms, "−", "Smaller (-)", acts.out).setAttribute("aria-label", "Zoom out");
   tool(zooms, "Fit", "Fit the page (0)", acts.fit);
@@ -205,17 +197,12 @@ function render({ model, el: host }) {
 
   // -- history ------------------------------------------------------------------------------
 
-  function tell() {
-    undo.disabled = now === 0;
-    redo.disabled = now === history.length - 1;
+  function drawStatus() {
+    undo.disabled = !history.canUndo;
+    redo.disabled = !history.canRedo;
     const share = 100 * (mask.share || 0);
     const amount = share === 0 ? "Nothing is" : `${share < 1 ? "Less than 1" : Math.round(share)} % of the image is`;
     status.textContent = `${amount} painted  ·  ${width} × ${height}`;
-  }
-  function remember(png) {
-    if (same(png, history[now])) return;
-    history = [...history.slice(0, now + 1), png].slice(-HISTORY);
-    now = history.length - 1;
   }
   function send(png) {
     const bytes = png || new Uint8Array();
@@ -223,42 +210,40 @@ function render({ model, el: host }) {
     model.save_changes();
   }
   function then(act) {
-    order = order.then(act).catch((error) => console.error("mask editor", error));
+    queue = queue.then(act).catch((error) => console.error("mask editor", error));
   }
   function commit() {
     const reading = mask.read();
     then(async () => {
       const png = await reading;
-      remember(png);
-      tell();
+      history.add(png);
+      drawStatus();
       send(png);
     });
   }
   function travel(step) {
     then(async () => {
-      const to = now + step;
-      if (to < 0 || to >= history.length) return;
-      now = to;
-      await restore(history[now]);
-      send(history[now]);
+      if (!history.move(step)) return;
+      await restore(history.current);
+      send(history.current);
     });
   }
-  // The kernel, or another view of the same editor, has another mask.
+  // The kernel, or another view of the same editor, has changed the mask.
   function receive() {
     then(async () => {
       const png = bytesOf(model.get("mask_png"));
-      if (same(png, history[now])) return;
-      remember(png);
+      if (sameBytes(png, history.current)) return;
+      history.add(png);
       await restore(png);
     });
   }
   async function restore(png) {
     await mask.write(png);
     mask.harden();
-    tell();
+    drawStatus();
   }
 
-  // -- the pointer, be it a mouse, a pen or a finger ------------------------------------------
+  // -- the pointer: mouse, pen or finger ----------------------------------------------------
 
   let last = null; // where the stroke is; null while nothing paints
   let at = [width / 2, height / 2];
@@ -388,33 +373,33 @@ function render({ model, el: host }) {
   );
 
   let url = null;
-  function drawPicture() {
+  function drawBackground() {
     if (url) URL.revokeObjectURL(url);
     const bytes = bytesOf(model.get("picture"));
     url = bytes ? URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) : null;
-    if (url) picture.src = url;
+    if (url) background.src = url;
   }
 
   model.on("change:brush", drawBrush);
   model.on("change:mask_png", receive);
-  model.on("change:picture", drawPicture);
-  // The notebook's own shortcuts must not see the keys: its "b" makes a new cell. Lumino looks
-  // for the attribute at the element with the focus first, so each has to have it.
+  model.on("change:picture", drawBackground);
+  // Keys must not reach the notebook's shortcuts: its "b" makes a new cell. Lumino looks for the
+  // attribute at the focused element first, so each element needs it.
   for (const node of root.querySelectorAll("button, input, canvas")) {
     node.setAttribute("data-lm-suppress-shortcuts", "true");
   }
   setErasing(false);
-  drawPicture();
+  drawBackground();
   resize();
   drawBrush();
   receive();
-  tell();
+  drawStatus();
   return () => {
     observer.disconnect();
     if (url) URL.revokeObjectURL(url);
     model.off("change:brush", drawBrush);
     model.off("change:mask_png", receive);
-    model.off("change:picture", drawPicture);
+    model.off("change:picture", drawBackground);
   };
 }
 

@@ -11,7 +11,7 @@ function pageConfig() {
   }
 }
 
-// While a cell runs synchronous code no message reaches the kernel, but an interrupt does.
+// While a cell runs synchronous code the kernel handles no messages, but interrupts.
 async function interruptKernel(kernelId) {
   const config = pageConfig();
   if (!config || !kernelId) return false;
@@ -29,7 +29,7 @@ async function interruptKernel(kernelId) {
   }
 }
 
-class PictureUrl {
+class ImageUrl {
   constructor(image) {
     this.image = image;
     this.url = null;
@@ -52,13 +52,13 @@ function render({ model, el: host }) {
   const root = el("div", "fnb-widget fnb-live", {
     role: "group",
     "aria-label": "Fooocus progress",
-    // Or the notebook would take arrow keys and letters for its own.
+    // Keys must not reach the notebook's shortcuts.
     "data-lm-suppress-shortcuts": "true",
   });
   const box = el("div", "fnb-live-box");
-  const picture = el("img", "", { alt: "Preview", decoding: "sync" });
-  picture.hidden = true;
-  box.append(picture);
+  const previewImage = el("img", "", { alt: "Preview", decoding: "sync" });
+  previewImage.hidden = true;
+  box.append(previewImage);
   const body = el("div", "fnb-live-body");
   const head = el("div", "fnb-live-head");
   const title = el("div", "fnb-live-title");
@@ -95,14 +95,14 @@ function render({ model, el: host }) {
   root.append(box, body);
   host.append(root);
 
-  const preview = new PictureUrl(picture);
+  const preview = new ImageUrl(previewImage);
   const thumbnails = [];
 
   function drawView() {
     const view = model.get("view");
     title.textContent = view.title || "";
     title.title = view.title || "";
-    // A live region speaks whenever it is written to, even the same again.
+    // A live region is read aloud whenever it is written to, even with the same text.
     if (stage.textContent !== (view.stage || "")) stage.textContent = view.stage || "";
     mark.hidden = !view.mark;
     mark.dataset.mark = view.mark || "";
@@ -145,11 +145,11 @@ function render({ model, el: host }) {
   }
 
   function drawThumbnails() {
-    const pictures = model.get("thumbnails") || [];
-    pictures.forEach((data, index) => {
+    const finished = model.get("thumbnails") || [];
+    finished.forEach((data, index) => {
       if (!thumbnails[index]) {
         const image = el("img", "", { alt: `Finished image ${index + 1}` });
-        thumbnails[index] = new PictureUrl(image);
+        thumbnails[index] = new ImageUrl(image);
         thumbnails[index].data = null;
         strip.append(image);
       }
@@ -158,7 +158,7 @@ function render({ model, el: host }) {
         thumbnails[index].show(data);
       }
     });
-    for (const extra of thumbnails.splice(pictures.length)) {
+    for (const extra of thumbnails.splice(finished.length)) {
       extra.show(null);
       extra.image.remove();
     }
@@ -204,7 +204,7 @@ function render({ model, el: host }) {
     timer = setTimeout(() => {
       skip.disabled = false;
       stop.disabled = false;
-      note.textContent = "The kernel is busy with a cell and does not listen.";
+      note.textContent = "The kernel is busy with a cell and does not respond.";
       if (verb === "stop") stop.textContent = "Interrupt it";
     }, ACK_MS);
   }

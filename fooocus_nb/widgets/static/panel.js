@@ -1,6 +1,6 @@
-// The control panel's form: groups of fields, a search over all of them, and what it is for.
+// The control panel's form: groups of fields, a search over all of them, and the buttons.
 
-// Another preset has other defaults, and may have other choices: then the form is made anew.
+// Another preset has other defaults and may have other choices: then the form is rebuilt.
 function render({ model, el: host }) {
   let remove = show(model, host);
   const again = () => {
@@ -20,13 +20,13 @@ function show(model, host) {
   const root = el("div", "fnb-widget fnb-panel", {
     role: "group",
     "aria-label": "Fooocus control panel",
-    // Or the notebook would take arrow keys and letters for its own.
+    // Keys must not reach the notebook's shortcuts.
     "data-lm-suppress-shortcuts": "true",
   });
   const form = model.get("form");
   const late = el("div", "fnb-panel-late", { role: "status" });
   const wire = new Wire(model, (isLate) => {
-    late.textContent = isLate ? "The kernel is busy or gone: what you did here waits for it." : "";
+    late.textContent = isLate ? "The kernel is busy or gone: your changes are sent when it responds." : "";
   });
 
   const fields = new Map();
@@ -105,12 +105,12 @@ function show(model, host) {
   function draw() {
     const values = model.get("values");
     const errors = model.get("errors");
-    const pictures = model.get("pictures");
+    const images = model.get("images");
     for (const field of fields.values()) {
       field.draw(values, errors);
-      for (const [slot, item] of field.pictures) {
-        if (item.data !== pictures[slot]) {
-          item.data = pictures[slot];
+      for (const [slot, item] of field.images) {
+        if (item.data !== images[slot]) {
+          item.data = images[slot];
           item.show(item.data);
         } else if (item.data === undefined) item.show(null);
       }
@@ -120,7 +120,7 @@ function show(model, host) {
       group.badge.textContent = count ? String(count) : "";
       group.badge.title = count ? `${count} changed` : "";
     }
-    // A cell that was copied no longer says what the form says.
+    // A cell that was copied is outdated as soon as a value changes.
     if (!same(values, shown)) cell.hidden = true;
     shown = values;
     const wrong = groups.find((group) => group.tab && group.fields.some((field) => errors[field.name]));
@@ -141,13 +141,13 @@ function show(model, host) {
   }
 
   function search() {
-    const wanted = filter.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    searching = wanted.length > 0 || onlySet.checked;
+    const words = searchWords(filter.value);
+    searching = words.length > 0 || onlySet.checked;
     let count = 0;
     for (const group of others) {
       group.found = 0;
       for (const field of group.fields) {
-        const fits = wanted.every((word) => field.words.includes(word)) && (!onlySet.checked || field.changed);
+        const fits = matchesAll(field.words, words) && (!onlySet.checked || field.changed);
         field.node.hidden = searching && !fits;
         if (fits) group.found += 1;
       }
@@ -165,14 +165,14 @@ function show(model, host) {
 
   filter.addEventListener("input", search);
   onlySet.addEventListener("change", search);
-  generate.addEventListener("click", () => wire.order({ kind: "generate" }));
-  copy.addEventListener("click", () => wire.order({ kind: "cell" }));
-  resetAll.addEventListener("click", () => wire.order({ kind: "reset" }));
+  generate.addEventListener("click", () => wire.command({ kind: "generate" }));
+  copy.addEventListener("click", () => wire.command({ kind: "cell" }));
+  resetAll.addEventListener("click", () => wire.command({ kind: "reset" }));
   root.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea, input")) {
       event.preventDefault();
       event.stopPropagation();
-      wire.order({ kind: "generate" });
+      wire.command({ kind: "generate" });
     }
   });
 
@@ -195,7 +195,7 @@ function show(model, host) {
   const events = {
     "change:values": draw,
     "change:errors": draw,
-    "change:pictures": draw,
+    "change:images": draw,
     "change:state": drawState,
     "msg:custom": onMessage,
   };
@@ -206,7 +206,7 @@ function show(model, host) {
     wire.flush();
     wire.stop();
     clearTimeout(copied);
-    for (const field of fields.values()) for (const [, item] of field.pictures) item.show(null);
+    for (const field of fields.values()) for (const [, item] of field.images) item.show(null);
     root.remove();
     for (const [name, handler] of Object.entries(events)) model.off(name, handler);
   };

@@ -1,4 +1,4 @@
-// The controls of the panel's form, and what goes out when people use them.
+// The controls of the panel's form, and the messages that they send.
 
 const DEBOUNCE_MS = 250;
 const ACK_MS = 1500;
@@ -17,7 +17,7 @@ function wrap(tag, className = "", attributes = {}, ...children) {
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-// What people do goes out in order: changes are gathered for a moment, orders take them along.
+// Sends messages in order: changes are collected for a moment, and sent before any command.
 class Wire {
   constructor(model, onLate) {
     this.model = model;
@@ -40,7 +40,7 @@ class Wire {
     this.edits = {};
     if (Object.keys(changes).length) this.send({ kind: "set", changes }, Object.keys(changes));
   }
-  order(content, buffers) {
+  command(content, buffers) {
     this.flush();
     this.send(content, [], buffers);
   }
@@ -56,7 +56,7 @@ class Wire {
     clearTimeout(this.late);
     this.onLate(false);
   }
-  // A value on its way is newer than what the kernel says.
+  // A value that was not confirmed yet is newer than the kernel's.
   busy(name) {
     return name in this.edits || [...this.flying.values()].some((names) => names.includes(name));
   }
@@ -113,7 +113,7 @@ function numberControl(field, change) {
   const row = el("div", "fnb-panel-row");
   let slider = null;
   if ("min" in limits && "max" in limits) {
-    // The number beside it says the same to a screen reader, and takes the keyboard.
+    // For screen readers and the keyboard, the number beside it does the same.
     slider = el("input", "fnb-panel-slider", { type: "range", ...limits, tabindex: "-1", "aria-hidden": "true" });
     slider.addEventListener("input", () => {
       number.value = slider.value;
@@ -175,7 +175,7 @@ function choicesControl(field, change, label) {
   const search = el("input", "fnb-panel-text", { type: "search", placeholder: `Search ${choices.length} choices`, "aria-label": `Search: ${label}` });
   const list = el("div", "fnb-panel-list", { role: "group", "aria-label": label, tabindex: "-1" });
   const none = el("div", "fnb-panel-dim");
-  none.textContent = "Nothing of that name.";
+  none.textContent = "No match.";
   none.hidden = true;
   const rows = choices.map(([value, text]) => {
     const box = el("input", "", { type: "checkbox", value });
@@ -238,37 +238,37 @@ function choicesControl(field, change, label) {
   };
 }
 
-// A larger picture is written anew, in its own size if that is small enough then.
+// A larger file is encoded again, in the image's own size if that is small enough then.
 async function uploadable(file) {
   if (file.size <= MAX_UPLOAD) return file;
   try {
-    const picture = await createImageBitmap(file);
+    const bitmap = await createImageBitmap(file);
     for (let scale = 1; ; scale *= 0.7) {
       const canvas = el("canvas", "", {
-        width: Math.ceil(picture.width * scale), height: Math.ceil(picture.height * scale),
+        width: Math.ceil(bitmap.width * scale), height: Math.ceil(bitmap.height * scale),
       });
-      canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+      canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
       const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/webp", 0.95));
       if (blob && blob.size <= MAX_UPLOAD) return blob;
       if (canvas.width < 512) return file.slice(0, 1000);
     }
   } catch {
-    return file.slice(0, 1000); // enough for the kernel to say that this is no picture
+    return file.slice(0, 1000); // enough for the kernel to reject it
   }
 }
 
-function pictureControl(field, slot, label, wire) {
+function imageControl(field, slot, label, wire) {
   const file = el("input", "fnb-panel-file", { type: "file", accept: "image/*", "aria-label": label });
-  const image = el("img", "", { alt: `${label}: chosen picture` });
+  const image = el("img", "", { alt: `${label}: chosen image` });
   const words = el("span", "fnb-panel-dim");
   const isMask = slot.endsWith(".mask");
-  const what = isMask ? "its mask (white is painted)" : "a picture";
+  const what = isMask ? "its mask (white is painted)" : "an image";
   words.textContent = `Drop ${what} here, or choose one`;
   const zone = wrap("label", "fnb-panel-drop", {}, file, image, words);
   const remove = button("fnb-panel-small", "Remove");
   let url = null;
   async function take(picked) {
-    if (picked) wire.order({ kind: "picture", slot }, [await (await uploadable(picked)).arrayBuffer()]);
+    if (picked) wire.command({ kind: "image", slot }, [await (await uploadable(picked)).arrayBuffer()]);
     file.value = "";
   }
   file.addEventListener("change", () => take(file.files[0]));
@@ -284,9 +284,9 @@ function pictureControl(field, slot, label, wire) {
     zone.classList.remove("fnb-panel-over");
     take([...event.dataTransfer.files].find((one) => one.type.startsWith("image/")));
   });
-  remove.addEventListener("click", () => wire.order({ kind: "remove", slot }));
-  const paint = button("fnb-panel-small", "Paint it", "Paint the mask over the picture, below the form");
-  paint.addEventListener("click", () => wire.order({ kind: "paint", slot }));
+  remove.addEventListener("click", () => wire.command({ kind: "remove", slot }));
+  const paint = button("fnb-panel-small", "Paint it", "Paint the mask over the image, below the form");
+  paint.addEventListener("click", () => wire.command({ kind: "paint", slot }));
   const tools = wrap("div", "fnb-panel-tools", {}, ...(isMask ? [paint] : []), remove);
   return {
     node: wrap("div", "fnb-panel-picture", {}, zone, tools),
@@ -329,7 +329,7 @@ function makePreset(form, wire) {
   const choice = el("select", "fnb-panel-text");
   choice.append(...form.presets.map((name) => el("option", "", { value: name }, name)));
   choice.value = form.preset;
-  choice.addEventListener("change", () => wire.order({ kind: "preset", name: choice.value }));
+  choice.addEventListener("change", () => wire.command({ kind: "preset", name: choice.value }));
   node.append(choice);
   node.hidden = !form.presets.length;
   return node;
@@ -339,18 +339,18 @@ function makePreset(form, wire) {
 
 function makeField(name, field, wire) {
   const change = (value, now) => wire.change(name, value, now);
-  const isPicture = field.kind === "image" || field.kind === "mask image";
-  const pictures = [];
+  const isImage = field.kind === "image" || field.kind === "mask image";
+  const images = [];
   let control;
-  if (isPicture) {
-    pictures.push([name, pictureControl(field, name, field.label, wire)]);
+  if (isImage) {
+    images.push([name, imageControl(field, name, field.label, wire)]);
     if (field.kind === "mask image") {
-      pictures.push([`${name}.mask`, pictureControl(field, `${name}.mask`, `${field.label}: its mask`, wire)]);
+      images.push([`${name}.mask`, imageControl(field, `${name}.mask`, `${field.label}: its mask`, wire)]);
     }
-    const about = pictures.length > 1 ? { role: "group", "aria-label": field.label } : {};
-    const row = wrap("div", "fnb-panel-row", about, ...pictures.map(([, item]) => item.node));
-    const state = (now) => pictures.forEach(([, item]) => item.state(now));
-    control = { node: row, target: pictures[0][1].target, set() {}, state };
+    const about = images.length > 1 ? { role: "group", "aria-label": field.label } : {};
+    const row = wrap("div", "fnb-panel-row", about, ...images.map(([, item]) => item.node));
+    const state = (now) => images.forEach(([, item]) => item.state(now));
+    control = { node: row, target: images[0][1].target, set() {}, state };
   } else {
     control = (CONTROLS[field.kind] || otherControl)(field, change, field.label);
   }
@@ -379,7 +379,7 @@ function makeField(name, field, wire) {
     control.target?.focus();
   });
   return {
-    name, field, node, words, pictures,
+    name, field, node, words, images,
     changed: false,
     draw(values, errors) {
       const text = errors[name] || "";
@@ -389,7 +389,7 @@ function makeField(name, field, wire) {
       this.changed = name in values;
       reset.hidden = !this.changed && !text;
       node.classList.toggle("fnb-panel-set", this.changed);
-      // What is being typed, or is wrong, stays as it was written.
+      // A value that is being typed, or is wrong, stays as it is.
       if (!text && !wire.busy(name)) control.set(name in values ? values[name] : field.default);
     },
     state: (state) => control.state?.(state),

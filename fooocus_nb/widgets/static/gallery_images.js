@@ -1,10 +1,10 @@
-// The pictures that a page holds: thumbnails of what was seen, originals of what was opened.
+// The images that a page holds: thumbnails of those that were shown, originals of those opened.
 
 const MAX_THUMBS = 600;
 const MAX_ORIGINALS = 8;
 const ORIGINAL_MS = 20_000;
 
-class Pictures {
+class ImageCache {
   constructor(model, viewer) {
     this.model = model;
     this.viewer = viewer;
@@ -16,7 +16,7 @@ class Pictures {
   thumb(id) {
     const url = this.thumbs.get(id);
     if (url) {
-      this.thumbs.delete(id); // and to the end again: what was used last goes last
+      this.thumbs.delete(id); // and to the end again: the least recently used is dropped first
       this.thumbs.set(id, url);
     }
     return url;
@@ -36,7 +36,7 @@ class Pictures {
     }
   }
 
-  // The original as {url, blob}; rejects with a reason for people.
+  // Resolves to the original as {url, blob}; rejects with a message to show.
   original(id) {
     const known = this.originals.get(id);
     if (known) return Promise.resolve(known);
@@ -49,7 +49,7 @@ class Pictures {
     });
     request.timer = setTimeout(() => {
       this.waiting.delete(id);
-      request.reject(new Error("The kernel is busy: the original comes when it has time."));
+      request.reject(new Error("The kernel is busy: the original follows when it responds."));
     }, ORIGINAL_MS);
     this.waiting.set(id, request);
     this.model.send({ kind: "original", id, viewer: this.viewer });
@@ -85,7 +85,7 @@ class Pictures {
   }
 }
 
-// A picture in a frame that can be enlarged and moved, by wheel, pointer and keys.
+// Zooms and moves an image in a frame, by wheel, pointer and keys.
 class Zoom {
   constructor(frame, image, onChange) {
     this.frame = frame;
@@ -98,7 +98,7 @@ class Zoom {
     image.addEventListener("load", () => this.draw());
   }
 
-  // How large the picture is on the screen when it fits, beside its own size.
+  // The scale at which the whole image fits into the frame.
   get fit() {
     const { naturalWidth: width, naturalHeight: height } = this.image;
     if (!width) return 1;
