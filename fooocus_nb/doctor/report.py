@@ -1,18 +1,21 @@
-"""What a checkup has found, line by line, and how it is shown."""
+"""The doctor's report: one line for each check, and how it is shown."""
 
 from __future__ import annotations
 
 import enum
 import json
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
 from fooocus_nb._version import __version__
+from fooocus_nb.errors import in_words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from fooocus_nb.errors import Reader
 
 __all__ = ["Check", "Report", "Status", "gigabytes"]
 
@@ -112,6 +115,18 @@ class Report:
         """What ``fooocus-nb doctor`` exits with: 0, or 1 after a failure."""
         return 0 if self.ok else 1
 
+    def in_words_of(self, reader: Reader) -> Report:
+        """Return the report with its advice for Python, magics or the shell.
+
+        Parameters
+        ----------
+        reader : {"python", "magic", "shell"}
+            Where it is read.
+        """
+        return Report(
+            [replace(check, advice=in_words_of(reader, check.advice)) for check in self.checks]
+        )
+
     # -- shown --------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,7 +211,9 @@ class Report:
             f'<th scope="col" style="{cell}">{word}</th>' for word in ("", "what", "found")
         )
         table = f'<table style="border-collapse:collapse"><tr>{head}</tr>{rows}</table>'
-        return _html.wrap(table, f"<p>{_html.escape(self._summary())}</p>", label="Fooocus checkup")
+        return _html.wrap(
+            table, f"<p>{_html.escape(self._summary())}</p>", label="Fooocus doctor report"
+        )
 
 
 def _html_row(check: Check) -> str:

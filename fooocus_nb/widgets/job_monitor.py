@@ -13,7 +13,7 @@ from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.surfaces import surface as choose_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from fooocus_nb.engine.jobs.job import Job
@@ -39,6 +39,8 @@ class JobMonitor:
         Whether the cell awaits the generations, so that the kernel listens meanwhile.
     surface : Surface, optional
         Where to draw; by default what fits the frontend.
+    earlier : sequence of Job, optional
+        What was shown in the same place before: the line at the end counts it, too.
 
     Attributes
     ----------
@@ -54,13 +56,15 @@ class JobMonitor:
         result: bool = True,
         awaited: bool = False,
         surface: Surface | None = None,
+        earlier: Sequence[Job] = (),
     ) -> None:
         self.surface = surface or choose_surface(awaited=awaited, buttons=True)
         self._total = total
         self._show_result = result
         self._first = job
         self.stopped = False
-        self._jobs: list[Job] = []
+        self._jobs: list[Job] = list(earlier)
+        self._earlier = len(earlier)
         self._drawing = JobDrawing()
         self._unsubscribe: Callable[[], None] = _nothing
         self._renderer = Renderer(self.surface, self._view)
@@ -105,7 +109,7 @@ class JobMonitor:
         self._drawing.begin()
         self.surface.watch(job, self._ordered)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
-        if len(self._jobs) == 1:
+        if len(self._jobs) == self._earlier + 1:
             self._renderer.start()
 
     def _ordered(self, verb: str) -> None:
@@ -128,7 +132,8 @@ class JobMonitor:
         images = "1 image" if count == 1 else f"{count} images"
         mark = {"done": "ok", "failed": "bad"}.get(now.state, "warn")
         word = images if now.state == "done" else f"{WORDS.get(now.state, now.state)}: {images}"
-        return note_bundle(mark, word, (duration(now.elapsed), self._jobs[-1].engine.name))
+        elapsed = sum(job.snapshot().elapsed for job in self._jobs)
+        return note_bundle(mark, word, (duration(elapsed), self._jobs[-1].engine.name))
 
     def _view(self) -> View:
         facts = (f"generation {len(self._jobs)} of {self._total}",) if self._total > 1 else ()

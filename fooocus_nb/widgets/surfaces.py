@@ -239,6 +239,7 @@ class WidgetSurface(HtmlSurface):
         super().finish(bundle)
         if self._widget is not None:
             self._widget.close()
+            self._widget = None  # what is shown next in this place opens another one
 
     def _open(self, view: View) -> None:
         from fooocus_nb.widgets.monitor_widget import LiveMonitor
