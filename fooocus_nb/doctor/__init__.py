@@ -70,7 +70,7 @@ def doctor(
         ``engines``. Without a checkout only those that need none. What is wrong is a line of the
         report and never an exception.
     """
-    return Report(list(_checks(path, python, port, timeout))).in_words_of("python")
+    return Report(list(_checks(path, python, port, timeout)))
 
 
 async def adoctor(

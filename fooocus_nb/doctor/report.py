@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
@@ -69,6 +69,8 @@ class Report:
     ----------
     checks : sequence of Check
         The lines.
+    reader : {"python", "magic", "shell"}
+        Where it is read, for what it advises. Default ``python``.
 
     Attributes
     ----------
@@ -76,8 +78,9 @@ class Report:
         The lines, in the order in which they matter.
     """
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], reader: Reader = "python") -> None:
         self.checks = tuple(checks)
+        self._reader: Reader = reader
 
     def __iter__(self) -> Iterator[Check]:
         return iter(self.checks)
@@ -123,9 +126,7 @@ class Report:
         reader : {"python", "magic", "shell"}
             Where it is read.
         """
-        return Report(
-            [replace(check, advice=in_words_of(reader, check.advice)) for check in self.checks]
-        )
+        return Report(self.checks, reader)
 
     # -- shown --------------------------------------------------------------------------------
 
@@ -187,9 +188,12 @@ class Report:
                 status = f"{_COLOURS[check.status]}{status}\x1b[0m"
             text = _wrapped(_html.clean(check.text), indent)
             lines.append(f"{status}  {check.title:<{margin}}  {text}")
-            if check.advice:
-                lines.append(f"{indent}{_wrapped('-> ' + _html.clean(check.advice), indent)}")
+            if advice := self._advice(check):
+                lines.append(f"{indent}{_wrapped('-> ' + _html.clean(advice), indent)}")
         return "\n".join([*lines, "", self._summary()])
+
+    def _advice(self, check: Check) -> str:
+        return in_words_of(self._reader, check.advice)
 
     def _summary(self) -> str:
         count = {status: sum(check.status is status for check in self.checks) for status in Status}
@@ -205,7 +209,7 @@ class Report:
         return " and ".join(parts) + rest + "."
 
     def _repr_html_(self) -> str:
-        rows = "".join(map(_html_row, self.checks))
+        rows = "".join(_html_row(check, self._advice(check)) for check in self.checks)
         cell = "text-align:left;padding:2px 10px 2px 0"
         head = "".join(
             f'<th scope="col" style="{cell}">{word}</th>' for word in ("", "what", "found")
@@ -216,11 +220,11 @@ class Report:
         )
 
 
-def _html_row(check: Check) -> str:
+def _html_row(check: Check, advice: str) -> str:
     cell = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
     text = _html.escape(check.text, 2000)
-    if check.advice:
-        text += f"<br><strong>{_html.escape(check.advice, 2000)}</strong>"
+    if advice:
+        text += f"<br><strong>{_html.escape(advice, 2000)}</strong>"
     mark = f"{_MARKS[check.status]} {check.status}"
     return (
         f'<tr><td style="{cell};white-space:nowrap">{_html.escape(mark)}</td>'
