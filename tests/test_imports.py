@@ -68,6 +68,21 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"engine_monitor", "start_monitor"},
         {"panel"},
     ),
+    "magics": (
+        {"options", "variables", "parameter_options", "image_options", "session", "cell_notes"},
+        {"verbs"},
+        {"parsing"},
+        {"generation"},
+        {"dispatch"},
+        {"completion", "magic", "transform"},
+        {"__init__"},
+    ),
+    "cli": (
+        {"command", "progress_bar", "quickstart"},
+        {"commands"},
+        {"__init__"},
+        {"__main__"},
+    ),
 }
 #: The one door upwards: engine and results open every view through it.
 DOOR = ("results._views", "widgets")

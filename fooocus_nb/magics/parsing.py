@@ -368,11 +368,16 @@ def split_verb(line: str) -> tuple[str, str]:
 
 def _mistyped(word: str) -> str | None:
     """Return the verb that a word was meant to be; None where it may well be a prompt."""
-    found = difflib.get_close_matches(word.casefold(), verbs.names(), n=1, cutoff=0.75)
+    if word.startswith("-"):
+        return None
+    # A swap of two letters of four is 0.75; longer words that are this near are other words.
+    cutoff = 0.75 if len(word) <= 4 else 0.8
+    found = difflib.get_close_matches(word.casefold(), verbs.names(), n=1, cutoff=cutoff)
     if not found:
         return None
     verb = found[0]
     differing = sum(one != other for one, other in zip(word.casefold(), verb, strict=False))
-    # "dogs" is as near to "logs" as a typo: of short words, one other letter makes another word.
-    is_other_word = len(word) == len(verb) <= 5 and differing == 1
+    # "dogs" is as near to "logs" as a typo, and "statue" to "status": of short words, one other
+    # letter makes another word.
+    is_other_word = len(word) == len(verb) <= 6 and differing == 1
     return None if is_other_word else verb
