@@ -201,3 +201,19 @@ def test_all_engines_of_the_kernel_stop_together(new_notebook):
     text = notebook.run("%fooocus stop --all").text
     assert "demo is stopped" in text
     assert "second is stopped" in text
+
+
+def test_captions_say_what_was_varied(notebook):
+    notebook.run(
+        "from fooocus_nb import Result\n"
+        "small = dict(image_number=2, steps=1, width=96, height=64)\n"
+        "made = [engine.generate('a cat', guidance_scale=g, styles='SAI Anime', **small)\n"
+        "        for g in (3, 7.5)]"
+    )
+    (bundle,) = [b for b in notebook.run("Result.combined(made)").bundles if "text/html" in b]
+    for value in ("guidance_scale=3.0", "guidance_scale=7.5"):
+        assert bundle["text/html"].count(value) == 2
+        assert bundle["text/plain"].count(value) == 2
+    assert "style_selections=" not in bundle["text/html"]
+    (plain,) = notebook.run("made[0]").bundles
+    assert "guidance_scale=" not in plain["text/html"]

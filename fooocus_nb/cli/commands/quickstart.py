@@ -60,7 +60,7 @@ def _announcement(installation: Installation | None) -> str:
         return f"Running the quickstart on Fooocus {installation.version} in {installation.path}"
     return (
         "No Fooocus was named (--path DIR or FOOOCUS_HOME), so this runs the bundled demo engine,\n"
-        "which draws pictures without AI. Everything around it is the real thing."
+        "which draws images without AI. Everything around it is the real thing."
     )
 
 
@@ -76,7 +76,7 @@ def _summary(outcome: Outcome) -> str:
 COMMAND = Command(
     "run the quickstart notebook and keep it with its images",
     "Runs the quickstart notebook in a kernel and writes the executed notebook and an HTML page. "
-    "Without an installed Fooocus it runs the bundled demo engine, which draws pictures without "
+    "Without an installed Fooocus it runs the bundled demo engine, which draws images without "
     "AI.",
     add_options,
     run,
