@@ -39,8 +39,6 @@ def test_every_parameter_is_an_option(notebook):
     notebook.run(f"%fooocus {SIZE} --sampler euler --guidance-scale 7 -o made a harbour, 7 boats")
     assert notebook.value("made.parameters['sampler_name']") == "euler"
     assert notebook.value("made.prompt") == "a harbour, 7 boats"
-    assert "euler" in notebook.complete("%fooocus --sampler eul")
-    assert "--guidance-scale" in notebook.complete("%fooocus --guid")
 
 
 @pytest.mark.parametrize(
@@ -217,3 +215,18 @@ def test_captions_say_what_was_varied(notebook):
     assert "style_selections=" not in bundle["text/html"]
     (plain,) = notebook.run("made[0]").bundles
     assert "guidance_scale=" not in plain["text/html"]
+
+
+def test_completion_of_parameters_as_options(notebook):
+    assert "euler" in notebook.complete("%fooocus --sampler eul")
+    assert "--guidance-scale" in notebook.complete("%fooocus --guid")
+    assert "start" in notebook.complete("%fooocus help sta")
+
+
+def test_completion_of_the_package_shows_public_names_only(notebook):
+    import fooocus_nb
+
+    notebook.run("import fooocus_nb")
+    found = {name.rpartition(".")[2] for name in notebook.complete("fooocus_nb.")}
+    assert {"start", "engines", "doctor"} <= found
+    assert not found - set(fooocus_nb.__all__)
