@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.getipython import get_ipython
 
@@ -56,6 +56,6 @@ def _current_cell() -> str | None:
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
         return None  # in a terminal, what is printed stays
-    parent: dict[str, Any] = kernel.get_parent() or {}
+    parent: dict[str, dict[str, str]] = kernel.get_parent() or {}
     found: str | None = parent.get("header", {}).get("msg_id")
     return found

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core import completer
 from IPython.core.getipython import get_ipython
@@ -60,13 +60,12 @@ def unregister(shell: InteractiveShell) -> None:
 
 
 @functools.cache
-def _matcher() -> Callable[[CompletionContext], Any] | None:
+def _matcher() -> Callable[[CompletionContext], object] | None:
     decorate = getattr(completer, "context_matcher", None)
     if decorate is None:
         return None
-    matcher: Callable[[CompletionContext], Any] = decorate(identifier="fooocus_nb", priority=100)(
-        _match
-    )
+    make = decorate(identifier="fooocus_nb", priority=100)
+    matcher: Callable[[CompletionContext], object] = make(_match)
     return matcher
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.options import Verb
@@ -19,7 +19,7 @@ __all__ = ["run", "run_awaited"]
 
 def run(
     shell: InteractiveShell | None, line: str, cell: str | None = None, *, value: bool = False
-) -> Any:
+) -> object:
     """Do what a line or a cell says, and block until it is done."""
     session = Session(shell)
     parsed = parse(line, cell, session.variables)
@@ -33,7 +33,7 @@ def run(
 
 async def run_awaited(
     shell: InteractiveShell | None, line: str, cell: str | None = None, *, value: bool = False
-) -> Any:
+) -> object:
     """Do the same, and await what generates."""
     session = Session(shell)
     parsed = parse(line, cell, session.variables)
@@ -45,7 +45,7 @@ async def run_awaited(
     return result if value else None
 
 
-def _run_verb(session: Session, parsed: VerbOptions) -> Any:
+def _run_verb(session: Session, parsed: VerbOptions) -> object:
     verb = verbs.verb(parsed.verb)
     if not isinstance(verb, Verb):
         raise TypeError(parsed.verb)

@@ -107,7 +107,7 @@ def with_images(options: GenerateOptions, variables: Mapping[str, Any]) -> Gener
     """
     known, prompt, parameters = options.known, options.prompt, dict(options.parameters)
 
-    def find(text: str) -> Any:
+    def find(text: str) -> object:
         return find_image(text, variables)
 
     if known.image_prompts:

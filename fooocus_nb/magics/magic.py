@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
@@ -21,7 +21,7 @@ class FooocusMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    def fooocus(self, line: str, cell: str | None = None) -> Any:
+    def fooocus(self, line: str, cell: str | None = None) -> object:
         """Generate images with Fooocus, and look after its engine.
 
         ``%fooocus a lighthouse at dusk`` generates; ``%%fooocus [options]`` takes the cell as the
@@ -29,7 +29,7 @@ class FooocusMagics(Magics):
         """
         return self.run(line, cell)
 
-    def run(self, line: str, cell: str | None = None, *, value: bool = False) -> Any:
+    def run(self, line: str, cell: str | None = None, *, value: bool = False) -> object:
         """Do what a line or a cell says, and block until it is done.
 
         `value` tells whether somebody wants the result: it shows itself where the monitor was, so
@@ -40,7 +40,9 @@ class FooocusMagics(Magics):
         with _plain_errors():
             return dispatch.run(self.shell, line, cell, value=value)
 
-    async def run_awaited(self, line: str, cell: str | None = None, *, value: bool = False) -> Any:
+    async def run_awaited(
+        self, line: str, cell: str | None = None, *, value: bool = False
+    ) -> object:
         """Do the same as :meth:`run`, with the kernel listening while a generation runs."""
         from fooocus_nb.magics import dispatch
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fooocus_nb.magics.session import Session
 
     AddOptions = Callable[["Parser"], object]
-    FindImage = Callable[[str], Any]
+    FindImage = Callable[[str], object]
 
 __all__ = [
     "GeneratingVerb",
@@ -98,7 +98,7 @@ class Verb:
     """
 
     help: str
-    run: Callable[[Session, argparse.Namespace], Any]
+    run: Callable[[Session, argparse.Namespace], object]
     add_options: AddOptions = lambda parser: None
     flags: bool = False
 
@@ -109,7 +109,7 @@ class GeneratingVerb:
 
     help: str
     add_options: AddOptions = lambda parser: None
-    task: Callable[[Any, argparse.Namespace, FindImage], Task] | None = None
+    task: Callable[[object, argparse.Namespace, FindImage], Task] | None = None
 
 
 def parser_of(name: str, verb: Verb | GeneratingVerb) -> Parser:

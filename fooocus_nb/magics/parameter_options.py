@@ -6,7 +6,7 @@ import ast
 import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
@@ -23,7 +23,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True,
           "false": False, "no": False, "off": False, "0": False}  # fmt: skip
 
 
-def typed_value(parameter: Parameter | None, text: str) -> Any:
+def typed_value(parameter: Parameter | None, text: str) -> object:
     """Return the value that ``--set NAME=TEXT`` means; the text where it is no such value."""
     kind = "" if parameter is None else parameter.type
     if kind == "boolean":
@@ -71,7 +71,7 @@ def parameter_value(
     text: str | None,
     table: Mapping[str, Parameter],
     options: Iterable[str],
-) -> tuple[str, Any]:
+) -> tuple[str, object]:
     """Return the parameter that an option stands for, and its value."""
     parameter = find_parameter(option, table.values())
     if parameter is None:

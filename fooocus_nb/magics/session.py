@@ -31,7 +31,7 @@ class Session:
         """The user's variables."""
         return {} if self._shell is None else self._shell.user_ns
 
-    def keep(self, name: str | None, value: Any) -> None:
+    def keep(self, name: str | None, value: object) -> None:
         """Bind a value to a name of the user's, where there is one."""
         if self._shell is not None and name:
             self._shell.user_ns[name] = value

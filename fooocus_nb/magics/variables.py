@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
@@ -20,7 +20,7 @@ PROMPT_OPTIONS = frozenset({"--negative"})
 _REFERENCE = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}|\$\$|\$([A-Za-z_]\w*)")
 
 
-def expand(text: str, variables: Mapping[str, Any]) -> str:
+def expand(text: str, variables: Mapping[str, object]) -> str:
     """Replace the names of variables by their values; ``{{name}}`` and ``$$`` stay, once."""
 
     def value(found: re.Match[str]) -> str:
@@ -42,7 +42,7 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: object) -> str:
     # Looked at by type: what a program prints of a list or a result is no option.
     if isinstance(value, str | int | float | Path) or type(value).__module__ == "numpy":
         return str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Enhance, EnhanceImage
 from fooocus_nb.magics.options import GeneratingVerb, Parser
@@ -21,7 +21,7 @@ def add_options(parser: Parser) -> None:
     add("--vary", metavar="STRENGTH", help="vary it as well")
 
 
-def task(image: Any, options: Namespace, find: FindImage) -> EnhanceImage:
+def task(image: object, options: Namespace, find: FindImage) -> EnhanceImage:
     """Return what to do with the image."""
     enhancements = [Enhance(words) for words in options.detect or ()]
     return EnhanceImage(image, enhancements, options.upscale, options.vary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.options import Parser, Verb
 from fooocus_nb.widgets.gallery import gallery
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("folder", nargs="*", help="a folder of images")
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """Show images as a grid."""
     if options.folder:
         return gallery(" ".join(options.folder))

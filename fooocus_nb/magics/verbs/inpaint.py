@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Inpaint
 from fooocus_nb.magics.options import GeneratingVerb, Parser, sides
@@ -22,7 +22,7 @@ def add_options(parser: Parser) -> None:
     add("--invert", action="store_true", help="paint anew what is black")
 
 
-def task(image: Any, options: Namespace, find: FindImage) -> Inpaint:
+def task(image: object, options: Namespace, find: FindImage) -> Inpaint:
     """Return what to do with the image."""
     mask = find(options.mask)
     return Inpaint(image, mask, options.mode, options.sides or (), options.invert)

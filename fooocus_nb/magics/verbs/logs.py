@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.options import Parser, Verb, positive
 
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--live", action="store_true", help="show it as it is written")
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """Print the last lines of the log, or show it live."""
     engine = session.engine(options.name)
     if options.live:

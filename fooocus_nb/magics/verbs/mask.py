@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.options import Parser, Verb, add_output
@@ -21,7 +21,7 @@ def add_options(parser: Parser) -> None:
     add_output(parser)
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """Make a mask from an image."""
     image = find_image(options.image, session.variables)
     engine = session.engine(options.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Outpaint
 from fooocus_nb.magics.options import GeneratingVerb, Parser, sides
@@ -23,7 +23,7 @@ def add_options(parser: Parser) -> None:
     )
 
 
-def task(image: Any, options: Namespace, find: FindImage) -> Outpaint:
+def task(image: object, options: Namespace, find: FindImage) -> Outpaint:
     """Return what to do with the image."""
     return Outpaint(image, options.sides)
 

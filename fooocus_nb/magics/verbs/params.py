@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.options import Parser, Verb
 
@@ -17,7 +17,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("filter", nargs="*", help="a part of the name")
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """List the parameters."""
     parameters = session.engine(options.name).parameters
     return parameters.filter(" ".join(options.filter)) if options.filter else parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.options import Parser, Verb
 
@@ -17,7 +17,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("word", nargs="?", default="", metavar="NAME", help="which to load")
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """Load a preset, or list them."""
     engine = session.engine(options.name)
     if options.word:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.options import Verb
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fooocus_nb.magics.session import Session
 
 
-def run(session: Session, options: Namespace) -> Any:
+def run(session: Session, options: Namespace) -> object:
     """List the model files again."""
     return session.engine(options.name).refresh()
 

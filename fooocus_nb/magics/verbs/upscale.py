@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Upscale
 from fooocus_nb.magics.options import GeneratingVerb, Parser
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--by", default="2x", help="1.5x, 2x or fast 2x")
 
 
-def task(image: Any, options: Namespace, find: FindImage) -> Upscale:
+def task(image: object, options: Namespace, find: FindImage) -> Upscale:
     """Return what to do with the image."""
     return Upscale(image, options.by)
 

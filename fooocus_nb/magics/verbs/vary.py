@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Vary
 from fooocus_nb.magics.options import GeneratingVerb, Parser
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--strength", default="subtle", help="subtle or strong")
 
 
-def task(image: Any, options: Namespace, find: FindImage) -> Vary:
+def task(image: object, options: Namespace, find: FindImage) -> Vary:
     """Return what to do with the image."""
     return Vary(image, options.strength)
 
