@@ -53,7 +53,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "results": ({"_views", "thumbnails", "cell", "history", "output_folder"}, {"__init__"}),
     "engine": (
-        {"config", "folders", "resource_usage", "restarting", "state", "reuse"},
+        {"config", "folders", "presenters", "resource_usage", "restarting", "state", "reuse"},
         {"child_process", "health"},
         {"jobs"},
         {"queue", "sharing", "failures", "liveness", "watchdog", "queries", "catalogues"},
