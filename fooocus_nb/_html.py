@@ -120,6 +120,8 @@ class Card:
         Where the original is, seen from the notebook; empty where there is no way.
     note : str
         What stands at the other end of the caption, such as the original's size.
+    varied : str
+        In which parameters it differs from the others; a line of its own, empty where in none.
     """
 
     thumbnail: bytes = field(repr=False)
@@ -128,6 +130,7 @@ class Card:
     path: Path
     href: str = ""
     note: str = ""
+    varied: str = ""
 
 
 def clean(text: object) -> str:
@@ -365,8 +368,15 @@ def _figure(card: Card) -> str:
         f'<span style="white-space:nowrap">{_named(card)}</span>'
         f"{_APART}"
         f'<span style="white-space:nowrap">{escape(card.note)}</span>'
-        "</figcaption></figure>"
+        f"{_varied(card)}</figcaption></figure>"
     )
+
+
+def _varied(card: Card) -> str:
+    if not card.varied:
+        return ""
+    style = "flex-basis:100%;overflow-wrap:anywhere"
+    return f'{_APART}<span style="{style}">{escape(card.varied, 300)}</span>'
 
 
 def _named(card: Card) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
+import re
 import sys
 import traceback
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from fooocus_nb._html import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,10 +59,51 @@ __all__ = [
     "UnsupportedServer",
     "WorkerDead",
     "WrongInterpreter",
+    "in_words_of",
     "nearest",
+    "show_plainly",
     "warn_user",
     "while_starting",
 ]
+
+#: Where a message is read: a cell of Python, a magic, or a terminal.
+Reader = Literal["python", "magic", "shell"]
+
+_READERS: tuple[Reader, ...] = ("python", "magic", "shell")
+#: What remedies advise, in the words of each reader. Messages are written for Python or with the
+#: name of a command: an error is made far from where it is read, often on another thread.
+_ACTIONS: tuple[tuple[str, str, str], ...] = (
+    ("fooocus_nb.start('~/Fooocus')", "%fooocus start --path ~/Fooocus", "--path ~/Fooocus"),
+    ("fooocus_nb.start(demo=True)", "%fooocus start --demo", "fooocus_nb.start(demo=True)"),
+    ("engine.restart()", "%fooocus restart", "engine.restart()"),
+    (
+        "engine.wait_ready() waits until it can.",
+        "%fooocus status shows when it can.",
+        "fooocus-nb ps shows when it can.",
+    ),
+    ("engine.tail()", "%fooocus logs", "fooocus-nb logs"),
+    ("share=False starts", "--new starts", "share=False starts"),
+    ("a larger timeout=", "a larger --timeout", "a larger timeout="),
+    (
+        "fooocus_nb.doctor('~/Fooocus')",
+        "%fooocus doctor --path ~/Fooocus",
+        "fooocus-nb doctor --path ~/Fooocus",
+    ),
+    (
+        "fooocus_nb.restore_model(path)",
+        "%fooocus doctor --restore",
+        "fooocus-nb doctor --restore",
+    ),
+    ("fooocus_nb.doctor()", "%fooocus doctor", "fooocus-nb doctor"),
+)
+_FORMS = {
+    form: forms
+    for forms in _ACTIONS
+    for form in forms
+    if form == forms[0] or form.startswith(("%fooocus ", "fooocus-nb "))
+}
+#: The longest first: `fooocus-nb doctor` begins other commands.
+_FORM = re.compile("|".join(map(re.escape, sorted(_FORMS, key=len, reverse=True))))
 
 _PACKAGE = __name__.partition(".")[0]
 _EVERYTHING = "Verbose"
@@ -145,7 +189,7 @@ class EngineError(FooocusError):
         if self.log:
             parts.append("The engine's log says:\n" + "\n".join(f"    {line}" for line in self.log))
         if remedy:
-            parts.append(remedy)
+            parts.append(in_words_of("python", remedy))
         super().__init__("\n".join(parts))
 
 
@@ -301,6 +345,25 @@ def warn_user(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def in_words_of(reader: Reader, text: str) -> str:
+    """Return a message with what it advises as its reader says it.
+
+    Parameters
+    ----------
+    reader : {"python", "magic", "shell"}
+        Where it is read: after a call in Python, below a magic, or in a terminal.
+    text : str
+        The message; what it advises may be written for any of them.
+
+    Returns
+    -------
+    str
+        ``engine.restart()`` for Python is ``%fooocus restart`` below a magic.
+    """
+    wanted = _READERS.index(reader)
+    return _FORM.sub(lambda found: _FORMS[found[0]][wanted], text)
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return a hint that names the choice most like `word`, or an empty string.
 
@@ -319,6 +382,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     by_folded = {choice.casefold(): choice for choice in choices}
     found = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
     return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
+
+
+def show_plainly(error: BaseException) -> None:
+    """Let IPython show only the message of an error below a magic, in the words of magics."""
+    kind, message = type(error).__name__, clean(in_words_of("magic", str(error)))
+    lines = f"\x1b[31m{kind}\x1b[39m: {message}".splitlines()
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
 def rendered(error: BaseException) -> list[str]:

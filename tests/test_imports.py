@@ -69,7 +69,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "results": ({"_views", "thumbnails", "cell", "history", "output_folder"}, {"__init__"}),
     "engine": (
-        {"config", "folders", "resource_usage", "restarting", "state", "reuse"},
+        {"config", "folders", "presenters", "resource_usage", "restarting", "state", "reuse"},
         {"child_process", "health"},
         {"jobs"},
         {"queue", "sharing", "failures", "liveness", "watchdog", "queries", "catalogues"},
@@ -85,6 +85,21 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"gallery", "log_view", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
+    ),
+    "magics": (
+        {"options", "variables", "parameter_options", "image_options", "session", "cell_notes"},
+        {"verbs"},
+        {"parsing"},
+        {"generation"},
+        {"dispatch"},
+        {"completion", "magic", "transform"},
+        {"__init__"},
+    ),
+    "cli": (
+        {"command", "progress_bar", "quickstart"},
+        {"commands"},
+        {"__init__"},
+        {"__main__"},
     ),
 }
 #: The one door upwards: engine and results open every view through it.

@@ -18,31 +18,14 @@ CLEAR_LINE = "\r\x1b[2K"
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as ``m:ss``, or ``h:mm:ss`` from an hour on.
-
-    Parameters
-    ----------
-    seconds : float
-        The duration.
-
-    Returns
-    -------
-    str
-        Whole seconds, rounded down.
-    """
+    """Return a duration as ``m:ss``, or ``h:mm:ss`` from an hour on, rounded down."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class ProgressBar:
-    """One line that is redrawn in a terminal; elsewhere, one line for every new title.
-
-    Parameters
-    ----------
-    stream : text stream
-        Where to write. A terminal is told by its ``isatty``.
-    """
+    """One line that is redrawn in a terminal; elsewhere, one line for every new title."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -55,19 +38,7 @@ class ProgressBar:
         self._title: str | None = None
 
     def show(self, done: int, total: int, elapsed: float, title: str, detail: str = "") -> None:
-        """Draw where the work is.
-
-        Parameters
-        ----------
-        done, total : int
-            How many steps are finished, and of how many.
-        elapsed : float
-            Seconds since the work began.
-        title : str
-            What is being done now.
-        detail : str
-            How far that is. Only a terminal shows it.
-        """
+        """Show how many steps are done and what runs now; only a terminal shows `detail`."""
         if self._redraws:
             self._redraw(done, total, elapsed, f"{title}: {detail}" if detail else title)
         elif title != self._title:

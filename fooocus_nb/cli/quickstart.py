@@ -1,4 +1,4 @@
-"""Execute the quickstart notebook in a real kernel, and keep it as a notebook and as a page."""
+"""Execute the quickstart notebook in a kernel of its own, and keep it as a notebook and a page."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import os
 import re
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.fooocus.checkout.installation import find_installation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from nbclient import NotebookClient
+    from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
 
     from fooocus_nb.fooocus.checkout.installation import Installation
@@ -33,27 +32,16 @@ NOTEBOOK = "01-quickstart.ipynb"
 #: up much earlier when nothing moves; this only bounds what nobody foresaw.
 CELL_TIMEOUT_SECONDS = 4 * 3600
 KERNEL_START_SECONDS = 120
-SHUTDOWN_SECONDS = 60.0
 TICK_SECONDS = 0.1
 DRAWN_BAR = re.compile(r"^\[[^\w\]]*\]\s*")
 NEEDED = ("ipykernel", "nbclient", "nbconvert", "nbformat")
+#: What the page shows of an output: the first of these. A widget needs a kernel.
+SHOWN = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the execution of the notebook is.
-
-    Attributes
-    ----------
-    done, total : int
-        Code cells that have run, and code cells in all.
-    title : str
-        The heading that the running cell stands under.
-    elapsed : float
-        Seconds since the kernel was asked to start.
-    detail : str
-        What the running cell shows at this moment, such as a download or a step; or empty.
-    """
+    """Where the execution is: code cells done and in all, what runs now and what that shows."""
 
     done: int
     total: int
@@ -64,19 +52,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the notebook left.
-
-    Attributes
-    ----------
-    notebook, page : Path
-        The executed notebook and its HTML page. Both exist also when a cell failed.
-    images : Path
-        The folder of the original images; it does not exist when none was made.
-    elapsed : float
-        Seconds that the run took.
-    failure : str or None
-        Why it did not reach its end; None when every cell ran.
-    """
+    """What a run left: its files, the folder of the images, and why it failed if it did."""
 
     notebook: Path
     page: Path
@@ -86,18 +62,7 @@ class Outcome:
 
 
 def find_notebook() -> Path:
-    """Return the notebook's path: inside the wheel, or in the source tree.
-
-    Returns
-    -------
-    Path
-        An existing file.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is in neither place.
-    """
+    """Return the notebook's path: inside the wheel, or in the source tree."""
     package = Path(__file__).resolve().parents[1]
     places = (package / "notebooks" / NOTEBOOK, package.parent / "notebooks" / NOTEBOOK)
     for place in places:
@@ -111,27 +76,7 @@ def find_notebook() -> Path:
 def installation_from(
     path: str | os.PathLike[str] | None, python: str | os.PathLike[str] | None
 ) -> Installation | None:
-    """Return the Fooocus that the quickstart runs on; None stands for the demo engine.
-
-    Parameters
-    ----------
-    path : path-like or None
-        The checkout that the user gave. None looks at ``FOOOCUS_HOME``.
-    python : path-like or None
-        The interpreter that Fooocus is installed in, where it was given.
-
-    Returns
-    -------
-    Installation or None
-        A checkout that can be started, or None when none is given anywhere.
-
-    Raises
-    ------
-    InstallError
-        When the folder holds no usable Fooocus.
-    ConfigurationError
-        When an interpreter is given, but no checkout.
-    """
+    """Return the Fooocus that was given or that FOOOCUS_HOME names; None is the demo engine."""
     given = path or os.environ.get("FOOOCUS_HOME")
     if given:
         return find_installation(Path(given).expanduser().resolve(), python=python)
@@ -146,58 +91,33 @@ def run_quickstart(
     *,
     installation: Installation | None = None,
     notebook: Path | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
-    """Execute the quickstart notebook and write what came out.
+    """Execute a notebook in the folder `output` and write it there, also when interrupted.
 
-    The kernel runs in the interpreter that runs this, so no kernel has to be registered, and in
-    the folder `output`, so the images land there too.
-
-    Parameters
-    ----------
-    output : Path
-        The folder to write into; it is made where it does not exist.
-    installation : Installation, optional
-        The Fooocus to run on. By default the bundled demo engine.
-    notebook : Path, optional
-        Another notebook to execute.
-    on_progress : callable, optional
-        Called about ten times a second, on the caller's thread.
-
-    Returns
-    -------
-    Outcome
-        The files, and whether every cell ran.
-
-    Raises
-    ------
-    ConfigurationError
-        When the packages that execute notebooks are not installed, or `output` cannot be written.
-    KeyboardInterrupt
-        When interrupted; what has run so far is written first.
+    `on_progress` is called about ten times a second, on the caller's thread.
     """
-    require_notebook_tools()
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        msg = (
+            f"The quickstart needs {', '.join(missing)} to execute a notebook.\n"
+            'Install them: python -m pip install "fooocus-nb[lab]"'
+        )
+        raise ConfigurationError(msg)
     import nbformat
 
     source = notebook or find_notebook()
     output = _writable(output.expanduser().resolve())
+    kept = output / source.name
     began = time.monotonic()
-    document = nbformat.read(source, as_version=4)
-    run = _Run(document, output, installation)
+    run = _Run(nbformat.read(source, as_version=4), output, installation)
     try:
-        failure = run.execute(on_progress or (lambda progress: None))
+        failure = run.execute(on_progress)
     finally:
-        kept = output / source.name
-        page = kept.with_suffix(".html")
-        nbformat.write(document, kept)
-        page.write_text(render_page(document), encoding="utf-8")
-    return Outcome(
-        notebook=kept,
-        page=page,
-        images=output / "fooocus-outputs",
-        elapsed=time.monotonic() - began,
-        failure=failure,
-    )
+        nbformat.write(run.document, kept)
+        kept.with_suffix(".html").write_text(render_page(run.document), encoding="utf-8")
+    elapsed = time.monotonic() - began
+    return Outcome(kept, kept.with_suffix(".html"), output / "fooocus-outputs", elapsed, failure)
 
 
 def _writable(folder: Path) -> Path:
@@ -212,81 +132,79 @@ def _writable(folder: Path) -> Path:
         raise ConfigurationError(msg) from error
 
 
-def require_notebook_tools() -> None:
-    """Raise where the packages that execute notebooks are not installed.
-
-    Raises
-    ------
-    ConfigurationError
-        Names what is missing and how to install it.
-    """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        msg = (
-            f"The quickstart needs {', '.join(missing)} to execute a notebook.\n"
-            'Install them: python -m pip install "fooocus-nb[lab]"'
-        )
-        raise ConfigurationError(msg)
-
-
 class _Run:
-    """One execution of one document, in a thread of its own.
-
-    nbclient installs its own handlers of SIGINT and SIGTERM where it runs in the main thread, and
-    an interrupt then looks like a dead kernel. Away from there, the interrupt is the caller's.
-    """
+    """One execution of one document."""
 
     def __init__(
         self, document: NotebookNode, folder: Path, installation: Installation | None
     ) -> None:
-        self._document = document
-        self._installation = installation
-        self._code_cells = [cell for cell in document.cells if cell.cell_type == "code"]
-        self._titles = _titles(document)
-        self._running = -1
-        self._done = 0
-        self._client = _make_client(document, folder, installation)
-        self._client.on_cell_execute = self._cell_begins
-        self._client.on_cell_executed = self._cell_ended
+        from nbclient import NotebookClient
+
+        self.document = document
+        self._env = {name: text for name, text in os.environ.items() if name != "FOOOCUS_HOME"}
+        # Below that, a kernel says things on the terminal that are nobody's business here.
+        options = ["--log-level=CRITICAL"]
+        if installation:
+            self._env["FOOOCUS_HOME"] = str(installation.path)
+            # There is no environment variable for the interpreter of Fooocus, only this setting.
+            options.append(f"--Fooocus.python={installation.python}")
+        self._code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
+        self._begun = 0
+        self._client = NotebookClient(
+            document,
+            kernel_manager_class=_kernel_manager(),
+            extra_arguments=options,
+            startup_timeout=KERNEL_START_SECONDS,
+            timeout=CELL_TIMEOUT_SECONDS,
+            store_widget_state=False,  # a page without a kernel has no use for live widgets
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_execute=self._cell_begins,
+        )
 
     def execute(self, on_progress: Callable[[Progress], None]) -> str | None:
         """Run every cell; return why it failed, or None."""
-        future: concurrent.futures.Future[None] = concurrent.futures.Future()
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(self._execute())
-        thread = threading.Thread(
-            target=_drive, args=(loop, task, future), name="fooocus-nb-quickstart", daemon=True
-        )
         began = time.monotonic()
-        thread.start()
-        try:
-            while not future.done():
-                on_progress(self._progress(time.monotonic() - began))
-                concurrent.futures.wait([future], timeout=TICK_SECONDS)
-        finally:
-            if not future.done():
-                loop.call_soon_threadsafe(task.cancel)
-            thread.join(SHUTDOWN_SECONDS)
-        on_progress(self._progress(time.monotonic() - began))
-        return self._failure(future.exception(timeout=0))
+        # nbclient handles SIGINT itself where it runs in the main thread, and an interrupt then
+        # looks like a dead kernel. In another thread the interrupt is the caller's.
+        with concurrent.futures.ThreadPoolExecutor(1, "fooocus-nb-quickstart") as pool:
+            future = pool.submit(asyncio.run, self._execute())
+            try:
+                while not future.done():
+                    on_progress(self._progress(time.monotonic() - began))
+                    concurrent.futures.wait([future], timeout=TICK_SECONDS)
+            finally:
+                if not future.done():
+                    self._loop.call_soon_threadsafe(self._task.cancel)
+        failure = self._failure(future.exception())
+        done = self._begun if failure is None else max(self._begun - 1, 0)
+        elapsed = time.monotonic() - began
+        on_progress(Progress(done, len(self._code), "Writing the page", elapsed))
+        return failure
 
     async def _execute(self) -> None:
-        await self._client.async_execute(env=_environment(os.environ, self._installation))
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._client.async_execute(env=self._env))
+        await self._task
 
     def _cell_begins(self, cell: NotebookNode, cell_index: int) -> None:
-        self._running = cell_index
-
-    def _cell_ended(
-        self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, object]
-    ) -> None:
-        self._done += 1
+        self._begun += cell.cell_type == "code"
 
     def _progress(self, elapsed: float) -> Progress:
-        total = len(self._code_cells)
-        if self._running < 0:
+        total = len(self._code)
+        if not self._begun:
             return Progress(0, total, "Starting the kernel", elapsed)
-        detail = _last_words(self._document.cells[self._running])
-        return Progress(self._done, total, self._titles[self._running], elapsed, detail)
+        place = self._code[self._begun - 1]
+        detail = _last_line(self.document.cells[place])
+        return Progress(self._begun - 1, total, self._title(place), elapsed, detail)
+
+    def _title(self, place: int) -> str:
+        """Return the last heading above a cell."""
+        for cell in reversed(self.document.cells[:place]):
+            if cell.cell_type == "markdown":
+                for line in reversed(cell.source.splitlines()):
+                    if line.startswith("#"):
+                        return str(line.lstrip("#").strip())
+        return "Quickstart"
 
     def _failure(self, error: BaseException | None) -> str | None:
         """Return why the run failed, in words that can stand alone on a screen."""
@@ -298,85 +216,25 @@ class _Run:
             cause = f"{error.ename}: {error.evalue}"
         else:
             cause = str(error).strip() or type(error).__name__
-        if self._running < 0:
+        if not self._begun:
             return f"The kernel could not be started ({sys.executable}): {cause}"
-        number = self._code_cells.index(self._document.cells[self._running]) + 1
-        return f"Code cell {number} ({self._titles[self._running]}) failed.\n{cause}"
+        title = self._title(self._code[self._begun - 1])
+        return f"Code cell {self._begun} ({title}) failed.\n{cause}"
 
 
-def _drive(
-    loop: asyncio.AbstractEventLoop,
-    task: asyncio.Task[None],
-    future: concurrent.futures.Future[None],
-) -> None:
-    """Run the task to its end on this thread, and hand its outcome over."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(task)
-    except BaseException as error:  # noqa: BLE001 - the caller's thread judges it
-        future.set_exception(error)
-    else:
-        future.set_result(None)
-    finally:
-        pending = asyncio.all_tasks(loop)  # nbclient leaves its watch of the kernel behind
-        for left in pending:
-            left.cancel()
-        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def _make_client(
-    document: NotebookNode, folder: Path, installation: Installation | None
-) -> NotebookClient:
-    from nbclient import NotebookClient
-
-    return NotebookClient(
-        document,
-        kernel_manager_class=_own_kernel_manager(_kernel_options(installation)),
-        kernel_name="python3",
-        startup_timeout=KERNEL_START_SECONDS,
-        timeout=CELL_TIMEOUT_SECONDS,
-        store_widget_state=False,  # a page without a kernel has no use for live widgets
-        resources={"metadata": {"path": str(folder)}},
-    )
-
-
-def _own_kernel_manager(options: tuple[str, ...]) -> type[Any]:
+def _kernel_manager() -> type[AsyncKernelManager]:
     """Return a kernel manager for the interpreter that runs this, registered or not."""
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    from traitlets import default
-
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *options]
-
-    class OwnSpecs(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     class OwnKernelManager(AsyncKernelManager):
-        @default("kernel_spec_manager")
-        def _kernel_spec_manager_default(self) -> KernelSpecManager:
-            return OwnSpecs(parent=self)
+        kernel_spec = KernelSpec(**get_kernel_dict())
 
     return OwnKernelManager
 
 
-def _kernel_options(installation: Installation | None) -> tuple[str, ...]:
-    # Below that, a kernel says things on the terminal that are nobody's business here.
-    quiet = "--log-level=CRITICAL"
-    # There is no environment variable for the interpreter of Fooocus; a trait is its one home.
-    return (quiet, f"--Fooocus.python={installation.python}") if installation else (quiet,)
-
-
-def _environment(environ: Mapping[str, str], installation: Installation | None) -> dict[str, str]:
-    env = {name: value for name, value in environ.items() if name != "FOOOCUS_HOME"}
-    if installation:
-        env["FOOOCUS_HOME"] = str(installation.path)
-    return env
-
-
-def _last_words(cell: NotebookNode) -> str:
+def _last_line(cell: NotebookNode) -> str:
     """Return the first line of what a cell displayed last, without a bar of its own."""
     for output in reversed(list(cell.outputs)):
         text = str(output.get("data", {}).get("text/plain", "")).strip()
@@ -385,75 +243,17 @@ def _last_words(cell: NotebookNode) -> str:
     return ""
 
 
-def _titles(document: NotebookNode) -> list[str]:
-    """Return, for each cell, the last heading above it."""
-    titles = []
-    title = "Quickstart"
-    for cell in document.cells:
-        if cell.cell_type == "markdown":
-            headings = [line for line in cell.source.splitlines() if line.startswith("#")]
-            title = headings[-1].lstrip("#").strip() if headings else title
-        titles.append(title)
-    return titles
-
-
-#: nbconvert's page loads scripts from four foreign hosts. Nothing here needs them, and a page that
-#: needs no network still shows in ten years.
-PAGE_TEMPLATE = """\
-{%- extends 'lab/index.html.j2' -%}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block jupyter_widgets %}{% endblock %}
-{% block html_head_css %}
-<style type="text/css">
-body.jp-Notebook { margin: 0; padding: 0; background: var(--jp-layout-color1); }
-main { max-width: 60rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
-.jp-InputPrompt, .jp-OutputPrompt { display: none; }
-.jp-Cell { padding: 0; margin-top: .7rem; }
-.jp-MarkdownCell { margin-top: 2rem; }
-.jp-RenderedMarkdown.jp-MarkdownOutput { padding: 0; font-size: 1rem; line-height: 1.55; }
-.jp-InputArea-editor { border-radius: 6px; }
-.cm-editor.cm-s-jupyter .highlight pre {
-  padding: .55rem .8rem; line-height: 1.5; overflow-x: auto;
-}
-.jp-OutputArea { margin-top: .6rem; }
-.jp-OutputArea-output { overflow-x: auto; padding: 0; }
-.jp-OutputArea-output.jp-RenderedText { padding: 0 .8rem; }
-.jp-OutputArea-output img { max-width: 100%; height: auto; }
-</style>
-{% endblock %}
-"""
-
-
 def render_page(document: NotebookNode) -> str:
-    """Return the notebook as one HTML page with its images inside and no script.
-
-    Parameters
-    ----------
-    document : NotebookNode
-        The executed notebook.
-
-    Returns
-    -------
-    str
-        A whole page.
-    """
+    """Return the notebook as one HTML page with its images inside and no script."""
     from nbconvert import HTMLExporter
+    from traitlets.config import Config
 
     exporter = HTMLExporter(
-        raw_template=PAGE_TEMPLATE, embed_images=True, exclude_anchor_links=True
+        raw_template=Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8"),
+        embed_images=True,
+        exclude_anchor_links=True,
+        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
     )
-    exporter.register_preprocessor(_without_widgets, enabled=True)
     resources = {"metadata": {"name": document.metadata.get("title", "Quickstart")}}
     page, _ = exporter.from_notebook_node(document, resources)
     return str(page)
-
-
-def _without_widgets(
-    document: NotebookNode, resources: dict[str, Any]
-) -> tuple[NotebookNode, dict[str, Any]]:
-    for cell in document.cells:
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    return document, resources

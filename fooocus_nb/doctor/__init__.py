@@ -1,4 +1,4 @@
-"""A look at everything that a first start needs, before it: ``fooocus-nb doctor``.
+"""Check everything that a first start needs, before it: ``fooocus-nb doctor``.
 
 It starts no engine, downloads nothing, writes nothing, and imports neither PyTorch nor Fooocus into
 this process: its interpreter is asked in a process of its own.
@@ -46,7 +46,7 @@ def doctor(
     port: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Report:
-    """Look whether a Fooocus can be started here, and say what to do where it can't.
+    """Check whether a Fooocus can be started here, and say what to do where it can't.
 
     Nothing is started but the checkout's interpreter, which is asked for its packages and its
     device; nothing is downloaded or written.
@@ -81,7 +81,7 @@ async def adoctor(
     port: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Report:
-    """Look whether a Fooocus can be started here; see :func:`doctor`."""
+    """Check whether a Fooocus can be started here; see :func:`doctor`."""
     return await asyncio.to_thread(doctor, path, python=python, port=port, timeout=timeout)
 
 

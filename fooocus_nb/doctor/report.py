@@ -1,4 +1,4 @@
-"""What a checkup has found, line by line, and how it is shown."""
+"""The doctor's report: one line for each check, and how it is shown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
 from fooocus_nb._version import __version__
+from fooocus_nb.errors import in_words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from fooocus_nb.errors import Reader
 
 __all__ = ["Check", "Report", "Status", "gigabytes"]
 
@@ -66,6 +69,8 @@ class Report:
     ----------
     checks : sequence of Check
         The lines.
+    reader : {"python", "magic", "shell"}
+        Where it is read, for what it advises. Default ``python``.
 
     Attributes
     ----------
@@ -73,8 +78,9 @@ class Report:
         The lines, in the order in which they matter.
     """
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], reader: Reader = "python") -> None:
         self.checks = tuple(checks)
+        self._reader: Reader = reader
 
     def __iter__(self) -> Iterator[Check]:
         return iter(self.checks)
@@ -111,6 +117,16 @@ class Report:
     def exit_code(self) -> int:
         """What ``fooocus-nb doctor`` exits with: 0, or 1 after a failure."""
         return 0 if self.ok else 1
+
+    def in_words_of(self, reader: Reader) -> Report:
+        """Return the report with its advice for Python, magics or the shell.
+
+        Parameters
+        ----------
+        reader : {"python", "magic", "shell"}
+            Where it is read.
+        """
+        return Report(self.checks, reader)
 
     # -- shown --------------------------------------------------------------------------------
 
@@ -172,9 +188,12 @@ class Report:
                 status = f"{_COLOURS[check.status]}{status}\x1b[0m"
             text = _wrapped(_html.clean(check.text), indent)
             lines.append(f"{status}  {check.title:<{margin}}  {text}")
-            if check.advice:
-                lines.append(f"{indent}{_wrapped('-> ' + _html.clean(check.advice), indent)}")
+            if advice := self._advice(check):
+                lines.append(f"{indent}{_wrapped('-> ' + _html.clean(advice), indent)}")
         return "\n".join([*lines, "", self._summary()])
+
+    def _advice(self, check: Check) -> str:
+        return in_words_of(self._reader, check.advice)
 
     def _summary(self) -> str:
         count = {status: sum(check.status is status for check in self.checks) for status in Status}
@@ -190,20 +209,22 @@ class Report:
         return " and ".join(parts) + rest + "."
 
     def _repr_html_(self) -> str:
-        rows = "".join(map(_html_row, self.checks))
+        rows = "".join(_html_row(check, self._advice(check)) for check in self.checks)
         cell = "text-align:left;padding:2px 10px 2px 0"
         head = "".join(
             f'<th scope="col" style="{cell}">{word}</th>' for word in ("", "what", "found")
         )
         table = f'<table style="border-collapse:collapse"><tr>{head}</tr>{rows}</table>'
-        return _html.wrap(table, f"<p>{_html.escape(self._summary())}</p>", label="Fooocus checkup")
+        return _html.wrap(
+            table, f"<p>{_html.escape(self._summary())}</p>", label="Fooocus doctor report"
+        )
 
 
-def _html_row(check: Check) -> str:
+def _html_row(check: Check, advice: str) -> str:
     cell = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
     text = _html.escape(check.text, 2000)
-    if check.advice:
-        text += f"<br><strong>{_html.escape(check.advice, 2000)}</strong>"
+    if advice:
+        text += f"<br><strong>{_html.escape(advice, 2000)}</strong>"
     mark = f"{_MARKS[check.status]} {check.status}"
     return (
         f'<tr><td style="{cell};white-space:nowrap">{_html.escape(mark)}</td>'

@@ -50,11 +50,11 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
     if not given:
         msg = (
             "Where is Fooocus installed? Say it in one of these ways:\n"
-            "    fooocus_nb.start('~/Fooocus')            or  %fooocus start --path ~/Fooocus\n"
+            "    fooocus_nb.start('~/Fooocus')\n"
             "    export FOOOCUS_HOME=~/Fooocus            before the notebook is started\n"
             "    c.Fooocus.path = '/home/me/Fooocus'      in ipython_config.py\n"
             "Without an installed Fooocus, the demo engine draws pictures without AI:\n"
-            "    fooocus_nb.start(demo=True)              or  %fooocus start --demo"
+            "    fooocus_nb.start(demo=True)"
         )
         raise ConfigurationError(msg)
     return Path(given).expanduser()

@@ -16,6 +16,7 @@ from fooocus_nb.engine.image_tasks import ImageVerbs
 from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.engine.lifecycle import Living
 from fooocus_nb.engine.liveness import guard
+from fooocus_nb.engine.presenters import presenters
 from fooocus_nb.engine.queue import Turns
 from fooocus_nb.engine.state import EngineState, Lifecycle, Transition
 from fooocus_nb.engine.watchdog import FAILED, Trouble, Watch
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.schema.parameters import ParameterTable
     from fooocus_nb.results import Result
 
-__all__ = ["Engine", "presenters"]
+__all__ = ["Engine"]
 
 #: How long an engine may show no sign of life while it generates: neither an event nor a log line.
 #: Loading a checkpoint from a slow disk is the longest honest silence that we know.
@@ -342,7 +343,3 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
                     watcher.set_result(None)
 
         submit(ring())
-
-
-#: What shows a job while a plain ``engine.generate()`` waits for it. The magics add theirs.
-presenters: list[Callable[[Job], contextlib.AbstractContextManager[object]]] = []

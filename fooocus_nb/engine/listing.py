@@ -200,7 +200,11 @@ def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
         msg = f"{len(fitting)} engines are named {name!r}. Say which by its process id: {pids}."
         raise ConfigurationError(msg)
     names = [info.name for info in found]
-    known = f"There are: {', '.join(names)}." if names else "None runs."
+    told = [
+        info.name if names.count(info.name) == 1 else f"{info.name} (process {info.pid})"
+        for info in found
+    ]
+    known = f"There are: {', '.join(told)}." if told else "None runs."
     msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
     raise ConfigurationError(msg)
 

@@ -324,7 +324,10 @@ def current() -> Engine:
     if engines:
         alive = [engine for engine in engines if engine.state is not EngineState.STOPPED]
         return (alive or engines)[-1]
-    msg = "No engine runs yet. Start one: %fooocus start --path ~/Fooocus (or --demo)."
+    msg = (
+        "No engine runs yet. Start one: fooocus_nb.start('~/Fooocus'), or "
+        "fooocus_nb.start(demo=True)."
+    )
     raise ConfigurationError(msg)
 
 

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from IPython import get_ipython
-from IPython.core.completer import (
-    CompletionContext,
-    SimpleCompletion,
-    SimpleMatcherResult,
-    context_matcher,
-)
+from IPython.core import completer
+from IPython.core.getipython import get_ipython
 
-from fooocus_nb.engine import manager
 from fooocus_nb.errors import FooocusError
-from fooocus_nb.fooocus.schema.parameters import plain
-from fooocus_nb.magics.image_options import picture_names
-from fooocus_nb.magics.options import GENERATE_OPTIONS, PICTURE_VERBS, VERBS, options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    from IPython.core.interactiveshell import InteractiveShell
 
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["complete", "fooocus_matcher"]
+__all__ = ["complete", "register", "unregister"]
 
 _VALUES = {
     "--aspect": "aspect_ratios_selection",
@@ -43,108 +38,124 @@ _WORDS = {
     "--upscale": ("1.5x", "2x", "fast 2x"),
     "--vary": ("subtle", "strong"),
 }
-_PICTURE_OPTIONS = ("--image-prompt", "--mask")
-_PICTURE_FILES = {".jpeg", ".jpg", ".png", ".webp"}
+_IMAGE_OPTIONS = ("--image-prompt", "--mask")
+_IMAGE_FILES = {".jpeg", ".jpg", ".png", ".webp"}
 _HEAD = re.compile(r"\s*(?:\w[\w.,\s\[\]]*=\s*)?(%%?)fooocus(?=\s)")
 #: A word as the magics split the line: parts in quotes belong together.
 _WORD = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
 
 
+def register(shell: InteractiveShell) -> None:
+    """Add the matcher, where the completer of this IPython takes matchers (from 8.6 on)."""
+    if (matcher := _matcher()) is not None and shell.Completer is not None:
+        shell.Completer.custom_matchers.append(matcher)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Remove the matcher."""
+    matcher = _matcher()
+    if matcher is not None and shell.Completer is not None:
+        with contextlib.suppress(ValueError):
+            shell.Completer.custom_matchers.remove(matcher)
+
+
+@functools.cache
+def _matcher() -> Callable[[CompletionContext], object] | None:
+    decorate = getattr(completer, "context_matcher", None)
+    if decorate is None:
+        return None
+    make = decorate(identifier="fooocus_nb", priority=100)
+    matcher: Callable[[CompletionContext], object] = make(_match)
+    return matcher
+
+
 def _match(context: CompletionContext) -> SimpleMatcherResult:
-    """Complete a line of ours for IPython, and leave all other lines to it.
-
-    Parameters
-    ----------
-    context : CompletionContext
-        Where the cursor is.
-
-    Returns
-    -------
-    SimpleMatcherResult
-        What may stand there.
-    """
+    """Complete a line of ours for IPython, and leave all other lines to it."""
     found = None
     line = context.text_until_cursor
     head = _HEAD.match(line)
     if head is not None and (head[1] == "%" or context.cursor_line == 0):
         found = complete(line[head.end() :], cell=head[1] == "%%")
     if not found or not found[1]:
-        return SimpleMatcherResult(completions=[])
+        return {"completions": []}
     fragment, candidates = found
-    return SimpleMatcherResult(
-        completions=[SimpleCompletion(text=text, type="fooocus") for text in candidates],
-        matched_fragment=fragment,
-        suppress=True,
-        ordered=True,
-    )
-
-
-fooocus_matcher = context_matcher(identifier="fooocus_nb", priority=100)(_match)
+    return {
+        "completions": [
+            completer.SimpleCompletion(text=text, type="fooocus") for text in candidates
+        ],
+        "matched_fragment": fragment,
+        "suppress": True,
+        "ordered": True,
+    }
 
 
 def complete(text: str, *, cell: bool = False) -> tuple[str, list[str]]:
-    """Return what may stand at the end of a line.
+    """Return the word at the end of a line of ours, and what it may become."""
+    from fooocus_nb.magics import verbs
 
-    Parameters
-    ----------
-    text : str
-        What follows ``%fooocus`` or ``%%fooocus``, up to the cursor.
-    cell : bool
-        Whether it is the line of a cell.
-
-    Returns
-    -------
-    tuple of (str, list of str)
-        The word that is being written, as it stands there, and what it may become.
-    """
     words = _WORD.findall(text)
     fragment = words.pop() if words and not text[-1:].isspace() else ""
     if fragment.count('"') % 2 == 0 and text.endswith((" ", "\t")):
         fragment = ""
     verb = "generate"
-    if words and words[0] in VERBS:
+    if words and words[0] in verbs.names():
         verb = words.pop(0)
     elif not words and not cell and not fragment.startswith("-"):
-        return fragment, _matching(fragment, [*VERBS, *GENERATE_OPTIONS])
+        return fragment, _matching(fragment, [*verbs.names(), *verbs.options_of("generate")])
     return _behind(verb, words, fragment)
 
 
 def _behind(verb: str, words: list[str], fragment: str) -> tuple[str, list[str]]:
-    options = options_of(verb)
+    from fooocus_nb.magics import verbs
+
+    generating = verbs.is_generating(verb)
+    options = verbs.options_of(verb)
+    if generating:
+        from fooocus_nb.magics.parameter_options import parameter_options
+
+        options = dict.fromkeys(parameter_options(_parameters()), True) | options
     option, equals, begun = fragment.partition("=")
     if equals and option in options:
         return begun, _matching(begun, _values(option, begun))
     previous = words[-1] if words else ""
     if options.get(previous):
         return fragment, _matching(fragment, _values(previous, fragment))
-    written = words[1:] if verb in PICTURE_VERBS else words
-    if verb in ("generate", *PICTURE_VERBS) and _has_prompt(written, options):
+    written = words[1:] if verbs.takes_image(verb) else words
+    if generating and _has_prompt(written, options):
         return fragment, []
     return fragment, _matching(fragment, [*_positionals(verb, words), *options])
 
 
 def _positionals(verb: str, words: list[str]) -> list[str]:
     """Return what may stand behind a verb by itself."""
+    from fooocus_nb.magics import verbs
+
     if verb == "params":
         return [parameter.name for parameter in _parameters()]
     if verb == "preset":
         return _presets()
-    takes_picture = verb in (*PICTURE_VERBS, "describe", "mask")
-    return _pictures() if takes_picture and not words else []
+    if verb == "help":
+        return list(verbs.names())
+    takes_image = verbs.takes_image(verb) or verb in ("describe", "mask")
+    return _images() if takes_image and not words else []
 
 
-def _pictures() -> list[str]:
+def _images() -> list[str]:
     """Return the variables that hold images, and the image files of this folder."""
+    from fooocus_nb.magics.image_options import image_names
+
     shell = get_ipython()
-    names = picture_names(shell.user_ns) if shell is not None else []
+    names = image_names(shell.user_ns) if shell is not None else []
     with contextlib.suppress(OSError):
         names += sorted(
-            path.name for path in Path().iterdir() if path.suffix.lower() in _PICTURE_FILES
+            path.name for path in Path().iterdir() if path.suffix.lower() in _IMAGE_FILES
         )
     return names
 
 
 def _presets() -> list[str]:
+    from fooocus_nb.engine import manager
+
     with contextlib.suppress(FooocusError):
         return list(manager.current().presets)
     return []
@@ -162,15 +173,27 @@ def _has_prompt(words: list[str], options: dict[str, bool]) -> bool:
 
 def _values(option: str, fragment: str) -> list[str]:
     """Return the values that an option may have."""
+    from fooocus_nb.engine import manager
+
     if option == "--name":
         return list(manager.running())
-    if option in _PICTURE_OPTIONS:
-        return _pictures()
+    if option in _IMAGE_OPTIONS:
+        return _images()
     if option in _WORDS:
         return list(_WORDS[option])
     if option == "--set":
         return _settings(fragment)
-    return _choices(_VALUES.get(option, ""))
+    if option == "--lora":
+        return _loras()
+    return _choices(_VALUES.get(option, option))
+
+
+def _loras() -> list[str]:
+    from fooocus_nb.engine import manager
+
+    with contextlib.suppress(FooocusError):
+        return list(manager.current().loras)
+    return []
 
 
 def _settings(fragment: str) -> list[str]:
@@ -182,21 +205,26 @@ def _settings(fragment: str) -> list[str]:
 
 
 def _parameters() -> Iterable[Parameter]:
+    from fooocus_nb.engine import manager
+
     with contextlib.suppress(FooocusError):
         return manager.current().parameters.values()
     return ()
 
 
 def _choices(name: str) -> list[str]:
-    for parameter in _parameters():
-        if name != parameter.name and name not in parameter.aliases:
-            continue
-        if parameter.name == "aspect_ratios_selection":
-            return [plain(choice).split(" ")[0] for choice in parameter.choices or ()]
-        if parameter.type == "boolean":
-            return ["true", "false"]
-        return list(parameter.choices or ())
-    return []
+    """Return the values of a parameter, by its name or as an option."""
+    from fooocus_nb.fooocus.schema.parameters import plain
+    from fooocus_nb.magics.parameter_options import find_parameter
+
+    parameter = find_parameter(name, _parameters())
+    if parameter is None:
+        return []
+    if parameter.name == "aspect_ratios_selection":
+        return [plain(choice).split(" ")[0] for choice in parameter.choices or ()]
+    if parameter.type == "boolean":
+        return ["true", "false"]
+    return list(parameter.choices or ())
 
 
 def _matching(fragment: str, candidates: Iterable[str]) -> list[str]:

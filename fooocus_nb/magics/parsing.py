@@ -3,134 +3,105 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
-import json
+import difflib
 import os
 import re
 import secrets
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from fooocus_nb.errors import nearest
-from fooocus_nb.magics.options import (
-    PICTURE_VERBS,
-    VERBS,
-    image_parser,
-    options_of,
-    start_parser,
-    verb_parser,
-)
+from fooocus_nb.magics import verbs
+from fooocus_nb.magics.options import HelpWanted, Verb
+from fooocus_nb.magics.parameter_options import find_parameter, parameter_value, typed_value
+from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
+    Variables = Mapping[str, Any]
+
 __all__ = [
     "GenerateOptions",
+    "VerbOptions",
+    "parse",
     "parse_cell_line",
     "parse_generate_line",
-    "parse_start_line",
     "parse_verb_line",
     "split_verb",
-    "typed_value",
 ]
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True,
-          "false": False, "no": False, "off": False, "0": False}  # fmt: skip
+_NO_VARIABLES: Variables = {}
+_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
+_VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
+#: What of the options goes to the engine under its own name.
+_DIRECT = (
+    "image_number",
+    "seed",
+    "styles",
+    "negative_prompt",
+    "performance",
+    "aspect_ratio",
+    "steps",
+    "loras",
+)
 
 
-def typed_value(parameter: Parameter | None, text: str) -> Any:
-    """Return the value that ``--set NAME=TEXT`` means for this parameter.
+@dataclass
+class VerbOptions:
+    """What a verb that does not generate is to do."""
 
-    Parameters
-    ----------
-    parameter : Parameter or None
-        The server's; None where it has none of that name.
-    text : str
-        As it was written.
-
-    Returns
-    -------
-    object
-        Of the parameter's type; the text itself where it is none, for the check to complain of.
-    """
-    kind = "" if parameter is None else parameter.type
-    if kind == "boolean":
-        return _WORDS.get(text.casefold(), text)
-    if kind in ("integer", "number"):
-        with contextlib.suppress(ValueError):
-            return int(text)
-        with contextlib.suppress(ValueError):
-            return float(text)
-        return text
-    if kind == "mask image" and text.startswith("{"):
-        with contextlib.suppress(ValueError):
-            return json.loads(text)
-    if kind in ("", "choices"):
-        with contextlib.suppress(ValueError):
-            return json.loads(text)
-        with contextlib.suppress(ValueError, SyntaxError):
-            return ast.literal_eval(text)
-        if kind == "choices":
-            return [part.strip() for part in text.split(",") if part.strip()]
-    return text
+    verb: str
+    options: argparse.Namespace
 
 
 @dataclass
 class GenerateOptions:
     """What to generate, how often, and where the result goes.
 
-    Attributes
-    ----------
-    prompt : str
-        As it was written.
-    parameters : dict
-        By name, as ``engine.generate`` takes them.
-    settings : tuple of (str, str)
-        What ``--set`` gave, as it was written.
-    name : str or None
-        The engine's name.
-    output : str or None
-        The variable for the result.
-    repeat : int
-        How many generations.
-    verb : str
-        ``generate``, or what to do with a picture.
-    known : argparse.Namespace
-        All options, those of the verb and of pictures among them.
+    `parameters` are by name, as ``engine.generate`` takes them; `settings` is what ``--set`` gave,
+    and `others` are the options that may be parameters of the engine, as they were written.
     """
 
     prompt: str
     parameters: dict[str, Any] = field(default_factory=dict)
     settings: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, str | None], ...] = ()
     name: str | None = None
     output: str | None = None
     repeat: int = 1
     verb: str = "generate"
     known: argparse.Namespace = field(default_factory=argparse.Namespace)
 
-    def runs(self, table: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each generation: one image's seeds never meet another's.
-
-        Parameters
-        ----------
-        table : mapping
-            The server's parameters.
-
-        Yields
-        ------
-        dict
-            By name, as ``engine.generate`` takes them.
-        """
-        by_name = {alias: item for item in table.values() for alias in (item.name, *item.aliases)}
+    def resolved(self, table: Mapping[str, Parameter]) -> GenerateOptions:
+        """Return the same with every option in `parameters`, by the engine's own table."""
         parameters = dict(self.parameters)
-        for name, text in self.settings:
-            parameters[name] = typed_value(by_name.get(name), text)
+        canonical = {name: _canonical(name, table) for name in parameters}
+        options = verbs.options_of(self.verb) if self.others else {}
+        given = [
+            (name, typed_value(find_parameter(name, table.values()), text))
+            for name, text in self.settings
+        ]
+        given += [
+            parameter_value(_prog(self.verb), option, text, table, options)
+            for option, text in self.others
+        ]
+        for name, value in given:
+            if _canonical(name, table) in canonical.values():
+                msg = f"%fooocus: {name} is given twice."
+                raise UsageError(msg)
+            canonical[name] = _canonical(name, table)
+            parameters[name] = value
+        return replace(self, parameters=parameters, settings=(), others=())
+
+    def runs(self, table: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of each generation: one image's seeds never meet another's."""
+        parameters = self.resolved(table).parameters
         if self.repeat == 1:
             yield parameters
             return
@@ -147,6 +118,32 @@ class GenerateOptions:
             yield {**parameters, key: run_seed}
 
 
+def _canonical(name: str, table: Mapping[str, Parameter]) -> str:
+    found = find_parameter(name, table.values())
+    return name if found is None else found.name
+
+
+def _prog(verb: str) -> str:
+    return "%fooocus" if verb == "generate" else f"%fooocus {verb}"
+
+
+def parse(
+    line: str, cell: str | None, variables: Variables = _NO_VARIABLES
+) -> GenerateOptions | VerbOptions:
+    """Read a line or a cell. ``--help`` becomes the verb that shows it."""
+    try:
+        if cell is not None:
+            return parse_cell_line(line, cell, variables)
+        verb, rest = split_verb(line)
+        if verbs.is_generating(verb):
+            return parse_generate_line(rest, verb, variables)
+        return VerbOptions(verb, parse_verb_line(verb, rest, variables))
+    except HelpWanted as wanted:
+        # `%fooocus --help` asks for all of it, `%fooocus generate --help` for the options.
+        word = "" if line.split()[:1] in (["--help"], ["-h"]) and cell is None else wanted.verb
+        return VerbOptions("help", argparse.Namespace(word=word, name=None))
+
+
 def _split(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
@@ -160,31 +157,20 @@ def _split(text: str) -> list[str]:
         raise UsageError(msg) from None
 
 
-def parse_cell_line(line: str, cell: str) -> GenerateOptions:
-    """Read the line of a ``%%fooocus`` cell; its body is the prompt, untouched.
-
-    Parameters
-    ----------
-    line, cell : str
-        The line and the body.
-
-    Returns
-    -------
-    GenerateOptions
-        What to do.
-
-    Raises
-    ------
-    UsageError
-        When an option is wrong, the line holds something else, or the body is empty.
-    """
+def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) -> GenerateOptions:
+    """Read the line of a ``%%fooocus`` cell; its body is the prompt, untouched."""
     words = _split(line)
-    named = words[:1] == ["generate"] or (bool(words) and words[0] in PICTURE_VERBS)
+    named = bool(words) and verbs.is_generating(words[0])
     verb = words.pop(0) if named else "generate"
-    image = words.pop(0) if verb in PICTURE_VERBS and words and words[0][:1] != "-" else None
-    known, rest = image_parser(verb).parse_known_args(words)
+    takes_image = verbs.takes_image(verb)
+    image = None
+    if takes_image and words and words[0][:1] != "-":
+        image = expand(words.pop(0), variables)
+    parser = verbs.parser(verb)
+    words, others = _apart(words, parser.options, variables)
+    known, rest = parser.parse_known_args(words)
     if rest and rest[0].startswith("-"):
-        msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], options_of(verb))}"
+        msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], parser.options)}"
         raise UsageError(msg)
     if rest:
         msg = (
@@ -196,73 +182,94 @@ def parse_cell_line(line: str, cell: str) -> GenerateOptions:
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
-    return _options(verb, image, known, prompt)
+    return _options(verb, image, known, others, prompt)
 
 
-_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
-_VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
+def _apart(
+    words: list[str], options: Mapping[str, bool], variables: Variables
+) -> tuple[list[str], list[tuple[str, str | None]]]:
+    """Return the words for the parser, and the options that only the engine may know."""
+    kept: list[str] = []
+    others: list[tuple[str, str | None]] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if not re.match("--?[A-Za-z]", name):
+            kept.append(word)
+            continue
+        known = name in options
+        has_value = options[name] if known else name.startswith("--")
+        text = value if equals else None
+        if text is None and has_value and left and not left[0].startswith("--"):
+            text = left.pop(0)
+        if text is not None and name not in PROMPT_OPTIONS:
+            text = expand(text, variables)
+        if known or not name.startswith("--"):
+            kept.append(_joined(name, text))
+        else:
+            others.append((name, text))
+    return kept, others
 
 
-def parse_generate_line(line: str, verb: str = "generate") -> GenerateOptions:
+def _joined(name: str, text: str | None) -> str:
+    """Return an option and its value in one word, so that the value may begin with a dash."""
+    if text is None:
+        return name
+    return f"{name}={text}" if name.startswith("--") or "=" in name else f"{name}{text}"
+
+
+def parse_generate_line(
+    line: str, verb: str = "generate", variables: Variables = _NO_VARIABLES
+) -> GenerateOptions:
     """Read options at the head of a line; all that follows them is the prompt, untouched.
 
-    Parameters
-    ----------
-    line : str
-        What follows ``%fooocus`` or ``%fooocus generate``; or a verb for pictures, and then the
-        picture comes first and a prompt is not needed.
-    verb : str
-        Which of them it is. Default ``generate``.
-
-    Returns
-    -------
-    GenerateOptions
-        What to do.
-
-    Raises
-    ------
-    UsageError
-        When an option is wrong or there is no prompt.
+    Where the verb takes an image, the image comes first and a prompt is not needed.
     """
     rest, image = line.strip(), None
-    if verb in PICTURE_VERBS and rest[:1] != "-" and (first := _VALUE.match(rest)) is not None:
-        image, rest = "".join(_split(first[1])), rest[first.end() :]
-    words, rest = _options_at_head(rest, options_of(verb))
-    known = image_parser(verb).parse_args(words)
+    takes_image = verbs.takes_image(verb)
+    if takes_image and rest[:1] != "-" and (first := _VALUE.match(rest)) is not None:
+        image, rest = expand("".join(_split(first[1])), variables), rest[first.end() :]
+    parser = verbs.parser(verb)
+    words, others, rest = _options_at_head(rest, parser.options, variables)
+    known = parser.parse_args(words)
     literal = rest == "--" or rest.startswith("-- ")
     rest = rest[2:].strip() if literal else rest
     if not rest and verb == "generate":
         msg = "%fooocus: the prompt is missing."
         raise UsageError(msg)
     if not literal:
-        _refuse_late_options(rest, options_of(verb))
-    return _options(verb, image, known, rest)
+        _refuse_late_options(rest, parser.options)
+    return _options(verb, image, known, others, rest)
 
 
-def _options_at_head(line: str, options: Mapping[str, bool]) -> tuple[list[str], str]:
-    """Return the options that a line begins with, each in one word, and the rest of the line."""
+def _options_at_head(
+    line: str, options: Mapping[str, bool], variables: Variables
+) -> tuple[list[str], list[tuple[str, str | None]], str]:
+    """Return the options that a line begins with, those for the engine, and the rest."""
     words: list[str] = []
+    others: list[tuple[str, str | None]] = []
     rest = line
     while (option := _OPTION.match(rest)) is not None:
         name, rest = option[1], rest[option.end() :]
-        if name not in options:
+        if name not in options and not name.startswith("--"):
             msg = f"%fooocus: there is no option {name!r}.{nearest(name, options)}"
             raise UsageError(msg)
-        if not options[name]:
-            words.append(name)
-            continue
-        value = _VALUE.match(rest)
-        if value is None:
-            words.append(name)
-            break
-        # In one word, so that a value may begin with a dash.
-        words.append(f"{name}{'=' if name.startswith('--') else ''}{''.join(_split(value[1]))}")
-        rest = rest[value.end() :]
-    return words, rest
+        value = _VALUE.match(rest) if options.get(name, True) else None
+        text = None
+        if value is not None:
+            text = "".join(_split(value[1]))
+            text = text if name in PROMPT_OPTIONS else expand(text, variables)
+            rest = rest[value.end() :]
+        if name in options:
+            words.append(_joined(name, text))
+        else:
+            others.append((name, text))
+    return words, others, rest
 
 
 def _refuse_late_options(prompt: str, options: Iterable[str]) -> None:
-    """Refuse options behind the prompt, mistyped ones too: to draw them is what nobody wants."""
+    """Refuse options behind the prompt, mistyped ones too: nobody wants to generate them."""
     for word in prompt.split():
         option = word.partition("=")[0]
         if re.match("--[A-Za-z]", option):
@@ -275,22 +282,19 @@ def _refuse_late_options(prompt: str, options: Iterable[str]) -> None:
 
 
 def _options(
-    verb: str, image: str | None, known: argparse.Namespace, prompt: str
+    verb: str,
+    image: str | None,
+    known: argparse.Namespace,
+    others: Iterable[tuple[str, str | None]],
+    prompt: str,
 ) -> GenerateOptions:
-    if verb in PICTURE_VERBS and image is None:
+    if verbs.takes_image(verb) and image is None:
         msg = f"%fooocus {verb}: the image is missing. It comes first: a path or a variable."
         raise UsageError(msg)
     known.image = image
-    direct = [
-        "image_number",
-        "seed",
-        "styles",
-        "negative_prompt",
-        "performance",
-        "aspect_ratio",
-        "steps",
-    ]
-    parameters = {name: getattr(known, name) for name in direct if getattr(known, name) is not None}
+    parameters = {
+        name: getattr(known, name) for name in _DIRECT if getattr(known, name) is not None
+    }
     if known.size is not None:
         parameters["width"], parameters["height"] = known.size
     for name, _ in known.settings or ():
@@ -301,6 +305,7 @@ def _options(
         prompt,
         parameters,
         tuple(known.settings or ()),
+        tuple(others),
         known.name,
         known.output,
         known.repeat,
@@ -309,91 +314,70 @@ def _options(
     )
 
 
-def parse_start_line(line: str) -> dict[str, Any]:
-    """Read what follows ``%fooocus start``.
-
-    Parameters
-    ----------
-    line : str
-        Options; what follows ``--`` is for Fooocus.
-
-    Returns
-    -------
-    dict
-        Arguments of :func:`fooocus_nb.start`.
-
-    Raises
-    ------
-    UsageError
-        When an option is wrong.
-    """
+def parse_verb_line(
+    verb: str, line: str, variables: Variables = _NO_VARIABLES
+) -> argparse.Namespace:
+    """Read what follows a verb that does not generate."""
     words = _split(line)
+    found = verbs.verb(verb)
+    has_flags = isinstance(found, Verb) and found.flags
     flags: list[str] = []
-    if "--" in words:
+    if has_flags and "--" in words:
         place = words.index("--")
         words, flags = words[:place], words[place + 1 :]
-    known, rest = start_parser().parse_known_args(words)
-    if rest:
-        msg = (
-            f"%fooocus start: {rest[0]!r} is no option.{nearest(rest[0], options_of('start'))} "
-            "Fooocus's own flags go behind --."
-        )
+    words, flags = ([expand(word, variables) for word in part] for part in (words, flags))
+    parser = verbs.parser(verb)
+    known, rest = parser.parse_known_args(words)
+    if rest and has_flags:
+        hint = nearest(rest[0], parser.options)
+        msg = f"%fooocus {verb}: {rest[0]!r} is no option.{hint} Fooocus's own flags go behind --."
         raise UsageError(msg)
-    given = {name: value for name, value in vars(known).items() if value is not None}
-    return {**given, "args": tuple(flags)}
-
-
-def parse_verb_line(verb: str, line: str) -> argparse.Namespace:
-    """Read what follows one of the other verbs.
-
-    Parameters
-    ----------
-    verb, line : str
-        The verb and what follows it.
-
-    Returns
-    -------
-    argparse.Namespace
-        Its options.
-
-    Raises
-    ------
-    UsageError
-        When an option is wrong.
-    """
-    parser = verb_parser(verb)
-    known, rest = parser.parse_known_args(_split(line))
     if rest:
-        hint = nearest(rest[0], options_of(verb)) if rest[0].startswith("-") else ""
+        hint = nearest(rest[0], parser.options) if rest[0].startswith("-") else ""
         msg = (
-            f"%fooocus {verb}: {rest[0]!r} means nothing here.{hint} To draw it, write: "
+            f"%fooocus {verb}: {rest[0]!r} means nothing here.{hint} To generate it, write: "
             f"%fooocus generate {verb} {line}"
         )
         raise UsageError(msg)
+    if has_flags:
+        known.flags = tuple(flags)
     return known
 
 
 def split_verb(line: str) -> tuple[str, str]:
-    """Tell a verb from a prompt.
-
-    Parameters
-    ----------
-    line : str
-        What follows ``%fooocus``.
-
-    Returns
-    -------
-    tuple of str
-        The verb and what follows it; a line that begins with no verb is a prompt to generate.
-
-    Raises
-    ------
-    UsageError
-        When the line is empty.
-    """
+    """Tell a verb from a prompt; a line that begins with no verb is a prompt to generate."""
     line = line.strip()
     if not line:
         msg = "%fooocus needs a prompt or a verb; %fooocus help lists them."
         raise UsageError(msg)
     word = line.split(maxsplit=1)[0]
-    return (word, line[len(word) :].strip()) if word in VERBS else ("generate", line)
+    rest = line[len(word) :].strip()
+    if word in verbs.names():
+        return word, rest
+    if line.rstrip("?") in verbs.names() and len(line) - len(line.rstrip("?")) <= 2:
+        return "help", line.rstrip("?")
+    # One word, or one with options behind it, is no prompt that anybody writes that near a verb.
+    if (not rest or rest.startswith("-")) and (verb := _mistyped(word)):
+        msg = (
+            f"%fooocus: {word!r} is no verb. Did you mean {verb}? To generate it, write: "
+            f"%fooocus generate {line}"
+        )
+        raise UsageError(msg)
+    return "generate", line
+
+
+def _mistyped(word: str) -> str | None:
+    """Return the verb that a word was meant to be; None where it may well be a prompt."""
+    if word.startswith("-"):
+        return None
+    # A swap of two letters of four is 0.75; longer words that are this near are other words.
+    cutoff = 0.75 if len(word) <= 4 else 0.8
+    found = difflib.get_close_matches(word.casefold(), verbs.names(), n=1, cutoff=cutoff)
+    if not found:
+        return None
+    verb = found[0]
+    differing = sum(one != other for one, other in zip(word.casefold(), verb, strict=False))
+    # "dogs" is as near to "logs" as a typo, and "statue" to "status": of short words, one other
+    # letter makes another word.
+    is_other_word = len(word) == len(verb) <= 6 and differing == 1
+    return None if is_other_word else verb

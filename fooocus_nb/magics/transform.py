@@ -7,6 +7,7 @@ in the middle of a generation; while it runs synchronous code, no kernel does.
 from __future__ import annotations
 
 import ast
+import itertools
 import tokenize
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,13 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["AwaitingTransformer", "MagicLine", "rewrite"]
+__all__ = ["AwaitingTransformer", "MagicLine", "refuse_comment_above", "rewrite"]
 
 _INSTANCE = "get_ipython().magics_manager.registry['FooocusMagics']"
 
 
 class AwaitingTransformer:
-    """An input transformer that comes after IPython's own ones.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell to register with.
-    """
+    """An input transformer that comes after IPython's own ones."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
@@ -39,6 +34,7 @@ class AwaitingTransformer:
     def register(self) -> None:
         """Begin to transform the cells that come after this one."""
         shell = self._shell
+        shell.input_transformer_manager.cleanup_transforms.append(refuse_comment_above)
         shell.input_transformers_post.append(self)
         shell.input_transformer_manager.token_transformers.append(MagicLine)
         shell.events.register("pre_execute", self._cell_begins)
@@ -49,6 +45,7 @@ class AwaitingTransformer:
     def unregister(self) -> None:
         """Leave the cells as they are."""
         shell = self._shell
+        shell.input_transformer_manager.cleanup_transforms.remove(refuse_comment_above)
         shell.input_transformers_post.remove(self)
         shell.input_transformer_manager.token_transformers.remove(MagicLine)
         shell.events.unregister("pre_execute", self._cell_begins)
@@ -75,21 +72,16 @@ class AwaitingTransformer:
         return in_kernel and bool(shell.autoawait) and self._depth == 0
 
 
+def refuse_comment_above(lines: list[str]) -> list[str]:
+    """Turn a cell whose ``%%fooocus`` stands below comments into an error that says why."""
+    below = itertools.dropwhile(lambda line: not line.strip() or line.lstrip()[:1] == "#", lines)
+    first = next(below, "")
+    is_ours = first.split()[:1] == ["%%fooocus"] and first is not lines[0]
+    return [f"{_INSTANCE}.refuse_comment_above()\n"] if is_ours else lines
+
+
 def rewrite(lines: list[str], *, awaited: bool) -> list[str]:
-    """Turn statements that are our magic, or assign its value, into calls of ours.
-
-    Parameters
-    ----------
-    lines : list of str
-        Python code, as IPython's transformers have left it.
-    awaited : bool
-        Whether the calls may be awaited.
-
-    Returns
-    -------
-    list of str
-        The code, with only those calls changed.
-    """
+    """Turn statements that are our magic, or assign its value, into calls of ours."""
     if not any("'fooocus'" in line for line in lines):
         return lines
     source = "".join(lines)
@@ -153,13 +145,6 @@ class MagicLine(TokenTransformBase):
     IPython takes any line that ends in a question mark for one, before it looks at how the line
     begins. This comes first, and leaves only ``%fooocus?`` itself to that. Being asked for tokens,
     it never sees what stands inside a string.
-
-    Parameters
-    ----------
-    start : tuple of (int, int)
-        Where the statement begins: its line from 1, and its column.
-    magic : EscapedCommand or MagicAssign
-        IPython's own transformer for the same line.
     """
 
     priority = 4  # below that of help
@@ -170,18 +155,7 @@ class MagicLine(TokenTransformBase):
 
     @classmethod
     def find(cls, tokens_by_line: list[list[TokenInfo]]) -> MagicLine | None:
-        """Return the first line that is ours.
-
-        Parameters
-        ----------
-        tokens_by_line : list of list of TokenInfo
-            The cell's tokens, one list for each logical line.
-
-        Returns
-        -------
-        MagicLine or None
-            None where there is no such line.
-        """
+        """Return the first line that is ours."""
         for tokens in tokens_by_line:
             magic = EscapedCommand.find([tokens]) or MagicAssign.find([tokens])
             if magic is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
 from fooocus_nb.fooocus.schema.named_values import NamedValues
+from fooocus_nb.fooocus.schema.parameters import plain
 from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, contact_sheet, webp_thumbnail
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.widgets.gallery import Gallery
 
-__all__ = ["Image", "Result", "static_bundle"]
+__all__ = ["Image", "Result", "static_bundle", "varied"]
 
 #: How many thumbnails one output holds; the rest is named in text.
 MAX_SHOWN = 60
@@ -28,6 +30,9 @@ MAX_SHOWN = 60
 _MANY_SIDE, _MANY_BYTES = 320, 22_000
 _GLIMPSE = (192, 8_000)
 _FEW, _FEW_SIDE, _FEW_BYTES = 8, 512, 25_000
+#: What a caption holds of the parameters in which images differ, to stay a caption.
+_MAX_VARIED, _MAX_VALUE = 4, 60
+_SEEDS = frozenset({"image_seed", "seed"})
 
 
 class Image:
@@ -215,7 +220,10 @@ class Result(Sequence[Image]):
         count = "1 image" if len(self) == 1 else f"{len(self)} images"
         stopped = ", stopped" if self.stopped else ""
         lines = [f"<Result: {count} in {_html.duration(self.elapsed)}{stopped}>"]
-        lines += [f"  {image.path}  (seed {image.seed})" for image in self._images[:MAX_SHOWN]]
+        lines += [
+            f"  {image.path}  (seed {image.seed}{f', {caption}' if caption else ''})"
+            for image, caption in zip(self._images[:MAX_SHOWN], varied(self._images), strict=False)
+        ]
         return "\n".join(lines)
 
     def _facts(self) -> list[str]:
@@ -270,7 +278,12 @@ def static_bundle(
     few = len(shown) <= _FEW
     limits = (_FEW_SIDE, _FEW_BYTES) if few else (_MANY_SIDE, _MANY_BYTES)
     base = Path.cwd()
-    cards = [_card(image, base, *(_GLIMPSE if small else limits)) for image in shown]
+    size = _GLIMPSE if small else limits
+    captions = varied(images)[: len(shown)]
+    cards = [
+        replace(_card(image, base, *size), varied=caption)
+        for image, caption in zip(shown, captions, strict=True)
+    ]
     bundle: dict[str, Any] = {
         "text/plain": _html.clean(text),
         "text/html": _html.gallery(
@@ -283,6 +296,37 @@ def static_bundle(
     if present:
         bundle["image/png"] = _html.base64_text(contact_sheet(present))
     return bundle
+
+
+def varied(images: Sequence[Image]) -> list[str]:
+    """Return a caption for each image: the parameters, seeds apart, in which these images differ.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        What is shown together.
+
+    Returns
+    -------
+    list of str
+        Such as ``guidance_scale=4.0``; empty texts where nothing was varied.
+    """
+    tables = [
+        {name: _short(value) for name, value in image.parameters.items() if name not in _SEEDS}
+        for image in images
+    ]
+    names = [
+        name
+        for name in dict.fromkeys(name for table in tables for name in table)
+        if len({table.get(name) for table in tables}) > 1
+    ][:_MAX_VARIED]
+    return [
+        ", ".join(f"{name}={table[name]}" for name in names if table.get(name)) for table in tables
+    ]
+
+
+def _short(value: object) -> str:
+    return _html.clip(plain(str(value)), _MAX_VALUE)
 
 
 def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:

@@ -15,7 +15,7 @@ from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.surfaces import choose_backend, own_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -55,7 +55,10 @@ _SIZE = re.compile(r"(\d{2,5})\s*[×x*]\s*(\d{2,5})")
 
 
 class JobMonitor:
-    """Shows generations one after the other in one place, then their images or one line."""
+    """Shows generations one after the other in one place, then their images or one line.
+
+    `earlier` are jobs that were shown in the same place before: the line at the end counts them.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class JobMonitor:
         result: bool = True,
         awaited: bool = False,
         backend: DisplayBackend | None = None,
+        earlier: Sequence[Job] = (),
     ) -> None:
         self._backend = backend or choose_backend(awaited=awaited, buttons=True)
         self._total = total
@@ -72,7 +76,8 @@ class JobMonitor:
         self._first = job
         #: Whether Stop was pressed: then no further generation is started.
         self.stopped = False
-        self._jobs: list[Job] = []
+        self._jobs: list[Job] = list(earlier)
+        self._earlier = len(earlier)
         self._builder = JobViewBuilder()
         self._unsubscribe: Callable[[], None] = _nothing
         self._renderer = Renderer(self._backend, self._view)
@@ -111,7 +116,7 @@ class JobMonitor:
         self._builder.begin()
         self._backend.watch(job, self._note_command)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
-        if len(self._jobs) == 1:
+        if len(self._jobs) == self._earlier + 1:
             self._renderer.start()
 
     def _note_command(self, verb: str) -> None:
@@ -136,7 +141,8 @@ class JobMonitor:
         word = (
             images if now.state == "done" else f"{STATE_TITLES.get(now.state, now.state)}: {images}"
         )
-        return note_bundle(mark, word, (duration(now.elapsed), self._jobs[-1].engine.name))
+        elapsed = sum(job.snapshot().elapsed for job in self._jobs)
+        return note_bundle(mark, word, (duration(elapsed), self._jobs[-1].engine.name))
 
     def _view(self) -> View:
         facts = (f"generation {len(self._jobs)} of {self._total}",) if self._total > 1 else ()

@@ -213,6 +213,7 @@ class WidgetBackend(HtmlBackend):
         super().finish(bundle)
         if self._widget is not None:
             self._widget.close()
+            self._widget = None  # what is shown next in this place opens another one
 
     def _open(self, view: View) -> None:
         from fooocus_nb.widgets.monitor_widget import LiveMonitor

@@ -62,6 +62,8 @@ def test_it_takes_less_than_a_minute(quickstart: tuple[Path, str, float]) -> Non
 
 def test_it_shows_progress_and_ends_with_the_paths(quickstart: tuple[Path, str, float]) -> None:
     folder, output, _ = quickstart
+    counted = re.findall(r"^\[(\d+)/(\d+)\] ", output, re.MULTILINE)
+    assert counted[-1][0] == counted[-1][1]
     assert len(re.findall(r"^\[\d+/\d+\] ", output, re.MULTILINE)) > 5
     for suffix in (".ipynb", ".html"):
         path = folder / "fooocus-quickstart" / f"{NAME}{suffix}"

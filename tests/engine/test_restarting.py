@@ -14,7 +14,8 @@ from IPython.core.error import UsageError
 from fooocus_nb import EngineState, RestartPolicy
 from fooocus_nb.engine.restarting import Restarts, restart_policy
 from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError, EngineStopped
-from fooocus_nb.magics.parsing import parse_start_line
+from fooocus_nb.magics.parsing import parse_verb_line
+from fooocus_nb.magics.verbs.start import start_arguments
 
 FAST = RestartPolicy(limit=2, first_delay=0.05)
 
@@ -157,9 +158,9 @@ def test_a_restart_while_another_one_is_under_way(start_demo):
     ],
 )
 def test_the_magic_takes_the_same_words(line, restart):
-    assert parse_start_line(line).get("restart") == restart
+    assert start_arguments(parse_verb_line("start", line)).get("restart") == restart
 
 
 def test_the_magic_refuses_another_word():
     with pytest.raises(UsageError, match="on-failure"):
-        parse_start_line("--restart always")
+        parse_verb_line("start", "--restart always")

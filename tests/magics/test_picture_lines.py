@@ -11,8 +11,9 @@ from IPython.core.error import UsageError
 from PIL import Image as Pillow
 
 from fooocus_nb.fooocus.requests.tasks import Inpaint, Vary
-from fooocus_nb.magics.image_options import find_picture, with_pictures
-from fooocus_nb.magics.options import PICTURE_VERBS
+from fooocus_nb.magics import verbs
+from fooocus_nb.magics.generation import with_images
+from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.parsing import parse_cell_line, parse_generate_line
 from fooocus_nb.results import Image, Result
 
@@ -32,7 +33,10 @@ def test_the_prompt_behind_a_picture_is_untouched(prompt):
     assert (line.prompt, line.known.image) == (prompt, "my photo.png")
 
 
-@given(rest=st.text(max_size=40), verb=st.sampled_from(PICTURE_VERBS))
+@given(
+    rest=st.text(max_size=40),
+    verb=st.sampled_from([verb for verb in verbs.names() if verbs.takes_image(verb)]),
+)
 def test_any_line_is_read_or_refused(rest, verb):
     try:
         options = parse_generate_line(rest, verb)
@@ -47,7 +51,7 @@ def test_any_line_is_read_or_refused(rest, verb):
 @given(text=st.text(max_size=20).filter(lambda text: "://" not in text))
 def test_a_word_is_a_file_or_a_variable_or_refused(text):
     with pytest.raises(UsageError):
-        find_picture(text, {})
+        find_image(text, {})
 
 
 def made(tmp_path, count):
@@ -60,13 +64,13 @@ def test_names_become_pictures(tmp_path):
     mask = Pillow.new("1", (4, 4), 1)
     variables = {"one": made(tmp_path, 1), "two": made(tmp_path, 2), "mask": mask}
     options = parse_generate_line("two[-1] --mask mask --sides left --invert", "inpaint")
-    ready = with_pictures(options, variables)
+    ready = with_images(options, variables)
     assert ready.prompt == "a boat"
     assert ready.parameters["task"] == Inpaint(
         variables["two"][1], mask, "inpaint", ("left",), invert=True
     )
-    ready = with_pictures(parse_generate_line("one a ship", "vary"), variables)
+    ready = with_images(parse_generate_line("one a ship", "vary"), variables)
     assert ready.prompt == "a ship"
     assert ready.parameters["task"] == Vary(variables["one"][0])
     with pytest.raises(UsageError, match=r"two has 2 images: say which, such as two\[0\]"):
-        with_pictures(parse_generate_line("two", "vary"), variables)
+        with_images(parse_generate_line("two", "vary"), variables)

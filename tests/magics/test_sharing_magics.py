@@ -22,7 +22,7 @@ def test_an_engine_is_kept_listed_let_go_of_and_found_again(new_notebook, tmp_pa
     assert str(pid) in table["text/html"]
     again = notebook.run("%fooocus start --demo --keep").bundles[-1]["text/plain"]
     assert "runs already: attached as 'demo'" in again
-    assert "lives on" in notebook.run("%fooocus detach").text
+    assert "goes on" in notebook.run("%fooocus detach").text
     found = notebook.run("%fooocus start --demo").bundles[-1]["text/plain"]
     assert "runs already: attached as 'demo'" in found
     assert f"pid {pid}" in found

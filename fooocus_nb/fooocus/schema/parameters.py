@@ -230,7 +230,9 @@ class Parameter:
         raise self._wrong(value, f"one of: {self.allowed}", hint)
 
     def _check_choices(self, value: Any) -> list[str]:
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
+        if isinstance(value, str):
+            value = [value]
+        if not hasattr(value, "__iter__"):
             raise self._wrong(value, "a list of: " + self.allowed)
         return list(dict.fromkeys(self._check_choice(item) for item in value))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fooocus_nb.demo.config import Page
 
+from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.jobs import image_collector
 from fooocus_nb.engine.jobs.image_collector import FETCH_ATTEMPTS, Harvest
 from fooocus_nb.errors import ConnectionLost

@@ -169,7 +169,8 @@ def test_good_values(name: str, value: Any, sent: Any) -> None:
         ("disable_seed_increment", "yes", "True or False"),
         ("performance", "Sped", r"Did you mean 'Speed'\?"),
         ("performance", 3, "one of"),
-        ("styles", "SAI Anime", "a list of"),
+        ("styles", "SAI Anme", r"Did you mean 'SAI Anime'\?"),
+        ("styles", 3, "a list of"),
         ("styles", ["SAI Anme"], r"Did you mean 'SAI Anime'\?"),
         ("styles", [3], "one of"),
         ("base_model", "other", "offers nothing else"),
@@ -185,6 +186,11 @@ def test_good_values(name: str, value: Any, sent: Any) -> None:
 def test_bad_values_are_refused(name: str, value: Any, says: str) -> None:
     with pytest.raises(ParameterError, match=says):
         build(**{name: value})
+
+
+def test_one_style_is_a_list_of_one() -> None:
+    assert build(styles="SAI Anime", seed=1) == build(styles=["SAI Anime"], seed=1)
+    assert build(styles="SAI Anime", seed=1) != build(styles=["SAI Anime", "Fooocus V2"], seed=1)
 
 
 def test_what_this_server_lacks_is_told_from_a_typo() -> None:

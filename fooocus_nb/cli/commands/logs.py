@@ -1,0 +1,83 @@
+"""``fooocus-nb logs``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from fooocus_nb.cli.command import OK, Command
+
+if TYPE_CHECKING:
+    import argparse
+
+    from fooocus_nb.engine.listing import EngineInfo
+    from fooocus_nb.supervisor import LineSplitter, LogReader
+
+DEFAULT_LINES = 40
+#: New lines are looked for this often: soon enough for a person who reads.
+POLL_SECONDS = 0.2
+READ_BYTES = 1 << 18
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
+    parser.add_argument("name", metavar="NAME", help="its name or its process id")
+    parser.add_argument(
+        "-n", type=_count, default=DEFAULT_LINES, metavar="N", help="lines (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on with new lines until the engine ends"
+    )
+
+
+def _count(text: str) -> int:
+    """Return a whole number that is not negative."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the last lines of a log, and go on with new ones where that is asked."""
+    from fooocus_nb.engine.listing import engines, named
+    from fooocus_nb.supervisor import LineSplitter, LogReader, Tail
+
+    info = named(options.name, engines())
+    reader = LogReader(info.log_path)
+    splitter, tail = LineSplitter(), Tail(max(options.n, 1))
+    try:
+        while data := reader.read(READ_BYTES):
+            for line in splitter.feed(data):
+                tail.append(line)
+        for line in tail.lines()[-options.n :] if options.n else ():
+            print(line.text)
+        if options.follow:
+            _follow(info, reader, splitter)
+        for line in splitter.flush():
+            print(line.text)
+    finally:
+        reader.close()
+    return OK
+
+
+def _follow(info: EngineInfo, reader: LogReader, splitter: LineSplitter) -> None:
+    """Print what comes until the engine has ended, without being one of its users."""
+    alive = True
+    while alive:
+        alive = info.runs()
+        while data := reader.read(READ_BYTES):
+            for line in splitter.feed(data):
+                if not line.transient:
+                    print(line.text)
+        sys.stdout.flush()
+        threading.Event().wait(POLL_SECONDS)
+
+
+COMMAND = Command(
+    "show the log of an engine",
+    "Shows the last lines of an engine's log.",
+    add_options,
+    run,
+)

@@ -1,0 +1,53 @@
+"""``fooocus-nb stop``."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from fooocus_nb.cli.command import OK, Command
+from fooocus_nb.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+#: Longer than any grace: an engine that has not ended by then is an error.
+STOP_SECONDS = 120.0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME", help="its name or its process id")
+    which.add_argument("--all", action="store_true", help="all of yours on this machine")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Stop one engine or all."""
+    from fooocus_nb.engine.listing import engines, named
+
+    found = engines()
+    chosen = list(found) if options.all else [named(options.name, found)]
+    # Each may take its grace, so they are asked together.
+    threads = [threading.Thread(target=info.stop) for info in chosen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STOP_SECONDS)
+    left = {info.pid for info in engines()}
+    for info in chosen:
+        if info.pid in left:
+            msg = f"Engine {info.name!r} (process {info.pid}) could not be stopped."
+            raise ConfigurationError(msg)
+        print(f"{info.name} ({info.pid}) is stopped.")
+    if not chosen:
+        print(found)
+    return OK
+
+
+COMMAND = Command(
+    "stop an engine, whoever uses it",
+    "Stops an engine and all that it has started, whoever uses it.",
+    add_options,
+    run,
+)

@@ -1,0 +1,124 @@
+"""Generate what a line or a cell of ``%fooocus`` says, and show it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from fooocus_nb.engine.image_tasks import prompt_of
+from fooocus_nb.magics import verbs
+from fooocus_nb.magics.cell_notes import CellNotes
+from fooocus_nb.magics.image_options import find_image
+from fooocus_nb.magics.options import GeneratingVerb
+from fooocus_nb.results import Result
+from fooocus_nb.widgets.job_monitor import JobMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.magics.parsing import GenerateOptions
+    from fooocus_nb.magics.session import Session
+
+__all__ = ["agenerate", "generate", "present", "with_images"]
+
+#: The monitor of the magic that generates; without one, a plain ``engine.generate()`` gets its own.
+_monitor: contextvars.ContextVar[JobMonitor | None] = contextvars.ContextVar(
+    "fooocus_nb_monitor", default=None
+)
+_notes = CellNotes()
+
+
+def present(job: Job) -> contextlib.AbstractContextManager[object]:
+    """Show the job of an ``engine.generate()``, whose value shows the images."""
+    monitor = _monitor.get()
+    if monitor is None:
+        return _notes.show(job)
+    monitor.watch(job)
+    return contextlib.nullcontext()
+
+
+def generate(session: Session, options: GenerateOptions) -> Result:
+    """Generate and block until it is done."""
+    engine = session.engine(options.name)
+    options = with_images(options, session.variables).resolved(engine.parameters)
+    results = []
+    with JobMonitor(total=options.repeat) as monitor:
+        before = _monitor.set(monitor)
+        try:
+            for parameters in options.runs(engine.parameters):
+                if monitor.stopped:
+                    break
+                results.append(engine.generate(options.prompt, **parameters))
+        except KeyboardInterrupt:
+            raise _interrupted(session, options, monitor) from None
+        finally:
+            _monitor.reset(before)
+    return _bound(session, options, results)
+
+
+async def agenerate(session: Session, options: GenerateOptions) -> Result:
+    """Generate and await it, with the kernel listening meanwhile."""
+    engine = session.engine(options.name)
+    options = with_images(options, session.variables).resolved(engine.parameters)
+    results = []
+    async with JobMonitor(total=options.repeat, awaited=True) as monitor:
+        for parameters in options.runs(engine.parameters):
+            if monitor.stopped:
+                break
+            job = engine.submit(options.prompt, **parameters)
+            monitor.watch(job)
+            try:
+                results.append(await job)
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                # What interrupts a cell that awaits is a cancellation. For the notebook it
+                # is the same as in every other cell.
+                raise _interrupted(session, options, monitor) from None
+    return _bound(session, options, results)
+
+
+def _interrupted(
+    session: Session, options: GenerateOptions, monitor: JobMonitor
+) -> KeyboardInterrupt:
+    """Keep the images that are done, and return what ends the cell."""
+    result = monitor.result()
+    count = 0 if result is None else len(result)
+    done = "1 image is done" if count == 1 else f"{count} images are done"
+    if result is not None:
+        session.keep(options.output, result)
+    return KeyboardInterrupt(f"{done}; the engine is ready for the next generation.")
+
+
+def _bound(session: Session, options: GenerateOptions, results: list[Result]) -> Result:
+    result = Result.combined(results)
+    session.keep(options.output, result)
+    return result
+
+
+def with_images(options: GenerateOptions, variables: Mapping[str, Any]) -> GenerateOptions:
+    """Return what to generate with the images in the place of their names.
+
+    Where the line has no prompt, the prompt that made the image is used.
+    """
+    known, prompt, parameters = options.known, options.prompt, dict(options.parameters)
+
+    def find(text: str) -> object:
+        return find_image(text, variables)
+
+    if known.image_prompts:
+        parameters["image_prompts"] = [find(text) for text in known.image_prompts]
+    verb = verbs.verb(options.verb)
+    if isinstance(verb, GeneratingVerb) and verb.task is not None:
+        try:
+            image = find(known.image)
+        except UsageError as error:
+            msg = f"{error} To generate what was written: %fooocus generate {options.verb} ..."
+            raise UsageError(msg) from None
+        parameters["task"] = verb.task(image, known, find)
+        prompt = prompt or prompt_of(image)
+    return replace(options, prompt=prompt, parameters=parameters)

@@ -1,0 +1,21 @@
+"""``%fooocus models``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fooocus_nb.magics.options import Verb, add_filter
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from fooocus_nb.fooocus.schema.parameters import Catalogue
+    from fooocus_nb.magics.session import Session
+
+
+def run(session: Session, options: Namespace) -> Catalogue:
+    """List the base models."""
+    return session.engine(options.name).models.filter(options.word)
+
+
+VERB = Verb("list the base models: [FILTER]", run, add_filter)

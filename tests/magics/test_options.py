@@ -1,0 +1,232 @@
+"""Options of the magics: parameters, variables, help and mistyped verbs, in a real kernel."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from IPython.core.error import UsageError
+
+from fooocus_nb.errors import EngineStopped, in_words_of
+from fooocus_nb.magics import verbs
+from fooocus_nb.magics.parsing import (
+    parse_cell_line,
+    parse_generate_line,
+    parse_verb_line,
+    split_verb,
+)
+
+SIZE = "--size 96x64 --steps 1 -n 1"
+
+
+def told(cell) -> str:
+    """All that a cell says of an error, without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", cell.error + cell.text)
+
+
+def test_every_parameter_is_an_option(notebook):
+    lora = notebook.value("list(__import__('fooocus_nb').current().loras)[0]")
+    notebook.run(
+        f"%%fooocus {SIZE} --sampler euler --guidance-scale 7 --black-out-nsfw=true "
+        f"--lora '{lora}:0.8' --clip-skip 3 --scheduler normal -o made\na harbour"
+    )
+    names = ["sampler_name", "guidance_scale", "black_out_nsfw", "clip_skip", "scheduler_name"]
+    assert notebook.value(f"[made.parameters[n] for n in {names}]") == [
+        "euler", 7, True, 3, "normal",
+    ]  # fmt: skip
+    values = notebook.value("[made[0].parameters[f'lora_1_{n}'] for n in ('model', 'weight')]")
+    assert values == [lora, 0.8]
+    notebook.run(f"%fooocus {SIZE} --sampler euler --guidance-scale 7 -o made a harbour, 7 boats")
+    assert notebook.value("made.parameters['sampler_name']") == "euler"
+    assert notebook.value("made.prompt") == "a harbour, 7 boats"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("%fooocus --guidance-scal 7 a cat", "Did you mean '--guidance-scale'?"),
+        ("%%fooocus --sampler eulr\na cat", "'euler'?"),
+        ("%%fooocus --guidance-scale 99\na cat", "to 30"),
+        ("%%fooocus --steps 3 --overwrite-step 4\na cat", "given twice"),
+        ("%%fooocus --sampler\na cat", "--sampler needs a value"),
+        ("%fooocus strat", "Did you mean start?"),
+        ("%fooocus strat --demo", "Did you mean start?"),
+        ("%fooocus --seed {sed} a cat", "no variable 'sed'"),
+        ("# a comment\n\n%%fooocus\na cat", "must be the first line of its cell"),
+        ("%fooocus help strat", "Did you mean 'start'?"),
+    ],
+)
+def test_mistakes_are_told(notebook, code, said):
+    cell = notebook.run(code, fails=True)
+    assert said in told(cell)
+    assert "fooocus_nb/" not in told(cell)
+
+
+def test_names_of_variables_are_expanded_in_options(notebook):
+    notebook.run("seed, style, here = 41, 'SAI Anime', '96x64'")
+    notebook.run("%%fooocus --seed {seed} --style $style --size {here} -n 1 --steps 1 -o r\n{seed}")
+    assert notebook.value("[r.seed, r.parameters['style_selections'], r.prompt]") == [
+        41, ["SAI Anime"], "{seed}",
+    ]  # fmt: skip
+    line = "%fooocus --seed $seed --negative '{style} $style' --size $here -n 1 --steps 1 -o r"
+    notebook.run(f"{line} $seed and {{seed}}")
+    assert notebook.value("[r.seed, r.prompt]") == [41, "$seed and {seed}"]
+    assert notebook.value("r.parameters['negative_prompt']") == "{style} $style"
+    lines = notebook.run("few = 2\n%fooocus logs -n {few}").text.splitlines()
+    assert len(lines) <= 2
+
+
+def test_only_plain_names_are_expanded():
+    variables = {"seed": 7, "path": "/x", "many": [1]}
+    for text in ("{seed+1}", "{seed.real}", "{many[0]}", "{__import__('os')}", "$(seed)", "{}"):
+        options = parse_generate_line(f'--set name="{text}" x', variables=variables)
+        assert options.settings == (("name", text),)
+    options = parse_verb_line(
+        "start", "--path $path/$HOME -- --x {seed} {{seed}} $$seed", variables
+    )
+    assert options.path == "/x/$HOME"
+    assert options.flags == ("--x", "7", "{seed}", "$seed")
+    assert parse_cell_line("vary {path}", "x", variables).known.image == "/x"
+    with pytest.raises(UsageError, match="'many' is of type list"):
+        parse_generate_line("--seed {many} x", variables=variables)
+
+
+@pytest.mark.parametrize("line", ["help", "--help", "-h"])
+def test_help_shows_all_verbs(notebook, line):
+    shown = notebook.run(f"%fooocus {line}").shown
+    assert all(f"%fooocus {verb} " in shown for verb in verbs.names())
+    assert "--repeat" in shown
+
+
+@pytest.mark.parametrize(
+    "code", ["%fooocus start --help", "%fooocus start?", "%fooocus start -h", "%fooocus help start"]
+)
+def test_help_for_one_verb(notebook, code):
+    (bundle,) = notebook.run(code).bundles
+    assert "--idle-timeout" in bundle["text/plain"]
+    assert "--idle-timeout" in bundle["text/html"]
+    assert "%fooocus vary" not in bundle["text/plain"]
+
+
+def test_help_for_generating_verbs(notebook):
+    assert "--strength" in notebook.run("%fooocus vary --help").shown
+    assert "--guidance-scale" in notebook.run("%%fooocus --help\na cat").shown
+
+
+def test_a_question_mark_behind_the_magic_lists_the_verbs(notebook):
+    message = notebook.client.execute_interactive("%fooocus?", timeout=60)
+    (page,) = message["content"]["payload"]
+    text = page["data"]["text/plain"]
+    assert "%fooocus start" in text
+    assert "--repeat" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "verb"),
+    [("strat", "start"), ("sttus", "status"), ("stpo", "stop"), ("hlep", "help"),
+     ("restrat", "restart"), ("conect", "connect"), ("gallry", "gallery"), ("Stop", "stop")],
+)  # fmt: skip
+def test_one_word_near_a_verb_asks(word, verb):
+    with pytest.raises(UsageError, match=f"Did you mean {verb}?"):
+        split_verb(word)
+    assert split_verb(f"{word} in a garden") == ("generate", f"{word} in a garden")
+    assert split_verb(f"generate {word}") == ("generate", word)
+
+
+@pytest.mark.parametrize(
+    "word", ["cat", "dogs", "lighthouse", "灯塔", "mountain", "helm", "statue", "sunset"]
+)
+def test_one_word_that_is_no_verb_is_a_prompt(word):
+    assert split_verb(word) == ("generate", word)
+
+
+def test_every_verb_has_help_for_itself_and_its_options():
+    for name in verbs.names():
+        assert verbs.verb(name).help
+        assert all(text for _, text in verbs.parser(name).rows()), name
+
+
+def test_what_is_advised_is_in_the_language_of_its_reader(notebook):
+    error = EngineStopped("x", remedy="engine.restart() starts it again.")
+    assert "engine.restart()" in str(error)
+    assert in_words_of("magic", str(error)) == "x\n%fooocus restart starts it again."
+    advice = "If it is whole: fooocus-nb doctor --restore. fooocus-nb doctor tells."
+    assert in_words_of("shell", advice) == advice
+    assert in_words_of("magic", advice) == advice.replace("fooocus-nb", "%fooocus")
+    assert "fooocus-nb" not in in_words_of("python", advice)
+    notebook.run("%fooocus start --demo --name other")
+    notebook.run("%fooocus stop --name other")
+    below = told(notebook.run("%fooocus --name other a cat", fails=True))
+    assert "%fooocus restart" in below
+    assert "engine.restart" not in below
+    python = told(
+        notebook.run("import fooocus_nb; fooocus_nb.get('other').generate('a cat')", fails=True)
+    )
+    assert "engine.restart()" in python
+    assert "stopped or detached before" in notebook.run("%fooocus stop --name other").text
+
+
+def test_a_loop_leaves_one_line(notebook):
+    cell = notebook.run(
+        "import fooocus_nb; engine = fooocus_nb.get('demo')\n"
+        "results = [engine.generate('a cat', image_number=1, steps=1, width=96, height=64)\n"
+        "           for _ in range(4)]"
+    )
+    (note,) = cell.bundles
+    assert note["text/plain"].startswith("4 images (")
+    once = notebook.run(
+        "result = engine.generate('a cat', image_number=1, steps=1, width=96, height=64)"
+    )
+    assert once.shown.startswith("1 image (")
+    assert cell.bundles == [note]
+
+
+def test_a_failure_in_a_loop_has_a_line_of_its_own(notebook):
+    cell = notebook.run(
+        "small = dict(image_number=1, steps=1, width=96, height=64)\n"
+        "first = engine.generate('a cat', **small)\n"
+        "try:\n    engine.generate('a cat', sharpness=99, **small)\n"
+        "except fooocus_nb.ParameterError: pass\n"
+        "second = engine.generate('a cat', **small)"
+    )
+    assert cell.shown.startswith("2 images (")
+
+
+def test_all_engines_of_the_kernel_stop_together(new_notebook):
+    notebook = new_notebook(FOOOCUS_DEMO_STEP_SECONDS="0")
+    assert "No engine runs" in notebook.run("%fooocus stop --all").text
+    notebook.run("%fooocus start --demo\n%fooocus start --demo --name second")
+    text = notebook.run("%fooocus stop --all").text
+    assert "demo is stopped" in text
+    assert "second is stopped" in text
+
+
+def test_captions_say_what_was_varied(notebook):
+    notebook.run(
+        "from fooocus_nb import Result\n"
+        "small = dict(image_number=2, steps=1, width=96, height=64)\n"
+        "made = [engine.generate('a cat', guidance_scale=g, styles='SAI Anime', **small)\n"
+        "        for g in (3, 7.5)]"
+    )
+    (bundle,) = [b for b in notebook.run("Result.combined(made)").bundles if "text/html" in b]
+    for value in ("guidance_scale=3.0", "guidance_scale=7.5"):
+        assert bundle["text/html"].count(value) == 2
+        assert bundle["text/plain"].count(value) == 2
+    assert "style_selections=" not in bundle["text/html"]
+    (plain,) = notebook.run("made[0]").bundles
+    assert "guidance_scale=" not in plain["text/html"]
+
+
+def test_completion_of_parameters_as_options(notebook):
+    assert "euler" in notebook.complete("%fooocus --sampler eul")
+    assert "--guidance-scale" in notebook.complete("%fooocus --guid")
+    assert "start" in notebook.complete("%fooocus help sta")
+
+
+def test_completion_of_the_package_shows_public_names_only(notebook):
+    import fooocus_nb
+
+    notebook.run("import fooocus_nb")
+    found = {name.rpartition(".")[2] for name in notebook.complete("fooocus_nb.")}
+    assert {"start", "engines", "doctor"} <= found
+    assert not found - set(fooocus_nb.__all__)
