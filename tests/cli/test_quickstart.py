@@ -83,7 +83,7 @@ def test_every_cell_ran_and_none_failed(quickstart: tuple[Path, str, float]) -> 
 
 def test_a_seed_made_the_same_picture_again(quickstart: tuple[Path, str, float]) -> None:
     text = printed(quickstart[0] / "fooocus-quickstart" / f"{NAME}.ipynb")
-    before, again = re.findall(r"^the (?:picture|one).*: +(\w+)$", text, re.MULTILINE)
+    before, again = re.findall(r"^the (?:image|one).*: +(\w+)$", text, re.MULTILINE)
     assert before == again
 
 
