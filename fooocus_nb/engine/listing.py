@@ -1,4 +1,4 @@
-"""All engines of a user, whichever kernel has started them: seen, and ended, from outside."""
+"""All engines of a user, whichever kernel has started them: listed and stopped from outside."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from fooocus_nb import _html
-from fooocus_nb.engine.child_process import runtime_path
+from fooocus_nb.engine.folders import runtime_path
+from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
-from fooocus_nb.engine.resource_usage import memory_of
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry

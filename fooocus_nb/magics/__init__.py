@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from fooocus_nb._html import clean
 from fooocus_nb.doctor import doctor
 from fooocus_nb.engine import manager
-from fooocus_nb.engine.core import Engine, presenters
+from fooocus_nb.engine.jobs.job import present_with, presenters
 from fooocus_nb.engine.listing import engines
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.magics.completion import fooocus_matcher
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from fooocus_nb.doctor import Report
+    from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.engine.listing import EngineList
     from fooocus_nb.fooocus.schema.catalogue import Catalogue
@@ -124,7 +125,8 @@ class FooocusMagics(Magics):
                 if monitor.stopped:
                     break
                 try:
-                    results.append(engine._generate(options.prompt, parameters, monitor.watch))
+                    with present_with(monitor.watch):
+                        results.append(engine.generate(options.prompt, **parameters))
                 except KeyboardInterrupt:
                     raise self._interrupted(options, monitor) from None
         return self._bind(options, Result.combined(results))
@@ -292,7 +294,7 @@ class FooocusMagics(Magics):
         engine.stop()
         if not engine.owned:
             _write("Disconnected.")
-        elif engine._goes_on():
+        elif manager.still_runs(engine):
             _write(f"{engine.name} is let go of: it goes on for its other users.")
         else:
             _write(f"{engine.name} is stopped.")

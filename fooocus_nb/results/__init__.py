@@ -1,4 +1,4 @@
-"""What a generation brings: images on disk, with the seeds and parameters that made them."""
+"""The results of generations: images on disk, with the seeds and parameters that made them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
+from fooocus_nb.results._views import open_gallery
 from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, contact_sheet, webp_thumbnail
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from fooocus_nb.widgets.gallery import Gallery
+    from fooocus_nb.results._views import Gallery
 
 __all__ = ["Image", "Result", "static_bundle"]
 
@@ -183,9 +184,7 @@ class Result(Sequence[Image]):
         Gallery
             Show it as the last value of a cell.
         """
-        from fooocus_nb.results._views import open_gallery
-
-        return open_gallery(self)
+        return open_gallery(self, title=self.prompt or "Gallery")
 
     @property
     def seed(self) -> int:

@@ -1,11 +1,11 @@
-"""The images that an engine has made for this kernel, and who wants to hear of the next."""
+"""The images that an engine has made for this kernel, and a signal for each further one."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
 from typing import TYPE_CHECKING
+
+from fooocus_nb._background import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -13,30 +13,25 @@ if TYPE_CHECKING:
 
     from fooocus_nb.results import Image
 
-__all__ = ["Album"]
+__all__ = ["ImageHistory"]
 
-_log = logging.getLogger(__name__)
-
-#: The newest are kept; all files stay where they are.
+#: The newest are kept; all files stay where they are. As many as a gallery shows.
 MAX_IMAGES = 10_000
 
 
-class Album:
+class ImageHistory:
     """Images in the order in which they were made. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._images: dict[Path, Image] = {}
-        self._listeners: list[Callable[[Image], None]] = []
+        self._added: Signal[Image] = Signal("new images")
 
     def add(self, images: Iterable[Image]) -> None:
         """Add images that are not in it yet.
 
-        Parameters
-        ----------
-        images : iterable of Image
-            One whose file is in it already takes that one's place if its seed is another: which
-            image of a request a file is can become known only after it has come.
+        One whose file is in it already takes that one's place if its seed is another: which image
+        of a request a file is can become known only after it has come.
         """
         with self._lock:
             fresh = [
@@ -48,13 +43,9 @@ class Album:
                 self._images[image.path] = image
             while len(self._images) > MAX_IMAGES:
                 del self._images[next(iter(self._images))]
-            listeners = list(self._listeners)
+            tell = self._added.prepare()
         for image in fresh:
-            for listener in listeners:
-                try:
-                    listener(image)
-                except Exception:  # noqa: BLE001 - a screen must not cost a generation
-                    _log.exception("a listener for new images failed")
+            tell(image)
 
     def images(self) -> list[Image]:
         """Return the images, oldest first."""
@@ -62,23 +53,5 @@ class Album:
             return list(self._images.values())
 
     def subscribe(self, listener: Callable[[Image], None]) -> Callable[[], None]:
-        """Call `listener` with each further image.
-
-        Parameters
-        ----------
-        listener : callable
-            Gets an :class:`~fooocus_nb.results.Image`, on any thread; it must return at once.
-
-        Returns
-        -------
-        callable
-            Ends the subscription.
-        """
-        with self._lock:
-            self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return unsubscribe
+        """Call `listener` with each further image, on any thread; it must return at once."""
+        return self._added.subscribe(listener)

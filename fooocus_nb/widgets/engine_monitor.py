@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.engine.resource_usage import memory_of
+from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.widgets._bundle import bundle_of
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
@@ -161,7 +161,7 @@ class EngineMonitor(Placed):
         if job is not self._job:
             self._drawing = JobDrawing()
             self._follow(job)
-        waiting = len(self.engine._queue) - 1
+        waiting = len(self.engine.jobs) - 1
         view = self._drawing.view(job)
         facts = (*view.facts, f"{waiting} more waiting") if waiting > 0 else view.facts
         return replace(view, facts=facts)

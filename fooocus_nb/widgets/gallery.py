@@ -12,7 +12,7 @@ import traitlets
 from fooocus_nb import _html
 from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.engine.manager import name_to_say
-from fooocus_nb.errors import ParameterError
+from fooocus_nb.errors import EngineError, ParameterError
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from fooocus_nb.engine.core import Engine
+    from fooocus_nb.results.history import ImageHistory
     from fooocus_nb.widgets._gallery_items import Entry
 
-__all__ = ["Gallery", "engine_gallery", "gallery"]
+__all__ = ["Gallery", "gallery"]
 
 #: What is sent when it is shown, before a browser has asked for anything.
 FIRST_CARDS = 200
@@ -70,6 +71,7 @@ class Gallery(LiveView):
         newest_first: bool = False,
         hint: str = "There are no images here.",
         engine: Engine | None = None,
+        history: ImageHistory | None = None,
         recursive: bool = True,
     ) -> None:
         self._items = Items()
@@ -88,6 +90,8 @@ class Gallery(LiveView):
             hint=clip(hint, 200),
         )
         self.on_msg(self._take)
+        if history is not None:
+            self._follow(history)
 
     # -- from Python ------------------------------------------------------------------------
 
@@ -217,16 +221,16 @@ class Gallery(LiveView):
 
     # -- what is shown ----------------------------------------------------------------------
 
-    def _follow(self, engine: Engine) -> None:
-        """Add each image that the engine makes from now on, and show it even to a busy kernel."""
+    def _follow(self, history: ImageHistory) -> None:
+        """Add each image that comes from now on, and show it even to a busy kernel."""
 
         def take(image: Image) -> None:
             entries = self._items.add([image])
             self._worker.look(entries)
             self._worker.want(entries)
 
-        self._unsubscribe = engine._album.subscribe(take)
-        self.add(engine._album.images())  # one that came in between is added once
+        self._unsubscribe = history.subscribe(take)
+        self.add(history.images())  # one that came in between is added once
 
     def _begin(self) -> None:
         entries = list(self._items)
@@ -283,20 +287,9 @@ def gallery(
     return Gallery(source, title=title or "Gallery", recursive=recursive)
 
 
-def engine_gallery(engine: Engine) -> Gallery:
-    """Return a gallery of what an engine has made, which grows with each further image."""
-    opened = Gallery(
-        title=f"Images of {engine.name}",
-        newest_first=True,
-        hint="No images yet: each appears here as soon as it is finished.",
-        engine=engine,
-    )
-    opened._follow(engine)
-    return opened
-
-
 def _defaults_of(engine: Engine) -> Mapping[str, Any]:
-    client = engine._connected
-    if client is None:
+    try:
+        parameters = engine.parameters
+    except EngineError:  # it has been stopped
         return {}
-    return {name: parameter.default for name, parameter in client.schema.parameters.items()}
+    return {name: parameter.default for name, parameter in parameters.items()}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.engine.jobs.snapshot import Snapshot
+    from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.events import Preview
 
 __all__ = ["WORDS", "JobDrawing", "image_size", "small_picture"]

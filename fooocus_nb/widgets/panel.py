@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean, clip, escape, parameter_rows, parameter_table, wrap
 from fooocus_nb.engine.manager import name_to_say
-from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.errors import EngineError, FooocusError, ParameterError
 from fooocus_nb.fooocus.requests.images import decode_data_uri, encode_image
 from fooocus_nb.fooocus.requests.request import build_request
 from fooocus_nb.results.cell import cell_of
@@ -20,12 +20,13 @@ from fooocus_nb.widgets.panel_values import PanelValues
 from fooocus_nb.widgets.surfaces import widgets_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     import ipywidgets
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.fooocus.schema.config import Schema
     from fooocus_nb.results import Result
     from fooocus_nb.widgets.gallery import Gallery
     from fooocus_nb.widgets.mask_editor import MaskEditor
@@ -56,6 +57,8 @@ class Panel(Placed):
         Where to generate.
     values : mapping, optional
         What is set in the beginning.
+    schema : callable
+        Returns the server's parameters of now.
 
     Attributes
     ----------
@@ -70,9 +73,16 @@ class Panel(Placed):
         When the engine does not run.
     """
 
-    def __init__(self, engine: Engine, values: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        values: Mapping[str, Any] | None = None,
+        *,
+        schema: Callable[[], Schema],
+    ) -> None:
         self.engine = engine
-        self._schema = engine._client.schema
+        self._schema_now = schema
+        self._schema = schema()
         self._lock = threading.RLock()
         self._values = PanelValues(self._schema, self._refresh)
         self._errors: dict[str, str] = {}
@@ -273,11 +283,14 @@ class Panel(Placed):
 
     def _follow_server(self, form: PanelForm) -> None:
         """Take on the server's defaults of now: a preset may have been loaded, also elsewhere."""
-        client = self.engine._connected
-        if client is not None and client.schema is not self._schema:
-            self._schema = client.schema
-            self._values.adopt(client.schema)
-            form.form = form_of(client.schema)
+        try:
+            schema = self._schema_now()
+        except EngineError:  # it has been stopped
+            return
+        if schema is not self._schema:
+            self._schema = schema
+            self._values.adopt(schema)
+            form.form = form_of(schema)
 
     def _pictures(self, values: Mapping[str, Any]) -> dict[str, bytes]:
         """Return a small copy of each picture that is set, by the name of its slot."""

@@ -14,7 +14,7 @@ from fooocus_nb import Image, Result
 from fooocus_nb._html import parameter_rows
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.metadata import append_log
-from fooocus_nb.results.history import Album
+from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.widgets._gallery_items import Items, entries_of
 from fooocus_nb.widgets._gallery_worker import Worker
 
@@ -104,7 +104,7 @@ def test_the_worker_makes_what_was_wanted_last_and_survives_what_is_broken(folde
 
 
 def test_an_album_tells_of_each_image_once_and_mends_its_seed(tmp_path):
-    album, heard = Album(), []
+    album, heard = ImageHistory(), []
     stop = album.subscribe(heard.append)
     one = Image(tmp_path / "a.png", seed=1, parameters={})
     mended = Image(tmp_path / "a.png", seed=2, parameters={})

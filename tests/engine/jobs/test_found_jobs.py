@@ -114,12 +114,12 @@ def test_records_are_small_whole_and_tolerant(tmp_path):
     assert record.request.seed == 2**62
     assert (record.kernel, record.orphaned) == (os.getpid(), False)
     assert abs(record.started - time.time()) < 60
-    records.abandon(path)
+    records.mark_orphaned(path)
     assert records_in(tmp_path)[0].orphaned
     known = json.loads(path.read_text())
     for damaged in ("", "[]", "{}", json.dumps({**known, "session": "../x"}), "null"):
         (tmp_path / "job-torn.json").write_text(damaged)
         assert len(records_in(tmp_path)) == 1
-    records.forget(path)
-    records.forget(path)
+    records.remove(path)
+    records.remove(path)
     assert records_in(tmp_path) == []
