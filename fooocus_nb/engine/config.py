@@ -39,23 +39,7 @@ def configuration() -> Fooocus:
 
 
 def configured_path(path: str | os.PathLike[str] | None) -> Path:
-    """Return where Fooocus is installed.
-
-    Parameters
-    ----------
-    path : path-like or None
-        What the user gave. None looks at ``FOOOCUS_HOME``, then at ``c.Fooocus.path``.
-
-    Returns
-    -------
-    Path
-        The folder, with ``~`` expanded. Whether it holds a checkout is not looked at.
-
-    Raises
-    ------
-    ConfigurationError
-        When nothing says where Fooocus is.
-    """
+    """Return the folder of Fooocus: what was given, ``FOOOCUS_HOME`` or ``c.Fooocus.path``."""
     given = os.fspath(path) if path else os.environ.get("FOOOCUS_HOME") or configuration().path
     if not given:
         msg = (
@@ -63,7 +47,7 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
             "    fooocus_nb.start('~/Fooocus')            or  %fooocus start --path ~/Fooocus\n"
             "    export FOOOCUS_HOME=~/Fooocus            before the notebook is started\n"
             "    c.Fooocus.path = '/home/me/Fooocus'      in ipython_config.py\n"
-            "Without an installed Fooocus, the demo engine draws pictures without AI:\n"
+            "Without an installed Fooocus, the demo engine draws images without AI:\n"
             "    fooocus_nb.start(demo=True)              or  %fooocus start --demo"
         )
         raise ConfigurationError(msg)

@@ -28,7 +28,7 @@ from fooocus_nb.fooocus.schema.catalogue import Catalogue
 from fooocus_nb.fooocus.schema.parameters import plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
 from fooocus_nb.results.history import ImageHistory
-from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.results.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -84,11 +84,11 @@ class Engine(ImageTasks):
         self._lifecycle = lifecycle
         self._state = lifecycle.state
         self._queue = queue
-        self._outputs = Outputs(output_dir)
+        self._outputs = OutputFolder(output_dir)
         self._images = ImageHistory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
-        self._records = JobRecords(lambda: self._process.run_dir if self._process else None)
+        self._records = JobRecords(lambda: process.run_dir if (process := self._process) else None)
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
@@ -99,7 +99,7 @@ class Engine(ImageTasks):
             client=lifecycle.require_client,
             copy_image=self._copy_image,
             subscribe_log=lifecycle.lines.subscribe,
-            temp_dir=lambda: self._process.temp_dir if self._process else None,
+            temp_dir=lambda: process.temp_dir if (process := self._process) else None,
             add_images=self._images.add,
             publish=self._publish,
         )
@@ -149,7 +149,7 @@ class Engine(ImageTasks):
     @property
     def pid(self) -> int | None:
         """The engine's process id; None for one that we only connected to."""
-        return self._process.child.pid if self._process else None
+        return process.child.pid if (process := self._process) else None
 
     @property
     def url(self) -> str | None:
@@ -174,7 +174,7 @@ class Engine(ImageTasks):
     @property
     def log_path(self) -> Path | None:
         """The log file; None for an engine that we only connected to."""
-        return self._process.child.spec.log_path if self._process else None
+        return process.child.spec.log_path if (process := self._process) else None
 
     @property
     def output_dir(self) -> Path:

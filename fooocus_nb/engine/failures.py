@@ -38,7 +38,7 @@ __all__ = [
     "stalled_call",
 ]
 
-RESTART = "engine.restart() starts it anew."
+RESTART = "engine.restart() starts it again."
 
 
 @dataclass(frozen=True)

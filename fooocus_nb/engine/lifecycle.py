@@ -121,11 +121,11 @@ class EngineLifecycle:
     @property
     def url(self) -> str | None:
         """Where its web server answers."""
-        return self.process.url if self.process else self._url
+        return process.url if (process := self.process) else self._url
 
     def tail(self, n: int) -> list[str]:
         """Return the last log lines, oldest first."""
-        return self.process.child.tail(n) if self.process else []
+        return process.child.tail(n) if (process := self.process) else []
 
     def require_client(self) -> Client:
         """Return the client of an engine that can generate, or raise why it cannot."""
@@ -150,7 +150,8 @@ class EngineLifecycle:
             answer_timeout=self.watchdog.answer_timeout,
             usage=self.watchdog.usage,
         )
-        return facts if self.process is None else facts.with_process(self.process)
+        process = self.process  # a restart on another thread may replace it at any time
+        return facts if process is None else facts.with_process(process)
 
     # -- starting ---------------------------------------------------------------------------
 

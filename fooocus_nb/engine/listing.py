@@ -99,7 +99,7 @@ class EngineInfo:
                 Process.attach(self._entry.run_dir).stop()
             except ConnectionLost:  # it is ending already
                 threading.Event().wait(POLL_SECONDS)
-        if self.runs():  # its guardian does not do its duty
+        if self.runs():  # its guardian does not do it
             self._entry.overpower()
 
     def as_dict(self) -> dict[str, Any]:
@@ -178,20 +178,7 @@ def engines() -> EngineList:
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
-    """Return the engine of a name or a process id.
-
-    Parameters
-    ----------
-    name : str
-        Which one.
-    found : sequence of EngineInfo
-        The engines that run.
-
-    Raises
-    ------
-    ConfigurationError
-        When none has the name, or several have.
-    """
+    """Return the engine of a name or a process id, of those that run."""
     fitting = [info for info in found if name in (info.name, str(info.pid))]
     if len(fitting) == 1:
         return fitting[0]

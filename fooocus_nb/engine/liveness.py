@@ -80,9 +80,7 @@ class Liveness:
             if self._state.state not in states:
                 raise self.failure()
             while not task.done():
-                await asyncio.wait(
-                    both, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait(both, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if task.done():
                     break
                 if alarm.done():

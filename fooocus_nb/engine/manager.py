@@ -90,7 +90,7 @@ def start(
     args : sequence of str
         Further flags for Fooocus, such as ``("--always-low-vram",)``.
     demo : bool
-        Start the bundled demo engine, which draws pictures without AI and needs no GPU.
+        Start the bundled demo engine, which draws images without AI and needs no GPU.
     port : int, optional
         The port of its web server. By default a free one.
     output_dir : path-like, optional

@@ -49,7 +49,7 @@ __all__ = ["Description", "Queries", "Query", "answer"]
 
 T = TypeVar("T")
 
-#: What images are described as, and the word by which the page's choice is known.
+#: What images are described as, and the name by which the page's choice is known.
 _CONTENTS = ("photo", "anime")
 #: The names of a mask's settings, and what the page calls them.
 _MASK_SETTINGS = {

@@ -29,7 +29,7 @@ _ADVICE = ("prompt", *_OPTIONS, _STYLES)
 #: What a line of a cell cannot hold; str.splitlines() goes by the same list.
 _BREAKS = re.compile("[\n\r\x00\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAIN_WORD = re.compile(r"[\w.][\w.:/,+-]*", re.ASCII)
 
 
@@ -38,22 +38,10 @@ def cell_of(
     defaults: Mapping[str, Any] | None = None,
     engine: str = "",
 ) -> str:
-    """Return the cell that generates with these parameters.
+    """Return the ``%%fooocus`` cell that generates with these parameters.
 
-    Parameters
-    ----------
-    parameters : mapping
-        By name, as an :class:`~fooocus_nb.results.Image` or a file's metadata has them.
-    defaults : mapping, optional
-        The server's defaults by canonical name; what equals them is left out.
-    engine : str, optional
-        The engine to name; by default the cell is for whichever is the current one.
-
-    Returns
-    -------
-    str
-        A ``%%fooocus`` cell. What its first line cannot hold, such as a negative prompt of
-        several lines, makes it a cell in Python.
+    What equals the server's `defaults` is left out, and `engine` is named where it is given. What
+    its first line cannot hold, such as a negative prompt of several lines, makes it Python.
     """
     wanted = _wanted(parameters, defaults or {})
     prompt = wanted.pop("prompt", "")
@@ -90,10 +78,10 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _is_lost(value: Any) -> bool:
-    """Whether a value only tells which picture it was: one in memory is not in any record."""
-    if isinstance(value, dict):  # a picture and its mask
+    """Whether a value only tells which image it was: one in memory is not in any record."""
+    if isinstance(value, dict):  # an image and its mask
         return any(map(_is_lost, value.values()))
-    return isinstance(value, str) and _PICTURE.fullmatch(value) is not None
+    return isinstance(value, str) and _IMAGE.fullmatch(value) is not None
 
 
 def _fits_a_body(prompt: str) -> bool:
@@ -152,7 +140,7 @@ def _python(prompt: Any, wanted: Mapping[str, Any], lost: Iterable[str], engine:
     lines.append(f"    {str(prompt)!r},")
     for name, value in wanted.items():
         if name in missing:
-            lines.append(f"    # {name} was a picture in memory: give it again")
+            lines.append(f"    # {name} was an image in memory: give it again")
         elif name.isidentifier():
             lines.append(f"    {name}={_literal(value)},")
     return "\n".join([*lines, ")"])

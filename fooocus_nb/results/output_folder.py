@@ -16,26 +16,16 @@ from fooocus_nb.errors import DiskFull, OutputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Outputs"]
+__all__ = ["FULL", "OutputFolder"]
 
 #: A quota is a disk that is full for one user; not every platform has one.
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class Outputs:
-    """A folder of original image files.
+class OutputFolder:
+    """A folder of original image files, made when the first one comes.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the files go. It is made when the first one comes.
-
-    Attributes
-    ----------
-    folder : Path
-        As given.
-    taken : set of str
-        The names that the files had where they came from.
+    `taken` has the names that the files had where they came from.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,46 +33,15 @@ class Outputs:
         self.taken: set[str] = set()
 
     def copy(self, source: Path) -> Path:
-        """Copy a file into the folder.
+        """Copy a file into the folder, and return the copy.
 
-        Parameters
-        ----------
-        source : Path
-            An image file.
-
-        Returns
-        -------
-        Path
-            The copy. A file that is there already with the same bytes is not copied again; one
-            with other bytes is never overwritten.
-
-        Raises
-        ------
-        DiskFull, OutputError
-            When the folder cannot be written; the message says where the image still is.
+        A file that is there already with the same bytes is not copied again; one with other bytes
+        is never overwritten. An error says where the image still is.
         """
         return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
 
     def write(self, name: str, data: bytes) -> Path:
-        """Write a file into the folder.
-
-        Parameters
-        ----------
-        name : str
-            Its name, without a folder.
-        data : bytes
-            Its content.
-
-        Returns
-        -------
-        Path
-            The file; see :meth:`copy`.
-
-        Raises
-        ------
-        DiskFull, OutputError
-            When the folder cannot be written.
-        """
+        """Write a file into the folder, as :meth:`copy` does."""
         return self._place(Path(name).name, lambda part: part.write_bytes(data), "the server")
 
     def _place(self, name: str, fill: Callable[[Path], object], origin: str) -> Path:
@@ -90,7 +49,7 @@ class Outputs:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._part() as part:
                 fill(part)
-                target = self._settle(part, name)
+                target = self._name(part, name)
         except OSError as error:
             msg = (
                 f"The image {name} could not be copied into {self.folder}: {error}. "
@@ -112,7 +71,7 @@ class Outputs:
         finally:
             part.unlink(missing_ok=True)
 
-    def _settle(self, part: Path, name: str) -> Path:
+    def _name(self, part: Path, name: str) -> Path:
         """Give the file the first of its names that is free, or holds the same bytes already."""
         part.chmod(0o644)
         wanted = Path(name)

@@ -17,85 +17,43 @@ __all__ = ["contact_sheet", "preview_jpeg", "webp_thumbnail"]
 MAX_THUMBNAIL_BYTES = 44_000
 #: The PNG fallback stands beside the HTML in every saved notebook, so it is kept smaller still.
 MAX_SHEET_BYTES = 10_000
+#: Tried in turn, until the result is small enough.
 _QUALITIES = (82, 70, 55, 40)
 _SHEET_SIDES = (224, 176, 128, 96)
 _SHEET_TILES = 9
 
 
 def webp_thumbnail(path: Path, max_side: int, max_bytes: int = MAX_THUMBNAIL_BYTES) -> bytes:
-    """Return an image as a small WebP.
-
-    Parameters
-    ----------
-    path : Path
-        The original.
-    max_side : int
-        The longest side in pixels; smaller where that many do not fit into `max_bytes`.
-    max_bytes : int, optional
-        How large the result may be at the most.
-
-    Returns
-    -------
-    bytes
-        WebP data.
-    """
-    picture = _shrunk(path, max_side)
+    """Return an image as a small WebP, smaller than `max_side` where that needs too many bytes."""
+    image = _shrunk(path, max_side)
     while True:
         for quality in _QUALITIES:
-            data = _encoded(picture, "WEBP", quality=quality)
+            data = _encoded(image, "WEBP", quality=quality)
             if len(data) <= max_bytes:
                 return data
-        picture.thumbnail((picture.width * 3 // 4 or 1, picture.height * 3 // 4 or 1))
+        image.thumbnail((image.width * 3 // 4 or 1, image.height * 3 // 4 or 1))
 
 
 def preview_jpeg(
     data: bytes, max_side: int = 512, max_bytes: int = MAX_THUMBNAIL_BYTES
 ) -> tuple[bytes, int, int]:
-    """Return a preview from the engine as a small JPEG.
-
-    Parameters
-    ----------
-    data : bytes
-        An encoded picture; the engine sends large PNGs.
-    max_side : int, optional
-        The longest side in pixels.
-    max_bytes : int, optional
-        How large the JPEG should be at the most; a noisy picture gives up quality for that.
-
-    Returns
-    -------
-    tuple of (bytes, int, int)
-        The JPEG, its width and its height.
-    """
+    """Return a preview, mostly a large PNG, as a small JPEG with its width and height."""
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as opened:
         # The bilinear filter at this size costs a tenth of the default and shows no difference.
         opened.draft("RGB", (max_side, max_side))
-        picture = opened.convert("RGB")
-    picture.thumbnail((max_side, max_side), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
+        image = opened.convert("RGB")
+    image.thumbnail((max_side, max_side), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
     for quality in (78, 60, 42, 25):
-        jpeg = _encoded(picture, "JPEG", quality=quality)
+        jpeg = _encoded(image, "JPEG", quality=quality)
         if len(jpeg) <= max_bytes:
             break
-    return jpeg, picture.width, picture.height
+    return jpeg, image.width, image.height
 
 
 def contact_sheet(paths: Sequence[Path], max_bytes: int = MAX_SHEET_BYTES) -> bytes:
-    """Return one PNG that shows images side by side, nine at the most.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The originals.
-    max_bytes : int, optional
-        How large the PNG may be at the most; colours and pixels are given up for that.
-
-    Returns
-    -------
-    bytes
-        PNG data, or none where there are no images.
-    """
+    """Return one PNG that shows images side by side, nine at the most."""
     if not paths:
         return b""
     tiles = [_shrunk(path, _SHEET_SIDES[0]) for path in paths[:_SHEET_TILES]]
@@ -130,23 +88,23 @@ def _shrunk(path: Path, max_side: int) -> PIL.Image.Image:
 
     with PIL.Image.open(path) as opened:
         opened.draft("RGB", (max_side, max_side))
-        picture = _flattened(opened)
-    picture.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return picture
+        image = _flattened(opened)
+    image.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return image
 
 
-def _flattened(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Return the picture without transparency, which would show as black in a JPEG."""
+def _flattened(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Return the image without transparency, which would show as black in a JPEG."""
     import PIL.Image
 
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
     white = PIL.Image.new("RGBA", layer.size, "white")
     return PIL.Image.alpha_composite(white, layer).convert("RGB")
 
 
-def _encoded(picture: PIL.Image.Image, kind: str, **options: object) -> bytes:
+def _encoded(image: PIL.Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()

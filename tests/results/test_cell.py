@@ -147,7 +147,7 @@ def test_a_negative_prompt_of_several_lines() -> None:
 
 def test_a_picture_in_memory_is_named_and_not_invented() -> None:
     cell = cell_of({"prompt": "a", "image_seed": 1, "uov_input_image": "sha256:" + 64 * "a"})
-    assert "# uov_input_image was a picture in memory" in cell
+    assert "# uov_input_image was an image in memory" in cell
     assert "uov_input_image" not in read_back(cell)
 
 
@@ -158,7 +158,7 @@ def test_a_picture_and_its_mask_are_files_in_the_cell() -> None:
     assert read_back(cell)["inpaint_input_image"] == pair
     drawn = {"image": "a.png", "mask": "sha256:" + 64 * "b"}
     cell = cell_of({"prompt": "a door", "image_seed": 1, "inpaint_input_image": drawn})
-    assert "# inpaint_input_image was a picture in memory" in cell
+    assert "# inpaint_input_image was an image in memory" in cell
 
 
 def test_loras_as_metadata_has_them() -> None:

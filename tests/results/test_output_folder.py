@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fooocus_nb.errors import FooocusError
-from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.results.output_folder import OutputFolder
 
 
 def test_bytes_are_unchanged_and_the_same_file_is_copied_once(tmp_path):
     source = tmp_path / "a.png"
     source.write_bytes(b"picture")
-    outputs = Outputs(tmp_path / "out")
+    outputs = OutputFolder(tmp_path / "out")
     first, second = outputs.copy(source), outputs.copy(source)
     assert first == second
     assert first.read_bytes() == b"picture"
@@ -21,7 +21,7 @@ def test_bytes_are_unchanged_and_the_same_file_is_copied_once(tmp_path):
 
 
 def test_another_image_of_the_same_name_is_never_overwritten(tmp_path):
-    outputs = Outputs(tmp_path)
+    outputs = OutputFolder(tmp_path)
     first = outputs.write("a.png", b"one")
     second = outputs.write("a.png", b"two")
     assert first.read_bytes() == b"one"
@@ -30,7 +30,7 @@ def test_another_image_of_the_same_name_is_never_overwritten(tmp_path):
 
 
 def test_a_name_from_a_server_cannot_leave_the_folder(tmp_path):
-    outputs = Outputs(tmp_path / "out")
+    outputs = OutputFolder(tmp_path / "out")
     assert outputs.write("../../evil.png", b"x").parent == tmp_path / "out"
 
 
@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_made_says_where_the_image_still_is(tmp_path):
     source = tmp_path / "a.png"
     source.write_bytes(b"picture")
     with pytest.raises(FooocusError, match=r"not lost.*a\.png"):
-        Outputs(tmp_path / "out").copy(source)
+        OutputFolder(tmp_path / "out").copy(source)
     assert source.exists()
 
 
@@ -49,7 +49,7 @@ def test_many_at_once_never_overwrite_each_other(tmp_path):
     start = threading.Barrier(writers)
 
     def write(writer):
-        outputs = Outputs(tmp_path)
+        outputs = OutputFolder(tmp_path)
         start.wait(30)
         return [
             outputs.write(f"{name}.png", f"{name} by {writer}".encode()) for name in range(names)
@@ -66,7 +66,7 @@ def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    outputs = Outputs(tmp_path)
+    outputs = OutputFolder(tmp_path)
     assert outputs.write("a.png", b"one").name == "a.png"
     assert outputs.write("a.png", b"two").name == "a-2.png"
     assert outputs.write("a.png", b"one").name == "a.png"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.fooocus.client import Client
     from fooocus_nb.results import Image, Result
-    from fooocus_nb.results.output_folder import Outputs
+    from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["JobContext"]
 
@@ -26,7 +26,7 @@ class JobContext:
     name: str
     owned: bool
     #: Where images are copied to.
-    outputs: Outputs
+    outputs: OutputFolder
     queue: JobQueue
     liveness: Liveness
     records: JobRecords

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.errors import ConnectionLost, FooocusError, GenerationStopped
-from fooocus_nb.results.output_folder import Outputs
+from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor import LineSplitter, LogReader
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class FoundJob(Job):
     def __init__(self, engine: Engine, record: JobRecord, context: JobContext) -> None:
         self.started = record.started
         self._record = record
-        self._outputs = Outputs(record.output_dir)
+        self._outputs = OutputFolder(record.output_dir)
         super().__init__(
             engine, record.request, context, session=record.session, waited=self._age()
         )

@@ -53,7 +53,7 @@ LEAST_PATIENCE = 60.0
 _LOGGED = re.compile(r"Image generated with private log at: (.+log\.html)\s*$")
 _SAVED = re.compile(r"\[Fooocus\] Saving image \d+/\d+")
 _END = re.compile(r"^(?:Total time|Processing time \(total\)): ")
-_WORDS = re.compile(r"^\[Fooocus\] (.+)")
+_STEP = re.compile(r"^\[Fooocus\] (.+)")
 #: What the engine says before its worker has a request: it may then never get it.
 _NOT_BEGUN = "Waiting for task"
 _IMAGES = {".jpeg", ".jpg", ".png", ".webp"}
@@ -85,9 +85,9 @@ def is_of_request(request: Request, raw: Mapping[str, Any]) -> int | None:
 def _same_text(request: Request, raw: Mapping[str, Any], name: str) -> bool:
     if raw.get(name) is None:
         return True
-    said = _plain_words(str(raw[name]))
+    said = _split_prompt(str(raw[name]))
     return any(
-        _REPLACED.search(asked) or _plain_words(asked) == said for asked in _texts(request, name)
+        _REPLACED.search(asked) or _split_prompt(asked) == said for asked in _texts(request, name)
     )
 
 
@@ -106,8 +106,8 @@ def _texts(request: Request, name: str) -> Iterator[str]:
                 yield str(own)
 
 
-def _plain_words(text: str) -> list[str]:
-    """Return a prompt's words; the engine tidies the blanks and commas between them."""
+def _split_prompt(text: str) -> list[str]:
+    """Split a prompt; the engine tidies the blanks and commas between them."""
     return re.sub(r"[\s,]+", " ", text).split()
 
 
@@ -167,9 +167,9 @@ class Recovery:
             for found in await self._look():
                 moved = time.monotonic()
                 yield ImageFinished(found.path)
-            if (words := self._description()) != said:
-                said = words
-                yield self._progress(words)
+            if (text := self._description()) != said:
+                said = text
+                yield self._progress(text)
             if whole or self._is_all() or self._has_stopped(moved):
                 break
             if self._is_hopeless(moved, patience):
@@ -338,12 +338,12 @@ class Recovery:
 
     def _description(self) -> str:
         done = f"{len(self._found)} of {_count(self._request)} images found"
-        doing = [words[1] for line in self._own_lines() if (words := _WORDS.match(line))]
+        doing = [step[1] for line in self._own_lines() if (step := _STEP.match(line))]
         return f"Connection lost, {done}" + (f": {doing[-1]}" if doing else " so far")
 
-    def _progress(self, words: str) -> Progress:
+    def _progress(self, text: str) -> Progress:
         share = 100 * len(self._found) // max(1, _count(self._request))
-        return Progress(max(self._stream.now.percent, min(share, 99)), words)
+        return Progress(max(self._stream.now.percent, min(share, 99)), text)
 
     def _given_up(self, error: ConnectionLost) -> ConnectionLost:
         done, asked = len(self._collector.paths), _count(self._request)
