@@ -629,6 +629,7 @@ class Engine(ImageTasks):
         max_detections: int | None = None,
         dino_erode_or_dilate: int | None = None,
         debug: bool | None = None,
+        **others: Any,
     ) -> Query[PIL.Image.Image]:
         """Make a mask: let the engine find what to paint in an image.
 
@@ -652,6 +653,8 @@ class Engine(ImageTasks):
             Pixels by which what was detected shrinks (below 0) or grows.
         debug : bool, optional
             Let the server show what it detected instead of the mask.
+        **others
+            Settings that no server of ours knows; refused by name.
 
         Returns
         -------
@@ -676,6 +679,7 @@ class Engine(ImageTasks):
             "max_detections": max_detections,
             "dino_erode_or_dilate": dino_erode_or_dilate,
             "debug": debug,
+            **others,
         }
         return self._queries.make_mask(image, settings)
 

@@ -152,7 +152,7 @@ def test_everything_is_shown_to_who_asks_for_it(notebook):
         cell = notebook.run("fooocus_nb.connect('http://127.0.0.1:9')", fails=True)
     finally:
         notebook.run("%xmode Context")
-    assert "fooocus_nb/manager.py" in cell.error
+    assert "fooocus_nb/engine/manager.py" in cell.error
     assert "direct cause" in cell.error
 
 
