@@ -143,14 +143,22 @@ class Signal(Generic[T]):
         with that lock held, and who subscribes just then is told once.
         """
         with self._lock:
-            listeners = tuple(self._listeners)
+            listeners = tuple(map(self.guarded, self._listeners))
 
         def tell(event: T) -> None:
             for listener in listeners:
-                try:
-                    listener(event)
-                except Exception:  # noqa: BLE001 - whoever listens
-                    _log.exception("a listener for %s failed", self._what)
+                listener(event)
+
+        return tell
+
+    def guarded(self, listener: Callable[[T], None]) -> Callable[[T], None]:
+        """Return a call to a listener that logs what it raises, such as to tell it of the past."""
+
+        def tell(event: T) -> None:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - whoever listens
+                _log.exception("a listener for %s failed", self._what)
 
         return tell
 

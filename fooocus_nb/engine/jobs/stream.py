@@ -166,9 +166,10 @@ class EventStream:
     def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
         """Call `listener` with each event, those of the past first, and None at the end."""
         # With the lock held, so that nothing new comes in between.
+        tell = self._told.guarded(listener)
         with self._lock:
             for event in self._history:
-                listener(event)
+                tell(event)
             if self._over:
-                listener(None)
+                tell(None)
             return self._told.subscribe(listener)
