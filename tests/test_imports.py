@@ -35,8 +35,8 @@ FLOORS: tuple[set[str], ...] = (
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
 TO_COME = {"experiment", "server"}
-#: The floors inside a room, from the ground up: a module (or a folder) sees those before it, and
-#: those that stand beside it on the same floor as long as they make no circle.
+#: The floors inside a room or a folder of it, from the ground up: a module (or a folder) sees those
+#: before it, and those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
         {"_windows", "_lock", "_rotate", "_subscription", "_heartbeat", "log_files", "protocol"},
@@ -77,6 +77,17 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"core"},
         {"manager"},
         {"listing"},
+    ),
+    "engine.jobs": (
+        {"control"},
+        {"stream"},
+        {"job_log"},
+        {"image_collector"},
+        {"records"},
+        {"context"},
+        {"recovery"},
+        {"job"},
+        {"orphan"},
     ),
     "widgets": (
         {"_assets", "_html", "_bundle", "base", "renderer", "surfaces", "status", "panel_values"},
@@ -209,21 +220,24 @@ def test_imports_between_rooms_go_down() -> None:
     assert not wrong
 
 
-def _place(module: str) -> str:
-    parts = module.split(".")
-    return parts[2] if len(parts) > 2 else "__init__"
+def _place(module: str, folder: str) -> str | None:
+    """What of a folder a module is, or is in; None for a module of another folder."""
+    parts, home = module.split("."), ["fooocus_nb", *folder.split(".")]
+    if parts[: len(home)] != home:
+        return None
+    return parts[len(home)] if len(parts) > len(home) else "__init__"
 
 
 @pytest.mark.parametrize("room", sorted(INSIDE))
 def test_imports_inside_a_room_go_down(room: str) -> None:
     level = {name: number for number, floor in enumerate(INSIDE[room]) for name in floor}
-    there = {_place(module) for module in modules() if room_of(f"{module}.") == room}
+    there = {place for module in modules() if (place := _place(module, room)) is not None}
     assert set(level) - {"__init__"} == there - {"__init__"}, UNKNOWN.format(room)
     wrong = []
     for found in inner_imports():
-        if room_of(found.source) != room or room_of(found.target) != room:
+        source, target = _place(found.source, room), _place(found.target, room)
+        if source is None or target is None:
             continue
-        source, target = _place(found.source), _place(found.target)
         if "__init__" in (source, target) and "__init__" not in level:
             continue  # a folder's own list of names
         if {found.source, found.target} == PAIR and found.kind == "types":
@@ -235,7 +249,8 @@ def test_imports_inside_a_room_go_down(room: str) -> None:
 
 def test_every_room_stands() -> None:
     for room in (*LEVEL, *INSIDE):
-        assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file(), room
+        path = PACKAGE.joinpath(*room.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), room
     for room in TO_COME:
         assert not (PACKAGE / room).exists(), f"{room!r} stands now: give it a floor"
     rooms = {room_of(f"{name}.") for name in modules() if name != "fooocus_nb"}
