@@ -72,6 +72,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"lifecycle"},
         {"liveness"},
         {"jobs"},
+        {"presenters"},
         {"queries"},
         {"image_tasks"},
         {"core"},

@@ -11,11 +11,12 @@ from fooocus_nb._background import async_twin, twins
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.context import JobContext
-from fooocus_nb.engine.jobs.job import Job, presenters, wait_shown
+from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
+from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
 from fooocus_nb.engine.sharing import Release
@@ -745,7 +746,7 @@ class Engine(ImageTasks):
             When the engine does not run.
         """
         self._lifecycle.require_client()
-        return open_panel(self, values, schema=lambda: self._schema)
+        return open_panel(self, lambda: self._schema, values)
 
     def logs(self) -> LogView:
         """Show the engine's log live: it follows, searches, filters, and reaches back.
@@ -770,6 +771,7 @@ class Engine(ImageTasks):
             newest_first=True,
             hint="No images yet: each appears here as soon as it is finished.",
             engine=self,
+            schema=lambda: self._schema,
             history=self._images,
         )
 

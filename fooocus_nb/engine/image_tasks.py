@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import twins
-from fooocus_nb.engine.jobs.job import wait_shown
+from fooocus_nb.engine.presenters import wait_shown
 from fooocus_nb.fooocus.requests.tasks import EnhanceImage, Inpaint, Outpaint, Upscale, Vary
 from fooocus_nb.results import Image
 

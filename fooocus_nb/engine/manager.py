@@ -30,7 +30,6 @@ __all__ = [
     "name_to_say",
     "running",
     "start",
-    "still_runs",
 ]
 
 
@@ -272,14 +271,6 @@ def _running() -> list[_Started]:
             for started in _engines.values()
             if started.engine.state is not EngineState.STOPPED
         ]
-
-
-def still_runs(engine: Engine) -> bool:
-    """Whether its process still runs, though it was stopped or detached for this kernel."""
-    with _lock:
-        started = _engines.get(engine.name)
-    process = None if started is None else started.lifecycle.process
-    return process is not None and process.child.exists()
 
 
 def get(name: str) -> Engine:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -13,8 +14,8 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from fooocus_nb._html import clean
 from fooocus_nb.doctor import doctor
 from fooocus_nb.engine import manager
-from fooocus_nb.engine.jobs.job import present_with, presenters
 from fooocus_nb.engine.listing import engines
+from fooocus_nb.engine.presenters import presenters
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.magics.completion import fooocus_matcher
 from fooocus_nb.magics.help import help_bundle
@@ -120,13 +121,12 @@ class FooocusMagics(Magics):
     def _generate(self, options: GenerateOptions) -> Result:
         engine = self._engine(options.name)
         results = []
-        with JobMonitor(total=options.repeat) as monitor:
+        with JobMonitor(total=options.repeat) as monitor, _shown_by(monitor):
             for parameters in options.runs(engine.parameters):
                 if monitor.stopped:
                     break
                 try:
-                    with present_with(monitor.watch):
-                        results.append(engine.generate(options.prompt, **parameters))
+                    results.append(engine.generate(options.prompt, **parameters))
                 except KeyboardInterrupt:
                     raise self._interrupted(options, monitor) from None
         return self._bind(options, Result.combined(results))
@@ -291,10 +291,11 @@ class FooocusMagics(Magics):
     def _stop(self, rest: str) -> None:
         options = parse_verb_line("stop", rest)
         engine = self._engine(options.name)
+        pid = engine.pid
         engine.stop()
         if not engine.owned:
             _write("Disconnected.")
-        elif manager.still_runs(engine):
+        elif pid in {info.pid for info in engines()}:
             _write(f"{engine.name} is let go of: it goes on for its other users.")
         else:
             _write(f"{engine.name} is stopped.")
@@ -352,9 +353,27 @@ def _rendered(name: str, message: str) -> list[str]:
 # -- the extension ---------------------------------------------------------------------------
 
 
-def _present(job: Job) -> JobMonitor:
-    """Show the job of a plain ``engine.generate()``, whose value shows the images."""
-    return JobMonitor(job, result=False)
+#: The monitor of the magic that generates; without one, a plain ``engine.generate()`` gets its own.
+_monitor: ContextVar[JobMonitor | None] = ContextVar("fooocus_nb_monitor", default=None)
+
+
+@contextlib.contextmanager
+def _shown_by(monitor: JobMonitor) -> Iterator[None]:
+    """Show the jobs of this block in a monitor that is open already."""
+    before = _monitor.set(monitor)
+    try:
+        yield
+    finally:
+        _monitor.reset(before)
+
+
+def _present(job: Job) -> contextlib.AbstractContextManager[object]:
+    """Show the job of an ``engine.generate()``, whose value shows the images."""
+    monitor = _monitor.get()
+    if monitor is None:
+        return JobMonitor(job, result=False)
+    monitor.watch(job)
+    return contextlib.nullcontext()
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

@@ -1,4 +1,4 @@
-"""The cell that makes an image again, from the parameters that made it."""
+"""Cells that generate an image again, from its parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cell_of"]
 
-#: What has an option of its own; everything else goes through ``--set``.
+#: Parameters with an option of their own; all others go through ``--set``.
 _OPTIONS = {
     "image_number": "-n",
     "image_seed": "--seed",
@@ -25,11 +25,11 @@ _OPTIONS = {
     "overwrite_step": "--steps",
 }
 _STYLES = "style_selections"
-_ADVICE = ("prompt", *_OPTIONS, _STYLES)
-#: What a line of a cell cannot hold; str.splitlines() goes by the same list.
+_FIRST = ("prompt", *_OPTIONS, _STYLES)
+#: Characters that end a line, as for str.splitlines().
 _BREAKS = re.compile("[\n\r\x00\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAIN_WORD = re.compile(r"[\w.][\w.:/,+-]*", re.ASCII)
 
 
@@ -38,15 +38,11 @@ def cell_of(
     defaults: Mapping[str, Any] | None = None,
     engine: str = "",
 ) -> str:
-    """Return the ``%%fooocus`` cell that generates with these parameters.
-
-    What equals the server's `defaults` is left out, and `engine` is named where it is given. What
-    its first line cannot hold, such as a negative prompt of several lines, makes it Python.
-    """
+    """Return the ``%%fooocus`` cell for these parameters, or one in Python where it takes that."""
     wanted = _wanted(parameters, defaults or {})
     prompt = wanted.pop("prompt", "")
     lost = [name for name, value in wanted.items() if _is_lost(value)]
-    words = _words(wanted) if isinstance(prompt, str) and not lost else None
+    words = _options_of(wanted) if isinstance(prompt, str) and not lost else None
     if words is None or not _fits_a_body(prompt) or any(map(_BREAKS.search, words)):
         return _python(prompt, wanted, lost, engine)
     named = _option("--name", engine) if engine else []
@@ -54,10 +50,10 @@ def cell_of(
 
 
 def _wanted(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what has to be said, by canonical name, the best known names first."""
+    """Return the parameters that are not defaults, by canonical name, common names first."""
     known = {ALIASES.get(name, name): value for name, value in parameters.items()}
-    names = [name for name in _ADVICE if name in known]
-    names += [name for name in known if name not in _ADVICE]
+    names = [name for name in _FIRST if name in known]
+    names += [name for name in known if name not in _FIRST]
     return {
         name: known[name]
         for name in names
@@ -70,7 +66,7 @@ def _same(value: Any, default: Any) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):
         return value is default
     if isinstance(value, str) and isinstance(default, str):
-        # Only what the page offers with markup in it is the same without.
+        # The page's choices may contain markup, which makes no difference.
         return value == default or ("<" in default and plain(value) == plain(default))
     if isinstance(value, (list, tuple)) and isinstance(default, (list, tuple)):
         return list(value) == list(default)
@@ -78,18 +74,18 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _is_lost(value: Any) -> bool:
-    """Whether a value only tells which image it was: one in memory is not in any record."""
+    """Whether a value is only the hash of an image in memory, which no record holds."""
     if isinstance(value, dict):  # an image and its mask
         return any(map(_is_lost, value.values()))
-    return isinstance(value, str) and _IMAGE.fullmatch(value) is not None
+    return isinstance(value, str) and _IMAGE_HASH.fullmatch(value) is not None
 
 
 def _fits_a_body(prompt: str) -> bool:
     return bool(prompt.strip()) and not _CONTROL.search(prompt) and not prompt.endswith("\n")
 
 
-def _words(wanted: Mapping[str, Any]) -> list[str] | None:
-    """Return the options of the first line; None where one cannot be written."""
+def _options_of(wanted: Mapping[str, Any]) -> list[str] | None:
+    """Return the options of the first line; None where a value cannot be written there."""
     words: list[str] = []
     for name, value in wanted.items():
         if name == _STYLES and value and all(isinstance(style, str) for style in value):
@@ -97,7 +93,7 @@ def _words(wanted: Mapping[str, Any]) -> list[str] | None:
                 words += _option("--style", style)
         elif name in _OPTIONS:
             text = _text(value)
-            # The page offers sizes with markup in them, which nobody wants to read or write.
+            # The page's sizes contain markup, which nobody wants to read or write.
             text = plain(text) if name == "aspect_ratios_selection" else text
             words += _option(_OPTIONS[name], text)
         elif name.isidentifier():
@@ -119,8 +115,8 @@ def _is_word(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    # shlex.quote writes quotes alone, which Windows reads as well; a pair of double quotes is
-    # easier on the eyes where nothing in the text speaks against it.
+    # Windows reads the single quotes of shlex.quote as well; double quotes are easier to read
+    # where the text allows them.
     if "'" in text and not re.search(r'["\\]', text):
         return f'"{text}"'
     return shlex.quote(text)
@@ -133,14 +129,14 @@ def _text(value: Any) -> str:
 
 
 def _python(prompt: Any, wanted: Mapping[str, Any], lost: Iterable[str], engine: str) -> str:
-    """Return the same as a call."""
+    """Return a cell in Python that calls ``generate``."""
     missing = set(lost)
     who = f"get({engine!r})" if engine else "current()"
     lines = ["import fooocus_nb", "", f"fooocus_nb.{who}.generate("]
     lines.append(f"    {str(prompt)!r},")
     for name, value in wanted.items():
         if name in missing:
-            lines.append(f"    # {name} was an image in memory: give it again")
+            lines.append(f"    # {name} was an image in memory: pass it again")
         elif name.isidentifier():
             lines.append(f"    {name}={_literal(value)},")
     return "\n".join([*lines, ")"])

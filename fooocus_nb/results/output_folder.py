@@ -16,32 +16,26 @@ from fooocus_nb.errors import DiskFull, OutputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FULL", "OutputFolder"]
+__all__ = ["OutputFolder"]
 
 #: A quota is a disk that is full for one user; not every platform has one.
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class OutputFolder:
-    """A folder of original image files, made when the first one comes.
-
-    `taken` has the names that the files had where they came from.
-    """
+    """Copies image files into a folder, which is made with the first one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        #: The names of the files at their source.
         self.taken: set[str] = set()
 
     def copy(self, source: Path) -> Path:
-        """Copy a file into the folder, and return the copy.
-
-        A file that is there already with the same bytes is not copied again; one with other bytes
-        is never overwritten. An error says where the image still is.
-        """
+        """Copy a file; equal bytes are copied once, and no file is ever overwritten."""
         return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
 
     def write(self, name: str, data: bytes) -> Path:
-        """Write a file into the folder, as :meth:`copy` does."""
+        """Write a file, as :meth:`copy` does."""
         return self._place(Path(name).name, lambda part: part.write_bytes(data), "the server")
 
     def _place(self, name: str, fill: Callable[[Path], object], origin: str) -> Path:
@@ -49,7 +43,7 @@ class OutputFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._part() as part:
                 fill(part)
-                target = self._name(part, name)
+                target = self._rename(part, name)
         except OSError as error:
             msg = (
                 f"The image {name} could not be copied into {self.folder}: {error}. "
@@ -62,7 +56,7 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def _part(self) -> Iterator[Path]:
-        """Give a temporary file in the folder, so that nobody ever sees half an image."""
+        """Yield a temporary file in the folder, so that no partial image is ever seen."""
         handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
         os.close(handle)
         part = Path(name)
@@ -71,8 +65,8 @@ class OutputFolder:
         finally:
             part.unlink(missing_ok=True)
 
-    def _name(self, part: Path, name: str) -> Path:
-        """Give the file the first of its names that is free, or holds the same bytes already."""
+    def _rename(self, part: Path, name: str) -> Path:
+        """Rename the file to its name, with a number if another image has that name."""
         part.chmod(0o644)
         wanted = Path(name)
         number = 1
@@ -86,7 +80,7 @@ class OutputFolder:
 
 
 def _claim(part: Path, target: Path) -> bool:
-    """Give a whole file a name, unless that is taken; another kernel may want it just now."""
+    """Rename a finished file unless the name is taken, also by another kernel right now."""
     try:
         os.link(part, target)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Small copies of images: what a notebook holds, while the original bytes stay on disk."""
+"""Small copies of images for notebooks and previews."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ __all__ = ["contact_sheet", "preview_jpeg", "webp_thumbnail"]
 MAX_THUMBNAIL_BYTES = 44_000
 #: The PNG fallback stands beside the HTML in every saved notebook, so it is kept smaller still.
 MAX_SHEET_BYTES = 10_000
-#: Tried in turn, until the result is small enough.
 _QUALITIES = (82, 70, 55, 40)
 _SHEET_SIDES = (224, 176, 128, 96)
 _SHEET_TILES = 9
 
 
 def webp_thumbnail(path: Path, max_side: int, max_bytes: int = MAX_THUMBNAIL_BYTES) -> bytes:
-    """Return an image as a small WebP, smaller than `max_side` where that needs too many bytes."""
+    """Return an image as a small WebP."""
     image = _shrunk(path, max_side)
     while True:
         for quality in _QUALITIES:
@@ -37,7 +36,7 @@ def webp_thumbnail(path: Path, max_side: int, max_bytes: int = MAX_THUMBNAIL_BYT
 def preview_jpeg(
     data: bytes, max_side: int = 512, max_bytes: int = MAX_THUMBNAIL_BYTES
 ) -> tuple[bytes, int, int]:
-    """Return a preview, mostly a large PNG, as a small JPEG with its width and height."""
+    """Return a preview from the engine as a small JPEG."""
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as opened:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from fooocus_nb.engine.core import Engine
+    from fooocus_nb.fooocus.schema.config import Schema
     from fooocus_nb.results.history import ImageHistory
     from fooocus_nb.widgets._gallery_items import Entry
 
@@ -71,6 +72,7 @@ class Gallery(LiveView):
         newest_first: bool = False,
         hint: str = "There are no images here.",
         engine: Engine | None = None,
+        schema: Callable[[], Schema] | None = None,
         history: ImageHistory | None = None,
         recursive: bool = True,
     ) -> None:
@@ -79,6 +81,7 @@ class Gallery(LiveView):
         self._recursive = recursive
         #: Whose images these are, if all are of one engine: a cell leaves its defaults out.
         self._engine = engine
+        self._schema = schema
         #: The viewer whose choice this thread is passing on; it needs not to be told.
         self._choosing = threading.local()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -203,7 +206,7 @@ class Gallery(LiveView):
     def _cell(self, parameters: Mapping[str, Any]) -> str:
         if self._engine is None:
             return cell_of(parameters)
-        return cell_of(parameters, _defaults_of(self._engine), name_to_say(self._engine))
+        return cell_of(parameters, _defaults_of(self._schema), name_to_say(self._engine))
 
     def _send_original(self, entry: Entry, viewer: str) -> None:
         answer = {"kind": "original", "id": entry.number, "viewer": viewer}
@@ -287,9 +290,9 @@ def gallery(
     return Gallery(source, title=title or "Gallery", recursive=recursive)
 
 
-def _defaults_of(engine: Engine) -> Mapping[str, Any]:
+def _defaults_of(schema: Callable[[], Schema] | None) -> Mapping[str, Any]:
     try:
-        parameters = engine.parameters
+        parameters = {} if schema is None else schema().parameters
     except EngineError:  # it has been stopped
         return {}
     return {name: parameter.default for name, parameter in parameters.items()}

@@ -76,9 +76,8 @@ class Panel(Placed):
     def __init__(
         self,
         engine: Engine,
-        values: Mapping[str, Any] | None = None,
-        *,
         schema: Callable[[], Schema],
+        values: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self._schema_now = schema

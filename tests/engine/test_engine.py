@@ -184,7 +184,7 @@ def test_an_interrupt_before_the_wait_stops_the_generation_too(start_demo, monke
         yield
 
     with monkeypatch.context() as patched:
-        patched.setattr("fooocus_nb.engine.jobs.job.presenters", [present])
+        patched.setattr("fooocus_nb.engine.presenters.presenters", [present])
         if moment == "handed in":
             patched.setattr("fooocus_nb.engine.jobs.job.submit", interrupt)
         with pytest.raises(KeyboardInterrupt):

@@ -26,7 +26,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 def values_of(parameter: Parameter) -> st.SearchStrategy[Any] | None:
-    """What the server takes for a parameter; None for pictures."""
+    """What the server takes for a parameter; None for images."""
     match parameter.type:
         case "boolean":
             return st.booleans()
@@ -145,13 +145,13 @@ def test_a_negative_prompt_of_several_lines() -> None:
     assert read_back(cell)["negative_prompt"] == "one\ntwo"
 
 
-def test_a_picture_in_memory_is_named_and_not_invented() -> None:
+def test_an_image_in_memory_is_named_and_not_invented() -> None:
     cell = cell_of({"prompt": "a", "image_seed": 1, "uov_input_image": "sha256:" + 64 * "a"})
     assert "# uov_input_image was an image in memory" in cell
     assert "uov_input_image" not in read_back(cell)
 
 
-def test_a_picture_and_its_mask_are_files_in_the_cell() -> None:
+def test_an_image_and_its_mask_are_files_in_the_cell() -> None:
     pair = {"image": "it's a.png", "mask": "mask.png"}
     cell = cell_of({"prompt": "a door", "image_seed": 1, "inpaint_input_image": pair})
     assert cell.startswith("%%fooocus")

@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import queue
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests.request import Request
 
-__all__ = ["Job", "present_with", "presenters", "wait_shown"]
+__all__ = ["Job"]
 
 #: How long the log may lag behind the reply before we judge a generation by what it says.
 LOG_LAG_SECONDS = 1.0
@@ -541,41 +540,3 @@ class Job:
             stopped=self._control.used or stopped(self.log),
             engine=self._context.name,
         )
-
-
-#: What shows a job while a plain ``engine.generate()`` waits for it. The magics add theirs.
-presenters: list[Callable[[Job], contextlib.AbstractContextManager[object]]] = []
-_own_presenter: ContextVar[Callable[[Job], None] | None] = ContextVar(
-    "fooocus_nb_presenter", default=None
-)
-
-
-@contextlib.contextmanager
-def present_with(show: Callable[[Job], None]) -> Iterator[None]:
-    """Show the jobs of the calls in this block in another way than all others."""
-    token = _own_presenter.set(show)
-    try:
-        yield
-    finally:
-        _own_presenter.reset(token)
-
-
-def wait_shown(job: Job) -> Result:
-    """Show a job and wait for it; an interrupt stops it, whenever it comes."""
-    with contextlib.ExitStack() as stack:
-        waiting = False
-        try:
-            if (show := _own_presenter.get()) is not None:
-                show(job)
-            else:
-                for present in presenters:
-                    stack.enter_context(present(job))
-            waiting = True  # from here on it stops itself where it is interrupted
-            return job.result()
-        except KeyboardInterrupt:
-            if not waiting:
-                with contextlib.suppress(Exception):
-                    job.stop()
-                with contextlib.suppress(Exception):
-                    job.result(INTERRUPT_TIMEOUT)
-            raise

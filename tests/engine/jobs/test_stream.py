@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from fooocus_nb.engine.jobs.job import present_with
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.fooocus.events import Preview, Progress, Queued
 
@@ -44,18 +41,3 @@ def test_a_listener_that_raises_costs_no_generation(start_demo, caplog):
     assert heard[-1] is None
     assert failed == heard
     assert "a listener for the events of a generation failed" in caplog.text
-
-
-def test_a_call_may_be_shown_in_a_way_of_its_own(start_demo, monkeypatch):
-    engine, usual, own = start_demo(), [], []
-
-    def present(job):
-        usual.append(job)
-        return contextlib.nullcontext()
-
-    monkeypatch.setattr("fooocus_nb.engine.jobs.job.presenters", [present])
-    with present_with(own.append):
-        engine.generate("x", **SMALL)
-        engine.vary(engine.last_result[0], **SMALL)
-    engine.generate("y", **SMALL)
-    assert (len(own), len(usual)) == (2, 1)
