@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from fooocus_nb._background import submit
-from fooocus_nb.engine.failures import engine_failure, no_progress, stalled_call
+from fooocus_nb.engine.failures import diagnosed, engine_failure, no_progress, stalled_call
 from fooocus_nb.engine.health import PROBE_TIMEOUT
 from fooocus_nb.engine.state import RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.errors import GenerationError, GenerationStopped
+from fooocus_nb.fooocus.logs.diagnosis import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fooocus_nb.engine.lifecycle import EngineLifecycle
     from fooocus_nb.errors import ConnectionLost, EngineError
@@ -28,6 +30,8 @@ STALL_TIMEOUT = 900.0
 LOOK_SECONDS = 0.5
 #: How long a process may take to show that it has ended, once its web server is gone.
 DEATH_LAG_SECONDS = 3.0
+#: How long the log may lag behind what the server reports.
+LOG_LAG_SECONDS = 1.0
 #: The states in which a generation goes on.
 GENERATING = RUNNING
 #: Those in which another call goes on: it may be what keeps the web server from answering.
@@ -111,6 +115,24 @@ class Liveness:
         if client is not None and not await client.healthy(timeout=PROBE_TIMEOUT):
             self._lifecycle.mark_unresponsive(UnresponsiveReason.HTTP)
         return self.failure() if self._state.state is EngineState.UNRESPONSIVE else error
+
+    async def explain(
+        self, error: EngineError, lines: Callable[[], Sequence[str]]
+    ) -> EngineError | None:
+        """Return what the log says of a failure that the server reported without a reason.
+
+        The log may come a moment later than the report. None where it says nothing, either.
+        """
+        lag = LOG_LAG_SECONDS if isinstance(error, GenerationError) else 0.0
+        deadline = time.monotonic() + lag
+        while self._lifecycle.owned and not error.log:
+            found = diagnose(lines())
+            if found is not None and not issubclass(found.error, GenerationStopped):
+                return diagnosed(self._lifecycle.name, found)
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.05)
+        return None
 
     def stalled_generation(self, said: str) -> EngineError:
         """Note that a generation does not move, and return the error for it."""

@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fooocus_nb._background import await_future, submit, wait_future
-from fooocus_nb.engine.failures import diagnosed
 from fooocus_nb.engine.liveness import REACHABLE
 from fooocus_nb.errors import (
     ConnectionLost,
@@ -20,7 +19,6 @@ from fooocus_nb.errors import (
     ParameterError,
     UnsupportedParameter,
 )
-from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.fooocus.metadata import parse_metadata, read_metadata
 from fooocus_nb.fooocus.outputs import updated_value
 from fooocus_nb.fooocus.requests.images import open_data_uri
@@ -248,11 +246,10 @@ class Queries:
             if failure is not None:
                 raise failure from None
             raise
-        except (GenerationError, EngineError) as error:
-            found = diagnose(lines) if self._lifecycle.owned else None
-            if found is None:
-                raise
-            raise diagnosed(self._lifecycle.name, found) from error
+        except EngineError as error:
+            if (found := await self._liveness.explain(error, lambda: lines)) is not None:
+                raise found from error
+            raise
         finally:
             unsubscribe()
 

@@ -16,7 +16,7 @@ from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
 from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
-from fooocus_nb.engine.liveness import GENERATING
+from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
 from fooocus_nb.errors import (
     ConnectionLost,
     DiskFull,
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job"]
 
-#: How long the log may lag behind the reply before we judge a generation by what it says.
-LOG_LAG_SECONDS = 1.0
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
@@ -409,23 +407,13 @@ class Job:
                 stalled=lambda: liveness.stalled_generation(self._stream.now.text),
             )
         except GenerationError as error:  # the server mostly says no reason, but its log does
-            if (found := await self._explanation(error)) is not None:
+            if (found := await liveness.explain(error, lambda: self.log)) is not None:
                 raise found from error
             raise
         except (DiskFull, OutputError):  # ours; the server would keep the next one waiting
             with contextlib.suppress(Exception):
                 await self._send("stop")
             raise
-
-    async def _explanation(self, error: GenerationError) -> EngineError | None:
-        """Return what the log says of a failure that the server reported; it may come late."""
-        deadline = time.monotonic() + LOG_LAG_SECONDS
-        while self._context.owned and not error.log and time.monotonic() < deadline:
-            found = diagnose(self.log)
-            if found is not None and not issubclass(found.error, GenerationStopped):
-                return diagnosed(self._context.name, found)
-            await asyncio.sleep(0.05)
-        return None
 
     def _write_record(self) -> Callable[[], None]:
         """Write the job's record for later kernels, and return what removes it."""
