@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         AsyncGenerator,
         AsyncIterator,
         Callable,
+        Collection,
         Generator,
         Iterator,
     )
@@ -123,6 +124,7 @@ class Job:
             collector=self._collector,
             control=self._control,
             age=self._age,
+            taken=self._taken,
         )
         self._runner: asyncio.Task[Any] | None = None
         self._result: Result | None = None
@@ -425,6 +427,10 @@ class Job:
         """Return how many seconds ago the generation began, as far as is known."""
         stream = self._stream
         return time.monotonic() - (self._lines.begun_at or stream.began or stream.submitted)
+
+    def _taken(self) -> Collection[str]:
+        """Return the server's names of the images that earlier requests have copied."""
+        return self._context.outputs.taken
 
     async def _consume(self) -> None:
         """Take in all that the engine tells, by the wire, and without one by what it leaves."""

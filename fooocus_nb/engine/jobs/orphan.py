@@ -13,7 +13,7 @@ from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor import LineSplitter, LogReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.job import Engine
@@ -62,6 +62,11 @@ class FoundJob(Job):
 
     def _age(self) -> float:
         return time.time() - self.started
+
+    def _taken(self) -> Collection[str]:
+        # Not those of the engine: this kernel may have copied some of these very images before it
+        # detached.
+        return self._outputs.taken
 
     def _write_record(self) -> Callable[[], None]:
         return self._context.records.adopt(self._record.path)

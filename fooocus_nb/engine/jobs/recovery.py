@@ -26,7 +26,7 @@ from fooocus_nb.fooocus.metadata import parse_log, read_metadata
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.control import Control
@@ -139,6 +139,7 @@ class Recovery:
         collector: ImageCollector,
         control: Control,
         age: Callable[[], float],
+        taken: Callable[[], Collection[str]],
     ) -> None:
         self._request = request
         self._context = context
@@ -147,6 +148,7 @@ class Recovery:
         self._collector = collector
         self._control = control
         self._age = age
+        self._taken = taken
         self._found: dict[str, _Found] = {}
         self._pages: dict[str, None] = {}
         self._linked = False
@@ -281,7 +283,7 @@ class Recovery:
 
     def _is_elsewhere(self, name: str) -> bool:
         """Whether an earlier request of ours has copied it."""
-        taken = {name_key(other) for other in self._context.outputs.taken}
+        taken = {name_key(other) for other in self._taken()}
         return name_key(name) in taken and not self._collector.holds(name)
 
     def _age_of_request(self) -> float:
