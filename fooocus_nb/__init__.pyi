@@ -6,7 +6,7 @@ from fooocus_nb.doctor import doctor as doctor
 from fooocus_nb.engine.core import Engine as Engine
 from fooocus_nb.engine.health import Health as Health
 from fooocus_nb.engine.jobs.job import Job as Job
-from fooocus_nb.engine.jobs.snapshot import Snapshot as Snapshot
+from fooocus_nb.engine.jobs.stream import Snapshot as Snapshot
 from fooocus_nb.engine.listing import EngineInfo as EngineInfo
 from fooocus_nb.engine.listing import EngineList as EngineList
 from fooocus_nb.engine.listing import engines as engines
@@ -18,8 +18,8 @@ from fooocus_nb.engine.manager import get as get
 from fooocus_nb.engine.manager import running as running
 from fooocus_nb.engine.manager import start as start
 from fooocus_nb.engine.queries import Description as Description
-from fooocus_nb.engine.restarting import RestartPolicy as RestartPolicy
 from fooocus_nb.engine.state import EngineState as EngineState
+from fooocus_nb.engine.watchdog import RestartPolicy as RestartPolicy
 from fooocus_nb.errors import BadConfigFile as BadConfigFile
 from fooocus_nb.errors import ConfigurationError as ConfigurationError
 from fooocus_nb.errors import ConnectionLost as ConnectionLost

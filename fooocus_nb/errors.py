@@ -14,14 +14,13 @@ import sys
 import traceback
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fooocus_nb._html import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from fooocus_nb.results import Result
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 __all__ = [
     "BadConfigFile",
@@ -110,6 +109,54 @@ _EVERYTHING = "Verbose"
 _MESSAGE_ONLY = "Minimal"
 
 
+class FinishedImage(Protocol):
+    """An :class:`~fooocus_nb.Image`, as an error knows it."""
+
+    path: Path
+    seed: int | None
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """All that decided the outcome."""
+
+    def __fspath__(self) -> str:
+        """Return its path."""
+
+
+class PartialResult(Protocol):
+    """A :class:`~fooocus_nb.Result` of what was finished, as an error knows it."""
+
+    elapsed: float
+    prompt: str
+    stopped: bool
+    engine: str
+
+    @property
+    def log(self) -> Sequence[str]:
+        """The engine's log lines of the generation."""
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """What was asked for."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of all images."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that was sent."""
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+
+    def __iter__(self) -> Iterator[FinishedImage]:
+        """Iterate the images."""
+
+    def __getitem__(self, index: int, /) -> FinishedImage:
+        """Return an image."""
+
+
 class FooocusError(Exception):
     """Base of all exceptions of this package."""
 
@@ -179,7 +226,7 @@ class EngineError(FooocusError):
         output folder. None where no generation was involved.
     """
 
-    result: Result | None = None
+    result: PartialResult | None = None
 
     def __init__(self, message: str, *, log: Sequence[str] = (), remedy: str | None = None) -> None:
         self.message = message

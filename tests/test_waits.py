@@ -26,8 +26,8 @@ ALLOWED = {
         "fooocus/transport/gradio3.py",
         "_converse",
     ): "engine.liveness watches every generation",
-    ("engine/jobs/_steered.py", "_leave_queue"): "it is inside of asyncio.wait_for",
-    ("engine/lifecycle.py", "_end"): "Watch.join has a timeout of its own",
+    ("engine/jobs/job.py", "_leave_queue"): "it is inside of asyncio.wait_for",
+    ("engine/lifecycle.py", "end"): "Watchdog.join has a timeout of its own",
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from fooocus_nb.doctor.report import Check, Status, gigabytes
-from fooocus_nb.engine.child_process import runtime_path
+from fooocus_nb.engine.folders import runtime_path
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 from fooocus_nb.supervisor.registry import RUN_PREFIX, Entry
 

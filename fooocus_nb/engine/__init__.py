@@ -1,1 +1,1 @@
-"""Engine: one Fooocus, started, watched, queued for and stopped; and what it is made of."""
+"""Engines: each one Fooocus process and client, with the parts that it is made of."""

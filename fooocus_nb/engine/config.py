@@ -1,17 +1,27 @@
-"""Settings that a user gives once, in the environment or in the IPython configuration."""
+"""Settings: those of one engine, and those given in the environment or the IPython config."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from traitlets import Unicode
 from traitlets.config import Configurable
 
 from fooocus_nb.errors import ConfigurationError
 
-__all__ = ["Fooocus", "configured_path"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fooocus_nb.fooocus.checkout.installation import Installation
+
+__all__ = ["Fooocus", "Lifetime", "ProcessSettings", "configuration", "configured_path"]
+
+#: Whether an engine ends with its last user, or goes on without one.
+Lifetime = Literal["kernel", "detached"]
 
 
 class Fooocus(Configurable):
@@ -29,23 +39,7 @@ def configuration() -> Fooocus:
 
 
 def configured_path(path: str | os.PathLike[str] | None) -> Path:
-    """Return where Fooocus is installed.
-
-    Parameters
-    ----------
-    path : path-like or None
-        What the user gave. None looks at ``FOOOCUS_HOME``, then at ``c.Fooocus.path``.
-
-    Returns
-    -------
-    Path
-        The folder, with ``~`` expanded. Whether it holds a checkout is not looked at.
-
-    Raises
-    ------
-    ConfigurationError
-        When nothing says where Fooocus is.
-    """
+    """Return the folder of Fooocus: what was given, ``FOOOCUS_HOME`` or ``c.Fooocus.path``."""
     given = os.fspath(path) if path else os.environ.get("FOOOCUS_HOME") or configuration().path
     if not given:
         msg = (
@@ -58,3 +52,32 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
         )
         raise ConfigurationError(msg)
     return Path(given).expanduser()
+
+
+@dataclass(frozen=True)
+class ProcessSettings:
+    """How an engine's process is started; the same at every restart."""
+
+    #: The Fooocus to start; None is the demo engine.
+    installation: Installation | None
+    args: tuple[str, ...] = ()
+    #: None chooses a free one at every start.
+    port: int | None = None
+    #: None makes a folder of its own.
+    temp_dir: Path | None = None
+    gpu: int | None = None
+    #: Wins over what is inherited.
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: Seconds between asking the child to end and killing it.
+    grace: float = 10.0
+    #: Whether other kernels may use it, too.
+    shared: bool = False
+    #: Whether one that others share is used instead of a new one.
+    reuse: bool = False
+    #: None ends it with its last user; else it may idle for so many seconds without one.
+    idle_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.grace >= 0:
+            msg = f"grace={self.grace!r}: give a number of seconds from 0 up."
+            raise ConfigurationError(msg)

@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from collections import deque
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from fooocus_nb._background import submit
-from fooocus_nb.engine.catalogues import Catalogues
-from fooocus_nb.engine.failures import loss
-from fooocus_nb.engine.image_tasks import ImageVerbs
+from fooocus_nb._background import async_twin, twins
+from fooocus_nb.engine.health import check_health, worker_alive
+from fooocus_nb.engine.image_tasks import ImageTasks
+from fooocus_nb.engine.jobs.context import JobContext
 from fooocus_nb.engine.jobs.job import Job
-from fooocus_nb.engine.lifecycle import Living
-from fooocus_nb.engine.liveness import guard
-from fooocus_nb.engine.presenters import presenters
-from fooocus_nb.engine.queue import Turns
-from fooocus_nb.engine.state import EngineState, Lifecycle, Transition
-from fooocus_nb.engine.watchdog import FAILED, Trouble, Watch
-from fooocus_nb.engine.watched import Watched
-from fooocus_nb.errors import EngineStopped, IgnoredParameter, warn_user
+from fooocus_nb.engine.jobs.orphan import FoundJob
+from fooocus_nb.engine.jobs.records import JobRecords
+from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
+from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
+from fooocus_nb.engine.presenters import presenters, wait_shown
+from fooocus_nb.engine.queries import Queries, answer
+from fooocus_nb.engine.queue import JobQueue
+from fooocus_nb.engine.sharing import Release
+from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
+from fooocus_nb.errors import (
+    ConfigurationError,
+    IgnoredParameter,
+    IncompleteMetadata,
+    warn_user,
+)
 from fooocus_nb.fooocus.logs.diagnosis import notices
-from fooocus_nb.fooocus.requests import build_request
-from fooocus_nb.results._views import Views
+from fooocus_nb.fooocus.requests import build_request, incomplete
+from fooocus_nb.fooocus.requests.images import download, refuse_url
+from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
+from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.output_folder import OutputFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Sequence
+    from types import TracebackType
 
-    from fooocus_nb.engine.child_process import Child, ChildSettings
-    from fooocus_nb.engine.restarting import RestartPolicy
-    from fooocus_nb.fooocus.client import Client
+    import PIL.Image
+
+    from fooocus_nb.engine.child_process import EngineProcess
+    from fooocus_nb.engine.config import ProcessSettings
+    from fooocus_nb.engine.health import Health
+    from fooocus_nb.engine.queries import Description, Query
+    from fooocus_nb.engine.state import Transition
+    from fooocus_nb.engine.watchdog import RestartPolicy
     from fooocus_nb.fooocus.logs.diagnosis import Notice
     from fooocus_nb.fooocus.logs.startup import Startup
+    from fooocus_nb.fooocus.metadata import Metadata
     from fooocus_nb.fooocus.schema import Schema
-    from fooocus_nb.fooocus.schema.parameters import ParameterTable
+    from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
     from fooocus_nb.results import Result
+    from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
 
-__all__ = ["Engine"]
-
-#: How long an engine may show no sign of life while it generates: neither an event nor a log line.
-#: Loading a checkpoint from a slow disk is the longest honest silence that we know.
-STALL_TIMEOUT = 900.0
+__all__ = ["Engine", "assemble", "presenters"]
 
 
-class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
+class Engine(ImageTasks):
     """A Fooocus that generates images for this kernel.
 
     Made by :func:`fooocus_nb.start` and :func:`fooocus_nb.connect`. As a context manager, plain
@@ -62,43 +73,44 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
     stall_timeout : float
         Seconds without any sign of life after which a generation fails. Default 900.
     last_result : Result or None
-        What the last generation brought, also when it failed or was interrupted.
+        The result of the last generation, also when it failed or was interrupted.
     allow_urls, allow_private_urls : bool
-        Whether a picture may be given as a web address, and one of this machine or of a private
+        Whether an image may be given as a web address, and one of this machine or of a private
         network at that. Default False: nothing is fetched.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        settings: ChildSettings | None = None,
-        url: str | None = None,
-        output_dir: Path,
-        restart: RestartPolicy | None = None,
-        avoid: Collection[Path] = (),
-    ) -> None:
-        self.name = name
-        self.owned = settings is not None
+    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, output_dir: Path) -> None:
+        self.name = lifecycle.name
+        self.owned = lifecycle.owned
         self.stall_timeout = STALL_TIMEOUT
         self.last_result: Result | None = None
         self.allow_urls = self.allow_private_urls = False
-        self._settings = settings
-        self._url = url
+        self._lifecycle = lifecycle
+        self._state = lifecycle.state
+        self._queue = queue
         self._outputs = OutputFolder(output_dir)
-        self._album = ImageHistory()
-        self._lifecycle = Lifecycle()
-        self._child: Child | None = None
-        self._connected: Client | None = None
-        self._listeners: list[Callable[[str], None]] = []
-        self._queue: deque[Job] = deque()
-        self._slot = asyncio.Lock()
-        self._guarding = threading.RLock()
-        self._starting = threading.RLock()
-        self._watchers: set[asyncio.Future[None]] = set()
-        self._watch = Watch(self, restart)
-        self._avoided = set(avoid)
-        self._words: set[Path] = set()
+        self._images = ImageHistory()
+        liveness = Liveness(lifecycle, lambda: self.stall_timeout)
+        self._queries = Queries(lifecycle, queue, liveness, self._fetch)
+        self._records = JobRecords(lambda: process.run_dir if (process := self._process) else None)
+        self._context = JobContext(
+            name=self.name,
+            owned=self.owned,
+            outputs=self._outputs,
+            queue=queue,
+            liveness=liveness,
+            records=self._records,
+            client=lifecycle.require_client,
+            copy_image=self._copy_image,
+            subscribe_log=lifecycle.lines.subscribe,
+            temp_dir=lambda: process.temp_dir if (process := self._process) else None,
+            add_images=self._images.add,
+            publish=self._publish,
+        )
+        self._found: tuple[FoundJob, ...] = ()
+        self._monitor: EngineMonitor | None = None
+        lifecycle.on_connected = self._queries.reapply_preset
+        lifecycle.on_started = self._find_orphaned_jobs
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -107,41 +119,46 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         return f"<Engine {self.name!r}: {self.title}{where}, {self.state}>"
 
     @property
+    def _process(self) -> EngineProcess | None:
+        return self._lifecycle.process
+
+    @property
     def title(self) -> str:
         """What runs, for people: ``Fooocus 2.5.5`` or ``demo engine``."""
-        if self._settings is not None and self._settings.installation is None:
+        settings = self._lifecycle.settings
+        if settings is not None and settings.installation is None:
             return "demo engine"
-        return f"Fooocus {self.version}" if self._connected else "Fooocus"
+        return f"Fooocus {self.version}" if self._lifecycle.client else "Fooocus"
 
     @property
     def state(self) -> EngineState:
-        """Where the engine is in its life."""
-        return self._lifecycle.state
+        """The state of the engine."""
+        return self._state.state
 
     @property
     def history(self) -> tuple[Transition, ...]:
         """Every change of its state so far, with the time and the reason."""
-        return self._lifecycle.history
+        return self._state.history
 
     @property
     def stage_detail(self) -> str:
         """What the engine does or waits for while it starts, for people."""
-        return self._child.detail if self._child else ""
+        return self._lifecycle.tracker.detail if self._lifecycle.tracker else ""
 
     @property
     def startup(self) -> Startup | None:
         """The stages and downloads of its start; None for an engine that we only connected to."""
-        return self._child.startup if self._child else None
+        return self._lifecycle.tracker.startup if self._lifecycle.tracker else None
 
     @property
     def pid(self) -> int | None:
         """The engine's process id; None for one that we only connected to."""
-        return self._child.pid if self._child else None
+        return process.child.pid if (process := self._process) else None
 
     @property
     def url(self) -> str | None:
         """Where its web server answers."""
-        return self._child.url if self._child else self._url
+        return self._lifecycle.url
 
     @property
     def version(self) -> str:
@@ -155,12 +172,13 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
 
     @property
     def _schema(self) -> Schema:
-        return (self._connected or self._client).schema  # known also when it does not answer
+        # Known also when it does not answer.
+        return (self._lifecycle.client or self._lifecycle.require_client()).schema
 
     @property
     def log_path(self) -> Path | None:
         """The log file; None for an engine that we only connected to."""
-        return self._child.log_path if self._child else None
+        return process.child.spec.log_path if (process := self._process) else None
 
     @property
     def output_dir(self) -> Path:
@@ -180,7 +198,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         list of str
             Oldest first; empty for an engine that we only connected to.
         """
-        return self._child.tail(n) if self._child else []
+        return self._lifecycle.tail(n)
 
     def notices(self) -> tuple[Notice, ...]:
         """Return what the log says that is no failure but worth knowing, such as ignored settings.
@@ -193,7 +211,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         return notices(self.tail(5000))
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
-        """Call `listener` at every change of the engine's state; see :class:`Lifecycle`.
+        """Call `listener` at every change of the engine's state; see :attr:`history`.
 
         Parameters
         ----------
@@ -205,12 +223,189 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         callable
             Ends the subscription.
         """
-        return self._lifecycle.subscribe(listener)
+        return self._state.subscribe(listener)
+
+    # -- starting and ending ----------------------------------------------------------------
+
+    def restart(
+        self,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[Engine], None] | None = None,
+    ) -> None:
+        """Stop the engine, whatever its state and whoever uses it, and start it again.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds without progress after which the start is given up; see
+            :func:`fooocus_nb.start`.
+        on_progress : callable, optional
+            Called with the engine about five times a second while it starts.
+        """
+        self._lifecycle.end("restarting", Release.END)
+        on_tick = None if on_progress is None else functools.partial(on_progress, self)
+        self._lifecycle.start(timeout, on_tick)
+
+    arestart = async_twin(restart)
+
+    def stop(self) -> None:
+        """Stop the engine and all that it started. Harmless when it is stopped already.
+
+        One that other kernels use, too, goes on until its last user has gone, unless it is
+        detached: that one ends for everybody. One that we only connected to goes on.
+        """
+        how = Release.UNLESS_SHARED if self.lifetime == "kernel" else Release.END
+        self._lifecycle.end("stopped on request", how)
+
+    astop = async_twin(stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.astop()
+
+    # -- other kernels ----------------------------------------------------------------------
+
+    @property
+    def attached(self) -> bool:
+        """Whether it ran already, for another kernel or an earlier one, when we started it."""
+        return self._lifecycle.attachment.attached
+
+    @property
+    def lifetime(self) -> str:  # Lifetime, but that would cost the completion of every name
+        """``kernel`` where it ends with its last user, ``detached`` where it goes on without."""
+        return self._lifecycle.attachment.lifetime
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds that a detached engine may idle without users; None where it is not detached."""
+        return self._lifecycle.attachment.idle_timeout
+
+    def detach(self) -> None:
+        """Release the engine without stopping it: it is stopped for this kernel alone.
+
+        A detached engine goes on and finishes what it generates; another ends when nobody else
+        uses it. ``restart()``, or a later :func:`fooocus_nb.start`, attaches to it again.
+        """
+        leave_records = self._records.orphan_all()
+        self._lifecycle.end("detached", Release.DETACH)
+        leave_records()
+
+    adetach = async_twin(detach)
+
+    @property
+    def found_jobs(self) -> tuple[FoundJob, ...]:
+        """The generations that earlier kernels had left running when we attached to the engine.
+
+        The one that still runs is :attr:`current_job`: it can be watched, stopped and awaited as
+        any other. Its images go where its own kernel wanted them.
+        """
+        return self._found
+
+    def _find_orphaned_jobs(self) -> None:
+        """Re-attach to the jobs that were left running in an engine that we attached to."""
+        left = self._records.orphaned() if self.attached else []
+        self._found = tuple(FoundJob(self, record, self._context) for record in left)
+
+    # -- health -----------------------------------------------------------------------------
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds between two looks of the watchdog. Default 5; may be set at any time."""
+        return self._lifecycle.watchdog.interval
+
+    @watch_interval.setter
+    def watch_interval(self, seconds: float) -> None:
+        self._lifecycle.watchdog.interval = _seconds("watch_interval", seconds)
+
+    @property
+    def answer_timeout(self) -> float:
+        """Seconds that web server and guardian may be silent before the engine is unresponsive.
+
+        Default 10; may be set at any time.
+        """
+        return self._lifecycle.watchdog.answer_timeout
+
+    @answer_timeout.setter
+    def answer_timeout(self, seconds: float) -> None:
+        self._lifecycle.watchdog.answer_timeout = _seconds("answer_timeout", seconds)
+
+    @property
+    def restart_policy(self) -> RestartPolicy | None:
+        """What is done when the engine fails by itself; None is nothing."""
+        return self._lifecycle.watchdog.policy
+
+    def health(self) -> Health:
+        """Look whether process, guardian, web server and worker are well, and at the memory.
+
+        Returns
+        -------
+        Health
+            True in a condition when the engine can generate. It takes 2 s at the most, and 2 more
+            where ``nvidia-smi`` does not answer.
+        """
+        job = self.current_job
+        silence = job.silence if job is not None else None
+        unresponsive = self.state is EngineState.UNRESPONSIVE
+        return check_health(
+            self.state,
+            self._process,
+            self._lifecycle.client,
+            worker=worker_alive(
+                self._process,
+                unresponsive and self._lifecycle.reason is UnresponsiveReason.STALL,
+                job.snapshot().text if job is not None else "",
+                silence,
+                self.stall_timeout,
+            ),
+            queued=len(self.jobs),
+            silence=silence,
+        )
+
+    ahealth = async_twin(health)
+
+    def wait_ready(self, timeout: float = READY_TIMEOUT) -> None:
+        """Wait until the engine can generate, such as after a restart that it does by itself.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most. Default 300.
+
+        Raises
+        ------
+        EngineTimeout
+            When it is not ready in time.
+        EngineError
+            When it has failed or was stopped, and nothing restarts it. The subclass and message
+            tell why.
+        """
+        self._lifecycle.wait_ready(timeout)
+
+    await_ready = async_twin(wait_ready)
 
     # -- generating -------------------------------------------------------------------------
 
     def submit(self, prompt: str = "", **parameters: Any) -> Job:
-        """Hand in a generation and return at once.
+        """Submit a generation and return at once.
 
         Parameters
         ----------
@@ -228,21 +423,19 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         ------
         ParameterError
             When a name, type, choice or range is wrong, or a mask is empty. Nothing has been sent
-            then. What is given and has no effect is a warning, :class:`IgnoredParameter`.
+            then. What is given and has no effect is a warning, :class:`IgnoredParameter`; what the
+            metadata doesn't tell that the parameters come from is :class:`IncompleteMetadata`.
         EngineStopped, EngineDied
             When the engine does not run.
         """
-        job = self._job(prompt, parameters)
-        job._start()
-        return job
-
-    def _job(self, prompt: str, parameters: Mapping[str, Any]) -> Job:
-        """Return a generation that is not handed in yet."""
-        schema = self._client.schema
-        request = build_request(schema, prompt, parameters, fetch=self._fetch)
+        schema = self._lifecycle.require_client().schema
+        given = self._queries.with_recorded_styles(prompt, parameters)
+        request = build_request(schema, prompt, given, fetch=self._fetch)
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
-        return Job(self, request)
+        if request.missing:
+            warn_user(incomplete(request.missing), IncompleteMetadata)
+        return Job(self, request, self._context)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and wait for them.
@@ -257,7 +450,7 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
             What is not given is the server's own default; without a seed we draw one. Beside those,
             ``task=`` is an :class:`~fooocus_nb.Upscale`, ``Vary``, ``Inpaint``, ``Outpaint`` or
             ``EnhanceImage``, ``image_prompts=`` a list of :class:`~fooocus_nb.ImagePrompt`, and
-            ``enhance=`` a list of :class:`~fooocus_nb.Enhance`. A picture is a path, bytes, a
+            ``enhance=`` a list of :class:`~fooocus_nb.Enhance`. An image is a path, bytes, a
             Pillow image, an array or an :class:`~fooocus_nb.Image`.
 
         Returns
@@ -272,74 +465,346 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         GenerationError
             When the engine failed, with the cause from its log.
         """
-        with contextlib.ExitStack() as stack:
-
-            def show(job: Job) -> None:
-                for present in presenters:
-                    stack.enter_context(present(job))
-
-            return self._generate(prompt, parameters, show)
-
-    def _generate(
-        self, prompt: str, parameters: Mapping[str, Any], show: Callable[[Job], None]
-    ) -> Result:
-        """Generate and wait; an interrupt stops the generation, whenever it comes."""
-        job = self._job(prompt, parameters)
-        try:
-            job._start()
-            show(job)
-            return job.result()
-        except KeyboardInterrupt:
-            if not job._orders.stop_asked:  # it came before the wait, and nobody else has the job
-                job._stop_and_wait()
-            raise
+        return wait_shown(self.submit(prompt, **parameters))
 
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
         return await self.submit(prompt, **parameters)
 
-    # -- for jobs, on the background loop ---------------------------------------------------
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The job that runs, then those that wait for their turn, in order."""
+        return tuple(job for job in self._queue.jobs if isinstance(job, Job))
 
     @property
-    def _client(self) -> Client:
-        client = self._connected
-        if self.state in FAILED:
-            raise loss(self)
-        if client is not None:
-            return client
-        msg = f"Engine {self.name!r} is {self.state}, so it cannot do this."
-        raise EngineStopped(msg, remedy="engine.restart() starts it again.")
+    def current_job(self) -> Job | None:
+        """The job that runs, or is the next to run; None when there is none."""
+        return next(iter(self.jobs), None)
 
-    async def _guard(self, work: Awaitable[None], job: Job) -> None:
-        """Run `work` until it ends, the engine fails, or nothing has moved for too long."""
-        await guard(self, work, job)
+    def _fetch(self, name: str, url: str) -> bytes:
+        """Return the bytes behind a web address, if that is allowed."""
+        if not (self.allow_urls or self.allow_private_urls):
+            refuse_url(name, url)
+        return download(name, url, private=self.allow_private_urls)
 
-    def _listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-    async def _bring_home(self, server_path: str) -> Path:
+    async def _copy_image(self, server_path: str) -> Path:
         """Copy an image of the server into the output folder."""
         local = Path(server_path)
         if self.owned and await asyncio.to_thread(local.is_file):
             return await asyncio.to_thread(self._outputs.copy, local)
-        data = await self._client.fetch(server_path)
+        data = await self._lifecycle.require_client().fetch(server_path)
         return await asyncio.to_thread(self._outputs.write, local.name, data)
 
-    # -- when things go wrong ---------------------------------------------------------------
+    def _publish(self, result: Result) -> None:
+        self.last_result = result
+        self._images.add(result)
 
-    def _take_line(self, text: str) -> None:
-        for listener in list(self._listeners):
-            listener(text)
-        if self._child is not None and self._child.worker_dead:
-            self._watch.ail(Trouble.WORKER)
+    # -- what can be chosen -----------------------------------------------------------------
 
-    def _alarm(self) -> None:
-        """Wake every job that waits, for it to see what has become of the engine."""
+    @property
+    def models(self) -> Catalogue:
+        """The files of base models."""
+        return self._queries.choices("base_model")
 
-        async def ring() -> None:
-            for watcher in list(self._watchers):
-                if not watcher.done():
-                    watcher.set_result(None)
+    @property
+    def loras(self) -> Catalogue:
+        """The files of LoRAs."""
+        return Catalogue(name for name in self._queries.choices("lora_1_model") if name != "None")
 
-        submit(ring())
+    @property
+    def styles(self) -> Catalogue:
+        """The styles, ``Random Style`` among them where the server has it."""
+        return self._queries.choices("style_selections")
+
+    @property
+    def samplers(self) -> Catalogue:
+        """The samplers."""
+        return self._queries.choices("sampler_name")
+
+    @property
+    def schedulers(self) -> Catalogue:
+        """The schedulers."""
+        return self._queries.choices("scheduler_name")
+
+    @property
+    def performances(self) -> Catalogue:
+        """The performance modes, such as ``Speed`` or ``Lightning``."""
+        return self._queries.choices("performance_selection")
+
+    @property
+    def aspect_ratios(self) -> Catalogue:
+        """The sizes that the page offers, such as ``1152x896``."""
+        return Catalogue(
+            plain(choice).split(" ")[0]
+            for choice in self._queries.choices("aspect_ratios_selection")
+        )
+
+    @property
+    def presets(self) -> Catalogue:
+        """The presets; none on a server that does not let one choose."""
+        parameter = self._queries.preset_parameter
+        return Catalogue(parameter.choices or () if parameter else ())
+
+    @property
+    def current_preset(self) -> str | None:
+        """The preset that the defaults come from; None where the server does not say."""
+        parameter = self._queries.preset_parameter
+        return None if parameter is None else parameter.default
+
+    def _preset(self, name: str) -> Query[ParameterDiff]:
+        """Load a preset: what it sets is the default of the generations that follow.
+
+        The server may have to download the preset's models first, which takes its time.
+
+        Parameters
+        ----------
+        name : str
+            One of :attr:`presets`.
+
+        Returns
+        -------
+        ParameterDiff
+            The parameters whose defaults have changed, before and now; shows as a table.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such preset.
+        UnsupportedServer
+            When this server does not let one choose.
+        EngineError
+            When the engine fails to load it.
+        """
+        return self._queries.preset(name)
+
+    preset, apreset = twins(_preset, answer)
+
+    def _refresh(self) -> Query[ParameterDiff]:
+        """Let the engine look for new model files.
+
+        Returns
+        -------
+        ParameterDiff
+            The parameters whose choices have changed, before and now; shows as a table.
+
+        Raises
+        ------
+        EngineError
+            When the engine fails.
+        """
+        return self._queries.refresh()
+
+    refresh, arefresh = twins(_refresh, answer)
+
+    # -- calls with an image ----------------------------------------------------------------
+
+    def _describe(self, image: Any, content: str | Sequence[str] = "photo") -> Query[Description]:
+        """Describe an image: let the engine say what it shows.
+
+        Parameters
+        ----------
+        image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
+            The image.
+        content : {"photo", "anime"} or both in a list
+            What it is like. Default ``"photo"``.
+
+        Returns
+        -------
+        Description
+            A prompt, which is text with an attribute `styles`.
+
+        Raises
+        ------
+        ParameterError
+            When it is no image, or `content` is something else.
+        EngineError
+            When the engine cannot say.
+        """
+        return self._queries.describe(image, content)
+
+    describe, adescribe = twins(_describe, answer)
+
+    def _make_mask(
+        self,
+        image: Any,
+        model: str | None = None,
+        *,
+        detect: str | None = None,
+        cloth: str | None = None,
+        sam_model: str | None = None,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        max_detections: int | None = None,
+        dino_erode_or_dilate: int | None = None,
+        debug: bool | None = None,
+        **others: Any,
+    ) -> Query[PIL.Image.Image]:
+        """Make a mask: let the engine find what to paint in an image.
+
+        Parameters
+        ----------
+        image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
+            The image.
+        model : str, optional
+            Who finds it; by default the server's own, or ``"sam"`` where `detect` is given.
+        detect : str, optional
+            What to find, in words; for the model ``sam``.
+        cloth : {"full", "upper", "lower"}, optional
+            For the model ``u2net_cloth_seg``.
+        sam_model : str, optional
+            Such as ``"vit_b"``.
+        box_threshold, text_threshold : float, optional
+            From 0 to 1: how sure the model must be.
+        max_detections : int, optional
+            How many at most; 0 is all.
+        dino_erode_or_dilate : int, optional
+            Pixels by which what was detected shrinks (below 0) or grows.
+        debug : bool, optional
+            Let the server show what it detected instead of the mask.
+        **others
+            Settings that no server of ours knows; refused by name.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Of mode L and the image's size, white where it is found: a mask for
+            :meth:`Engine.inpaint`.
+
+        Raises
+        ------
+        ParameterError
+            When a value is not possible.
+        EngineError
+            When the engine fails.
+        """
+        settings = {
+            "model": model,
+            "detect": detect,
+            "cloth": cloth,
+            "sam_model": sam_model,
+            "box_threshold": box_threshold,
+            "text_threshold": text_threshold,
+            "max_detections": max_detections,
+            "dino_erode_or_dilate": dino_erode_or_dilate,
+            "debug": debug,
+            **others,
+        }
+        return self._queries.make_mask(image, settings)
+
+    make_mask, amake_mask = twins(_make_mask, answer)
+
+    def _read_metadata(self, image: Any) -> Query[Metadata]:
+        """Let the engine read how an image was made.
+
+        Without a server :func:`fooocus_nb.read_metadata` does the same, but for the styles that
+        the scheme ``a1111`` leaves out: they are found again from the full prompt, with the texts
+        of the server's styles. It is also what is used where this server cannot, or finds nothing.
+
+        Parameters
+        ----------
+        image : path-like, bytes or Image
+            The image's file. Pixels in memory have no metadata.
+
+        Returns
+        -------
+        Metadata
+            Its `parameters` go into :meth:`Engine.generate`.
+
+        Raises
+        ------
+        MetadataError
+            When there is nothing in it.
+        """
+        return self._queries.read_metadata(image)
+
+    read_metadata, aread_metadata = twins(_read_metadata, answer)
+
+    # -- views ------------------------------------------------------------------------------
+
+    def monitor(self) -> EngineMonitor:
+        """Return a standing view of the engine: what it does, and Stop and Skip for it.
+
+        Returns
+        -------
+        EngineMonitor
+            The same one each time; show it as the last value of a cell.
+        """
+        if self._monitor is None:
+            self._monitor = open_monitor(self)
+        return self._monitor
+
+    def panel(self, **values: Any) -> Panel:
+        """Return a control panel: every parameter as a form, with the monitor and images below.
+
+        Parameters
+        ----------
+        **values
+            What is set in the beginning, by name, as :meth:`generate` takes it.
+
+        Returns
+        -------
+        Panel
+            Show it as the last value of a cell.
+
+        Raises
+        ------
+        ParameterError
+            When a name, type, choice or range is wrong.
+        EngineStopped, EngineDied
+            When the engine does not run.
+        """
+        self._lifecycle.require_client()
+        return open_panel(self, lambda: self._schema, values)
+
+    def logs(self) -> LogView:
+        """Show the engine's log live: it follows, searches, filters, and reaches back.
+
+        Returns
+        -------
+        LogView
+            A widget. Where widgets are not shown, and in a saved notebook, it is the last lines.
+        """
+        return open_log(self)
+
+    def gallery(self) -> Gallery:
+        """Show the images that this engine has made for this kernel, and each further one.
+
+        Returns
+        -------
+        Gallery
+            A widget: newest first, to zoom into, compare, select, filter, and make again.
+        """
+        return open_gallery(
+            title=f"Images of {self.name}",
+            newest_first=True,
+            hint="No images yet: each appears here as soon as it is finished.",
+            engine=self,
+            schema=lambda: self._schema,
+            history=self._images,
+        )
+
+
+def _seconds(name: str, value: float) -> float:
+    """Return a number of seconds, or raise what says that it is none."""
+    if isinstance(value, bool) or not value > 0:
+        msg = f"{name}={value!r}: give a number of seconds above 0."
+        raise ConfigurationError(msg)
+    return value
+
+
+def assemble(
+    name: str,
+    *,
+    settings: ProcessSettings | None = None,
+    url: str | None = None,
+    output_dir: Path,
+    restart: RestartPolicy | None = None,
+    avoid: Collection[Path] = (),
+) -> tuple[Engine, EngineLifecycle]:
+    """Make an engine of its parts, and return it with the lifecycle that starts it."""
+    state = StateMachine()
+    queue = JobQueue(state)
+    lifecycle = EngineLifecycle(
+        name, state, queue, settings=settings, url=url, restart=restart, avoid=avoid
+    )
+    return Engine(lifecycle, queue, output_dir), lifecycle

@@ -1,13 +1,11 @@
-"""Say why a generation could not go on, from the engine's state and its last words."""
+"""Say why a generation could not go on, from the engine's state and the end of its log."""
 
 from __future__ import annotations
 
-import asyncio
-import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fooocus_nb.engine.state import EngineState
-from fooocus_nb.engine.watchdog import Trouble
+from fooocus_nb.engine.state import EngineState, UnresponsiveReason
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineDied,
@@ -25,157 +23,164 @@ from fooocus_nb.fooocus.logs.rules import STOPPED_ELSEWHERE
 from fooocus_nb.fooocus.outputs import WAITING_FOR_WORKER
 
 if TYPE_CHECKING:
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.jobs.job import Job
+    from collections.abc import Sequence
+
+    from fooocus_nb.engine.child_process import EngineProcess
+    from fooocus_nb.engine.health import ResourceUsage
     from fooocus_nb.fooocus.logs.diagnosis import Diagnosis
 
-__all__ = ["diagnosed", "explained", "loss", "lost_connection", "no_images", "stalled"]
+__all__ = [
+    "FailureFacts",
+    "diagnosed",
+    "engine_failure",
+    "no_images",
+    "no_progress",
+    "stalled_call",
+]
 
-#: How long a process may take to show that it has ended, once its web server is gone.
-DEATH_LAG_SECONDS = 3.0
-#: How long the log may lag behind what the server reports.
-LOG_LAG_SECONDS = 1.0
-PROBE_TIMEOUT = 2.0
-RESTART = "engine.restart() starts it anew."
+RESTART = "engine.restart() starts it again."
 
 
-def loss(engine: Engine) -> EngineError:
+@dataclass(frozen=True)
+class FailureFacts:
+    """What is known of an engine that cannot generate."""
+
+    name: str
+    state: EngineState
+    owned: bool
+    url: str | None
+    #: The end of its log, oldest line first.
+    log: Sequence[str]
+    #: Why it is unresponsive, where it is.
+    reason: UnresponsiveReason | None
+    will_restart: bool
+    answer_timeout: float
+    #: Its memory at the last look.
+    usage: ResourceUsage | None = None
+    returncode: int | None = None
+    guardian_pid: int | None = None
+    guardian_lost: bool = False
+    guardian_stopped: bool = False
+
+    def with_process(self, process: EngineProcess) -> FailureFacts:
+        """Return the same with what is known of its process."""
+        return replace(
+            self,
+            returncode=process.child.returncode,
+            guardian_pid=process.child.shim_pid,
+            guardian_lost=process.guardian_lost,
+            guardian_stopped=process.child.guardian_stopped(),
+        )
+
+
+def engine_failure(facts: FailureFacts) -> EngineError:
     """Return the error that says why an engine in its present state cannot generate."""
-    match engine.state:
+    match facts.state:
         case EngineState.DEAD:
-            return _death(engine)
+            return _death(facts)
         case EngineState.UNRESPONSIVE:
-            return _ailing(engine)
+            return _unresponsive(facts)
         case EngineState.STARTING:
-            msg = f"Engine {engine.name!r} is starting, so it cannot do this yet."
+            msg = f"Engine {facts.name!r} is starting, so it cannot do this yet."
             return EngineStopped(msg, remedy="engine.wait_ready() waits until it can.")
-    msg = f"Engine {engine.name!r} was stopped."
+    msg = f"Engine {facts.name!r} was stopped."
     return EngineStopped(msg, remedy="engine.restart() starts it again.")
 
 
-def _remedy(engine: Engine, advice: str = RESTART) -> str:
+def _remedy(facts: FailureFacts) -> str:
     """Say what to do next, or that it is being done."""
-    if not engine.owned:
+    if not facts.owned:
         return "It is somebody else's: its log tells the cause, and only there can it be restarted."
-    if engine._watch.will_restart():
+    if facts.will_restart:
         return "It is restarted by itself: engine.wait_ready() waits for that."
-    return advice
+    return RESTART
 
 
-def _death(engine: Engine) -> EngineError:
+def _death(facts: FailureFacts) -> EngineError:
     """Return the error that says how the engine's process ended."""
-    child = engine._child
-    returncode = child.returncode if child else None
-    lines = engine.tail(60)
-    found = diagnose(lines, returncode=returncode)
-    if child is not None and child.guardian_lost:
+    found = diagnose(facts.log, returncode=facts.returncode)
+    if facts.guardian_lost:
         cause = (
-            f"Its guardian (process {child.guardian_pid}) was killed, and with it ends all that it "
+            f"Its guardian (process {facts.guardian_pid}) was killed, and with it ends all that it "
             "guards."
         )
         found = None
     else:
-        cause = found.cause if found else f"It ended with exit code {returncode}."
-    if (
-        found is not None
-        and issubclass(found.error, OutOfMemory)
-        and engine._watch.vitals is not None
-    ):
-        cause += f" A moment before: {engine._watch.vitals}."
+        cause = found.cause if found else f"It ended with exit code {facts.returncode}."
+    if found is not None and issubclass(found.error, OutOfMemory) and facts.usage is not None:
+        cause += f" A moment before: {facts.usage}."
     return EngineDied(
-        f"Engine {engine.name!r} has died. {cause}",
-        log=(found.lines if found else ()) or lines[-10:],
-        remedy=(f"{found.remedy}\n" if found and found.remedy else "") + _remedy(engine),
+        f"Engine {facts.name!r} has died. {cause}",
+        log=(found.lines if found else ()) or facts.log[-10:],
+        remedy=(f"{found.remedy}\n" if found and found.remedy else "") + _remedy(facts),
     )
 
 
-def _ailing(engine: Engine) -> EngineError:
+def _unresponsive(facts: FailureFacts) -> EngineError:
     """Return the error for an engine whose process runs, and which cannot generate."""
-    lines = engine.tail(60)
-    remedy = _remedy(engine)
-    match engine._watch.trouble:
-        case Trouble.WORKER:
-            found = diagnose(lines)
-            msg = (
-                f"The worker of engine {engine.name!r} has died, though its web page still answers."
-            )
-            return WorkerDead(msg, log=found.lines if found else lines[-10:], remedy=remedy)
-        case Trouble.GUARDIAN:
-            number = engine._child.guardian_pid if engine._child else None
-            guardian = f"The guardian of engine {engine.name!r} (process {number})"
-            if engine._child is None or not engine._child.guardian_stopped():
-                msg = f"{guardian} has not answered for {engine.answer_timeout:g} s."
+    name, log, remedy = facts.name, facts.log, _remedy(facts)
+    match facts.reason:
+        case UnresponsiveReason.WORKER:
+            found = diagnose(log)
+            msg = f"The worker of engine {name!r} has died, though its web page still answers."
+            return WorkerDead(msg, log=found.lines if found else log[-10:], remedy=remedy)
+        case UnresponsiveReason.GUARDIAN:
+            guardian = f"The guardian of engine {name!r} (process {facts.guardian_pid})"
+            if not facts.guardian_stopped:
+                msg = f"{guardian} has not answered for {facts.answer_timeout:g} s."
                 return EngineUnresponsive(msg, remedy=remedy)
             msg = (
                 f"{guardian} is stopped, so nobody reads what the engine prints, and it will come "
                 "to a halt."
             )
-            return EngineUnresponsive(msg, remedy=f"`kill -CONT {number}` lets it go on. {remedy}")
-        case Trouble.STALL:
-            msg = f"Engine {engine.name!r} has shown no sign of life since its last generation."
-            return EngineTimeout(msg, log=lines[-5:], remedy=remedy)
-    msg = f"The web server of engine {engine.name!r} at {engine.url} does not answer any more"
-    if engine.owned:
-        return ConnectionLost(f"{msg}, though its process runs.", log=lines[-10:], remedy=remedy)
+            resume = f"`kill -CONT {facts.guardian_pid}` lets it go on."
+            return EngineUnresponsive(msg, remedy=f"{resume} {remedy}")
+        case UnresponsiveReason.STALL:
+            msg = f"Engine {name!r} has shown no sign of life since its last generation."
+            return EngineTimeout(msg, log=log[-5:], remedy=remedy)
+    msg = f"The web server of engine {name!r} at {facts.url} does not answer any more"
+    if facts.owned:
+        return ConnectionLost(f"{msg}, though its process runs.", log=log[-10:], remedy=remedy)
     return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
 
 
-async def lost_connection(engine: Engine, error: ConnectionLost) -> EngineError:
-    """Return what is behind a lost connection: mostly, that the process has just ended."""
-    deadline = time.monotonic() + DEATH_LAG_SECONDS
-    while engine._child is not None and time.monotonic() < deadline:
-        if engine.state is not EngineState.BUSY:
-            return loss(engine)
-        await asyncio.sleep(0.05)
-    client = engine._connected
-    if client is not None and not await client.healthy(timeout=PROBE_TIMEOUT):
-        engine._watch.ail(Trouble.HTTP)
-    return loss(engine) if engine.state is EngineState.UNRESPONSIVE else error
-
-
-def stalled(engine: Engine, job: Job) -> EngineTimeout | WorkerDead:
-    """Return the error for a generation in which nothing moves."""
-    seconds = f"{engine.stall_timeout:g} s"
-    if job.snapshot().text.startswith(WAITING_FOR_WORKER):
-        msg = f"The worker of engine {engine.name!r} has not taken up the generation in {seconds}."
-        return WorkerDead(msg, log=engine.tail(5), remedy=_remedy(engine))
+def no_progress(facts: FailureFacts, said: str, timeout: float) -> EngineTimeout | WorkerDead:
+    """Return the error for a generation in which nothing moves; `said` is its last progress."""
+    if said.startswith(WAITING_FOR_WORKER):
+        msg = (
+            f"The worker of engine {facts.name!r} has not taken up the generation in {timeout:g} s."
+        )
+        return WorkerDead(msg, log=facts.log[-5:], remedy=_remedy(facts))
     msg = (
-        f"Engine {engine.name!r} has shown no sign of life for {seconds} during "
-        f"the generation (its last word: {job.snapshot().text or 'none'!r})."
+        f"Engine {facts.name!r} has shown no sign of life for {timeout:g} s during "
+        f"the generation (its last word: {said or 'none'!r})."
     )
-    return EngineTimeout(msg, log=engine.tail(5), remedy=_remedy(engine))
+    return EngineTimeout(msg, log=facts.log[-5:], remedy=_remedy(facts))
 
 
-def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
+def stalled_call(facts: FailureFacts, verb: str, timeout: float) -> EngineTimeout:
+    """Return the error for a call beside the generations that nothing comes of."""
+    msg = (
+        f"Engine {facts.name!r} has shown no sign of life for {timeout:g} s after it "
+        f"was asked to {verb.replace('_', ' ')}."
+    )
+    return EngineTimeout(msg, log=facts.log[-5:], remedy=RESTART)
+
+
+def diagnosed(name: str, found: Diagnosis) -> EngineError:
     """Return the error that the log explains."""
-    msg = f"Engine {engine.name!r}: {found.cause}"
-    return found.error(msg, log=found.lines, remedy=found.remedy)
+    return found.error(f"Engine {name!r}: {found.cause}", log=found.lines, remedy=found.remedy)
 
 
-async def explained(job: Job, error: GenerationError) -> EngineError | None:
-    """Return what the log says of a failure that the server reported; None where it says nothing.
-
-    The log may come a moment later than the report.
-    """
-    deadline = time.monotonic() + LOG_LAG_SECONDS
-    while job.engine.owned and not error.log and time.monotonic() < deadline:
-        found = diagnose(list(job.log))
-        if found is not None and not issubclass(found.error, GenerationStopped):
-            return diagnosed(job.engine, found)
-        await asyncio.sleep(0.05)
-    return None
-
-
-def no_images(job: Job) -> GenerationError:
+def no_images(name: str, url: str | None, owned: bool, log: Sequence[str]) -> GenerationError:
     """Return the error for a generation that ended without an image, as far as is known."""
-    engine = job.engine
-    if stopped(job.log):
+    if stopped(log):
         rule = STOPPED_ELSEWHERE
-        return GenerationStopped(f"Engine {engine.name!r}: {rule.cause}", remedy=rule.remedy)
-    if engine.owned:
-        msg = f"Engine {engine.name!r} ended the generation without an image, and said no reason."
-        return GenerationError(msg, log=job.log[-10:], remedy="engine.tail() has its whole log.")
-    msg = f"The server at {engine.url} ended the generation without an image."
+        return GenerationStopped(f"Engine {name!r}: {rule.cause}", remedy=rule.remedy)
+    if owned:
+        msg = f"Engine {name!r} ended the generation without an image, and said no reason."
+        return GenerationError(msg, log=log[-10:], remedy="engine.tail() has its whole log.")
+    msg = f"The server at {url} ended the generation without an image."
     return GenerationError(
         msg, remedy="We only connected to it, so its log is not ours: look there for the cause."
     )

@@ -1,15 +1,159 @@
-"""What a look at an engine tells of its health."""
+"""The health of an engine: what runs and answers, and the memory of it and of its machine."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fooocus_nb.engine.resource_usage import Gpu
-    from fooocus_nb.engine.state import EngineState
+import psutil
 
-__all__ = ["Health"]
+from fooocus_nb._background import run_sync
+from fooocus_nb.fooocus.outputs import WAITING_FOR_WORKER
+
+if TYPE_CHECKING:
+    from fooocus_nb.engine.child_process import EngineProcess
+    from fooocus_nb.engine.state import EngineState
+    from fooocus_nb.fooocus.client import Client
+
+__all__ = [
+    "Gpu",
+    "Health",
+    "ResourceUsage",
+    "check_health",
+    "gpus",
+    "measure_usage",
+    "memory_of",
+    "web_server_answers",
+    "worker_alive",
+]
+
+#: How long the web server may take to answer one probe.
+PROBE_TIMEOUT = 2.0
+#: A driver that hangs makes nvidia-smi hang, too.
+NVIDIA_SMI_TIMEOUT = 2.0
+_QUERY = ("--query-gpu=index,name,memory.used,memory.total", "--format=csv,noheader,nounits")
+_MEBIBYTE = 1 << 20
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One graphics card, as ``nvidia-smi`` describes it.
+
+    Attributes
+    ----------
+    index : int
+        Its number, from 0.
+    name : str
+        Its name.
+    used, total : int
+        Its memory in bytes; what is used counts all programs.
+    """
+
+    index: int
+    name: str
+    used: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"GPU {self.index} {self.used / 1e9:.1f} of {self.total / 1e9:.1f} GB"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUsage:
+    """Memory at one moment.
+
+    Attributes
+    ----------
+    memory : int or None
+        Resident memory of the engine's process and all below it, in bytes.
+    available, total : int
+        What the machine, or the container that we are in, has left for programs, and has in all;
+        bytes.
+    """
+
+    memory: int | None
+    available: int
+    total: int
+
+    def __str__(self) -> str:
+        machine = f"{self.available / 1e9:.1f} GB of {self.total / 1e9:.1f} GB available"
+        return machine if self.memory is None else f"{self.memory / 1e9:.1f} GB in use, {machine}"
+
+
+def measure_usage(pid: int | None) -> ResourceUsage:
+    """Measure the memory of a process with its descendants, and of the machine: some ms."""
+    machine = psutil.virtual_memory()
+    available, total = machine.available, machine.total
+    limit, left = _control_group()
+    if limit is not None and left is not None and limit < total:
+        available, total = min(available, left), limit
+    return ResourceUsage(memory_of(pid), available, total)
+
+
+def _control_group() -> tuple[int | None, int | None]:
+    """Return the limit of the container that we are in, and what is left of it."""
+    try:
+        limit = int((_CONTROL_GROUP / "memory.max").read_text())
+        used = int((_CONTROL_GROUP / "memory.current").read_text())
+        lines = (_CONTROL_GROUP / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no limit is the word "max"
+        return None, None
+    # Cached files count as used, and make room when it is needed.
+    reclaimable = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return limit, max(limit - used + reclaimable, 0)
+
+
+def memory_of(pid: int | None) -> int | None:
+    """Return the resident bytes of a process and its descendants; None where there is none."""
+    if pid is None:
+        return None
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return None
+    total = 0
+    for process in family:
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            total += process.memory_info().rss
+    return total
+
+
+def gpus(timeout: float = NVIDIA_SMI_TIMEOUT) -> tuple[Gpu, ...]:
+    """Return the graphics cards of this machine; none where ``nvidia-smi`` does not answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    try:
+        answer = subprocess.run(
+            [program, *_QUERY],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=timeout,
+            start_new_session=os.name == "posix",  # an interrupted cell is no concern of it
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    lines = answer.stdout.decode("utf-8", "replace").splitlines()
+    return tuple(gpu for gpu in map(_gpu, lines) if gpu is not None)
+
+
+def _gpu(line: str) -> Gpu | None:
+    """Read a line such as ``0, NVIDIA A100, 1024, 81920``; a name may hold a comma."""
+    index, _, rest = line.partition(",")
+    fields = [field.strip() for field in rest.rsplit(",", 2)]
+    try:
+        name, used, total = fields
+        return Gpu(int(index), name, int(used) * _MEBIBYTE, int(total) * _MEBIBYTE)
+    except ValueError:  # such as [N/A], and what a broken driver says in place of an answer
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +233,59 @@ class Health:
         if self.lost:
             parts.append(f"{self.lost:,} bytes of the log lost")
         return ", ".join(parts)
+
+
+def web_server_answers(client: Client, timeout: float, *, unknown: bool) -> bool:
+    """Whether a web server answers in time; `unknown` where our own event loop does not."""
+    try:
+        return run_sync(client.healthy(timeout=timeout), timeout + 1)
+    except TimeoutError:
+        return unknown
+
+
+def check_health(
+    state: EngineState,
+    process: EngineProcess | None,
+    client: Client | None,
+    *,
+    worker: bool | None,
+    queued: int,
+    silence: float | None,
+) -> Health:
+    """Look whether process, guardian and web server are well, and at the memory."""
+    child = process.child if process is not None else None
+    runs = None if child is None else child.alive() and child.exists()
+    usage = measure_usage(child.pid) if child is not None else None
+    return Health(
+        state=state,
+        process=runs,
+        http=client is not None
+        and runs is not False
+        and web_server_answers(client, PROBE_TIMEOUT, unknown=False),
+        worker=worker,
+        queued=queued,
+        memory=usage.memory if usage else None,
+        guardian=not child.guardian_stopped() if child is not None and runs else None,
+        silence=silence,
+        available=usage.available if usage else None,
+        total=usage.total if usage else None,
+        gpus=gpus() if child is not None else (),
+        lost=child.lost if child is not None else 0,
+    )
+
+
+def worker_alive(
+    process: EngineProcess | None,
+    stalled: bool,
+    said: str,
+    silence: float | None,
+    stall_timeout: float,
+) -> bool | None:
+    """Tell from the log, and from whether the running generation has been taken up."""
+    if stalled or (process is not None and process.tracker.worker_dead):
+        return False
+    if silence is not None and said.startswith(WAITING_FOR_WORKER):
+        return None if silence < stall_timeout else False
+    if silence is not None and said:
+        return True
+    return None if process is None else True

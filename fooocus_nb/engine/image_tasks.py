@@ -1,40 +1,46 @@
-"""What an engine does with a picture: each verb is one generation with a task of its own."""
+"""What an engine does with an image: each verb is one generation with a task of its own."""
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.engine._parts import EngineParts
+from fooocus_nb._background import twins
+from fooocus_nb.engine.presenters import wait_shown
 from fooocus_nb.fooocus.requests.tasks import EnhanceImage, Inpaint, Outpaint, Upscale, Vary
 from fooocus_nb.results import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fooocus_nb.fooocus.requests.tasks import Enhance, Task
-    from fooocus_nb.results import Result
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.fooocus.requests.tasks import Enhance
 
-__all__ = ["ImageVerbs", "prompt_of"]
+__all__ = ["ImageTasks", "prompt_of"]
 
 
-class ImageVerbs(EngineParts):
-    """The methods of an Engine that begin with a picture.
+class ImageTasks(abc.ABC):
+    """The methods of an Engine that begin with an image.
 
     Each is ``generate(prompt, task=...)``, and so ``submit(prompt, task=...)`` gives the same as
     a Job.
     """
 
-    def upscale(
+    @abc.abstractmethod
+    def submit(self, prompt: str = "", **parameters: Any) -> Job:
+        """Submit a generation and return at once."""
+
+    def _upscale(
         self, image: Any, by: str | float = "2x", prompt: str | None = None, **parameters: Any
-    ) -> Result:
-        """Make a picture larger.
+    ) -> Job:
+        """Upscale an image.
 
         Parameters
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
+            The image.
         by : {"1.5x", "2x", "fast 2x"} or number
-            How much; the first two draw details anew. Default ``"2x"``.
+            How much; the first two draw details again. Default ``"2x"``.
         prompt : str, optional
             What it shows. By default what made it, for an :class:`~fooocus_nb.Image`; else nothing.
         **parameters
@@ -43,30 +49,26 @@ class ImageVerbs(EngineParts):
         Returns
         -------
         Result
-            The larger picture.
+            The larger image.
 
         Raises
         ------
         ParameterError, GenerationError
             As :meth:`Engine.generate` does.
         """
-        return self._do(image, prompt, Upscale(image, by), parameters)
+        return self.submit(_prompt(image, prompt), task=Upscale(image, by), **parameters)
 
-    async def aupscale(
-        self, image: Any, by: str | float = "2x", prompt: str | None = None, **parameters: Any
-    ) -> Result:
-        """Make a picture larger and await it; see :meth:`upscale`."""
-        return await self._ado(image, prompt, Upscale(image, by), parameters)
+    upscale, aupscale = twins(_upscale, wait_shown)
 
-    def vary(
+    def _vary(
         self, image: Any, strength: str = "subtle", prompt: str | None = None, **parameters: Any
-    ) -> Result:
-        """Draw a picture anew, more or less alike.
+    ) -> Job:
+        """Vary an image: draw it again, more or less alike.
 
         Parameters
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
+            The image.
         strength : {"subtle", "strong"}
             How much may change. Default ``"subtle"``.
         prompt : str, optional
@@ -84,15 +86,11 @@ class ImageVerbs(EngineParts):
         ParameterError, GenerationError
             As :meth:`Engine.generate` does.
         """
-        return self._do(image, prompt, Vary(image, strength), parameters)
+        return self.submit(_prompt(image, prompt), task=Vary(image, strength), **parameters)
 
-    async def avary(
-        self, image: Any, strength: str = "subtle", prompt: str | None = None, **parameters: Any
-    ) -> Result:
-        """Vary a picture and await it; see :meth:`vary`."""
-        return await self._ado(image, prompt, Vary(image, strength), parameters)
+    vary, avary = twins(_vary, wait_shown)
 
-    def inpaint(
+    def _inpaint(
         self,
         image: Any,
         mask: Any,
@@ -102,32 +100,32 @@ class ImageVerbs(EngineParts):
         outpaint: str | Iterable[str] = (),
         invert: bool = False,
         **parameters: Any,
-    ) -> Result:
-        """Draw a part of a picture anew.
+    ) -> Job:
+        """Inpaint an image: draw a part of it again.
 
         Parameters
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
+            The image.
         mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            Of the same size: white is drawn anew, black is kept. An array may be of booleans.
+            Of the same size: white is drawn again, black is kept. An array may be of booleans.
         prompt : str, optional
-            What to draw there. By default what made the picture, for an
+            What to draw there. By default what made the image, for an
             :class:`~fooocus_nb.Image`; else nothing.
         mode : {"inpaint", "detail", "modify"}
-            Draw what is masked anew (the default), improve its details, or put something else
+            Draw what is masked again (the default), improve its details, or put something else
             there.
         outpaint : iterable of {"left", "right", "top", "bottom"}
-            The sides to which the picture is extended as well. Default none.
+            The sides to which the image is extended as well. Default none.
         invert : bool
-            Draw what is black anew instead. Default False.
+            Draw what is black again instead. Default False.
         **parameters
             As :meth:`Engine.generate` takes them, such as ``inpaint_strength=0.8``.
 
         Returns
         -------
         Result
-            The pictures.
+            The images.
 
         Raises
         ------
@@ -137,40 +135,27 @@ class ImageVerbs(EngineParts):
             When the engine failed.
         """
         task = Inpaint(image, mask, mode, outpaint, invert)
-        return self._do(image, prompt, task, parameters)
+        return self.submit(_prompt(image, prompt), task=task, **parameters)
 
-    async def ainpaint(
-        self,
-        image: Any,
-        mask: Any,
-        prompt: str | None = None,
-        *,
-        mode: str = "inpaint",
-        outpaint: str | Iterable[str] = (),
-        invert: bool = False,
-        **parameters: Any,
-    ) -> Result:
-        """Draw a part of a picture anew and await it; see :meth:`inpaint`."""
-        task = Inpaint(image, mask, mode, outpaint, invert)
-        return await self._ado(image, prompt, task, parameters)
+    inpaint, ainpaint = twins(_inpaint, wait_shown)
 
-    def outpaint(
+    def _outpaint(
         self,
         image: Any,
         sides: str | Iterable[str] = ("left", "right", "top", "bottom"),
         prompt: str | None = None,
         **parameters: Any,
-    ) -> Result:
-        """Extend a picture beyond its sides.
+    ) -> Job:
+        """Outpaint an image: extend it beyond its sides.
 
         Parameters
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
+            The image.
         sides : iterable of {"left", "right", "top", "bottom"}
             Where to. Default all four.
         prompt : str, optional
-            What to draw there. By default what made the picture, for an
+            What to draw there. By default what made the image, for an
             :class:`~fooocus_nb.Image`; else nothing.
         **parameters
             As :meth:`Engine.generate` takes them.
@@ -178,26 +163,18 @@ class ImageVerbs(EngineParts):
         Returns
         -------
         Result
-            The larger pictures.
+            The larger images.
 
         Raises
         ------
         ParameterError, GenerationError
             As :meth:`Engine.generate` does.
         """
-        return self._do(image, prompt, Outpaint(image, sides), parameters)
+        return self.submit(_prompt(image, prompt), task=Outpaint(image, sides), **parameters)
 
-    async def aoutpaint(
-        self,
-        image: Any,
-        sides: str | Iterable[str] = ("left", "right", "top", "bottom"),
-        prompt: str | None = None,
-        **parameters: Any,
-    ) -> Result:
-        """Extend a picture and await it; see :meth:`outpaint`."""
-        return await self._ado(image, prompt, Outpaint(image, sides), parameters)
+    outpaint, aoutpaint = twins(_outpaint, wait_shown)
 
-    def enhance(
+    def _enhance(
         self,
         image: Any,
         enhancements: Sequence[Enhance] = (),
@@ -206,19 +183,19 @@ class ImageVerbs(EngineParts):
         upscale: str | float | None = None,
         vary: str | None = None,
         **parameters: Any,
-    ) -> Result:
-        """Improve parts of a picture, which are found by what they show.
+    ) -> Job:
+        """Enhance parts of an image, which are found by what they show.
 
         To improve what is generated, give ``enhance=[Enhance(...)]`` to :meth:`Engine.generate`.
 
         Parameters
         ----------
         image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
+            The image.
         enhancements : sequence of Enhance
             What to improve, in order, such as ``[Enhance(detect="face")]``.
         prompt : str, optional
-            What the picture shows. By default what made it, for an :class:`~fooocus_nb.Image`.
+            What the image shows. By default what made it, for an :class:`~fooocus_nb.Image`.
         upscale : {"1.5x", "2x", "fast 2x"}, optional
             Make it larger as well.
         vary : {"subtle", "strong"}, optional
@@ -229,7 +206,7 @@ class ImageVerbs(EngineParts):
         Returns
         -------
         Result
-            The picture after each of them, the best last.
+            The image after each of them, the best last.
 
         Raises
         ------
@@ -239,29 +216,13 @@ class ImageVerbs(EngineParts):
         GenerationError
             When the engine failed.
         """
-        return self._do(image, prompt, EnhanceImage(image, enhancements, upscale, vary), parameters)
+        return self.submit(
+            _prompt(image, prompt),
+            task=EnhanceImage(image, enhancements, upscale, vary),
+            **parameters,
+        )
 
-    async def aenhance(
-        self,
-        image: Any,
-        enhancements: Sequence[Enhance] = (),
-        prompt: str | None = None,
-        *,
-        upscale: str | float | None = None,
-        vary: str | None = None,
-        **parameters: Any,
-    ) -> Result:
-        """Improve parts of a picture and await it; see :meth:`enhance`."""
-        task = EnhanceImage(image, enhancements, upscale, vary)
-        return await self._ado(image, prompt, task, parameters)
-
-    def _do(self, image: Any, prompt: str | None, task: Task, more: dict[str, Any]) -> Result:
-        return self.generate(_prompt(image, prompt), task=task, **more)
-
-    async def _ado(
-        self, image: Any, prompt: str | None, task: Task, more: dict[str, Any]
-    ) -> Result:
-        return await self.agenerate(_prompt(image, prompt), task=task, **more)
+    enhance, aenhance = twins(_enhance, wait_shown)
 
 
 def _prompt(image: Any, prompt: str | None) -> str:
@@ -269,16 +230,5 @@ def _prompt(image: Any, prompt: str | None) -> str:
 
 
 def prompt_of(image: Any) -> str:
-    """Return the prompt that made a picture.
-
-    Parameters
-    ----------
-    image : object
-        Any picture.
-
-    Returns
-    -------
-    str
-        Empty where it is not one of our images.
-    """
+    """Return the prompt that made an image; empty where it is not one of ours."""
     return str(image.parameters.get("prompt", "")) if isinstance(image, Image) else ""

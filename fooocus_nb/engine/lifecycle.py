@@ -1,16 +1,18 @@
-"""The life of an engine: started, restarted and stopped, and what is left of it then."""
+"""The lifecycle of an engine: started, restarted and stopped, and told of what fails meanwhile."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Self, cast
+import threading
+import time
+from typing import TYPE_CHECKING
 
-from fooocus_nb._background import run_sync
-from fooocus_nb.engine.sharing import Leaving, Sharing, leave
-from fooocus_nb.engine.state import EngineState
-from fooocus_nb.engine.watchdog import FAILED, JOIN_TIMEOUT
+from fooocus_nb._background import Signal, run_sync
+from fooocus_nb.engine.failures import FailureFacts, engine_failure
+from fooocus_nb.engine.sharing import Attachment, Release, open_process
+from fooocus_nb.engine.state import FAILED, RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineError,
@@ -20,132 +22,231 @@ from fooocus_nb.errors import (
     StartError,
 )
 from fooocus_nb.fooocus.client import Client
+from fooocus_nb.fooocus.logs.startup import StartupTracker
+from fooocus_nb.supervisor.protocol import STOPPED
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
-    from fooocus_nb.engine.child_process import ChildSettings
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.watchdog import Watch
+    from fooocus_nb.engine.child_process import EngineProcess
+    from fooocus_nb.engine.config import ProcessSettings
+    from fooocus_nb.engine.queue import JobQueue
+    from fooocus_nb.engine.state import StateMachine
+    from fooocus_nb.engine.watchdog import RestartPolicy
 
-__all__ = ["Living"]
+__all__ = ["READY_TIMEOUT", "EngineLifecycle"]
 
+#: How long the web page of an engine that is ready may take to describe itself.
 CONNECT_TIMEOUT = 20.0
+CLOSE_TIMEOUT = 5.0
 #: A port can be taken between choosing it and binding it; then we choose another.
 PORT_ATTEMPTS = 3
+#: How long wait_ready() waits by default: a start that loads a checkpoint from a slow disk.
+READY_TIMEOUT = 300.0
+#: A watchdog that gives up a restart says so in the history only, so waiting looks for itself.
+SLICE_SECONDS = 0.5
+#: How much of the log an error is made from.
+FAILURE_LINES = 60
 
 
-class Living(Sharing):
-    """The methods of an Engine that begin and end it."""
+class EngineLifecycle:
+    """Starts, restarts and stops an engine, and decides what its failures mean.
 
-    _settings: ChildSettings | None
-    _connected: Client | None
-    _guarding: threading.RLock
-    _starting: threading.RLock
-    _watch: Watch
+    Watchdog and process emit events; this decides, and only this writes `process`, `client` and
+    `tracker`. `settings` is None for an engine that we only connect to, at `url`.
+    """
+
+    # The order of the locks, from the one that is taken first:
+    #   1. `_starting`: held through a whole start. A stop does not wait for it: it moves the state,
+    #      which the start notices at its next tick, and releases what it has.
+    #   2. `_guarding`: held while something is released, so that a stop and a restart by the
+    #      watchdog never do it at once. on_progress may call stop() within a start: 1 before 2.
+    #   3. the queue's slot, on the background loop: releasing waits for jobs to stop, which hold
+    #      it. Whoever holds the slot never waits for 1 or 2.
+    # Nobody waits for `_starting` or for the watchdog's thread while holding `_guarding`: the
+    # thread itself takes it to restart the engine.
+
+    def __init__(
+        self,
+        name: str,
+        state: StateMachine,
+        queue: JobQueue,
+        *,
+        settings: ProcessSettings | None = None,
+        url: str | None = None,
+        restart: RestartPolicy | None = None,
+        avoid: Collection[Path] = (),
+    ) -> None:
+        self.name = name
+        self.state = state
+        self.settings = settings
+        self.process: EngineProcess | None = None
+        self.client: Client | None = None
+        self.tracker: StartupTracker | None = None
+        #: What last made it unresponsive.
+        self.reason: UnresponsiveReason | None = None
+        #: Each line of its log that is no redrawn progress bar, on the follower's thread.
+        self.lines: Signal[str] = Signal("the engine's log")
+        #: The engine has just failed, or is being stopped: nothing in flight can go on.
+        self.alarm: Signal[None] = Signal("the engine's failures")
+        #: Called in each start with its new client, before the engine is ready.
+        self.on_connected: Callable[[Client], None] = lambda _client: None
+        #: Called at the end of each start.
+        self.on_started: Callable[[], None] = lambda: None
+        self.attachment = Attachment(lambda: self.process)
+        self.watchdog = Watchdog(
+            name,
+            restart,
+            state,
+            process=lambda: self.process,
+            client=lambda: self.client,
+            restart=self._restart_by_itself,
+        )
+        self.watchdog.unresponsive.subscribe(self.mark_unresponsive)
+        self.watchdog.exited.subscribe(lambda event: self._exited(*event))
+        self.watchdog.well.subscribe(lambda _: self.mark_recovered())
+        self._queue = queue
+        self._url = url
+        self._avoided = set(avoid)
+        self._unresponsive_since = 0.0
+        self._starting = threading.RLock()
+        self._guarding = threading.RLock()
 
     @property
-    def _engine(self) -> Engine:
-        return cast("Engine", self)
+    def owned(self) -> bool:
+        """Whether it is ours: we start it, and so may stop it and read its log."""
+        return self.settings is not None
 
-    def _start(
-        self, timeout: float | None, on_progress: Callable[[Engine], None] | None = None
-    ) -> None:
-        """Start the child, or connect to the server, and wait until it can generate."""
+    @property
+    def url(self) -> str | None:
+        """Where its web server answers."""
+        return process.url if (process := self.process) else self._url
+
+    def tail(self, n: int) -> list[str]:
+        """Return the last log lines, oldest first."""
+        return process.child.tail(n) if (process := self.process) else []
+
+    def require_client(self) -> Client:
+        """Return the client of an engine that can generate, or raise why it cannot."""
+        client = self.client
+        if self.state.state in FAILED:
+            raise engine_failure(self.facts())
+        if client is not None:
+            return client
+        msg = f"Engine {self.name!r} is {self.state.state}, so it cannot do this."
+        raise EngineStopped(msg, remedy="engine.restart() starts it again.")
+
+    def facts(self) -> FailureFacts:
+        """Return what an error says of the engine in its present state."""
+        facts = FailureFacts(
+            name=self.name,
+            state=self.state.state,
+            owned=self.owned,
+            url=self.url,
+            log=self.tail(FAILURE_LINES),
+            reason=self.reason,
+            will_restart=self.watchdog.will_restart(),
+            answer_timeout=self.watchdog.answer_timeout,
+            usage=self.watchdog.usage,
+        )
+        process = self.process  # a restart on another thread may replace it at any time
+        return facts if process is None else facts.with_process(process)
+
+    # -- starting ---------------------------------------------------------------------------
+
+    def start(self, timeout: float | None, on_tick: Callable[[], None] | None = None) -> None:
+        """Start the process, or connect to the server, and wait until it can generate."""
         # A start that was ended on another thread has to be through with it.
         if not self._starting.acquire(timeout=JOIN_TIMEOUT):
             msg = f"Engine {self.name!r} is still ending what was started before."
             raise EngineTimeout(msg, remedy="Try again in a moment.")
         try:
-            if not self._lifecycle.move(EngineState.STARTING, "starting"):
-                msg = f"Engine {self.name!r} is {self._lifecycle.state}, so it cannot be started."
+            if not self.state.move(EngineState.STARTING, "starting"):
+                msg = f"Engine {self.name!r} is {self.state.state}, so it cannot be started."
                 raise EngineError(msg)
-            self._come_up(timeout, on_progress)
+            self._come_up(timeout, on_tick)
         finally:
             self._starting.release()
 
     def _come_up(
         self,
         timeout: float | None,
-        on_progress: Callable[[Engine], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
         *,
         by_itself: bool = False,
     ) -> None:
         try:
-            self._open(timeout, on_progress)
-            self._engine._adopt_preset()
-            if not self._lifecycle.move(EngineState.READY, "ready to generate"):
+            self.on_connected(self._open(timeout, on_tick))
+            if not self.state.move(EngineState.READY, "ready to generate"):
                 msg = f"Engine {self.name!r} was stopped while it started."
                 raise EngineStopped(msg)
         except BaseException as error:
             reason = f"could not start: {type(error).__name__}"
-            if by_itself and self._lifecycle.move(EngineState.DEAD, reason):
-                self._let_go(Leaving.SPARE)
+            if by_itself and self.state.move(EngineState.DEAD, reason):
+                self._discard(Release.UNLESS_SHARED)
             else:
-                self._release(reason, Leaving.SPARE)
+                self._release(reason, Release.UNLESS_SHARED)
             raise
-        if self._child is not None:
+        process = self.process
+        if process is not None:
             # Told at once where it has ended meanwhile.
-            self._child.on_exit(functools.partial(self._watch.child_exited, self._child))
-        self._watch.begin()
-        self._settled_in()
+            process.child.add_exit_listener(functools.partial(self._exited, process))
+        self.reason = None
+        self.watchdog.begin()
+        self.on_started()
 
     def _open(
-        self,
-        timeout: float | None,
-        on_progress: Callable[[Engine], None] | None,
-        *,
-        again: bool = True,
-    ) -> None:
+        self, timeout: float | None, on_tick: Callable[[], None] | None, *, again: bool = True
+    ) -> Client:
         try:
-            if self._settings is not None:
-                self._spawn(self._settings, timeout, on_progress)
-            self._connected = self._connect()
+            if self.settings is not None:
+                self._spawn(self.settings, timeout, on_tick)
+            self.client = self._connect()
         except EngineError:
-            if not again or not self._forsake():
+            if not again or not self._avoid_unfit():
                 raise
-            self._open(timeout, on_progress, again=False)
+            return self._open(timeout, on_tick, again=False)
+        return self.client
 
     def _connect(self) -> Client:
-        url = self._engine.url
+        url, process = self.url, self.process
         if url is None:
             msg = f"Engine {self.name!r} has no address."
             raise StartError(msg)
         try:
             return run_sync(Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5)
         except ConnectionLost as error:
-            # Mostly the child has just ended, which says more.
-            if self._child is not None and self._child.ended():
-                raise self._child.start_error() from error
+            # Mostly the process has just ended, which says more.
+            if process is not None and process.ended():
+                raise process.start_error() from error
             raise
 
     def _spawn(
         self,
-        settings: ChildSettings,
+        settings: ProcessSettings,
         timeout: float | None,
-        on_progress: Callable[[Engine], None] | None,
+        on_tick: Callable[[], None] | None,
     ) -> None:
-        from fooocus_nb.engine.child_process import Child
-
         def tick() -> None:
             self._require_starting()
-            if on_progress is not None:
-                on_progress(self._engine)
+            if on_tick is not None:
+                on_tick()
 
         attempts = PORT_ATTEMPTS if settings.port is None else 1
         for attempt in range(1, attempts + 1):
-            child = Child(self.name, settings, on_line=self._engine._take_line)
-            self._child = child
+            self.process, self.tracker = None, StartupTracker()
             try:
-                child.start(self._avoided)
-                child.wait_ready(timeout, tick)
+                process = open_process(
+                    self.name, settings, self.tracker, self._take_line, self._avoided
+                )
+                self.process = process
+                process.wait_ready(timeout, tick)
             except PortTaken:
-                if attempt == attempts:
+                if attempt == attempts or self.process is None:
                     raise
-                child.leave()
-                self._lifecycle.note("its port was taken meanwhile; starting with another one")
+                self.process.release()
+                self.state.note("its port was taken meanwhile; starting with another one")
             except StartError:
                 self._require_starting()  # else it failed because it was stopped
                 raise
@@ -154,102 +255,130 @@ class Living(Sharing):
 
     def _require_starting(self) -> None:
         """Raise where the start has been ended meanwhile, also before there was a process."""
-        if self._lifecycle.state is not EngineState.STARTING:
+        if self.state.state is not EngineState.STARTING:
             msg = f"Engine {self.name!r} was stopped while it started."
             raise EngineStopped(msg)
 
-    def restart(
-        self,
-        timeout: float | None = None,
-        *,
-        on_progress: Callable[[Engine], None] | None = None,
-    ) -> None:
-        """Stop the engine, whatever its state and whoever uses it, and start it again.
+    def _avoid_unfit(self) -> bool:
+        """Release an engine that we attached to and that is not fit; whether there was one."""
+        process = self.process
+        if process is None or not process.ready_before:
+            return False
+        self._avoided.add(process.run_dir)
+        self.process = None  # it is nothing of ours any more
+        process.release()
+        return True
 
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds without progress after which the start is given up; see
-            :func:`fooocus_nb.start`.
-        on_progress : callable, optional
-            Called with the engine about five times a second while it starts.
-        """
-        self._end("restarting", Leaving.END)
-        self._start(timeout, on_progress)
+    def _take_line(self, text: str) -> None:
+        self.lines.emit(text)
+        if self.tracker is not None and self.tracker.worker_dead:
+            self.mark_unresponsive(UnresponsiveReason.WORKER)
 
-    def stop(self) -> None:
-        """Stop the engine and all that it started. Harmless when it is stopped already.
+    # -- ending -----------------------------------------------------------------------------
 
-        One that other kernels use, too, goes on until its last user has gone, unless it is
-        detached: that one ends for everybody. One that we only connected to goes on.
-        """
-        self._end("stopped on request", Leaving.SPARE if self.lifetime == "kernel" else Leaving.END)
-
-    def _end(self, reason: str, how: Leaving) -> None:
-        self._watch.end()
+    def end(self, reason: str, how: Release) -> None:
+        """End it in any state. Harmless when it has ended already."""
+        self.watchdog.end()
         with self._guarding:
-            if self._lifecycle.state is not EngineState.STOPPED:
+            if self.state.state is not EngineState.STOPPED:
                 self._release(reason, how)
-        self._watch.join()  # it may have been about to restart the engine
+        self.watchdog.join()  # it may have been about to restart the engine
 
     def _restart_by_itself(self, reason: str) -> None:
         """Restart an engine that has failed, unless somebody has come before."""
         with self._guarding:
-            if self._lifecycle.state not in FAILED:
+            if self.state.state not in FAILED:
                 return
-            self._release(reason, Leaving.END)
-            self._lifecycle.move(EngineState.STARTING, reason)
+            self._release(reason, Release.END)
+            self.state.move(EngineState.STARTING, reason)
+        # Without a lock: a stop must get through to it. The state has it to itself.
         self._come_up(None, by_itself=True)
 
-    def _release(self, reason: str, how: Leaving) -> None:
-        self._lifecycle.move(EngineState.STOPPING, reason)
-        self._let_go(how)
-        self._lifecycle.move(EngineState.STOPPED, reason)
+    def _release(self, reason: str, how: Release) -> None:
+        self.state.move(EngineState.STOPPING, reason)
+        self._discard(how)
+        self.state.move(EngineState.STOPPED, reason)
 
-    def _let_go(self, how: Leaving) -> None:
-        """End or leave the child, and end every connection and job."""
-        if how is Leaving.SPARE and self._settings is not None and self._settings.shared:
-            self._stop_own_jobs()
-        self._engine._alarm()
-        child, client = self._child, self._connected
-        self._connected = None
+    def _discard(self, how: Release) -> None:
+        """End every job and connection, and release the process."""
+        if how is Release.UNLESS_SHARED and self.settings is not None and self.settings.shared:
+            # It may go on for others, and must not go on with what was asked for us.
+            for job in reversed(self._queue.jobs):
+                with contextlib.suppress(Exception):  # the engine may be what is wrong
+                    job.stop()
+        self.alarm.emit(None)
+        client, self.client = self.client, None
         if client is not None:
             with contextlib.suppress(Exception):
-                run_sync(client.aclose(), 5.0)
-        if child is not None:
-            leave(child, how)
+                run_sync(client.aclose(), CLOSE_TIMEOUT)
+        self.attachment.release(how)
 
-    async def arestart(
-        self,
-        timeout: float | None = None,
-        *,
-        on_progress: Callable[[Engine], None] | None = None,
-    ) -> None:
-        """Restart the engine; see :meth:`restart`."""
-        await asyncio.to_thread(self.restart, timeout, on_progress=on_progress)
+    # -- what happens to it -----------------------------------------------------------------
 
-    async def astop(self) -> None:
-        """Stop the engine; see :meth:`stop`."""
-        await asyncio.to_thread(self.stop)
+    def mark_unresponsive(self, reason: UnresponsiveReason) -> None:
+        """Note that the engine cannot generate although its process runs."""
+        before, self.reason = self.reason, reason  # who hears of the state asks for the reason
+        if self.state.move(EngineState.UNRESPONSIVE, str(reason)):
+            self._unresponsive_since = time.monotonic()
+            self.alarm.emit(None)
+            self.watchdog.wake()
+        else:
+            self.reason = before
 
-    def __enter__(self) -> Self:
-        return self
+    def mark_recovered(self) -> None:
+        """Note that a look found nothing wrong any more."""
+        process = self.process
+        if self.state.state is not EngineState.UNRESPONSIVE or self._queue.busy:
+            return
+        if self.reason is UnresponsiveReason.STALL and (
+            process is None or process.tracker.last_movement <= self._unresponsive_since
+        ):
+            return
+        self.state.move(EngineState.READY, "it answers again", only_from=EngineState.UNRESPONSIVE)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _exited(self, process: EngineProcess, returncode: int | None) -> None:
+        """Note that a process has ended, by itself or by another of its users."""
+        if process is not self.process:
+            return  # one before the last restart
+        if process.child.ending == STOPPED and self.state.state is not EngineState.STARTING:
+            if self.state.state not in (EngineState.STOPPING, EngineState.STOPPED):
+                # On a thread of its own: the one that tells of the end must not wait for it.
+                threading.Thread(target=self._follow_others, name="fooocus-nb-ended").start()
+            return
+        how = "with its guardian" if process.guardian_lost else f"with {returncode}"
+        if self.state.move(EngineState.DEAD, f"the process ended {how}"):
+            self.alarm.emit(None)
+            self.watchdog.wake()
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _follow_others(self) -> None:
+        self.end("stopped by another of its users", Release.DETACH)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.astop()
+    # -- waiting ----------------------------------------------------------------------------
+
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until the engine can generate, such as after a restart that it does by itself."""
+        changed = threading.Event()
+        unsubscribe = self.state.subscribe(lambda _: changed.set())
+        deadline = time.monotonic() + timeout
+        try:
+            while self.state.state not in RUNNING:
+                left = deadline - time.monotonic()
+                if not self._may_become_ready():
+                    raise engine_failure(self.facts())
+                if left <= 0:
+                    msg = (
+                        f"Engine {self.name!r} is not ready after {timeout:g} s: "
+                        f"it is {self.state.state} ({self.state.history[-1].reason})."
+                    )
+                    raise EngineTimeout(msg, log=self.tail(5))
+                changed.wait(min(left, SLICE_SECONDS))
+                changed.clear()
+        finally:
+            unsubscribe()
+
+    def _may_become_ready(self) -> bool:
+        state = self.state.state
+        if state is EngineState.STARTING or self.watchdog.will_restart():
+            return True
+        worker_dead = self.reason is UnresponsiveReason.WORKER
+        return state is EngineState.UNRESPONSIVE and not worker_dead

@@ -1,4 +1,4 @@
-"""All engines of a user, whichever kernel has started them: seen, and ended, from outside."""
+"""All engines of a user, whichever kernel has started them: listed and stopped from outside."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from fooocus_nb import _html
-from fooocus_nb.engine.child_process import runtime_path
+from fooocus_nb.engine.folders import runtime_path
+from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
-from fooocus_nb.engine.resource_usage import memory_of
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
@@ -178,20 +178,7 @@ def engines() -> EngineList:
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
-    """Return the engine of a name or a process id.
-
-    Parameters
-    ----------
-    name : str
-        Which one.
-    found : sequence of EngineInfo
-        The engines that run.
-
-    Raises
-    ------
-    ConfigurationError
-        When none has the name, or several have.
-    """
+    """Return the engine of a name or a process id, of those that run."""
     fitting = [info for info in found if name in (info.name, str(info.pid))]
     if len(fitting) == 1:
         return fitting[0]

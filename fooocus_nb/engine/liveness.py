@@ -1,74 +1,146 @@
-"""Waiting for a generation, and for all that can end it."""
+"""Waiting for work on an engine, and for all that can end it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, TypeVar
 
-from fooocus_nb.engine.failures import explained, loss, stalled
-from fooocus_nb.engine.state import EngineState
-from fooocus_nb.engine.watchdog import Trouble
-from fooocus_nb.errors import DiskFull, GenerationError, OutputError
+from fooocus_nb._background import submit
+from fooocus_nb.engine.failures import diagnosed, engine_failure, no_progress, stalled_call
+from fooocus_nb.engine.health import PROBE_TIMEOUT
+from fooocus_nb.engine.state import RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.errors import GenerationError, GenerationStopped
+from fooocus_nb.fooocus.logs.diagnosis import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.engine.lifecycle import EngineLifecycle
+    from fooocus_nb.errors import ConnectionLost, EngineError
 
-__all__ = ["guard"]
+__all__ = ["GENERATING", "REACHABLE", "STALL_TIMEOUT", "Liveness"]
 
+T = TypeVar("T")
+
+#: How long an engine may show no sign of life while it generates: neither an event nor a log line.
+#: Loading a checkpoint from a slow disk is the longest honest silence that we know.
+STALL_TIMEOUT = 900.0
 #: How often to look for a sign of life.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+#: How long a process may take to show that it has ended, once its web server is gone.
+DEATH_LAG_SECONDS = 3.0
+#: How long the log may lag behind what the server reports.
+LOG_LAG_SECONDS = 1.0
+#: The states in which a generation goes on.
+GENERATING = RUNNING
+#: Those in which another call goes on: it may be what keeps the web server from answering.
+REACHABLE = RUNNING | {EngineState.STARTING, EngineState.UNRESPONSIVE}
 
 
-async def guard(engine: Engine, work: Awaitable[None], job: Job) -> None:
-    """Run what a generation does until it ends, the engine fails, or nothing moves for too long.
+class Liveness:
+    """Runs work on an engine until it ends, the engine fails, or nothing moves for too long."""
 
-    Parameters
-    ----------
-    engine : Engine
-        Where it runs.
-    work : awaitable
-        Follows the generation; it is cancelled when the wait for it ends early.
-    job : Job
-        The generation.
+    def __init__(self, lifecycle: EngineLifecycle, stall_timeout: Callable[[], float]) -> None:
+        self.stall_timeout = stall_timeout
+        self._lifecycle = lifecycle
+        self._state = lifecycle.state
+        self._alarms: dict[asyncio.Future[None], frozenset[EngineState]] = {}
+        lifecycle.alarm.subscribe(self._alarm)
 
-    Raises
-    ------
-    EngineError
-        The subclass and message tell why it could not go on.
-    """
-    task = asyncio.ensure_future(work)
-    alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    engine._watchers.add(alarm)
-    try:
-        if engine.state not in (EngineState.READY, EngineState.BUSY):
-            raise loss(engine)
-        while not task.done():
-            await asyncio.wait(
-                {task, alarm}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            if task.done():
+    def failure(self) -> EngineError:
+        """Return the error that says why the engine cannot go on."""
+        return engine_failure(self._lifecycle.facts())
+
+    def _alarm(self, _: None) -> None:
+        """Wake all work that cannot go on in the state that the engine has just entered."""
+        entered = self._state.state
+
+        async def ring() -> None:
+            for alarm, states in list(self._alarms.items()):
+                if entered not in states and not alarm.done():
+                    alarm.set_result(None)
+
+        submit(ring())
+
+    async def run(
+        self,
+        work: Awaitable[T],
+        *,
+        states: frozenset[EngineState],
+        silence: Callable[[], float],
+        stalled: Callable[[], EngineError],
+    ) -> T:
+        """Run work for as long as the engine is in one of `states` and is not silent for too long.
+
+        It is cancelled when the wait for it ends early. An alarm counts although the engine may
+        have been restarted by the time that it is heard: what was in flight is lost all the same.
+        """
+        task = asyncio.ensure_future(work)
+        alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        both: set[asyncio.Future[T] | asyncio.Future[None]] = {task, alarm}
+        self._alarms[alarm] = states
+        try:
+            if self._state.state not in states:
+                raise self.failure()
+            while not task.done():
+                await asyncio.wait(both, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    break
+                if alarm.done():
+                    raise self.failure()
+                if silence() > self.stall_timeout():
+                    raise stalled()
+            return await task
+        finally:
+            del self._alarms[alarm]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def await_failure(self, states: frozenset[EngineState]) -> EngineError | None:
+        """Wait a moment for the failure behind a lost connection: mostly, the process has ended."""
+        deadline = time.monotonic() + DEATH_LAG_SECONDS
+        while self._state.state in states:
+            if not self._lifecycle.owned or time.monotonic() > deadline:
+                return None
+            await asyncio.sleep(0.05)
+        return self.failure()
+
+    async def explain_lost_connection(self, error: ConnectionLost) -> EngineError:
+        """Return what is behind a connection that a generation has lost, or the error itself."""
+        failure = await self.await_failure(GENERATING)
+        if failure is not None:
+            return failure
+        client = self._lifecycle.client
+        if client is not None and not await client.healthy(timeout=PROBE_TIMEOUT):
+            self._lifecycle.mark_unresponsive(UnresponsiveReason.HTTP)
+        return self.failure() if self._state.state is EngineState.UNRESPONSIVE else error
+
+    async def explain(
+        self, error: EngineError, lines: Callable[[], Sequence[str]]
+    ) -> EngineError | None:
+        """Return what the log says of a failure that the server reported without a reason.
+
+        The log may come a moment later than the report. None where it says nothing, either.
+        """
+        lag = LOG_LAG_SECONDS if isinstance(error, GenerationError) else 0.0
+        deadline = time.monotonic() + lag
+        while self._lifecycle.owned and not error.log:
+            found = diagnose(lines())
+            if found is not None and not issubclass(found.error, GenerationStopped):
+                return diagnosed(self._lifecycle.name, found)
+            if time.monotonic() >= deadline:
                 break
-            if alarm.done():
-                raise loss(engine)
-            if (job.silence or 0.0) > engine.stall_timeout:
-                error = stalled(engine, job)
-                if engine.owned:
-                    engine._watch.ail(Trouble.STALL)
-                raise error
-        await task
-    except GenerationError as error:  # the server mostly says no reason, but its log does
-        if (found := await explained(job, error)) is not None:
-            raise found from error
-        raise
-    except (DiskFull, OutputError):  # ours; the server would go on and keep the next one waiting
-        with contextlib.suppress(Exception):
-            await engine._client.stop(job._session)
-        raise
-    finally:
-        engine._watchers.discard(alarm)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.05)
+        return None
+
+    def stalled_generation(self, said: str) -> EngineError:
+        """Note that a generation does not move, and return the error for it."""
+        error = no_progress(self._lifecycle.facts(), said, self.stall_timeout())
+        if self._lifecycle.owned:
+            self._lifecycle.mark_unresponsive(UnresponsiveReason.STALL)
+        return error
+
+    def stalled_call(self, verb: str) -> EngineError:
+        """Return the error for a call beside the generations that nothing comes of."""
+        return stalled_call(self._lifecycle.facts(), verb, self.stall_timeout())

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
-from fooocus_nb.engine.config import configuration, configured_path
-from fooocus_nb.engine.sharing import Lifetime
-from fooocus_nb.engine.state import EngineState
+from fooocus_nb._background import async_twin
+from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
+from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from fooocus_nb.engine.child_process import ChildSettings
     from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.restarting import RestartPolicy
+    from fooocus_nb.engine.lifecycle import EngineLifecycle
+    from fooocus_nb.engine.watchdog import RestartPolicy
 
 __all__ = [
     "aconnect",
@@ -32,30 +32,21 @@ __all__ = [
     "start",
 ]
 
+
+@dataclass(frozen=True)
+class _Started:
+    """An engine of this kernel, and what starts it."""
+
+    engine: Engine
+    lifecycle: EngineLifecycle
+
+
 _lock = threading.Lock()
-_engines: dict[str, Engine] = {}
+_engines: dict[str, _Started] = {}
 
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
 #: How long a detached engine may be idle without a kernel.
 IDLE_TIMEOUT = 1800.0
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _awaited(function: Callable[P, T]) -> Callable[P, Coroutine[None, None, T]]:
-    """Return the twin of a waiting call that does not block the event loop."""
-
-    @functools.wraps(function)
-    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.to_thread(function, *args, **kwargs)
-
-    twin.__name__ = twin.__qualname__ = f"a{function.__name__}"
-    twin.__doc__ = (
-        f"Do the same as :func:`{function.__name__}` without blocking the event loop.\n\n"
-        "    It has the same parameters, and raises the same.\n    "
-    )
-    return twin
 
 
 def start(
@@ -98,7 +89,7 @@ def start(
     args : sequence of str
         Further flags for Fooocus, such as ``("--always-low-vram",)``.
     demo : bool
-        Start the bundled demo engine, which draws pictures without AI and needs no GPU.
+        Start the bundled demo engine, which draws images without AI and needs no GPU.
     port : int, optional
         The port of its web server. By default a free one.
     output_dir : path-like, optional
@@ -122,8 +113,8 @@ def start(
         one is used, and a new one can be used by others, but for a demo engine: that takes
         ``share=True`` or ``lifetime="detached"``.
     lifetime : {"kernel", "detached"}
-        A detached engine stays warm through restarts and crashes of its kernels, and finishes what
-        it generates; the next start in the same way takes hold of it again.
+        A detached engine goes on through restarts and crashes of its kernels, and finishes what
+        it generates; the next start in the same way attaches to it again.
     idle_timeout : float
         Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
         when it neither prints nor works.
@@ -146,16 +137,15 @@ def start(
     StartError
         When the engine ends, or stops moving, before it is ready.
     """
-    from fooocus_nb.engine.child_process import ChildSettings
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.restarting import restart_policy
+    from fooocus_nb.engine.core import assemble
+    from fooocus_nb.engine.watchdog import restart_policy
     from fooocus_nb.fooocus.checkout.installation import find_installation
 
     if demo and (path or python):
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
-    settings = ChildSettings(
+    settings = ProcessSettings(
         installation=None
         if demo
         else find_installation(
@@ -174,14 +164,14 @@ def start(
     folder = _output_dir(output_dir)
     if settings.shared and (same := _same(settings, name, folder)) is not None:
         return same
-    engine = Engine(
+    engine, lifecycle = assemble(
         _reserve(name, "demo" if demo else "fooocus"),
         settings=settings,
         output_dir=folder,
         restart=restart_policy(restart),
         avoid=_run_dirs(),
     )
-    return _begin(engine, timeout, on_progress)
+    return _begin(_Started(engine, lifecycle), timeout, on_progress)
 
 
 def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> None:
@@ -202,29 +192,30 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         raise ConfigurationError(msg)
 
 
-def _same(settings: ChildSettings, name: str | None, output_dir: Path) -> Engine | None:
+def _same(settings: ProcessSettings, name: str | None, output_dir: Path) -> Engine | None:
     """Return this kernel's own engine that was started in the same way, if it is well."""
-    from fooocus_nb.engine.reuse import sharing_key
+    from fooocus_nb.engine.sharing import sharing_key
 
-    for engine in running().values():
+    for started in _running():
+        engine, known = started.engine, started.lifecycle.settings
         if (
-            engine._settings is not None
-            and engine._settings.shared
-            and engine.state in (EngineState.READY, EngineState.BUSY)
+            known is not None
+            and known.shared
+            and engine.state in RUNNING
             and name in (None, engine.name)
-            and settings.port in (None, engine._settings.port)
+            and settings.port in (None, known.port)
             and engine.output_dir == output_dir
-            and sharing_key(engine._settings) == sharing_key(settings)
+            and sharing_key(known) == sharing_key(settings)
         ):
-            engine._keep(settings.idle_timeout)
+            started.lifecycle.attachment.keep(settings.idle_timeout)
             return engine
     return None
 
 
 def _run_dirs() -> set[Path]:
     """Return where this kernel's own engines run: a new one is a different one."""
-    found = (engine._child and engine._child.run_dir for engine in running().values())
-    return {run_dir for run_dir in found if run_dir}
+    processes = (started.lifecycle.process for started in _running())
+    return {process.run_dir for process in processes if process is not None}
 
 
 def connect(
@@ -256,26 +247,30 @@ def connect(
     UnsupportedServer
         When what answers is no Fooocus that we can speak to.
     """
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.core import assemble
 
-    engine = Engine(
+    engine, lifecycle = assemble(
         _reserve(name, "remote"), url=url.rstrip("/"), output_dir=_output_dir(output_dir)
     )
-    return _begin(engine, None, None)
+    return _begin(_Started(engine, lifecycle), None, None)
 
 
-astart = _awaited(start)
-aconnect = _awaited(connect)
+astart = async_twin(start)
+aconnect = async_twin(connect)
 
 
 def running() -> dict[str, Engine]:
     """Return this kernel's engines that have not been stopped, by name, oldest first."""
+    return {started.engine.name: started.engine for started in _running()}
+
+
+def _running() -> list[_Started]:
     with _lock:
-        return {
-            name: engine
-            for name, engine in _engines.items()
-            if engine.state is not EngineState.STOPPED
-        }
+        return [
+            started
+            for started in _engines.values()
+            if started.engine.state is not EngineState.STOPPED
+        ]
 
 
 def get(name: str) -> Engine:
@@ -298,7 +293,7 @@ def get(name: str) -> Engine:
     """
     with _lock:
         if name in _engines:
-            return _engines[name]
+            return _engines[name].engine
         names = list(_engines)
     known = f"There are: {', '.join(names)}." if names else "None has been started yet."
     msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
@@ -320,7 +315,7 @@ def current() -> Engine:
         When none has been started yet.
     """
     with _lock:
-        engines = list(_engines.values())
+        engines = [started.engine for started in _engines.values()]
     if engines:
         alive = [engine for engine in engines if engine.state is not EngineState.STOPPED]
         return (alive or engines)[-1]
@@ -345,7 +340,8 @@ def name_to_say(engine: Engine) -> str:
         Its name, or nothing.
     """
     with _lock:
-        known = _engines.get(engine.name) is engine
+        started = _engines.get(engine.name)
+        known = started is not None and started.engine is engine
     return engine.name if known and current() is not engine else ""
 
 
@@ -368,13 +364,15 @@ def _reserve(name: str | None, default: str) -> str:
 
 
 def _begin(
-    engine: Engine, timeout: float | None, on_progress: Callable[[Engine], None] | None
+    started: _Started, timeout: float | None, on_progress: Callable[[Engine], None] | None
 ) -> Engine:
+    engine = started.engine
+    on_tick = None if on_progress is None else functools.partial(on_progress, engine)
     with _lock:
         previous = _engines.pop(engine.name, None)
-        _engines[engine.name] = engine
+        _engines[engine.name] = started
     try:
-        engine._start(timeout, on_progress)
+        started.lifecycle.start(timeout, on_tick)
     except BaseException:
         with _lock:
             del _engines[engine.name]

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Callable
 
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.results import Result
 
-__all__ = ["presenters"]
+__all__ = ["presenters", "wait_shown"]
+
+#: How long an interrupted call waits for the engine to end its current step.
+INTERRUPT_TIMEOUT = 30.0
 
 #: Each is called with the job and entered for the time of the wait. The magics add theirs.
 presenters: list[Callable[[Job], contextlib.AbstractContextManager[object]]] = []
+
+
+def wait_shown(job: Job) -> Result:
+    """Show a job and wait for it; an interrupt stops it, whenever it comes."""
+    with contextlib.ExitStack() as stack:
+        waiting = False
+        try:
+            for present in presenters:
+                stack.enter_context(present(job))
+            waiting = True  # from here on it stops itself where it is interrupted
+            return job.result()
+        except KeyboardInterrupt:
+            if not waiting:
+                with contextlib.suppress(Exception):
+                    job.stop()
+                with contextlib.suppress(Exception):
+                    job.result(INTERRUPT_TIMEOUT)
+            raise

@@ -1,4 +1,4 @@
-"""What an engine can be asked beside a generation: a description, a mask, a file's metadata."""
+"""The calls of an engine beside a generation: describe, make a mask, presets, model files."""
 
 from __future__ import annotations
 
@@ -6,46 +6,53 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from fooocus_nb._background import await_future, run_sync, submit
-from fooocus_nb.engine._parts import EngineParts
-from fooocus_nb.engine.failures import DEATH_LAG_SECONDS, diagnosed, loss
-from fooocus_nb.engine.state import EngineState
+from fooocus_nb._background import await_future, submit, wait_future
+from fooocus_nb.engine.liveness import REACHABLE
 from fooocus_nb.errors import (
     ConnectionLost,
     EngineError,
-    EngineTimeout,
     GenerationError,
     MetadataError,
     ParameterError,
     UnsupportedParameter,
 )
-from fooocus_nb.fooocus.logs.diagnosis import diagnose
-from fooocus_nb.fooocus.metadata import parse_metadata, read_metadata
+from fooocus_nb.fooocus.metadata import bare_image, parse_metadata, read_metadata, with_styles
+from fooocus_nb.fooocus.metadata.style_texts import find_styles, style_texts_of
 from fooocus_nb.fooocus.outputs import updated_value
 from fooocus_nb.fooocus.requests import wire_value
-from fooocus_nb.fooocus.requests.images import download, open_data_uri, refuse_url
+from fooocus_nb.fooocus.requests.images import open_data_uri
+from fooocus_nb.fooocus.schema.calls import PRESET
+from fooocus_nb.fooocus.schema.named_values import PartialRecord
+from fooocus_nb.fooocus.schema.parameters import Catalogue, ParameterDiff
+from fooocus_nb.fooocus.schema.updates import updated_defaults, with_choices, with_defaults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    import concurrent.futures
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import PIL.Image
 
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.lifecycle import EngineLifecycle
+    from fooocus_nb.engine.liveness import Liveness
+    from fooocus_nb.engine.queue import JobQueue
+    from fooocus_nb.fooocus.client import Client
     from fooocus_nb.fooocus.metadata import Metadata
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.calls import Call
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
-__all__ = ["Description", "Questions"]
+__all__ = ["Description", "Queries", "Query", "answer"]
 
 T = TypeVar("T")
 
-_GONE = (EngineState.DEAD, EngineState.STOPPING, EngineState.STOPPED)
-#: What pictures are described as, and the word by which the page's choice is known.
+#: The parameter of the styles, and the call that fills in the page from an image.
+STYLES, APPLY = "style_selections", "apply_metadata"
+
+#: What images are described as, and the name by which the page's choice is known.
 _CONTENTS = ("photo", "anime")
 #: The names of a mask's settings, and what the page calls them.
 _MASK_SETTINGS = {
@@ -62,7 +69,7 @@ _MASK_SETTINGS = {
 
 
 class Description(str):
-    """A prompt that describes a picture.
+    """A prompt that describes an image.
 
     Attributes
     ----------
@@ -80,144 +87,145 @@ class Description(str):
         return made
 
 
-class Questions(EngineParts):
-    """The methods of an Engine that look at a picture."""
+class Query(Generic[T]):
+    """An answer of the engine that is under way: wait for it, or await it."""
 
-    def describe(self, image: Any, content: str | Sequence[str] = "photo") -> Description:
-        """Let the engine say what a picture shows.
+    def __init__(
+        self, future: concurrent.futures.Future[list[Any]], read: Callable[[list[Any]], T]
+    ) -> None:
+        self._future = future
+        self._read = read
 
-        Parameters
-        ----------
-        image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
-        content : {"photo", "anime"} or both in a list
-            What it is like. Default ``"photo"``.
+    def result(self) -> T:
+        """Wait for the answer; an interrupt gives it up."""
+        try:
+            return self._read(wait_future(self._future))
+        finally:
+            self._future.cancel()
 
-        Returns
-        -------
-        Description
-            A prompt, which is text with an attribute `styles`.
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._wait().__await__()
 
-        Raises
-        ------
-        ParameterError
-            When it is no picture, or `content` is something else.
-        EngineError
-            When the engine cannot say.
-        """
-        return self._ask("describe", self._describe_values(image, content), self._described)
+    async def _wait(self) -> T:
+        return self._read(await await_future(self._future))
 
-    async def adescribe(self, image: Any, content: str | Sequence[str] = "photo") -> Description:
-        """Let the engine say what a picture shows and await it; see :meth:`describe`."""
-        return await self._aask("describe", self._describe_values(image, content), self._described)
 
-    def make_mask(
+def answer(query: Query[T]) -> T:
+    """Wait for an answer."""
+    return query.result()
+
+
+class Queries:
+    """Calls the functions of an engine beside "Generate", and keeps what they say of it."""
+
+    def __init__(
         self,
-        image: Any,
-        model: str | None = None,
-        *,
-        detect: str | None = None,
-        cloth: str | None = None,
-        sam_model: str | None = None,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        max_detections: int | None = None,
-        dino_erode_or_dilate: int | None = None,
-        debug: bool | None = None,
-    ) -> PIL.Image.Image:
-        """Let the engine find what to paint in a picture.
+        lifecycle: EngineLifecycle,
+        queue: JobQueue,
+        liveness: Liveness,
+        fetch: Callable[[str, str], bytes],
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._queue = queue
+        self._liveness = liveness
+        self._fetch = fetch
+        #: The preset that was loaded and its values, to be applied again after a restart.
+        self._loaded: tuple[str, Mapping[str, Any]] | None = None
 
-        Parameters
-        ----------
-        image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-            The picture.
-        model : str, optional
-            Who finds it; by default the server's own, or ``"sam"`` where `detect` is given.
-        detect : str, optional
-            What to find, in words; for the model ``sam``.
-        cloth : {"full", "upper", "lower"}, optional
-            For the model ``u2net_cloth_seg``.
-        sam_model : str, optional
-            Such as ``"vit_b"``.
-        box_threshold, text_threshold : float, optional
-            From 0 to 1: how sure the model must be.
-        max_detections : int, optional
-            How many at most; 0 is all.
-        dino_erode_or_dilate : int, optional
-            Pixels by which what was detected shrinks (below 0) or grows.
-        debug : bool, optional
-            Let the server show what it detected instead of the mask.
+    @property
+    def _client(self) -> Client:
+        return self._lifecycle.require_client()
 
-        Returns
-        -------
-        PIL.Image.Image
-            Of mode L and the picture's size, white where it is found: a mask for
-            :meth:`Engine.inpaint`.
+    # -- what can be chosen -----------------------------------------------------------------
 
-        Raises
-        ------
-        ParameterError
-            When a value is not possible.
-        EngineError
-            When the engine fails.
-        """
-        settings = {
-            "model": model,
-            "detect": detect,
-            "cloth": cloth,
-            "sam_model": sam_model,
-            "box_threshold": box_threshold,
-            "text_threshold": text_threshold,
-            "max_detections": max_detections,
-            "dino_erode_or_dilate": dino_erode_or_dilate,
-            "debug": debug,
-        }
+    def choices(self, name: str) -> Catalogue:
+        """Return the choices of a parameter; none where the server has no such parameter."""
+        parameter = self._client.schema.parameters.get(name)
+        return Catalogue(parameter.choices or () if parameter else ())
+
+    @property
+    def preset_parameter(self) -> Parameter | None:
+        """The choice of presets; None on a server that does not let one choose."""
+        call = self._client.schema.verbs.get(PRESET)
+        return None if call is None else call.own[PRESET]
+
+    # -- the calls --------------------------------------------------------------------------
+
+    def describe(self, image: Any, content: str | Sequence[str]) -> Query[Description]:
+        """Let the engine say what an image shows."""
+        call = self._call("describe")
+        given = {_image_of(call): image}
+        kind = next((p for p in call.own.values() if p.type in ("choice", "choices")), None)
+        if kind is not None:
+            given[kind.name] = _contents(kind, content)
+        return self._ask("describe", self._checked("describe", given), self._described)
+
+    def make_mask(self, image: Any, settings: Mapping[str, Any]) -> Query[PIL.Image.Image]:
+        """Let the engine find what to paint in an image."""
         return self._ask("make_mask", self._mask_values(image, settings), _masked)
 
-    async def amake_mask(
-        self, image: Any, model: str | None = None, **settings: Any
-    ) -> PIL.Image.Image:
-        """Let the engine find what to paint and await it; see :meth:`make_mask`."""
-        values = self._mask_values(image, {"model": model, **settings})
-        return await self._aask("make_mask", values, _masked)
+    def read_metadata(self, image: Any) -> Query[Metadata]:
+        """Let the engine read how an image was made, or read it here where it cannot."""
+        verb = "read_metadata"
+        if verb in self._client.schema.verbs:
+            call = self._call(verb)
+            values = self._checked(verb, {_image_of(call): image})
 
-    def read_metadata(self, image: Any) -> Metadata:
-        """Let the engine read how a picture was made.
+            async def read() -> list[Any]:
+                answer = await self._answer(call, verb, values)
+                return [await self._with_styles(_read(answer, image))]
+        else:
+            found = _read_here(image)
 
-        Without a server :func:`fooocus_nb.read_metadata` does the same; it is also what is used
-        where this server cannot, or finds nothing.
+            async def read() -> list[Any]:
+                return [await self._with_styles(found)]
 
-        Parameters
-        ----------
-        image : path-like, bytes or Image
-            The picture's file. Pixels in memory have no metadata.
+        return Query(submit(read()), lambda answer: answer[0])
 
-        Returns
-        -------
-        Metadata
-            Its `parameters` go into :meth:`Engine.generate`.
+    def with_recorded_styles(self, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add the styles that the record leaves out from which parameters come."""
+        if given.get(STYLES) is not None or given.get("styles") is not None:
+            return given
+        for value in (prompt, *given.values()):
+            if isinstance(value, PartialRecord) and STYLES in value.missing:
+                found = wait_future(submit(self._with_styles(parse_metadata(value.record))))
+                styles = found.parameters.get(STYLES)
+                return given if styles is None else {**given, STYLES: styles}
+        return given
 
-        Raises
-        ------
-        MetadataError
-            When there is nothing in it.
-        """
-        if "read_metadata" not in self._client.schema.verbs:
-            return _read_here(image)
-        values = self._checked("read_metadata", {_image_of(self._call("read_metadata")): image})
-        return self._ask("read_metadata", values, lambda call, answer: _read(answer, image))
+    async def _with_styles(self, found: Metadata) -> Metadata:
+        """Find the styles that a scheme leaves out; where that fails they stay missing."""
+        schema, settings = self._client.schema, self._lifecycle.settings
+        if STYLES not in found.missing or STYLES not in schema.parameters:
+            return found
+        styles = None
+        if settings is not None and settings.installation is not None:
+            texts = await asyncio.to_thread(style_texts_of, settings.installation.path)
+            styles = find_styles(found.raw, texts, schema.parameters[STYLES].choices or ())
+        # A call in the queue would wait for the generations before it.
+        if styles is None and APPLY in schema.verbs and not schema.verb(APPLY).queued:
+            call = self._call(APPLY)
+            values = self._checked(APPLY, {_image_of(call): bare_image(found)})
+            with contextlib.suppress(EngineError):
+                styles = _applied_styles(call, await self._answer(call, APPLY, values))
+        return found if styles is None else with_styles(found, styles)
 
-    async def aread_metadata(self, image: Any) -> Metadata:
-        """Let the engine read how a picture was made and await it; see :meth:`read_metadata`."""
-        return await asyncio.to_thread(self.read_metadata, image)
+    def preset(self, name: str) -> Query[ParameterDiff]:
+        """Load a preset: what it sets is the default of the generations that follow."""
+        values = self._checked(PRESET, {PRESET: name})
+        return self._ask(PRESET, values, lambda call, answer: self._load(call, answer, values))
+
+    def refresh(self) -> Query[ParameterDiff]:
+        """Let the engine look for new model files."""
+        return self._ask("refresh", {}, self._renew)
+
+    def reapply_preset(self, client: Client) -> None:
+        """Begin again with the preset that was loaded before the engine was restarted."""
+        if self._loaded is not None:
+            name, defaults = self._loaded
+            client.schema = with_defaults(client.schema, defaults, name)
 
     # -- what is sent -----------------------------------------------------------------------
-
-    def _fetch(self, name: str, url: str) -> bytes:
-        """Return the bytes behind a web address, if that is allowed."""
-        if not (self.allow_urls or self.allow_private_urls):
-            refuse_url(name, url)
-        return download(name, url, private=self.allow_private_urls)
 
     def _call(self, verb: str) -> Call:
         return self._client.schema.verb(verb)
@@ -230,14 +238,6 @@ class Questions(EngineParts):
             parameter = call.own.get(name) or schema.parameters[name]
             values[name] = wire_value(parameter, value, self._fetch)
         return values
-
-    def _describe_values(self, image: Any, content: Any) -> dict[str, Any]:
-        call = self._call("describe")
-        given = {_image_of(call): image}
-        kind = next((p for p in call.own.values() if p.type in ("choice", "choices")), None)
-        if kind is not None:
-            given[kind.name] = _contents(kind, content)
-        return self._checked("describe", given)
 
     def _mask_values(self, image: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         call = self._call("make_mask")
@@ -254,27 +254,20 @@ class Questions(EngineParts):
             values[theirs] = dataclasses.replace(parameter, name=ours).check(value)
         return values
 
-    # -- asking -----------------------------------------------------------------------------
-
-    def _ask(self, verb: str, values: Mapping[str, Any], read: Callable[[Call, list[Any]], T]) -> T:
-        """Ask, wait for the answer and read it. `values` are as they are sent."""
-        return read(self._call(verb), run_sync(self._answer(verb, values), math.inf))
-
-    async def _aask(
+    def _ask(
         self, verb: str, values: Mapping[str, Any], read: Callable[[Call, list[Any]], T]
-    ) -> T:
+    ) -> Query[T]:
+        """Send a call, and read its answer when that is waited for."""
         call = self._call(verb)
-        return read(call, await await_future(submit(self._answer(verb, values))))
+        return Query(submit(self._answer(call, verb, values)), lambda answer: read(call, answer))
 
-    async def _answer(self, verb: str, values: Mapping[str, Any]) -> list[Any]:
-        """Ask on the background loop: in turn with the jobs if the server would queue it, too."""
-        turn = self._slot if self._call(verb).queued else contextlib.nullcontext()
-        async with turn:
-            return await self._watched(self._client.call(verb, values), verb)
+    async def _answer(self, call: Call, verb: str, values: Mapping[str, Any]) -> list[Any]:
+        """Call on the background loop: in turn with the jobs if the server would queue it, too."""
+        async with self._queue.slot if call.queued else contextlib.nullcontext():
+            return await self._run_with_liveness(verb, values)
 
-    async def _watched(self, work: Coroutine[Any, Any, list[Any]], verb: str) -> list[Any]:
-        """Run `work` until it ends, the engine is gone, or nothing has moved for too long."""
-        engine = cast("Engine", self)
+    async def _run_with_liveness(self, verb: str, values: Mapping[str, Any]) -> list[Any]:
+        """Call until it ends, the engine is gone, or nothing has moved for too long."""
         lines: list[str] = []
         moved = time.monotonic()
 
@@ -283,43 +276,25 @@ class Questions(EngineParts):
             moved = time.monotonic()
             lines.append(line)
 
-        remove = self._listen(take)
-        task = asyncio.ensure_future(work)
+        unsubscribe = self._lifecycle.lines.subscribe(take)
         try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=0.5)
-                if self.state in _GONE and not task.done():
-                    raise loss(engine)
-                if time.monotonic() - moved > self.stall_timeout:
-                    raise self._stalled(verb)
-            return await task
+            return await self._liveness.run(
+                self._client.call(verb, values),
+                states=REACHABLE,
+                silence=lambda: time.monotonic() - moved,
+                stalled=lambda: self._liveness.stalled_call(verb),
+            )
         except ConnectionLost:
-            await self._await_end()
-            if self.state in _GONE:
-                raise loss(engine) from None
+            failure = await self._liveness.await_failure(REACHABLE)
+            if failure is not None:
+                raise failure from None
             raise
-        except (GenerationError, EngineError) as error:
-            found = diagnose(lines) if self.owned else None
-            if found is None:
-                raise
-            raise diagnosed(engine, found) from error
+        except EngineError as error:
+            if (found := await self._liveness.explain(error, lambda: lines)) is not None:
+                raise found from error
+            raise
         finally:
-            remove()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _await_end(self) -> None:
-        """Give a process that has just ended the time to show it."""
-        deadline = time.monotonic() + DEATH_LAG_SECONDS
-        while self.owned and self.state not in _GONE and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-    def _stalled(self, verb: str) -> EngineTimeout:
-        msg = (
-            f"Engine {self.name!r} has shown no sign of life for {self.stall_timeout:g} s after it "
-            f"was asked to {verb.replace('_', ' ')}."
-        )
-        return EngineTimeout(msg, log=self.tail(5), remedy="engine.restart() starts it anew.")
+            unsubscribe()
 
     # -- what is answered -------------------------------------------------------------------
 
@@ -327,19 +302,36 @@ class Questions(EngineParts):
         values = dict(zip(call.targets, map(updated_value, answer), strict=False))
         prompt, styles = values.get("prompt"), values.get("style_selections")
         if not isinstance(prompt, str):
-            msg = f"Engine {self.name!r} did not describe the picture."
-            raise GenerationError(msg, log=self.tail(5))
+            msg = f"Engine {self._lifecycle.name!r} did not describe the image."
+            raise GenerationError(msg, log=self._lifecycle.tail(5))
         return Description(prompt, styles if isinstance(styles, list) else ())
+
+    def _load(self, call: Call, answer: list[Any], values: Mapping[str, Any]) -> ParameterDiff:
+        name = str(values[PRESET])
+        defaults = updated_defaults(self._client.schema, call, answer)
+        # What a preset leaves alone is still as the one before has set it.
+        earlier = self._loaded[1] if self._loaded else {}
+        self._loaded = (name, {**earlier, **defaults})
+        return self._adopt(with_defaults(self._client.schema, defaults, name), f"Preset {name}")
+
+    def _renew(self, call: Call, answer: list[Any]) -> ParameterDiff:
+        return self._adopt(with_choices(self._client.schema, call, answer), "Files")
+
+    def _adopt(self, schema: Schema, title: str) -> ParameterDiff:
+        """Take another description of the server, and say what is different."""
+        before, client = self._client.schema.parameters, self._client
+        client.schema = schema
+        return ParameterDiff(before, schema.parameters, sides=("before", "now"), title=title)
 
 
 def _image_of(call: Call) -> str:
-    """Return the name of the picture that a call takes."""
+    """Return the name of the image that a call takes."""
     own = [parameter.name for parameter in call.own.values() if parameter.is_image]
     return own[0] if own else next(name for name in call.inputs if name and "image" in name)
 
 
 def _contents(parameter: Parameter, content: Any) -> Any:
-    """Return the page's words for what a picture is like."""
+    """Return the page's names for what an image is like."""
     wanted = [content] if isinstance(content, str) else list(content)
     choices = parameter.choices or ()
     found = []
@@ -362,9 +354,15 @@ def _masked(call: Call, answer: list[Any]) -> PIL.Image.Image:
     """Return the mask in an answer."""
     value = updated_value(answer[0]) if answer else None
     if not isinstance(value, str):
-        msg = "The engine found nothing to mask, and answered without a picture."
+        msg = "The engine found nothing to mask, and answered without an image."
         raise GenerationError(msg)
     return open_data_uri("mask", value).convert("L")
+
+
+def _applied_styles(call: Call, answer: list[Any]) -> list[str] | None:
+    """Return the styles that the server would choose on its page for an image."""
+    styles = dict(zip(call.targets, map(updated_value, answer), strict=False)).get(STYLES)
+    return styles if isinstance(styles, list) else None
 
 
 def _read(answer: list[Any], image: Any) -> Metadata:

@@ -1,60 +1,90 @@
-"""Whose turn it is: the jobs of an engine run one by one, in the order of their coming."""
+"""The queue of an engine: its jobs run one by one, first in, first out."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
 
-from fooocus_nb.engine.state import EngineState, Lifecycle
+from fooocus_nb.engine.state import EngineState
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections import deque
     from collections.abc import AsyncIterator
 
-    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.engine.state import StateMachine
 
-__all__ = ["Turns"]
+__all__ = ["JobQueue", "Queued", "Waiting"]
 
 
-class Turns:
-    """The part of an Engine that lets its jobs wait for each other."""
+class Queued(Protocol):
+    """A job, as far as the queue and the lifecycle know it."""
 
-    _queue: deque[Job]
-    _slot: asyncio.Lock
-    _lifecycle: Lifecycle
+    def stop(self) -> None:
+        """Stop it."""
+
+
+class Waiting(Protocol):
+    """What the queue tells a job that waits in it, and learns of the one that runs."""
 
     @property
-    def jobs(self) -> tuple[Job, ...]:
+    def rank(self) -> int:
+        """How many requests of others the server has before it."""
+
+    @property
+    def began(self) -> float | None:
+        """When its turn came; None before."""
+
+    def set_rank(self, rank: int) -> None:
+        """Note how many are before it."""
+
+
+class JobQueue:
+    """Lets the jobs of an engine wait for each other, so that the log says whose each line is."""
+
+    def __init__(self, state: StateMachine) -> None:
+        self._state = state
+        self._entries: deque[tuple[Queued, Waiting]] = deque()
+        # Held while a job runs. It is the last in the order of locks, see EngineLifecycle.
+        self._slot = asyncio.Lock()
+
+    @property
+    def jobs(self) -> tuple[Queued, ...]:
         """The job that runs, then those that wait for their turn, in order."""
-        return tuple(self._queue)
+        return tuple(job for job, _ in tuple(self._entries))
 
     @property
-    def current_job(self) -> Job | None:
-        """The job that runs, or is the next to run; None when there is none."""
-        return next(iter(self.jobs), None)
+    def busy(self) -> bool:
+        """Whether somebody holds the slot: a job, or a call that the server queues like one."""
+        return self._slot.locked()
+
+    @property
+    def slot(self) -> asyncio.Lock:
+        """What a call takes that the server would queue behind a generation."""
+        return self._slot
 
     @contextlib.asynccontextmanager
-    async def _turn(self, job: Job) -> AsyncIterator[None]:
-        """Wait for the job's turn; jobs run one by one, so that the log says whose each line is."""
-        self._queue.append(job)
+    async def turn(self, job: Queued, waiting: Waiting) -> AsyncIterator[None]:
+        """Wait for a job's turn, and hold the slot while it runs."""
+        entry = (job, waiting)
+        self._entries.append(entry)
         try:
-            self._tell_ranks()
+            self.tell_ranks()
             async with self._slot:
-                self._lifecycle.move(EngineState.BUSY, "generating", only_from=EngineState.READY)
+                self._state.move(EngineState.BUSY, "generating", only_from=EngineState.READY)
                 try:
                     yield
                 finally:
-                    self._lifecycle.move(
+                    self._state.move(
                         EngineState.READY, "generation ended", only_from=EngineState.BUSY
                     )
         finally:
-            self._queue.remove(job)
-            self._tell_ranks()
+            self._entries.remove(entry)
+            self.tell_ranks()
 
-    def _tell_ranks(self) -> None:
+    def tell_ranks(self) -> None:
         """Tell those that wait how many are before them, in the server's own queue as well."""
-        others = self._queue[0].snapshot().rank if self._queue else 0
-        for rank, waiting in enumerate(self._queue):
-            if rank or waiting._began is None:
-                waiting._queued(rank + others)
+        others = self._entries[0][1].rank if self._entries else 0
+        for rank, (_, waiting) in enumerate(self._entries):
+            if rank or waiting.began is None:
+                waiting.set_rank(rank + others)

@@ -1,179 +1,194 @@
-"""What an engine has to do with other kernels: sharing it, keeping it, and letting go of it."""
+"""Sharing engines between kernels: which one a start means, attaching to it, releasing it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import enum
+import hashlib
+import json
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Literal, cast
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fooocus_nb.engine.jobs.records import abandon, forget, records_in
-from fooocus_nb.engine.state import EngineState
-from fooocus_nb.supervisor.protocol import STOPPED
+from fooocus_nb._version import __version__
+from fooocus_nb.engine.child_process import EngineProcess, spawn
+from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.errors import ConnectionLost, DiskFull, EngineError, StartError, while_starting
+from fooocus_nb.results.output_folder import FULL
+from fooocus_nb.supervisor import Process
+from fooocus_nb.supervisor.registry import Registry
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Collection
 
-    from fooocus_nb.engine.child_process import Child
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.engine.jobs.orphan import FoundJob
-    from fooocus_nb.engine.state import Lifecycle
+    from fooocus_nb.engine.config import Lifetime, ProcessSettings
+    from fooocus_nb.fooocus.logs.startup import StartupTracker
+    from fooocus_nb.supervisor.registry import Entry
 
-__all__ = ["Leaving", "Lifetime", "Sharing", "leave"]
+__all__ = ["Attachment", "Release", "fits", "open_process", "sharing_key"]
 
-Lifetime = Literal["kernel", "detached"]
+#: What others run is told apart by this, so that unlike versions of us never share.
+PROTOCOL = 1
+#: Inherited variables that decide what an engine is, by the beginnings of their names.
+DECISIVE = ("CUDA_", "FOOOCUS_DEMO_", "HIP_", "HSA_", "PYTORCH_", "ROCR_")
+#: How long another start may hold the lock. It only holds it until the process runs.
+LOCK_TIMEOUT = 60.0
+#: How long to wait for one that is ending: two would not fit into a GPU's memory.
+ENDING_TIMEOUT = 25.0
+POLL_SECONDS = 0.05
 
 
-class Leaving(enum.Enum):
-    """How to leave an engine's process."""
+class Release(enum.Enum):
+    """How an engine's process is released."""
 
     #: End it, whoever else uses it.
     END = enum.auto()
     #: End it unless others use it.
-    SPARE = enum.auto()
-    #: Let go of it.
+    UNLESS_SHARED = enum.auto()
+    #: Detach from it.
     DETACH = enum.auto()
 
 
-def leave(child: Child, how: Leaving) -> None:
-    """Leave an engine's process."""
-    match how:
-        case Leaving.END:
-            child.stop()
-        case Leaving.SPARE:
-            child.leave()
-        case Leaving.DETACH:
-            child.close()
+class Attachment:
+    """How this kernel holds an engine that others may hold as well: attached, kept, released."""
 
-
-class Sharing:
-    """The part of an Engine that knows of other kernels."""
-
-    name: str
-    _child: Child | None
-    _lifecycle: Lifecycle
-    _avoided: set[Path]
-    _queue: deque[Job]
-    _words: set[Path]
-    _found: tuple[FoundJob, ...] = ()
+    def __init__(self, process: Callable[[], EngineProcess | None]) -> None:
+        self._process = process
 
     @property
     def attached(self) -> bool:
-        """Whether it ran already, for another kernel or an earlier one, when we started it."""
-        return self._child is not None and self._child.attached
-
-    @property
-    def lifetime(self) -> str:  # Lifetime, but that would cost the completion of every name
-        """``kernel`` where it ends with its last user, ``detached`` where it lives on."""
-        return "kernel" if self._child is None or self._child.idle_timeout is None else "detached"
+        """Whether it ran already when we came."""
+        process = self._process()
+        return process is not None and process.attached
 
     @property
     def idle_timeout(self) -> float | None:
-        """Seconds that a detached engine may idle without users; None where it is not detached."""
-        return self._child.idle_timeout if self._child else None
-
-    def detach(self) -> None:
-        """Let go of the engine without stopping it: it is stopped for this kernel alone.
-
-        A detached engine lives on and finishes what it generates; another ends when nobody else
-        uses it. ``restart()``, or a later :func:`fooocus_nb.start`, takes hold of it again.
-        """
-        words = tuple(self._words)
-        self._words.clear()  # so that the jobs, which end for us, do not take them back
-        self._end("let go of", Leaving.DETACH)
-        for path in words:
-            abandon(path)
-
-    async def adetach(self) -> None:
-        """Let go of the engine; see :meth:`detach`."""
-        await asyncio.to_thread(self.detach)
-
-    def _end(self, reason: str, how: Leaving) -> None:
-        raise NotImplementedError
-
-    def _keep(self, idle_timeout: float | None) -> None:
-        if self._child is not None:
-            self._child.keep(idle_timeout)
+        """Seconds that it may idle without users; None where it ends with its last one."""
+        process = self._process()
+        return process.idle_timeout if process else None
 
     @property
-    def found_jobs(self) -> tuple[FoundJob, ...]:
-        """The generations that earlier kernels had left running when we took hold of the engine.
+    def lifetime(self) -> Lifetime:
+        """Whether it ends with its last user, or goes on without one."""
+        return "kernel" if self.idle_timeout is None else "detached"
 
-        The one that still runs is :attr:`current_job`: it can be watched, stopped and awaited as
-        any other. Its images go where its own kernel wanted them.
-        """
-        return self._found
+    def keep(self, idle_timeout: float | None) -> None:
+        """Let it go on without users until it was idle for so long; None changes nothing."""
+        process = self._process()
+        if process is not None:
+            process.keep(idle_timeout)
 
-    def _goes_on(self) -> bool:
-        """Whether its process still runs, though we have let go of it."""
-        return self._child is not None and self._child.exists()
-
-    def _stop_own_jobs(self) -> None:
-        """Stop what is being generated for us, where the engine goes on for others."""
-        for job in reversed(tuple(self._queue)):
-            with contextlib.suppress(Exception):  # the engine may be what is wrong
-                job.stop()
-
-    def _settled_in(self) -> None:
-        """Look after what was left running in an engine that we found."""
-        from fooocus_nb.engine.jobs.orphan import FoundJob
-
-        child = self._child
-        if child is None or child.run_dir is None or not child.attached:
-            self._found = ()
+    def release(self, how: Release) -> None:
+        """End the process, or detach from it."""
+        process = self._process()
+        if process is None:
             return
-        left = [record for record in records_in(child.run_dir) if record.orphaned]
-        self._found = tuple(FoundJob(cast("Engine", self), record) for record in left)
+        match how:
+            case Release.END:
+                process.stop()
+            case Release.UNLESS_SHARED:
+                process.release()
+            case Release.DETACH:
+                process.detach()
 
-    def _leave_word(self, job: Job) -> Callable[[], None]:
-        """Write down what is being generated, for kernels that come later.
 
-        Parameters
-        ----------
-        job : Job
-            The generation, about to be sent.
+def open_process(
+    name: str,
+    settings: ProcessSettings,
+    tracker: StartupTracker,
+    on_line: Callable[[str], None],
+    avoid: Collection[Path] = (),
+) -> EngineProcess:
+    """Start an engine's process under its guardian, or attach to the one that others share.
 
-        Returns
-        -------
-        callable
-            To be called at its end.
-        """
-        child = self._child
-        path = job._record(child.run_dir) if child is not None and child.run_dir else None
+    `avoid` has the run folders of running engines that are not wanted.
+    """
 
-        if path is not None:
-            self._words.add(path)
+    def start() -> EngineProcess:
+        child, temporary = spawn(name, settings, folder, sharing_key(settings))
+        return EngineProcess(child, tracker, on_line, temporary=temporary)
 
-        def ended() -> None:
-            if path is not None and path in self._words:
-                self._words.discard(path)
-                forget(path)
+    def attach(child: Process) -> EngineProcess:
+        process = EngineProcess(child, tracker, on_line, attached=True)
+        process.keep(settings.idle_timeout)
+        return process
 
-        return ended
+    try:
+        folder = runtime_folder()
+        if not settings.reuse:
+            return start()
+        return _attach_or_spawn(Registry(folder), settings, attach, start, avoid)
+    except EngineError:
+        raise
+    except OSError as error:
+        kind = while_starting(DiskFull) if error.errno in FULL else StartError
+        msg = f"Engine {name!r} could not be given its folders: {error}."
+        remedy = (
+            "Make room there, or give the right to write. temp_dir=, and TMPDIR, "
+            f"XDG_STATE_HOME and {RUNTIME_VARIABLE} in the environment, name other folders."
+        )
+        raise kind(msg, remedy=remedy) from error
 
-    def _forsake(self) -> bool:
-        """Give up one that we found running and that is not fit; whether there was one."""
-        child = self._child
-        if child is None or child.run_dir is None or not child.ready_before:
-            return False
-        self._avoided.add(child.run_dir)
-        self._child = None  # what becomes of it is none of our business any more
-        child.leave()
-        return True
 
-    def _ended_by_others(self, child: Child) -> bool:
-        """Draw the consequences where somebody else has stopped the process; whether it is so."""
-        state = self._lifecycle.state
-        if child.ending != STOPPED or state is EngineState.STARTING:
-            return False
-        if state not in (EngineState.STOPPING, EngineState.STOPPED):
-            # On a thread of its own: the one that tells of the end must not wait for it.
-            threading.Thread(target=self._follow_others, name="fooocus-nb-ended").start()
-        return True
+def sharing_key(settings: ProcessSettings) -> str:
+    """Return a digest that two starts have in common exactly when they mean the same engine.
 
-    def _follow_others(self) -> None:
-        self._end("stopped by another of its users", Leaving.DETACH)
+    It is of the checkout and its version, the interpreter, the flags, the GPU and the environment
+    variables that were given or that decide about a GPU. The port is no part of it: who gives none
+    takes any.
+    """
+    installation = settings.installation
+    given = {str(name): str(value) for name, value in settings.env.items()}
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(DECISIVE)}
+    what = {
+        "protocol": PROTOCOL,
+        "path": str(installation.path) if installation else str(Path(__file__).parents[1]),
+        "version": installation.version if installation else __version__,
+        "python": str(installation.python.absolute()) if installation else sys.executable,
+        "args": [str(word) for word in settings.args if word != "--disable-in-browser"],
+        "gpu": settings.gpu,
+        "temp_dir": str(settings.temp_dir) if settings.temp_dir else None,
+        "env": inherited | given,
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def fits(entry: Entry, settings: ProcessSettings) -> bool:
+    """Whether a running engine is what a start with these settings means."""
+    labels = entry.labels
+    return (
+        labels.get("shared") is True
+        and labels.get("key") == sharing_key(settings)
+        and settings.port in (None, labels.get("port"))
+        and isinstance(labels.get("url"), str)
+    )
+
+
+def _attach_or_spawn(
+    registry: Registry,
+    settings: ProcessSettings,
+    attach: Callable[[Process], EngineProcess],
+    start: Callable[[], EngineProcess],
+    avoid: Collection[Path],
+) -> EngineProcess:
+    """Attach to the engine that others run with these settings, or start one.
+
+    Two that come at the same instant end with one engine: whoever starts it holds the registry's
+    lock until it can be found there.
+    """
+    patience = time.monotonic() + ENDING_TIMEOUT
+    while True:
+        with registry.lock(LOCK_TIMEOUT):
+            ending = False
+            for entry in registry.entries():
+                if entry.run_dir in avoid or not fits(entry, settings):
+                    continue
+                try:
+                    return attach(Process.attach(entry.run_dir))
+                except ConnectionLost:
+                    ending = True  # or it does not answer: it is waited for, but not for ever
+            if not ending or time.monotonic() > patience:
+                return start()
+        threading.Event().wait(POLL_SECONDS)

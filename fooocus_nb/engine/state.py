@@ -1,31 +1,30 @@
-"""The states of an engine and the legal ways from one to the next."""
+"""The states of an engine and the legal transitions between them."""
 
 from __future__ import annotations
 
 import enum
-import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fooocus_nb._background import Signal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EngineState", "Lifecycle", "Transition"]
+__all__ = ["FAILED", "RUNNING", "EngineState", "StateMachine", "Transition", "UnresponsiveReason"]
 
-logger = logging.getLogger(__name__)
-
-#: How many transitions the history keeps.
+#: How many transitions the history keeps: weeks of use, in some kilobytes.
 KEPT = 200
 
 
 class EngineState(enum.StrEnum):
-    """Where an engine is in its life.
+    """The state of an engine.
 
     `UNRESPONSIVE` means that the process runs and cannot generate: its web server or its worker is
-    dead, its guardian is stopped, or a generation showed no sign of life. It leaves that state by
-    itself where what ailed it has passed; a restart ends it in any case.
+    dead, its guardian is stopped, or a generation stalled. The engine leaves that state by itself
+    where the cause has passed; a restart ends it in any case.
     """
 
     STARTING = "starting"
@@ -37,13 +36,26 @@ class EngineState(enum.StrEnum):
     DEAD = "dead"
 
 
-#: A running engine may fall ill, be stopped or die at any time.
-_TROUBLE = frozenset({EngineState.UNRESPONSIVE, EngineState.STOPPING, EngineState.DEAD})
+class UnresponsiveReason(enum.StrEnum):
+    """Why an engine whose process runs cannot generate."""
+
+    GUARDIAN = "its guardian does not answer"
+    HTTP = "its web server does not answer"
+    STALL = "its generation showed no sign of life"
+    WORKER = "its worker thread has ended"
+
+
+#: In these an engine can take a generation.
+RUNNING = frozenset({EngineState.READY, EngineState.BUSY})
+#: In these it has failed by itself, and its restart policy applies.
+FAILED = frozenset({EngineState.DEAD, EngineState.UNRESPONSIVE})
+#: A running engine may become unresponsive, be stopped or die at any time.
+_FROM_RUNNING = frozenset({EngineState.UNRESPONSIVE, EngineState.STOPPING, EngineState.DEAD})
 _LEGAL: dict[EngineState, frozenset[EngineState]] = {
     EngineState.STARTING: frozenset({EngineState.READY, EngineState.STOPPING, EngineState.DEAD}),
-    EngineState.READY: _TROUBLE | {EngineState.BUSY},
-    EngineState.BUSY: _TROUBLE | {EngineState.READY},
-    EngineState.UNRESPONSIVE: _TROUBLE - {EngineState.UNRESPONSIVE} | {EngineState.READY},
+    EngineState.READY: _FROM_RUNNING | {EngineState.BUSY},
+    EngineState.BUSY: _FROM_RUNNING | {EngineState.READY},
+    EngineState.UNRESPONSIVE: _FROM_RUNNING - {EngineState.UNRESPONSIVE} | {EngineState.READY},
     EngineState.STOPPING: frozenset({EngineState.STOPPED}),
     EngineState.STOPPED: frozenset({EngineState.STARTING}),
     EngineState.DEAD: frozenset({EngineState.STARTING, EngineState.STOPPING}),
@@ -69,13 +81,13 @@ class Transition:
     reason: str
 
 
-class Lifecycle:
-    """The current state, how it came to be, and who wants to hear of changes."""
+class StateMachine:
+    """The current state, its history, and a signal for changes. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._history = [Transition(EngineState.STOPPED, time.time(), "not started yet")]
-        self._listeners: list[Callable[[Transition], None]] = []
+        self._changed: Signal[Transition] = Signal("the engine's state")
 
     @property
     def state(self) -> EngineState:
@@ -91,77 +103,32 @@ class Lifecycle:
     def move(
         self, state: EngineState, reason: str = "", *, only_from: EngineState | None = None
     ) -> bool:
-        """Enter a state if that is legal from here.
+        """Enter a state if that is legal from here, and return whether it was entered.
 
-        Parameters
-        ----------
-        state : EngineState
-            The state to enter.
-        reason : str, optional
-            Why, for people.
-        only_from : EngineState, optional
-            The one state that this is a step from; in any other it comes too late.
-
-        Returns
-        -------
-        bool
-            Whether the state was entered. A late event, such as a job that ends after its engine
-            was stopped, is not an error: it just comes too late to change anything.
+        A late event, such as a job that ends after its engine was stopped, is not an error: it just
+        comes too late to change anything. `only_from` names the one state that this is a step from.
         """
         with self._lock:
             if state not in _LEGAL[self.state] or only_from not in (None, self.state):
                 return False
-            transition, listeners = self._record(state, reason)
-        _tell(listeners, transition)
+            transition, tell = self._record(state, reason)
+        tell(transition)
         return True
 
     def note(self, reason: str) -> None:
-        """Add to the history what happened without a change of the state.
-
-        Parameters
-        ----------
-        reason : str
-            What happened, for people. Listeners hear of it, too.
-        """
+        """Add to the history what happened without a change of the state, and tell listeners."""
         with self._lock:
-            transition, listeners = self._record(self.state, reason)
-        _tell(listeners, transition)
+            transition, tell = self._record(self.state, reason)
+        tell(transition)
 
     def _record(
         self, state: EngineState, reason: str
-    ) -> tuple[Transition, list[Callable[[Transition], None]]]:
+    ) -> tuple[Transition, Callable[[Transition], None]]:
         transition = Transition(state, time.time(), reason)
         self._history.append(transition)
         del self._history[:-KEPT]
-        return transition, list(self._listeners)
+        return transition, self._changed.prepare()
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
-        """Call `listener` at every transition, on the thread that makes it.
-
-        Parameters
-        ----------
-        listener : callable
-            Gets a :class:`Transition`.
-
-        Returns
-        -------
-        callable
-            Ends the subscription.
-        """
-        with self._lock:
-            self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                if listener in self._listeners:
-                    self._listeners.remove(listener)
-
-        return unsubscribe
-
-
-def _tell(listeners: list[Callable[[Transition], None]], transition: Transition) -> None:
-    for listener in listeners:
-        try:
-            listener(transition)
-        except Exception:
-            logger.exception("a listener for the engine's state failed")
+        """Call `listener` at every transition, on the thread that makes it."""
+        return self._changed.subscribe(listener)

@@ -1,28 +1,34 @@
-"""A look at an engine every few seconds, so that its state is true without anybody asking."""
+"""The watchdog: a look at an engine every few seconds, so that its state is true unasked.
+
+It emits what it finds, and asks for the restarts that its policy allows. What follows is decided by
+the lifecycle.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import logging
 import socket
 import threading
 import time
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fooocus_nb._background import run_sync
-from fooocus_nb.engine.resource_usage import take_vitals
-from fooocus_nb.engine.restarting import Restarts
-from fooocus_nb.engine.state import EngineState
+from fooocus_nb._background import Signal
+from fooocus_nb.engine.health import PROBE_TIMEOUT, measure_usage, web_server_answers
+from fooocus_nb.engine.state import FAILED, RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
-    from fooocus_nb.engine.child_process import Child
-    from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.resource_usage import Vitals
-    from fooocus_nb.engine.restarting import RestartPolicy
+    from collections.abc import Callable
 
-__all__ = ["Trouble", "Watch"]
+    from fooocus_nb.engine.child_process import EngineProcess
+    from fooocus_nb.engine.health import ResourceUsage
+    from fooocus_nb.engine.state import StateMachine
+    from fooocus_nb.fooocus.client import Client
+
+__all__ = ["RestartPolicy", "Restarts", "Watchdog", "restart_policy"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,59 +37,137 @@ WATCH_INTERVAL = 5.0
 #: How long web server and guardian may leave us without an answer before the engine counts as
 #: unresponsive.
 ANSWER_TIMEOUT = 10.0
-#: How long the web server may take to answer one look.
-PROBE_TIMEOUT = 2.0
 #: A look that comes so late tells of us and not of the engine: the machine slept, or a cell held
 #: the interpreter.
 LATE_SECONDS = 5.0
+#: How long a stop waits for the watchdog's thread: it may be ending what it has just started.
 JOIN_TIMEOUT = 30.0
-FAILED = frozenset({EngineState.DEAD, EngineState.UNRESPONSIVE})
+
+NEVER = "never"
+ON_FAILURE = "on-failure"
 
 
-class Trouble(enum.StrEnum):
-    """Why an engine whose process runs cannot generate."""
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How an engine that dies, or does not answer any more, is restarted without being asked.
 
-    GUARDIAN = "its guardian does not answer"
-    HTTP = "its web server does not answer"
-    STALL = "its generation showed no sign of life"
-    WORKER = "its worker thread has ended"
+    A generation that was in flight raises all the same, and is never sent again.
+
+    Attributes
+    ----------
+    limit : int
+        How many restarts there may be within `window`; one more failure is final. Default 5.
+    window : float
+        Seconds that a restart counts. Default 600.
+    first_delay : float
+        Seconds before the first restart of a window; each further one waits twice as long as the
+        one before. Default 1.
+    longest_delay : float
+        Seconds that a restart waits at most. Default 60.
+
+    Raises
+    ------
+    ConfigurationError
+        When a number is out of range.
+    """
+
+    limit: int = 5
+    window: float = 600.0
+    first_delay: float = 1.0
+    longest_delay: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("window", "first_delay", "longest_delay"):
+            value = getattr(self, name)
+            if not value >= 0:
+                msg = f"{name}={value!r}: give a number of seconds from 0 up."
+                raise ConfigurationError(msg)
+        if isinstance(self.limit, bool) or self.limit < 1:
+            msg = f'limit={self.limit!r}: give a whole number from 1 up, or restart="{NEVER}".'
+            raise ConfigurationError(msg)
+
+    def delay(self, before: int) -> float | None:
+        """Return how long to wait after `before` restarts in the window; None after too many."""
+        if before >= self.limit:
+            return None
+        # A large exponent is no number any more, long after the longest delay.
+        return min(self.first_delay * 2.0 ** min(before, 60), self.longest_delay)
 
 
-class Watch:
-    """Looks at one engine, moves its state, and restarts it where its policy says so.
+def restart_policy(given: RestartPolicy | str | None) -> RestartPolicy | None:
+    """Return the policy that ``start(restart=...)`` means; None never restarts."""
+    if given is None or given == NEVER:
+        return None
+    if given == ON_FAILURE:
+        return RestartPolicy()
+    if isinstance(given, RestartPolicy):
+        return given
+    hint = nearest(str(given), (NEVER, ON_FAILURE))
+    msg = f'restart={given!r}: give "{NEVER}", "{ON_FAILURE}" or a RestartPolicy.{hint}'
+    raise ConfigurationError(msg)
+
+
+class Restarts:
+    """Counts the restarts of one engine within the window of its policy."""
+
+    def __init__(self, policy: RestartPolicy) -> None:
+        self.policy = policy
+        self._times: deque[float] = deque()
+
+    @property
+    def count(self) -> int:
+        """How many there were within the policy's window."""
+        oldest = time.monotonic() - self.policy.window
+        while self._times and self._times[0] < oldest:
+            self._times.popleft()
+        return len(self._times)
+
+    def next_delay(self) -> float | None:
+        """Return how many seconds the next one has to wait; None when there were too many."""
+        return self.policy.delay(self.count)
+
+    def add(self) -> None:
+        """Count one."""
+        self._times.append(time.monotonic())
+
+
+class Watchdog:
+    """Looks at one engine, tells of what it finds, and restarts it where its policy says so.
 
     It has a thread of its own, from the engine's start to its stop, also while it restarts the
     engine. An idle engine costs one small request to its web server, one message to its guardian
     and one look at the process table each time.
-
-    Parameters
-    ----------
-    engine : Engine
-        Whom to watch.
-    policy : RestartPolicy or None
-        What to do when it fails by itself.
-
-    Attributes
-    ----------
-    answer_timeout : float
-        Seconds that web server and guardian may be silent before the engine is unresponsive.
-    trouble : Trouble or None
-        What last made it unresponsive.
-    vitals : Vitals or None
-        Its memory, as of the last look.
     """
 
-    def __init__(self, engine: Engine, policy: RestartPolicy | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        policy: RestartPolicy | None,
+        state: StateMachine,
+        *,
+        process: Callable[[], EngineProcess | None],
+        client: Callable[[], Client | None],
+        restart: Callable[[str], None],
+    ) -> None:
         self.answer_timeout = ANSWER_TIMEOUT
         self.policy = policy
-        self.trouble: Trouble | None = None
-        self.vitals: Vitals | None = None
-        self._engine = engine
+        #: The engine's memory, as of the last look.
+        self.usage: ResourceUsage | None = None
+        #: It cannot generate although its process runs.
+        self.unresponsive: Signal[UnresponsiveReason] = Signal("an unresponsive engine")
+        #: A look found nothing wrong.
+        self.well: Signal[None] = Signal("an engine that is well")
+        #: Its process has ended, with a return code where that is known.
+        self.exited: Signal[tuple[EngineProcess, int | None]] = Signal("the end of an engine")
+        self._name = name
+        self._state = state
+        self._process = process
+        self._client = client
+        self._restart = restart
         self._interval = WATCH_INTERVAL
-        self._troubled_since = 0.0
         self._restarts: Restarts | None = None
         self._gave_up = False
-        self._failing: dict[Trouble, float] = {}
+        self._failing: dict[UnresponsiveReason, float] = {}
         self._looked = 0.0
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -98,13 +182,12 @@ class Watch:
     @interval.setter
     def interval(self, seconds: float) -> None:
         self._interval = seconds
-        self._wake.set()
+        self.wake()
 
-    # -- its own life -----------------------------------------------------------------------
+    # -- its own thread ---------------------------------------------------------------------
 
     def begin(self) -> None:
         """Begin to look, unless it is our own thread that has just restarted the engine."""
-        self.trouble = None
         self._gave_up = False
         self._failing.clear()
         if not self._over.is_set():
@@ -115,15 +198,19 @@ class Watch:
         self._thread = threading.Thread(
             target=self._run,
             args=(self._over,),
-            name=f"fooocus-nb-watch-{self._engine.name}",
+            name=f"fooocus-nb-watch-{self._name}",
             daemon=True,
         )
         self._thread.start()
 
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
     def end(self) -> None:
         """Look no more, and restart nothing any more."""
         self._over.set()
-        self._wake.set()
+        self.wake()
 
     def join(self) -> None:
         """Wait until the thread has ended, unless it is the one that asks."""
@@ -142,45 +229,9 @@ class Watch:
                 return
             try:
                 self._look()
-                self._follow_up(over)
+                self._follow_policy(over)
             except Exception:
-                logger.exception("a look at engine %r failed", self._engine.name)
-
-    # -- judging ----------------------------------------------------------------------------
-
-    def ail(self, trouble: Trouble) -> None:
-        """Note that the engine cannot generate although its process runs."""
-        before, self.trouble = self.trouble, trouble  # who hears of the state asks for the reason
-        if self._engine._lifecycle.move(EngineState.UNRESPONSIVE, str(trouble)):
-            self._troubled_since = time.monotonic()
-            self._engine._alarm()
-            self._wake.set()
-        else:
-            self.trouble = before
-
-    def child_exited(self, child: Child, returncode: int | None) -> None:
-        """Note that a process has ended by itself."""
-        if child is not self._engine._child:
-            return  # one before the last restart
-        if self._engine._ended_by_others(child):
-            return
-        how = "with its guardian" if child.guardian_lost else f"with {returncode}"
-        if self._engine._lifecycle.move(EngineState.DEAD, f"the process ended {how}"):
-            self._engine._alarm()
-            self._wake.set()
-
-    def _get_well(self) -> None:
-        """Note that a look found nothing wrong."""
-        engine, child = self._engine, self._engine._child
-        if engine.state is not EngineState.UNRESPONSIVE or engine._slot.locked():
-            return
-        if self.trouble is Trouble.STALL and (
-            child is None or child.last_movement <= self._troubled_since
-        ):
-            return
-        engine._lifecycle.move(
-            EngineState.READY, "it answers again", only_from=EngineState.UNRESPONSIVE
-        )
+                logger.exception("a look at engine %r failed", self._name)
 
     # -- looking ----------------------------------------------------------------------------
 
@@ -189,103 +240,97 @@ class Watch:
         if now - self._looked > self._interval + LATE_SECONDS:
             self._failing.clear()
         self._looked = now
-        if self._engine.state not in (
-            EngineState.READY,
-            EngineState.BUSY,
-            EngineState.UNRESPONSIVE,
-        ):
+        if self._state.state not in RUNNING | {EngineState.UNRESPONSIVE}:
             return
-        child = self._engine._child
-        if child is not None and not self._child_is_well(child):
+        process = self._process()
+        if process is not None and not self._process_is_well(process):
             return
-        if self._fails(Trouble.HTTP, self._http_answers()):
-            self.ail(Trouble.HTTP)
+        if self._fails(UnresponsiveReason.HTTP, self._http_answers(process)):
+            self.unresponsive.emit(UnresponsiveReason.HTTP)
         elif not self._failing:
-            self._get_well()
+            self.well.emit(None)
 
-    def _child_is_well(self, child: Child) -> bool:
+    def _process_is_well(self, process: EngineProcess) -> bool:
         """Look at the process, its memory, its worker and its guardian."""
-        if not child.alive():
-            self.child_exited(child, child.returncode)
+        if not process.child.alive():
+            self.exited.emit((process, process.child.returncode))
             return False
-        self.vitals = take_vitals(child.pid)
-        if child.worker_dead:
-            self.ail(Trouble.WORKER)
+        self.usage = measure_usage(process.child.pid)
+        if process.tracker.worker_dead:
+            self.unresponsive.emit(UnresponsiveReason.WORKER)
             return False
-        if not self._fails(Trouble.GUARDIAN, self._guardian_answers(child)):
+        if not self._fails(UnresponsiveReason.GUARDIAN, self._guardian_answers(process)):
             return True
-        if child.exists():
-            self.ail(Trouble.GUARDIAN)
+        if process.child.exists():
+            self.unresponsive.emit(UnresponsiveReason.GUARDIAN)
         else:
-            self.child_exited(child, None)
+            self.exited.emit((process, None))
         return False
 
-    def _guardian_answers(self, child: Child) -> bool:
-        if child.guardian_answers():
+    def _guardian_answers(self, process: EngineProcess) -> bool:
+        if process.guardian_answers():
             return True
         # One that is merely slow, on a machine with too much to do, still drains: that is no
         # reason to give a generation up.
-        return self._engine.state is EngineState.BUSY and not child.guardian_stopped()
+        return self._state.state is EngineState.BUSY and not process.child.guardian_stopped()
 
-    def _fails(self, trouble: Trouble, well: bool) -> bool:
+    def _fails(self, reason: UnresponsiveReason, well: bool) -> bool:
         """Whether something has not been well for longer than an engine may take to answer."""
         if well:
-            self._failing.pop(trouble, None)
+            self._failing.pop(reason, None)
             return False
-        since = self._failing.setdefault(trouble, time.monotonic())
+        since = self._failing.setdefault(reason, time.monotonic())
         return time.monotonic() - since >= self.answer_timeout
 
-    def _http_answers(self) -> bool:
-        client = self._engine._connected
+    def _http_answers(self, process: EngineProcess | None) -> bool:
+        client = self._client()
         if client is None:  # it is being stopped
             return True
-        if self._engine.state is EngineState.BUSY:
+        if self._state.state is EngineState.BUSY:
             # While it loads a model, Fooocus may leave a request waiting for long. The way to
             # somebody else's server may lead through a proxy; there the generation's own
             # connection tells.
-            return self._engine._child is None or _listens(client.url)
-        patience = min(PROBE_TIMEOUT, self.answer_timeout)
-        with contextlib.suppress(TimeoutError):  # of our own event loop, which tells nothing
-            return run_sync(client.healthy(timeout=patience), patience + 1)
-        return True
+            return process is None or _listens(client.url)
+        # Where our own event loop does not answer in time, that tells nothing of the engine.
+        return web_server_answers(client, min(PROBE_TIMEOUT, self.answer_timeout), unknown=True)
 
     # -- restarting -------------------------------------------------------------------------
 
-    def _follow_up(self, over: threading.Event) -> None:
+    def _follow_policy(self, over: threading.Event) -> None:
         """Do what a failed engine's policy says; at a dead one without, there is no more to see."""
-        state = self._engine.state
+        state = self._state.state
         if state not in FAILED:
             self._gave_up = False
         elif self._restarts is not None and not self._gave_up:
-            self._restart(self._restarts, over)
+            self._restart_in_time(self._restarts, over)
         elif state is EngineState.DEAD:
             over.set()
 
-    def _restart(self, restarts: Restarts, over: threading.Event) -> None:
-        engine, policy = self._engine, restarts.policy
-        while engine.state in FAILED:
+    def _restart_in_time(self, restarts: Restarts, over: threading.Event) -> None:
+        policy = restarts.policy
+        while self._state.state in FAILED:
             delay, number = restarts.next_delay(), restarts.count + 1
             if delay is None:
                 self._gave_up = True
-                engine._lifecycle.note(
+                self._state.note(
                     f"not restarted again: it failed after {policy.limit} restarts "
                     f"within {policy.window:g} s"
                 )
                 return
             what = f"restart {number} of at most {policy.limit} within {policy.window:g} s"
-            engine._lifecycle.note(f"{what} follows in {delay:g} s")
+            self._state.note(f"{what} follows in {delay:g} s")
             if over.wait(delay):
                 return
-            self._look()  # it may have come to itself meanwhile
-            if engine.state not in FAILED:
+            self._look()  # it may have recovered meanwhile
+            if self._state.state not in FAILED:
                 return
             restarts.add()
             try:
-                engine._restart_by_itself(what)
+                self._restart(what)
             except Exception as error:  # noqa: BLE001 - the next attempt, or the end, follows
                 if over.is_set():
                     return
-                engine._lifecycle.note(f"{what} failed: {str(error).partition(chr(10))[0]}")
+                self._state.note(f"{what} failed: {str(error).partition(chr(10))[0]}")
 
 
 def _listens(url: str) -> bool:

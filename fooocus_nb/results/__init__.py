@@ -1,4 +1,4 @@
-"""What a generation brings: images on disk, with the seeds and parameters that made them."""
+"""The results of generations: images on disk, with the seeds and parameters that made them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from fooocus_nb import _html
 from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.fooocus.schema.parameters import plain
+from fooocus_nb.results._views import open_gallery
 from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, contact_sheet, webp_thumbnail
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from fooocus_nb.widgets.gallery import Gallery
+    from fooocus_nb.results._views import Gallery
 
 __all__ = ["Image", "Result", "static_bundle", "varied"]
 
@@ -75,9 +76,9 @@ class Image:
         """Return the image for Pillow, its pixels loaded and its file closed."""
         import PIL.Image
 
-        with PIL.Image.open(self.path) as picture:
-            picture.load()
-            return picture
+        with PIL.Image.open(self.path) as opened:
+            opened.load()
+            return opened
 
     def thumbnail(self, max_side: int = 512) -> bytes:
         """Return a small WebP of the image.
@@ -123,7 +124,7 @@ class Result(Sequence[Image]):
     parameters : mapping
         What was asked for, by canonical name, with the defaults that applied.
     prompt : str
-        What was to be drawn.
+        The prompt.
     stopped : bool, optional
         Whether it was stopped, or an image of it skipped: by us, or by somebody else.
     engine : str, optional
@@ -185,16 +186,14 @@ class Result(Sequence[Image]):
         )
 
     def gallery(self) -> Gallery:
-        """Show the images as a widget: to zoom into, compare, select, and make again.
+        """Show the images as a widget: to zoom into, compare, select, and generate again.
 
         Returns
         -------
         Gallery
             Show it as the last value of a cell.
         """
-        from fooocus_nb.results._views import open_gallery
-
-        return open_gallery(self)
+        return open_gallery(self, title=self.prompt or "Gallery")
 
     @property
     def seed(self) -> int:
@@ -252,27 +251,9 @@ def static_bundle(
     *,
     small: bool = False,
 ) -> dict[str, Any]:
-    """Return what a notebook shows: a gallery, with a PNG and a text to fall back to.
+    """Return what a notebook shows, by MIME type: a gallery, with a PNG and a text to fall back to.
 
-    Parameters
-    ----------
-    images : sequence of Image
-        The images; the first 60 are shown.
-    title : str
-        What heads it.
-    facts : sequence of str
-        What stands in the line below.
-    parameters : mapping
-        What made them.
-    text : str
-        What shows where HTML does not.
-    small : bool, optional
-        Whether only a glimpse is wanted: small thumbnails, and no PNG.
-
-    Returns
-    -------
-    dict
-        By MIME type.
+    The first 60 images are shown; `small` gives only small thumbnails, and no PNG.
     """
     shown = images[:MAX_SHOWN]
     few = len(shown) <= _FEW
@@ -334,8 +315,8 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
     import PIL.Image
 
     try:
-        with PIL.Image.open(image.path) as picture:
-            width, height = picture.size
+        with PIL.Image.open(image.path) as opened:
+            width, height = opened.size
         data = webp_thumbnail(image.path, side, min(limit, MAX_THUMBNAIL_BYTES))
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
         return _html.Card(b"", (1, 1), image.seed, image.path)

@@ -1,89 +1,64 @@
-"""What an engine shows on the screen. Widgets are imported when one is asked for, not before."""
+"""The one door to the widgets: opens every view, and names their types for those below.
+
+Widgets are imported when one is asked for, not before. They know the engine, which this room does
+not: each call has the signature of the widget that it opens.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from fooocus_nb.results import Result
+    from collections.abc import Callable
+
+    from fooocus_nb.widgets.engine_monitor import EngineMonitor as EngineMonitor
+    from fooocus_nb.widgets.gallery import Gallery as Gallery
+    from fooocus_nb.widgets.log_view import LogView as LogView
+    from fooocus_nb.widgets.panel import Panel as Panel
+
+__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _opens(load: Callable[[], Callable[P, T]]) -> Callable[P, T]:
+    """Return a call that imports a widget when it is made, and opens it."""
+
+    def open_view(*args: P.args, **kwargs: P.kwargs) -> T:
+        return load()(*args, **kwargs)
+
+    open_view.__doc__ = load.__doc__
+    return open_view
+
+
+@_opens
+def open_monitor() -> type[EngineMonitor]:
+    """Open the standing view of an engine."""
     from fooocus_nb.widgets.engine_monitor import EngineMonitor
-    from fooocus_nb.widgets.gallery import Gallery
-    from fooocus_nb.widgets.log_view import LogView
+
+    return EngineMonitor
+
+
+@_opens
+def open_panel() -> type[Panel]:
+    """Open the control panel of an engine."""
     from fooocus_nb.widgets.panel import Panel
 
-__all__ = ["Views", "open_gallery"]
+    return Panel
 
 
-class Views:
-    """The methods of an Engine that open a widget."""
+@_opens
+def open_log() -> type[LogView]:
+    """Open the log of an engine."""
+    from fooocus_nb.widgets.log_view import LogView
 
-    _monitor: EngineMonitor | None = None
-
-    def monitor(self) -> EngineMonitor:
-        """Return a standing view of the engine: what it does, and Stop and Skip for it.
-
-        Returns
-        -------
-        EngineMonitor
-            The same one each time; show it as the last value of a cell.
-        """
-        from fooocus_nb.widgets.engine_monitor import EngineMonitor
-
-        if self._monitor is None:
-            self._monitor = EngineMonitor(self)  # type: ignore[arg-type]
-        return self._monitor
-
-    def panel(self, **values: Any) -> Panel:
-        """Return a control panel: every parameter as a form, with the monitor and images below.
-
-        Parameters
-        ----------
-        **values
-            What is set in the beginning, by name, as :meth:`generate` takes it.
-
-        Returns
-        -------
-        Panel
-            Show it as the last value of a cell.
-
-        Raises
-        ------
-        ParameterError
-            When a name, type, choice or range is wrong.
-        EngineStopped, EngineDied
-            When the engine does not run.
-        """
-        from fooocus_nb.widgets.panel import Panel
-
-        return Panel(self, lambda: self._client.schema, values)  # type: ignore[arg-type,attr-defined]
-
-    def logs(self) -> LogView:
-        """Show the engine's log live: it follows, searches, filters, and reaches into the past.
-
-        Returns
-        -------
-        LogView
-            A widget. Where widgets are not shown, and in a saved notebook, it is the last lines.
-        """
-        from fooocus_nb.widgets.log_view import LogView
-
-        return LogView(self)  # type: ignore[arg-type]
-
-    def gallery(self) -> Gallery:
-        """Show the images that this engine has made for this kernel, and each further one.
-
-        Returns
-        -------
-        Gallery
-            A widget: newest first, to zoom into, compare, select, filter, and make again.
-        """
-        from fooocus_nb.widgets.gallery import engine_gallery
-
-        return engine_gallery(self, self._album, lambda: self._client.schema)  # type: ignore[arg-type,attr-defined]
+    return LogView
 
 
-def open_gallery(result: Result) -> Gallery:
-    """Return the images of a result as a widget."""
+@_opens
+def open_gallery() -> type[Gallery]:
+    """Open images as a gallery."""
     from fooocus_nb.widgets.gallery import Gallery
 
-    return Gallery(result, title=result.prompt or "Gallery")
+    return Gallery

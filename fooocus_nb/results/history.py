@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
 from typing import TYPE_CHECKING
+
+from fooocus_nb._background import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageHistory"]
 
-_log = logging.getLogger(__name__)
-
-#: How many of the newest are kept; the files of all stay.
+#: The newest are kept; all files stay where they are. As many as a gallery shows.
 MAX_IMAGES = 10_000
 
 
@@ -27,7 +25,7 @@ class ImageHistory:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._images: dict[Path, Image] = {}
-        self._listeners: list[Callable[[Image], None]] = []
+        self._added: Signal[Image] = Signal("new images")
 
     def add(self, images: Iterable[Image]) -> None:
         """Add images that are new, or whose seed has changed, and notify the listeners."""
@@ -42,13 +40,9 @@ class ImageHistory:
                 self._images[image.path] = image
             while len(self._images) > MAX_IMAGES:
                 del self._images[next(iter(self._images))]
-            listeners = list(self._listeners)
+            tell = self._added.prepare()
         for image in fresh:
-            for listener in listeners:
-                try:
-                    listener(image)
-                except Exception:  # noqa: BLE001 - a listener must not fail a generation
-                    _log.exception("a listener for new images failed")
+            tell(image)
 
     def images(self) -> list[Image]:
         """Return the images, the oldest first."""
@@ -56,12 +50,5 @@ class ImageHistory:
             return list(self._images.values())
 
     def subscribe(self, listener: Callable[[Image], None]) -> Callable[[], None]:
-        """Call `listener` with each further image, on any thread; return a way to unsubscribe."""
-        with self._lock:
-            self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return unsubscribe
+        """Call `listener` with each further image, on any thread; it must return at once."""
+        return self._added.subscribe(listener)

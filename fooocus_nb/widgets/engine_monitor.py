@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.engine.resource_usage import memory_of
+from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.base import StaticFallback, bundle_of

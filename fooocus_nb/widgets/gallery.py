@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fooocus_nb.results.history import ImageHistory
     from fooocus_nb.widgets._gallery_items import Entry
 
-__all__ = ["Gallery", "engine_gallery", "gallery"]
+__all__ = ["Gallery", "gallery"]
 
 #: What is sent when it is shown, before a browser has sent any request.
 FIRST_CARDS = 200

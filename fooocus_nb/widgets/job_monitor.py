@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.engine.jobs.snapshot import Snapshot
+    from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.events import Preview
     from fooocus_nb.results import Result
     from fooocus_nb.widgets.surfaces import DisplayBackend

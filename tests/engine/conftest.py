@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fooocus_nb
-from fooocus_nb.engine.child_process import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 

@@ -115,7 +115,7 @@ def test_stop_keeps_what_is_done_and_leaves_the_engine_ready(start_demo):
 
 def _stop_as_somebody_else(engine, job):
     """Press stop as another browser does: past the job, which has not asked for it."""
-    run_sync(engine._client.stop(job._session), 10)
+    run_sync(engine._lifecycle.client.stop(job._session), 10)
 
 
 def test_a_stop_by_somebody_else_is_told_from_ours(start_demo):
@@ -184,7 +184,7 @@ def test_an_interrupt_before_the_wait_stops_the_generation_too(start_demo, monke
         yield
 
     with monkeypatch.context() as patched:
-        patched.setattr("fooocus_nb.engine.core.presenters", [present])
+        patched.setattr("fooocus_nb.engine.presenters.presenters", [present])
         if moment == "handed in":
             patched.setattr("fooocus_nb.engine.jobs.job.submit", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -270,7 +270,7 @@ def test_nothing_is_left_after_stop(start_demo):
     child = psutil.Process(engine.pid)
     guardian = child.parent()
     family = [guardian, *guardian.children(recursive=True)]
-    temporary = list(engine._child._temporary)
+    temporary = list(engine._process.temporary)
     assert all(folder.exists() for folder in temporary)
     engine.stop()
     _, alive = psutil.wait_procs(family, timeout=5)

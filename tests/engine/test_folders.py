@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fooocus_nb
-from fooocus_nb.engine.child_process import RUNTIME_VARIABLE
-from fooocus_nb.engine.folders import KEPT, new_log_folder
+from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder
 from fooocus_nb.errors import DiskFull, StartError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fooocus_nb import EngineState
-from fooocus_nb.engine.resource_usage import Gpu, gpus, take_vitals
+from fooocus_nb.engine.health import Gpu, gpus, measure_usage
 from fooocus_nb.errors import ConfigurationError, EngineError, EngineTimeout
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def test_without_nvidia_there_are_none(monkeypatch, tmp_path):
 
 
 def test_memory_of_the_machine_and_of_a_family(tmp_path, monkeypatch):
-    vitals = take_vitals(os.getpid())
+    vitals = measure_usage(os.getpid())
     assert vitals.memory > 1e6
     assert 0 < vitals.available <= vitals.total
-    assert take_vitals(None).memory is None
+    assert measure_usage(None).memory is None
     # In a container, its own limit counts.
     for name, text in {
         "memory.max": "1000000000",
@@ -79,11 +79,11 @@ def test_memory_of_the_machine_and_of_a_family(tmp_path, monkeypatch):
         "memory.stat": "anon 1\ninactive_file 300000000\n",
     }.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("fooocus_nb.engine.resource_usage._CONTROL_GROUP", tmp_path)
-    assert take_vitals(None).total == 1_000_000_000
-    assert take_vitals(None).available == 400_000_000
+    monkeypatch.setattr("fooocus_nb.engine.health._CONTROL_GROUP", tmp_path)
+    assert measure_usage(None).total == 1_000_000_000
+    assert measure_usage(None).available == 400_000_000
     (tmp_path / "memory.max").write_text("max")
-    assert take_vitals(None).total == vitals.total
+    assert measure_usage(None).total == vitals.total
 
 
 @posix
@@ -145,7 +145,7 @@ def test_waiting_until_it_is_ready(start_demo):
 
 def test_one_that_does_not_become_ready_in_time(start_demo, monkeypatch):
     engine = start_demo()
-    monkeypatch.setattr(engine._watch, "_get_well", lambda: None)
-    engine._lifecycle.move(EngineState.UNRESPONSIVE, "for the test")
+    monkeypatch.setattr(engine._lifecycle, "mark_recovered", lambda: None)
+    engine._state.move(EngineState.UNRESPONSIVE, "for the test")
     with pytest.raises(EngineTimeout, match=r"unresponsive \(for the test\)"):
         engine.wait_ready(0.2)

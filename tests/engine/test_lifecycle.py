@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fooocus_nb.engine.state import _LEGAL, EngineState, Lifecycle
+from fooocus_nb.engine.state import _LEGAL, EngineState, StateMachine
 
 
 def test_a_life_from_start_to_stop_is_told_with_reasons():
-    life = Lifecycle()
+    life = StateMachine()
     heard = []
     unsubscribe = life.subscribe(heard.append)
     assert life.move(EngineState.STARTING, "asked")
@@ -21,13 +21,13 @@ def test_a_life_from_start_to_stop_is_told_with_reasons():
 
 
 def test_an_illegal_transition_changes_nothing():
-    life = Lifecycle()
+    life = StateMachine()
     assert not life.move(EngineState.BUSY)
     assert life.state is EngineState.STOPPED
 
 
 def test_a_failing_listener_does_not_stop_the_others():
-    life = Lifecycle()
+    life = StateMachine()
     heard = []
 
     def fail(_):
@@ -40,7 +40,7 @@ def test_a_failing_listener_does_not_stop_the_others():
 
 
 def test_a_step_counts_only_from_where_it_is_one():
-    life = Lifecycle()
+    life = StateMachine()
     for state in (EngineState.STARTING, EngineState.READY, EngineState.UNRESPONSIVE):
         assert life.move(state)
     assert not life.move(EngineState.READY, "generation ended", only_from=EngineState.BUSY)
@@ -49,7 +49,7 @@ def test_a_step_counts_only_from_where_it_is_one():
 
 
 def test_a_note_is_heard_and_changes_nothing():
-    life = Lifecycle()
+    life = StateMachine()
     heard = []
     life.subscribe(heard.append)
     life.note("something happened")

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from fooocus_nb import EngineState, RestartPolicy
-from fooocus_nb.engine.restarting import Restarts, restart_policy
+from fooocus_nb.engine.watchdog import Restarts, restart_policy
 from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError, EngineStopped
 from fooocus_nb.magics.parsing import parse_verb_line
 from fooocus_nb.magics.verbs.start import start_arguments
@@ -92,7 +92,7 @@ def test_a_generation_in_flight_raises_and_is_not_sent_again(start_demo):
     with pytest.raises(EngineDied, match="restarted by itself"):
         engine.generate("x", image_number=1, steps=2, width=64, height=64)
     engine.wait_ready(20)
-    assert not engine._queue
+    assert not engine._queue.jobs
     assert not any("Seed" in line for line in engine.tail(200))  # the new one was asked nothing
     assert states(engine).count(EngineState.DEAD) == 1 + 1  # the death, and the plan that follows
 

@@ -13,7 +13,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import EngineState
-from fooocus_nb.engine.child_process import RUNTIME_VARIABLE
+from fooocus_nb.engine.folders import RUNTIME_VARIABLE
 from fooocus_nb.errors import ConfigurationError, EngineStopped, StartError, WorkerDead
 from fooocus_nb.supervisor.system import creation_time
 

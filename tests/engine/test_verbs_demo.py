@@ -279,7 +279,7 @@ def test_verbs_as_jobs_and_awaited(engine, photo):
 
 def test_a_function_that_fails_is_a_typed_error(engine, monkeypatch):
     monkeypatch.setattr(
-        engine, "_checked", lambda verb, given: {"image": "data:image/png;base64,AAAA"}
+        engine._queries, "_checked", lambda verb, given: {"image": "data:image/png;base64,AAAA"}
     )
     with pytest.raises(GenerationError, match="UnidentifiedImageError"):
         engine.describe("x")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fooocus_nb.engine.state import EngineState, Lifecycle
+from fooocus_nb.engine.state import EngineState, StateMachine
 from fooocus_nb.fooocus.logs.levels import Classifier
 from fooocus_nb.supervisor import LineSplitter
 from fooocus_nb.widgets import log_view
@@ -21,7 +21,7 @@ class Engine(SimpleNamespace):
     """As much of an engine as the pump looks at."""
 
     def __init__(self, path):
-        lifecycle = Lifecycle()
+        lifecycle = StateMachine()
         super().__init__(name="e", log_path=path, lifecycle=lifecycle)
         self.subscribe = lifecycle.subscribe
         self.move = lifecycle.move

@@ -1,1 +1,1 @@
-"""Job: one generation on an engine, from submitting it to its images in the output folder."""
+"""Jobs: one generation on an engine, from its submission to the images in the output folder."""

@@ -1,4 +1,4 @@
-"""What a generation has brought home: the images in the output folder, each with its seed."""
+"""The images of one generation, copied to the output folder, each with its seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.requests import Request
 
-__all__ = ["Harvest", "name_key"]
+__all__ = ["ImageCollector", "name_key"]
 
 #: How often an image is asked for, and the seconds between: a connection may break at any time.
 FETCH_ATTEMPTS = 3
@@ -24,27 +24,18 @@ FETCH_PAUSE = 0.5
 _SAVING = re.compile(r"Saving image (\d+)/\d+")
 
 
-class Harvest:
-    """The images of one generation that are in the output folder already.
+class ImageCollector:
+    """Copies the images of one generation to the output folder, each once.
 
-    Parameters
-    ----------
-    request : Request
-        What was asked for.
-    bring : callable
-        Copies an image of the server into the output folder, and returns where it is then.
-
-    Attributes
-    ----------
-    final : tuple of str or None
-        The server's last word on which images there are; None before it.
+    `copy` copies an image of the server there, and returns where it is then. `final` is the
+    server's own list of the images there are; None before the end.
     """
 
-    def __init__(self, request: Request, bring: Callable[[str], Awaitable[Path]]) -> None:
+    def __init__(self, request: Request, copy: Callable[[str], Awaitable[Path]]) -> None:
         self.final: tuple[str, ...] | None = None
         self._request = request
         self._parameters = request.record()
-        self._bring = bring
+        self._copy = copy
         self._announced: dict[str, None] = {}
         self._copied: dict[str, Path] = {}
         self._saved: list[int] = []
@@ -61,21 +52,18 @@ class Harvest:
         return tuple(self._copied.values())
 
     def holds(self, name: str) -> bool:
-        """Whether an image is at home, by the name of its file."""
+        """Whether an image is copied, by the name of its file."""
         return any(name_key(path) == name_key(name) for path in self._copied)
 
     async def take(self, server_path: str) -> None:
         """Copy an image into the output folder, unless it is there.
 
-        Raises
-        ------
-        ConnectionLost
-            When the server cannot be reached. The image is not forgotten: see :meth:`take_all`.
+        Where the server cannot be reached, the image is not forgotten: see :meth:`take_all`.
         """
         self._announced[server_path] = None
         identified = name_key(server_path) in self._known
         if not (server_path in self._copied or (identified and self.holds(server_path))):
-            self._copied[server_path] = await self._bring(server_path)
+            self._copied[server_path] = await self._copy(server_path)
 
     async def take_all(self) -> None:
         """Copy what was announced and could not be copied then, trying more than once."""
@@ -91,7 +79,7 @@ class Harvest:
                 return
 
     def note(self, text: str) -> None:
-        """Read from the engine's words which image it saves; a skipped one leaves no file."""
+        """Read from a progress text which image is being saved; a skipped one leaves no file."""
         if (saving := _SAVING.search(text)) is not None:
             self._saved.append(int(saving[1]))
 
@@ -110,7 +98,7 @@ class Harvest:
         return [self._image(self._copied[path], numbers[path]) for path in ordered]
 
     def _numbers(self, paths: list[str]) -> dict[str, int]:
-        """Return which image of the request each file is, as far as the engine's words tell."""
+        """Return which image of the request each file is, as far as its progress texts tell."""
         said = list(dict.fromkeys(self._saved))
         count = self._count
         if len(said) == len(paths):

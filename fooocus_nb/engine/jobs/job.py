@@ -1,32 +1,31 @@
-"""One generation: submitted, watched, stopped or skipped, and its images brought home."""
+"""A job: one generation submitted, followed, stopped or skipped, and its images copied."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import queue
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._background import submit, wait_future
-from fooocus_nb.engine.failures import diagnosed, lost_connection, no_images
-from fooocus_nb.engine.jobs import records
-from fooocus_nb.engine.jobs._orders import Orders
-from fooocus_nb.engine.jobs._steered import Steered
-from fooocus_nb.engine.jobs.image_collector import Harvest
-from fooocus_nb.engine.jobs.job_log import OwnLines
+from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
+from fooocus_nb.engine.failures import diagnosed, no_images
+from fooocus_nb.engine.jobs.control import Control
+from fooocus_nb.engine.jobs.image_collector import ImageCollector
+from fooocus_nb.engine.jobs.job_log import JobLog
 from fooocus_nb.engine.jobs.recovery import Recovery
-from fooocus_nb.engine.jobs.snapshot import Snapshot
-from fooocus_nb.engine.jobs.stream import Feed
+from fooocus_nb.engine.jobs.stream import EventStream
+from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
 from fooocus_nb.errors import (
     ConnectionLost,
+    DiskFull,
     EngineError,
     EngineTimeout,
     FooocusError,
+    GenerationError,
     GenerationStopped,
+    OutputError,
 )
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.events import (
@@ -42,27 +41,36 @@ from fooocus_nb.fooocus.logs.diagnosis import diagnose, stopped
 from fooocus_nb.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Generator,
+        Iterator,
+    )
     from pathlib import Path
 
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.core import Engine as Engine
+    from fooocus_nb.engine.jobs.context import JobContext
+    from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests import Request
 
 __all__ = ["Job"]
 
-#: How long the log may lag behind the reply before we judge a generation by what it says.
-LOG_LAG_SECONDS = 1.0
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
 COPY_SECONDS = 120.0
-#: How often an awaiting call wakes the event loop, for an interrupt to get through.
-WAKE_SECONDS = 0.1
 #: How long an interrupted call waits for the engine to end its current step.
 INTERRUPT_TIMEOUT = 30.0
+#: How long a stop or skip may take to be accepted by the server.
+CONTROL_TIMEOUT = 5.0
+#: How soon a server without a queue begins.
+EARLY_SECONDS = 1.0
 
 
-class Job(Steered):
+class Job:
     """A generation that runs in the background.
 
     Iterate it for its events, await it or call :meth:`result` for its images. Jobs of one
@@ -74,6 +82,12 @@ class Job(Steered):
         Where it runs.
     request : Request
         What to generate, already validated.
+    context : JobContext
+        What it needs of the engine.
+    session : str, optional
+        The session hash of one that runs already.
+    waited : float, optional
+        How many seconds ago it was submitted.
 
     Attributes
     ----------
@@ -85,31 +99,45 @@ class Job(Steered):
         The engine's log lines of this generation so far.
     """
 
-    def __init__(self, engine: Engine, request: Request, *, session: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        context: JobContext,
+        *,
+        session: str = "",
+        waited: float = 0.0,
+    ) -> None:
         self.engine = engine
         self.request = request
+        self._context = context
         self._session = session or new_session_hash()
-        self._harvest = Harvest(request, self._bring_home)
-        self._lock = threading.Lock()
-        self._snapshot = Snapshot()
-        self._submitted = time.monotonic()
-        self._began: float | None = None
-        self._ended: float | None = None
-        self._feed = Feed()
-        self._lines = OwnLines(request.seed)
-        self._orders = Orders(self._send_order)
-        self._recovery = Recovery(self)
-        self._worked_since: float | None = None
-        self._last_movement = time.monotonic()
+        self._stream = EventStream(waited)
+        self._lines = JobLog(request.seed)
+        self._collector = ImageCollector(request, self._copy_image)
+        self._control = Control(self._send)
+        self._recovery = Recovery(
+            request,
+            context,
+            stream=self._stream,
+            lines=self._lines,
+            collector=self._collector,
+            control=self._control,
+            age=self._age,
+            taken=self._taken,
+        )
+        self._runner: asyncio.Task[Any] | None = None
+        self._result: Result | None = None
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
-
-    def _start(self) -> None:
-        """Hand it in. Whoever makes a job has it in hand by then, and can stop what has begun."""
-        submit(self._run())
+        try:
+            submit(self._run())
+        except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
+            self._stop_and_wait()
+            raise
 
     def __repr__(self) -> str:
-        return f"<Job on {self.engine.name!r}: {self.snapshot().state}>"
+        return f"<Job on {self._context.name!r}: {self.snapshot().state}>"
 
     # -- watching ---------------------------------------------------------------------------
 
@@ -120,25 +148,12 @@ class Job(Steered):
 
     def snapshot(self) -> Snapshot:
         """Return what the generation looks like now. Cheap, and safe from any thread."""
-        with self._lock:
-            snapshot, began, ended = self._snapshot, self._began, self._ended
-        now = ended or time.monotonic()
-        remaining = None
-        if began is not None and ended is None and 5 <= snapshot.percent < 100:
-            remaining = (now - began) * (100 - snapshot.percent) / snapshot.percent
-        return dataclasses.replace(
-            snapshot,
-            elapsed=now - self._submitted,
-            remaining=remaining,
-            last_line=self._lines.last,
-        )
+        return self._stream.snapshot(self._lines.last)
 
     @property
     def silence(self) -> float | None:
         """Seconds since the engine last gave a sign of life for it; None unless it runs."""
-        if self._began is None or self._ended is not None:
-            return None
-        return time.monotonic() - self._last_movement
+        return self._stream.silence
 
     def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
         """Call `listener` with each event, those of the past first, and None at the end.
@@ -154,7 +169,7 @@ class Job(Steered):
         callable
             Ends the subscription.
         """
-        return self._feed.subscribe(listener)
+        return self._stream.subscribe(listener)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Iterate the events until the generation has ended.
@@ -181,7 +196,7 @@ class Job(Steered):
                 try:
                     event = inbox.get(timeout=timeout)
                 except queue.Empty:
-                    msg = f"Engine {self.engine.name!r} sent nothing for {timeout:g} s."
+                    msg = f"Engine {self._context.name!r} sent nothing for {timeout:g} s."
                     raise EngineTimeout(msg, log=self.log[-5:]) from None
                 if event is None:
                     return
@@ -244,7 +259,9 @@ class Job(Steered):
         except TimeoutError as error:
             if self._future.done():
                 raise
-            msg = f"The generation on engine {self.engine.name!r} is not done after {timeout:g} s."
+            msg = (
+                f"The generation on engine {self._context.name!r} is not done after {timeout:g} s."
+            )
             raise EngineTimeout(
                 msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
             ) from error
@@ -256,14 +273,8 @@ class Job(Steered):
         return self._wait().__await__()
 
     async def _wait(self) -> Result:
-        waiter = asyncio.wrap_future(self._future)
-        waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            while not waiter.done():
-                # ipykernel's way to cancel an interrupted cell does not wake the event loop. One
-                # that wakes by itself now and then lets the interrupt through.
-                await asyncio.wait({waiter}, timeout=WAKE_SECONDS)
-            return waiter.result()
+            return await await_future(self._future)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
             raise
@@ -274,6 +285,70 @@ class Job(Steered):
             self.stop()
         with contextlib.suppress(Exception):
             wait_future(self._future, INTERRUPT_TIMEOUT)
+
+    # -- control ----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop the generation; the images that are done are kept. Safe from any thread.
+
+        Raises
+        ------
+        ConnectionLost, EngineTimeout
+            When the engine did not take the command.
+        """
+        self._give("stop")
+
+    def skip(self) -> None:
+        """Skip the image in the making and go on with the next. Safe from any thread.
+
+        Raises
+        ------
+        ConnectionLost, EngineTimeout
+            When the engine did not take the command.
+        """
+        self._give("skip")
+
+    astop = async_twin(stop)
+    askip = async_twin(skip)
+
+    def _give(self, verb: str) -> None:
+        if self._future.done():
+            return
+        try:
+            run_sync(self._command(verb), CONTROL_TIMEOUT)
+        except TimeoutError as error:
+            msg = f"Engine {self._context.name!r} did not take the {verb} in {CONTROL_TIMEOUT:g} s."
+            raise EngineTimeout(msg) from error
+
+    async def _command(self, verb: str) -> None:
+        if self._stream.began is None:
+            if verb == "stop":
+                self._control.stop_asked = True
+                self._cancel()
+            return
+        await self._control.command(verb)
+        if verb == "stop" and not self._started.is_set():
+            await self._leave_queue()
+
+    async def _leave_queue(self) -> None:
+        """Stop while the server has others before us; it has not begun, so nothing is lost."""
+        # With nobody before us it begins in a moment, and then the stop goes to the generation.
+        moment = 0 if self._stream.rank else EARLY_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._started.wait(), moment)
+            return
+        self._cancel()
+        # Where we lag behind the server it has begun after all, and would go on without us.
+        with contextlib.suppress(FooocusError):
+            await self._send("stop")
+
+    def _cancel(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+
+    async def _send(self, verb: str) -> None:
+        client = self._context.client()
+        await (client.stop if verb == "stop" else client.skip)(self._session)
 
     # -- running, on the background loop ----------------------------------------------------
 
@@ -286,87 +361,99 @@ class Job(Steered):
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
         # No task of its own for the turn: it would take its place a moment late, behind what was
-        # handed in after it.
+        # submitted after it.
         self._runner = asyncio.current_task()
         try:
             result = await self._in_turn()
         except asyncio.CancelledError:
             msg = "The generation was stopped while it waited for its turn."
-            self._finish("stopped")
+            self._stream.finish("stopped")
             raise GenerationStopped(msg) from None
         except Exception as error:
             if isinstance(error, EngineError) and error.result is None:
-                error.result = self._result()
-            self._finish("stopped" if isinstance(error, GenerationStopped) else "failed")
+                error.result = self._result or self._made()
+            self._stream.finish("stopped" if isinstance(error, GenerationStopped) else "failed")
             raise
-        self._finish("stopped" if result.stopped else "done")
+        self._stream.finish("stopped" if result.stopped else "done")
         return result
 
     async def _in_turn(self) -> Result:
-        async with self.engine._turn(self):
-            self._begin()
-            remove = self.engine._listen(self._take_line)
-            forget = self.engine._leave_word(self)
+        async with self._context.queue.turn(self, self._stream):
+            self._stream.begin()
+            unsubscribe = self._context.subscribe_log(self._take_line)
+            remove_record = self._write_record()
             try:
-                await self.engine._guard(self._consume(), self)
+                await self._run_with_liveness()
                 await self._await_log()
-                return self._judge()
+                self._check()
             except Exception:
-                # Whatever went wrong: what is on disk is brought home.
+                # Whatever went wrong: what is on disk is copied.
                 with contextlib.suppress(Exception):
                     await self._rescue()
                 raise
             finally:
-                remove()
-                forget()
-                self.engine.last_result = self._result()
-                self.engine._album.add(self.engine.last_result)
+                unsubscribe()
+                remove_record()
+                self._result = self._made()
+                self._context.publish(self._result)
+            return self._result
 
-    def _begin(self) -> None:
-        with self._lock:
-            self._began = self._last_movement = time.monotonic()
-            self._snapshot = dataclasses.replace(self._snapshot, state="starting", rank=0)
+    async def _run_with_liveness(self) -> None:
+        """Run the generation until it ends, the engine fails, or nothing moves for too long."""
+        liveness = self._context.liveness
+        try:
+            await liveness.run(
+                self._consume(),
+                states=GENERATING,
+                silence=lambda: self._stream.silence or 0.0,
+                stalled=lambda: liveness.stalled_generation(self._stream.now.text),
+            )
+        except GenerationError as error:  # the server mostly says no reason, but its log does
+            if (found := await liveness.explain(error, lambda: self.log)) is not None:
+                raise found from error
+            raise
+        except (DiskFull, OutputError):  # ours; the server would keep the next one waiting
+            with contextlib.suppress(Exception):
+                await self._send("stop")
+            raise
 
-    def _record(self, run_dir: Path) -> Path | None:
-        """Write down what is being generated, and return the file."""
-        return records.write(
-            run_dir, self.request, session=self._session, output_dir=self.engine.output_dir
+    def _write_record(self) -> Callable[[], None]:
+        """Write the job's record for later kernels, and return what removes it."""
+        return self._context.records.write(
+            self.request, session=self._session, output_dir=self._context.outputs.folder
         )
 
     def _age(self) -> float:
         """Return how many seconds ago the generation began, as far as is known."""
-        return time.monotonic() - (self._worked_since or self._began or self._submitted)
+        stream = self._stream
+        return time.monotonic() - (self._lines.begun_at or stream.began or stream.submitted)
 
-    def _queued(self, rank: int) -> None:
-        """Note how many are before it, of ours and of those who share the server."""
-        with self._lock:
-            changed = rank != self._snapshot.rank or not self._feed
-            self._snapshot = dataclasses.replace(self._snapshot, rank=rank)
-        if changed:
-            self._feed.publish(Queued(rank))
+    def _taken(self) -> Collection[str]:
+        """Return the server's names of the images that earlier requests have copied."""
+        return self._context.outputs.taken
 
     async def _consume(self) -> None:
         """Take in all that the engine tells, by the wire, and without one by what it leaves."""
-        client = self.engine._client
+        values = self.request.values
         try:
-            await self._follow(client.generate(self.request.values, session_hash=self._session))
+            await self._follow(self._context.client().generate(values, session_hash=self._session))
         except ConnectionLost as error:
-            ended = await lost_connection(self.engine, error)
-            if ended is not error or not error.handed_in:
-                raise ended from error
+            failure = await self._context.liveness.explain_lost_connection(error)
+            if failure is not error or not error.handed_in:
+                raise failure from error
             await self._follow(self._recovery.events(error))
 
-    async def _follow(self, stream: AsyncGenerator[Event, None]) -> None:
-        async with contextlib.aclosing(stream):
-            async for event in stream:
-                self._last_movement = time.monotonic()
+    async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
+        async with contextlib.aclosing(events):
+            async for event in events:
+                self._stream.moved()
                 await self._handle(event)
                 if isinstance(event, Progress):
                     with contextlib.suppress(FooocusError):  # it must not cost the images
-                        await self._orders.progress()
+                        await self._control.progress()
 
     async def _handle(self, event: Event) -> None:
-        now = self._snapshot
+        now = self._stream.now
         changes: dict[str, Any] = {}
         match event:
             case Queued(rank=rank) if now.state in ("queued", "starting"):
@@ -375,7 +462,7 @@ class Job(Steered):
                 self._started.set()
                 changes = {"state": "starting", "rank": 0}
             case Progress():
-                self._harvest.note(event.text)
+                self._collector.note(event.text)
                 changes = {
                     "state": "running",
                     "percent": max(now.percent, event.percent)
@@ -390,72 +477,60 @@ class Job(Steered):
             case Preview():
                 changes = {"preview": event}
             case ImageFinished():
-                with contextlib.suppress(ConnectionLost):  # asked for again at the end
-                    await self._harvest.take(event.path)
-                    self.engine._album.add(self._result())
-                changes = {"paths": self._harvest.paths}
+                with contextlib.suppress(ConnectionLost):  # fetched once more at the end
+                    await self._collector.take(event.path)
+                    self._context.add_images(self._collector.images())
+                changes = {"paths": self._collector.paths}
             case Finished():
-                self._harvest.final = event.paths
-                await self._harvest.take_all()
-                changes = {"paths": self._harvest.paths}
-        with self._lock:
-            self._snapshot = dataclasses.replace(self._snapshot, **changes)
+                self._collector.final = event.paths
+                await self._collector.take_all()
+                changes = {"paths": self._collector.paths}
+        self._stream.change(**changes)
         if "rank" in changes:
-            self.engine._tell_ranks()
-        self._feed.publish(event)
+            self._context.queue.tell_ranks()
+        self._stream.publish(event)
 
-    async def _bring_home(self, server_path: str) -> Path:
-        return await self.engine._bring_home(server_path)
+    async def _copy_image(self, server_path: str) -> Path:
+        return await self._context.copy_image(server_path)
 
     async def _rescue(self) -> None:
-        """Bring home what the server announced, and what it finished without telling us."""
+        """Copy what the server announced, and what it finished without telling us."""
         async with asyncio.timeout(COPY_SECONDS):
-            await self._harvest.take_all()
+            await self._collector.take_all()
         if self._started.is_set():
             async with asyncio.timeout(RESCUE_SECONDS):
                 for path in await self._recovery.sweep():
-                    await self._harvest.take(path)
-            with self._lock:
-                self._snapshot = dataclasses.replace(self._snapshot, paths=self._harvest.paths)
+                    await self._collector.take(path)
+            self._stream.change(paths=self._collector.paths)
 
     def _take_line(self, text: str) -> None:
         self._lines.feed(text)
-        if text == f"[Parameters] Seed = {self.request.seed}":
-            self._worked_since = time.monotonic()
-        self._last_movement = time.monotonic()
+        self._stream.moved()
 
     async def _await_log(self) -> None:
         """Wait until the log of this generation is whole, or long enough."""
-        if self.engine.owned and not self._lines.ended.is_set():
+        if self._context.owned and not self._lines.ended.is_set():
             await asyncio.to_thread(self._lines.ended.wait, LOG_LAG_SECONDS)
 
-    # -- judging ----------------------------------------------------------------------------
+    # -- its outcome ------------------------------------------------------------------------
 
-    def _judge(self) -> Result:
+    def _check(self) -> None:
         """Tell a good end from the failures that the server reports as success."""
-        result = self._result()
-        diagnosis = diagnose(list(self._lines)) if self.engine.owned else None
+        context, log = self._context, self.log
+        diagnosis = diagnose(log) if context.owned else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
-            raise diagnosed(self.engine, diagnosis)
-        if self._harvest.final or self._orders.given:
-            return result
-        raise no_images(self)
+            raise diagnosed(context.name, diagnosis)
+        if not (self._collector.final or self._control.used):
+            raise no_images(context.name, self.engine.url, context.owned, log)
 
-    def _result(self) -> Result:
-        parameters = self._harvest.parameters
+    def _made(self) -> Result:
+        parameters = self._collector.parameters
         return Result(
-            self._harvest.images(),
-            elapsed=(self._ended or time.monotonic()) - self._submitted,
+            self._collector.images(),
+            elapsed=self._stream.elapsed,
             log=self.log,
             parameters=parameters,
             prompt=str(parameters.get("prompt", "")),
-            stopped=self._orders.given or stopped(self.log),
-            engine=self.engine.name,
+            stopped=self._control.used or stopped(self.log),
+            engine=self._context.name,
         )
-
-    def _finish(self, state: str) -> None:
-        with self._lock:
-            self._ended = time.monotonic()
-            percent = 100 if state == "done" else self._snapshot.percent
-            self._snapshot = dataclasses.replace(self._snapshot, state=state, percent=percent)
-        self._feed.end()

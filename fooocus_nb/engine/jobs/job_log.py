@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OwnLines"]
+__all__ = ["JobLog"]
 
+#: The newest lines are kept; a generation logs some 40 an image.
 MAX_LINES = 2000
 _PARAMETER = "[Parameters] "
 _SEED = re.compile(r"\[Parameters\] Seed = (-?\d+)\s*$")
 _END = "Total time: "
 
 
-class OwnLines:
+class JobLog:
     """Collects the lines of a generation, the newest 2,000.
 
     The engine runs one generation at a time and says the seed of each near its beginning, so where
     others use it, too, that tells whose the lines are. Until ours has begun, all are kept: when it
-    fails before, one of them may say why.
-
-    Parameters
-    ----------
-    seed : int
-        The generation's.
-
-    Attributes
-    ----------
-    ended : threading.Event
-        Set when the log of the generation is whole.
+    fails before, one of them may say why. `ended` is set when the log of the generation is whole.
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,12 +33,14 @@ class OwnLines:
         self._seed = seed
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._begun = False
-        self._seeds_are_told = False
+        #: When the engine said that it works on it, by the monotonic clock.
+        self.begun_at: float | None = None
+        self._seeds_are_logged = False
 
     def feed(self, text: str) -> None:
         """Take the next line of the engine's log."""
         if (said := _SEED.match(text)) is not None:
-            self._seeds_are_told = True
+            self._seeds_are_logged = True
             if int(said[1]) == self._seed:
                 self._begin()
             elif self._begun:
@@ -54,7 +48,7 @@ class OwnLines:
         if self.ended.is_set():
             return  # what comes now is somebody else's
         self._lines.append(text)
-        if text.startswith(_END) and (self._begun or not self._seeds_are_told):
+        if text.startswith(_END) and (self._begun or not self._seeds_are_logged):
             self.ended.set()
 
     def _begin(self) -> None:
@@ -68,6 +62,7 @@ class OwnLines:
         self._lines.clear()
         self._lines.extend(reversed(block))
         self._begun = True
+        self.begun_at = time.monotonic()
         self.ended.clear()
 
     def __iter__(self) -> Iterator[str]:

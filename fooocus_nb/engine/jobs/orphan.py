@@ -1,9 +1,10 @@
-"""A generation that an earlier kernel left running: found, watched, stopped, and brought home."""
+"""An orphaned job: a generation that an earlier kernel left running, followed by its log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb.engine.jobs.job import Job
@@ -12,9 +13,10 @@ from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor import LineSplitter, LogReader
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Collection
 
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.context import JobContext
+    from fooocus_nb.engine.jobs.job import Engine
     from fooocus_nb.engine.jobs.records import JobRecord
 
 __all__ = ["FoundJob"]
@@ -30,10 +32,10 @@ POLL_SECONDS = 0.1
 class FoundJob(Job):
     """A generation whose kernel has ended, and which the engine went on with.
 
-    The engine tells nobody about it any more, so what becomes of it is read from its log, its log
-    page and its folders: there are stages and finished images, and no previews. Nothing is sent,
-    so nothing is made twice. It is stopped as any other job. Its images go to the folder where
-    its own kernel wanted them, which is where its notebook looks for them.
+    The engine tells nobody about it any more, so its progress is read from its log, its log page
+    and its folders: there are stages and finished images, and no previews. Nothing is sent, so
+    nothing is made twice. It is stopped as any other job. Its images go to the folder where its own
+    kernel wanted them, which is where its notebook looks for them.
 
     Parameters
     ----------
@@ -41,44 +43,51 @@ class FoundJob(Job):
         Where it runs.
     record : JobRecord
         What its kernel has written down.
+    context : JobContext
+        What it needs of the engine.
 
     Attributes
     ----------
     started : float
-        When it was handed in, in seconds since the epoch.
+        When it was submitted, in seconds since the epoch.
     """
 
-    def __init__(self, engine: Engine, record: JobRecord) -> None:
+    def __init__(self, engine: Engine, record: JobRecord, context: JobContext) -> None:
         self.started = record.started
-        self._left = record
+        self._record = record
         self._outputs = OutputFolder(record.output_dir)
-        super().__init__(engine, record.request, session=record.session)
-        self._submitted -= self._age()
-        self._start()
+        super().__init__(
+            engine, record.request, context, session=record.session, waited=self._age()
+        )
 
     def _age(self) -> float:
         return time.time() - self.started
 
-    def _record(self, run_dir: Path) -> Path | None:
-        return self._left.path
+    def _taken(self) -> Collection[str]:
+        # Not those of the engine: this kernel may have copied some of these very images before it
+        # detached.
+        return self._outputs.taken
 
-    async def _order(self, verb: str) -> None:
-        # It never waits for a turn of ours: what comes early is given once we have caught up.
-        await self._orders.give(verb)
+    def _write_record(self) -> Callable[[], None]:
+        return self._context.records.adopt(self._record.path)
+
+    async def _command(self, verb: str) -> None:
+        # It never waits for a turn of ours: what comes early is sent once we have caught up.
+        await self._control.command(verb)
 
     async def _consume(self) -> None:
         self._started.set()
         await self._catch_up()
-        await self._orders.progress()  # from now on it can be stopped
+        await self._control.progress()  # from now on it can be stopped
         msg = "The kernel that it was for has ended."
         await self._follow(self._recovery.events(ConnectionLost(msg)))
 
     async def _catch_up(self) -> None:
-        """Read the log up to now, and wait for the beginning if it has not come yet."""
+        """Read the log up to now, and wait for the beginning where it has not come yet."""
         for text in await asyncio.to_thread(self._past):
             self._lines.feed(text)
         while not self._lines.begun:
-            if time.monotonic() - self._last_movement > BEGIN_SECONDS:
+            if time.monotonic() - self._stream.last_movement > BEGIN_SECONDS:
                 # It waited for its turn, and the server forgets who does not wait with it.
                 msg = "The engine had not begun with the generation when its kernel ended."
                 raise GenerationStopped(msg, remedy="Generate it again.")
@@ -103,10 +112,8 @@ class FoundJob(Job):
     def _beginning(self) -> bytes:
         return f"[Parameters] Seed = {self.request.seed}".encode()
 
-    async def _bring_home(self, server_path: str) -> Path:
-        from pathlib import Path
-
+    async def _copy_image(self, server_path: str) -> Path:
         try:
             return await asyncio.to_thread(self._outputs.copy, Path(server_path))
         except FooocusError:  # that folder is gone, or somebody else's
-            return await super()._bring_home(server_path)
+            return await super()._copy_image(server_path)

@@ -1,4 +1,4 @@
-"""What is being generated, written into the engine's run folder for kernels that come later."""
+"""Job records: what is being generated, written into the run folder for later kernels."""
 
 from __future__ import annotations
 
@@ -15,43 +15,30 @@ from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["JobRecord", "abandon", "forget", "records_in", "write"]
+__all__ = ["JobRecord", "JobRecords", "mark_orphaned", "records_in", "remove", "write"]
 
 PREFIX = "job-"
+#: What is larger was not written by us.
 MAX_BYTES = 4 << 20
-#: Pictures are left out: they are large, and nothing is ever sent again from a record.
+#: Images are left out: they are large, and nothing is ever sent again from a record.
 MAX_VALUE = 10_000
 _SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One generation that a kernel has handed to an engine.
+    """One generation that a kernel has submitted to an engine; its images are left out."""
 
-    Attributes
-    ----------
-    session : str
-        The session hash; stop and skip need it.
-    request : Request
-        What was asked for, but for its pictures.
-    started : float
-        When, in seconds since the epoch.
-    output_dir : Path
-        Where its images were to go.
-    kernel : int
-        The process id of the kernel.
-    kernel_created : str or None
-        Its creation time.
-    path : Path
-        The file that says so.
-    """
-
+    #: The session hash; stop and skip need it.
     session: str
     request: Request
+    #: In seconds since the epoch.
     started: float
+    #: Where its images were to go.
     output_dir: Path
+    #: The process id of the kernel.
     kernel: int
     kernel_created: str | None
     path: Path
@@ -63,24 +50,56 @@ class JobRecord:
         return created is None or created != self.kernel_created
 
 
+class JobRecords:
+    """The records that this kernel has written for what an engine generates for it.
+
+    `run_dir` is where other kernels find the engine; None for one that is none of ours.
+    """
+
+    def __init__(self, run_dir: Callable[[], Path | None]) -> None:
+        self._run_dir = run_dir
+        self._written: set[Path] = set()
+
+    def write(self, request: Request, *, session: str, output_dir: Path) -> Callable[[], None]:
+        """Write the record of a job that is about to be sent; return what removes it at its end."""
+        run_dir = self._run_dir()
+        if run_dir is None:
+            return lambda: None
+        return self.adopt(write(run_dir, request, session=session, output_dir=output_dir))
+
+    def adopt(self, path: Path | None) -> Callable[[], None]:
+        """Look after a record that is there already; return what removes it at its end."""
+        if path is not None:
+            self._written.add(path)
+
+        def ended() -> None:
+            if path is not None and path in self._written:
+                self._written.discard(path)
+                remove(path)
+
+        return ended
+
+    def orphan_all(self) -> Callable[[], None]:
+        """Keep the records at the end of their jobs; return what leaves them to later kernels."""
+        paths = tuple(self._written)
+        self._written.clear()  # so that the jobs, which end for us, do not remove them
+
+        def leave() -> None:
+            for path in paths:
+                mark_orphaned(path)
+
+        return leave
+
+    def orphaned(self) -> list[JobRecord]:
+        """Return the records of jobs whose kernels have ended, oldest first."""
+        run_dir = self._run_dir()
+        return [] if run_dir is None else [one for one in records_in(run_dir) if one.orphaned]
+
+
 def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) -> Path | None:
-    """Write down what is about to be generated; nobody ever reads half of it.
+    """Write a job's record; nobody ever reads half of it.
 
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder of the engine.
-    request : Request
-        What was asked for.
-    session : str
-        Its session hash.
-    output_dir : Path
-        Where its images are to go.
-
-    Returns
-    -------
-    Path or None
-        The file; None where it could not be written, which must not cost a generation.
+    Returns None where it could not be written, which must not cost a generation.
     """
     path = run_dir / f"{PREFIX}{session}.json"
     content = {
@@ -106,12 +125,12 @@ def _replace(path: Path, content: Mapping[str, Any]) -> None:
         draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(path)
     except BaseException:
-        forget(draft)
+        remove(draft)
         raise
 
 
-def abandon(path: Path) -> None:
-    """Leave a generation to whoever comes next: its kernel lets go of the engine."""
+def mark_orphaned(path: Path) -> None:
+    """Mark a record as one that no kernel looks after any more."""
     with contextlib.suppress(OSError, ValueError):
         _replace(path, {**json.loads(path.read_bytes()), "kernel": 0, "kernel_created": None})
 
@@ -129,20 +148,14 @@ def _size(value: Any) -> int:
     return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
 
 
-def forget(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a record. One that is gone is no error."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def records_in(run_dir: Path) -> list[JobRecord]:
-    """Return the records in a run folder, oldest first; damaged ones are left out.
-
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder of an engine.
-    """
+    """Return the records in a run folder, oldest first; damaged ones are left out."""
     found = []
     for path in run_dir.glob(f"{PREFIX}*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

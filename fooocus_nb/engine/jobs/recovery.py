@@ -1,8 +1,8 @@
-"""What an engine finished while nobody could hear it, found in its outputs.
+"""Recovery: images that an engine finished after the connection broke, found in its outputs.
 
 When the connection breaks in the middle of a generation, the engine goes on with it. Asking for
 it again would make it twice, so nothing is sent: the engine's log, its log page and its folders
-tell what became of it. An image is taken for this request's only if it was written after the
+tell how it went on. An image is taken for this request's only if it was written after the
 request began, with one of its seeds and its prompt.
 """
 
@@ -26,10 +26,13 @@ from fooocus_nb.fooocus.metadata import parse_log, read_metadata
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 
-    from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.engine.jobs.snapshot import Snapshot
+    from fooocus_nb.engine.jobs.context import JobContext
+    from fooocus_nb.engine.jobs.control import Control
+    from fooocus_nb.engine.jobs.image_collector import ImageCollector
+    from fooocus_nb.engine.jobs.job_log import JobLog
+    from fooocus_nb.engine.jobs.stream import EventStream, Snapshot
     from fooocus_nb.fooocus.requests import Request
 
 __all__ = ["Recovery", "is_of_request"]
@@ -50,7 +53,7 @@ LEAST_PATIENCE = 60.0
 _LOGGED = re.compile(r"Image generated with private log at: (.+log\.html)\s*$")
 _SAVED = re.compile(r"\[Fooocus\] Saving image \d+/\d+")
 _END = re.compile(r"^(?:Total time|Processing time \(total\)): ")
-_WORDS = re.compile(r"^\[Fooocus\] (.+)")
+_STEP = re.compile(r"^\[Fooocus\] (.+)")
 #: What the engine says before its worker has a request: it may then never get it.
 _NOT_BEGUN = "Waiting for task"
 _IMAGES = {".jpeg", ".jpg", ".png", ".webp"}
@@ -67,20 +70,9 @@ class _Found:
 
 
 def is_of_request(request: Request, raw: Mapping[str, Any]) -> int | None:
-    """Tell whether an image's metadata is that of a request.
+    """Return which image of a request, from 0, has this metadata; None for that of another.
 
-    Parameters
-    ----------
-    request : Request
-        What was asked for.
-    raw : mapping
-        What a log page or a file says, by Fooocus's own keys.
-
-    Returns
-    -------
-    int or None
-        Which image of the request it is, from 0; 0 as well for each where all have one seed. None
-        for an image of another request.
+    `raw` has Fooocus's own keys. Where all images have one seed, each is 0.
     """
     with contextlib.suppress(ValueError):
         number = (int(str(raw.get("seed", ""))) - request.seed) % (MAX_SEED + 1)
@@ -93,9 +85,9 @@ def is_of_request(request: Request, raw: Mapping[str, Any]) -> int | None:
 def _same_text(request: Request, raw: Mapping[str, Any], name: str) -> bool:
     if raw.get(name) is None:
         return True
-    said = _plain_words(str(raw[name]))
+    said = _split_prompt(str(raw[name]))
     return any(
-        _REPLACED.search(asked) or _plain_words(asked) == said for asked in _texts(request, name)
+        _REPLACED.search(asked) or _split_prompt(asked) == said for asked in _texts(request, name)
     )
 
 
@@ -114,8 +106,8 @@ def _texts(request: Request, name: str) -> Iterator[str]:
                 yield str(own)
 
 
-def _plain_words(text: str) -> list[str]:
-    """Return a prompt's words; the engine tidies the blanks and commas between them."""
+def _split_prompt(text: str) -> list[str]:
+    """Split a prompt; the engine tidies the blanks and commas between them."""
     return re.sub(r"[\s,]+", " ", text).split()
 
 
@@ -135,18 +127,28 @@ def _age(path: Path) -> float:
 
 
 class Recovery:
-    """Follows one generation by what it leaves in the engine's log and outputs.
+    """Follows one generation by what it leaves in the engine's log and outputs."""
 
-    Parameters
-    ----------
-    job : Job
-        The generation.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._engine = job.engine
-        self._request = job.request
+    def __init__(
+        self,
+        request: Request,
+        context: JobContext,
+        *,
+        stream: EventStream,
+        lines: JobLog,
+        collector: ImageCollector,
+        control: Control,
+        age: Callable[[], float],
+        taken: Callable[[], Collection[str]],
+    ) -> None:
+        self._request = request
+        self._context = context
+        self._stream = stream
+        self._lines = lines
+        self._collector = collector
+        self._control = control
+        self._age = age
+        self._taken = taken
         self._found: dict[str, _Found] = {}
         self._pages: dict[str, None] = {}
         self._linked = False
@@ -155,24 +157,11 @@ class Recovery:
     # -- the whole way ------------------------------------------------------------------------
 
     async def events(self, error: ConnectionLost) -> AsyncGenerator[Event, None]:
-        """Follow the generation to its end.
+        """Yield an `ImageFinished` for each image that is found, and `Finished` at the end.
 
-        Parameters
-        ----------
-        error : ConnectionLost
-            What happened to the connection.
-
-        Yields
-        ------
-        Event
-            An `ImageFinished` for each image that is found; `Finished` at the end.
-
-        Raises
-        ------
-        ConnectionLost
-            When it cannot be told any more what becomes of the generation.
+        `error` is raised again, with what was copied, when nothing more can be learnt.
         """
-        patience = self._patience(self._job.snapshot())
+        patience = self._patience(self._stream.snapshot(self._lines.last))
         moved = self._reached = time.monotonic()
         said = ""
         while True:
@@ -180,9 +169,9 @@ class Recovery:
             for found in await self._look():
                 moved = time.monotonic()
                 yield ImageFinished(found.path)
-            if (words := self._words()) != said:
-                said = words
-                yield self._progress(words)
+            if (text := self._description()) != said:
+                said = text
+                yield self._progress(text)
             if whole or self._is_all() or self._has_stopped(moved):
                 break
             if self._is_hopeless(moved, patience):
@@ -190,18 +179,18 @@ class Recovery:
                     break
                 raise self._given_up(error)
             await asyncio.sleep(POLL_SECONDS)
-        if not self._is_complete() and not self._job._orders.given and not self._explained():
+        if not self._is_complete() and not self._control.used and not self._explained():
             raise self._given_up(error)
         yield Finished(tuple(found.path for found in self._in_order()))
 
     async def sweep(self) -> list[str]:
-        """Look once, and return the server's paths of the images that are not at home yet."""
+        """Look once, and return the server's paths of the images that are not copied yet."""
         return [found.path for found in await self._look()]
 
     # -- looking ------------------------------------------------------------------------------
 
     async def _look(self) -> list[_Found]:
-        """Return the images that were not seen before and are not at home."""
+        """Return the images that were not seen before and are not copied."""
         await self._find_pages()
         new = []
         for page in self._pages:
@@ -213,11 +202,11 @@ class Recovery:
         return new
 
     async def _find_pages(self) -> None:
-        for line in self._job.log:
+        for line in self._lines:
             if (logged := _LOGGED.search(line)) is not None:
                 self._pages[logged[1]] = None
         with contextlib.suppress(FooocusError):
-            page = await self._engine._client.log_page()
+            page = await self._context.client().log_page()
             self._reached = time.monotonic()
             self._linked = page is not None
             if page is not None:
@@ -243,7 +232,7 @@ class Recovery:
         They may say nothing of themselves. But the engine makes one request at a time, and its log
         tells when it began with ours and how many images of it were saved.
         """
-        folder = self._engine._child.temp_dir if self._engine._child else None
+        folder = self._context.temp_dir()
         saved = sum(map(bool, map(_SAVED.match, self._own_lines())))
         if folder is None or not saved:
             return
@@ -264,41 +253,41 @@ class Recovery:
                 yield found
 
     def _keep(self, found: _Found) -> bool:
-        """Remember an image, and return whether it still has to be brought home."""
+        """Remember an image, and return whether it still has to be copied."""
         name = Path(found.path.replace("\\", "/")).name
         self._found[name] = found
-        self._job._harvest.identify(name, found.number)
-        return not self._job._harvest.holds(name)
+        self._collector.identify(name, found.number)
+        return not self._collector.holds(name)
 
     def _numbered(self, number: int) -> int:
         """Return which image it is; where all have one seed, they are counted."""
         return len(self._found) if self._request.seed_of(1) == self._request.seed else number
 
     async def _read(self, page: str) -> bytes:
-        if self._engine.owned:
+        if self._context.owned:
             return await asyncio.to_thread(Path(page).read_bytes)
-        data = await self._engine._client.fetch(page)
+        data = await self._context.client().fetch(page)
         self._reached = time.monotonic()
         return data
 
     async def _is_new(self, name: str, path: str) -> bool:
         """Whether an image was written after the request began, and for no other request."""
-        if self._job._harvest.holds(name):
+        if self._collector.holds(name):
             return True
         if self._is_elsewhere(name):
             return False
-        if self._engine.owned:
+        if self._context.owned:
             return await asyncio.to_thread(_age, Path(path)) < self._age_of_request()
-        age = await self._engine._client.age(path)
+        age = await self._context.client().age(path)
         return age is not None and age < self._age_of_request()
 
     def _is_elsewhere(self, name: str) -> bool:
-        """Whether an earlier request of ours has brought it home."""
-        taken = {name_key(other) for other in self._engine._outputs.taken}
-        return name_key(name) in taken and not self._job._harvest.holds(name)
+        """Whether an earlier request of ours has copied it."""
+        taken = {name_key(other) for other in self._taken()}
+        return name_key(name) in taken and not self._collector.holds(name)
 
     def _age_of_request(self) -> float:
-        return self._job._age() + (LAG_SECONDS if self._engine.owned else CLOCK_SECONDS)
+        return self._age() + (LAG_SECONDS if self._context.owned else CLOCK_SECONDS)
 
     def _in_order(self) -> list[_Found]:
         return sorted(self._found.values(), key=lambda found: found.number)
@@ -320,24 +309,24 @@ class Recovery:
 
     def _explained(self) -> bool:
         """Whether the log tells why the generation ended before its end."""
-        return self._engine.owned and diagnose(self._own_lines()) is not None
+        return self._context.owned and diagnose(self._own_lines()) is not None
 
     def _own_lines(self) -> list[str]:
         """Return the log of this request; nothing where the engine has not begun with it."""
-        return list(self._job.log) if self._job._lines.begun else []
+        return list(self._lines) if self._lines.begun else []
 
     def _is_hopeless(self, moved: float, patience: float) -> bool:
         """Whether nothing more can be learnt."""
         now = time.monotonic()
-        if self._engine.owned:
+        if self._context.owned:
             # Once it works on the request, its silence is noticed as in any generation.
-            return not self._own_lines() and now - self._job._last_movement > patience
+            return not self._own_lines() and now - self._stream.last_movement > patience
         gone = now - self._reached > GONE_SECONDS
         return not self._linked or gone or now - moved > patience
 
     def _has_stopped(self, moved: float) -> bool:
         """Whether a stopped generation has had the time to end its step."""
-        asked = self._job._orders.stop_asked_at
+        asked = self._control.stop_asked_at
         return asked is not None and time.monotonic() - max(moved, asked) > STOP_SECONDS
 
     def _patience(self, seen: Snapshot) -> float:
@@ -345,28 +334,28 @@ class Recovery:
         if seen.remaining is not None:
             return max(LEAST_PATIENCE, 3 * seen.remaining)
         begun = seen.text and not seen.text.startswith(_NOT_BEGUN)
-        return self._engine.stall_timeout if begun else LEAST_PATIENCE
+        return self._context.liveness.stall_timeout() if begun else LEAST_PATIENCE
 
     # -- telling ------------------------------------------------------------------------------
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         done = f"{len(self._found)} of {_count(self._request)} images found"
-        doing = [words[1] for line in self._own_lines() if (words := _WORDS.match(line))]
+        doing = [step[1] for line in self._own_lines() if (step := _STEP.match(line))]
         return f"Connection lost, {done}" + (f": {doing[-1]}" if doing else " so far")
 
-    def _progress(self, words: str) -> Progress:
+    def _progress(self, text: str) -> Progress:
         share = 100 * len(self._found) // max(1, _count(self._request))
-        return Progress(max(self._job.snapshot().percent, min(share, 99)), words)
+        return Progress(max(self._stream.now.percent, min(share, 99)), text)
 
     def _given_up(self, error: ConnectionLost) -> ConnectionLost:
-        done, asked = len(self._job._harvest.paths), _count(self._request)
+        done, asked = len(self._collector.paths), _count(self._request)
         msg = (
-            f"The connection to engine {self._engine.name!r} broke in the middle of a generation, "
-            f"and {done} of {asked} images could be brought home. {error.message}"
+            f"The connection to engine {self._context.name!r} broke in the middle of a generation, "
+            f"and {done} of {asked} images could be copied. {error.message}"
         )
         lost = ConnectionLost(
             msg,
-            log=self._job.log[-5:],
+            log=tuple(self._lines)[-5:],
             remedy="It was not sent again, so that nothing is made twice: what the engine still "
             "makes of it goes to its own output folder.",
         )

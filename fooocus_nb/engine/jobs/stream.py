@@ -1,63 +1,175 @@
-"""What a generation tells, for any number of listeners, those who come late included."""
+"""The events of one generation, and what it looks like at one moment."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import threading
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.fooocus.events import Preview
+from fooocus_nb._background import Signal
+from fooocus_nb.fooocus.events import Preview, Queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from fooocus_nb.fooocus.events import Event
 
-__all__ = ["Feed"]
+__all__ = ["EventStream", "Snapshot"]
+
+#: Below this share the pace so far tells nothing of how long the rest takes.
+LEAST_PERCENT = 5
 
 
-class Feed:
-    """The events of one generation, from any thread to any thread."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a generation looks like at one moment.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    state : str
+        ``queued``, ``starting``, ``running``, ``done``, ``stopped`` or ``failed``.
+    percent : int
+        The whole request's progress, 0 to 100.
+    text : str
+        The engine's own description of its progress.
+    step, steps, image, images : int or None
+        The sampling step and the image in the making, both from 1, and how many there are.
+    preview : Preview or None
+        The latest preview of the image in the making.
+    paths : tuple of Path
+        The images copied so far.
+    elapsed : float
+        Seconds since the request was submitted.
+    remaining : float or None
+        Seconds that are left, as far as the pace so far tells.
+    last_line : str
+        The engine's last log line.
+    rank : int
+        How many requests are before this one while it is queued.
+    """
+
+    state: str = "queued"
+    percent: int = 0
+    text: str = ""
+    step: int | None = None
+    steps: int | None = None
+    image: int | None = None
+    images: int | None = None
+    preview: Preview | None = None
+    paths: tuple[Path, ...] = ()
+    elapsed: float = 0.0
+    remaining: float | None = None
+    last_line: str = ""
+    rank: int = 0
+
+
+class EventStream:
+    """The events of one generation and its snapshot, from any thread to any thread.
+
+    Listeners who come late are told of the past first, previews left out. `waited` is how many
+    seconds ago the generation was submitted.
+    """
+
+    def __init__(self, waited: float = 0.0) -> None:
+        self.submitted = time.monotonic() - waited
+        self.began: float | None = None
+        self.ended: float | None = None
+        self.last_movement = time.monotonic()
         self._lock = threading.Lock()
+        self._now = Snapshot()
         self._history: list[Event] = []
-        self._listeners: list[Callable[[Event | None], None]] = []
-        self._ended = False
+        self._over = False
+        self._told: Signal[Event | None] = Signal("the events of a generation")
 
-    def __len__(self) -> int:
-        """How many events were told, previews left out."""
-        return len(self._history)
+    # -- telling ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Note that its turn has come."""
+        with self._lock:
+            self.began = self.last_movement = time.monotonic()
+            self._now = dataclasses.replace(self._now, state="starting", rank=0)
+
+    def moved(self) -> None:
+        """Note a sign of life of the engine."""
+        self.last_movement = time.monotonic()
+
+    def change(self, **changes: Any) -> None:
+        """Change the snapshot without an event."""
+        with self._lock:
+            self._now = dataclasses.replace(self._now, **changes)
 
     def publish(self, event: Event) -> None:
         """Tell an event to all who listen."""
         with self._lock:
             if not isinstance(event, Preview):
                 self._history.append(event)
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(event)
+            tell = self._told.prepare()
+        tell(event)
 
-    def end(self) -> None:
-        """Tell all who listen that nothing follows."""
+    def set_rank(self, rank: int) -> None:
+        """Note how many are before it, of ours and of those who share the server."""
         with self._lock:
-            self._ended = True
-            listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener(None)
+            changed = rank != self._now.rank or not self._history
+            self._now = dataclasses.replace(self._now, rank=rank)
+        if changed:
+            self.publish(Queued(rank))
+
+    def finish(self, state: str) -> None:
+        """Note the end, and tell all who listen that nothing follows."""
+        with self._lock:
+            self.ended = time.monotonic()
+            percent = 100 if state == "done" else self._now.percent
+            self._now = dataclasses.replace(self._now, state=state, percent=percent)
+            self._over = True
+            tell = self._told.prepare()
+        tell(None)
+
+    # -- looking ----------------------------------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        """How many requests are before it while it is queued."""
+        return self._now.rank
+
+    @property
+    def now(self) -> Snapshot:
+        """The snapshot without its times."""
+        return self._now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the submission to the end, or to now."""
+        return (self.ended or time.monotonic()) - self.submitted
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since the engine last gave a sign of life; None unless it runs."""
+        if self.began is None or self.ended is not None:
+            return None
+        return time.monotonic() - self.last_movement
+
+    def snapshot(self, last_line: str) -> Snapshot:
+        """Return what the generation looks like now."""
+        with self._lock:
+            now, began, ended = self._now, self.began, self.ended
+        until = ended or time.monotonic()
+        remaining = None
+        if began is not None and ended is None and LEAST_PERCENT <= now.percent < 100:
+            remaining = (until - began) * (100 - now.percent) / now.percent
+        return dataclasses.replace(
+            now, elapsed=until - self.submitted, remaining=remaining, last_line=last_line
+        )
 
     def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
         """Call `listener` with each event, those of the past first, and None at the end."""
+        # With the lock held, so that nothing new comes in between.
+        tell = self._told.guarded(listener)
         with self._lock:
             for event in self._history:
-                listener(event)
-            if self._ended:
-                listener(None)
-            else:
-                self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return unsubscribe
+                tell(event)
+            if self._over:
+                tell(None)
+            return self._told.subscribe(listener)

@@ -81,6 +81,16 @@ def test_what_was_let_go_of_is_found_again_by_the_same_kernel(peer, registry):
     assert kernel.value("len(e.found_jobs[0].result(60))") == 2
 
 
+def test_what_was_copied_before_the_same_kernel_detached_is_there_again(peer, registry):
+    kernel = peer(**SLOW)
+    kernel.run(KEEP.format("here"))
+    kernel.run(SUBMIT.format(2))
+    kernel.run("import time\nwhile not job.snapshot().paths: time.sleep(0.02)")
+    kernel.run("first = job.snapshot().paths[0]; e.detach(); e.restart(30)")
+    kernel.run("paths = e.found_jobs[0].result(60).paths")
+    assert kernel.value("len(paths), paths[0] == first") == [2, True]
+
+
 def test_one_that_had_not_begun_is_told(peer, registry):
     first, second = peer(**SLOW), peer(**SLOW)
     for kernel in (first, second):
@@ -114,12 +124,12 @@ def test_records_are_small_whole_and_tolerant(tmp_path):
     assert record.request.seed == 2**62
     assert (record.kernel, record.orphaned) == (os.getpid(), False)
     assert abs(record.started - time.time()) < 60
-    records.abandon(path)
+    records.mark_orphaned(path)
     assert records_in(tmp_path)[0].orphaned
     known = json.loads(path.read_text())
     for damaged in ("", "[]", "{}", json.dumps({**known, "session": "../x"}), "null"):
         (tmp_path / "job-torn.json").write_text(damaged)
         assert len(records_in(tmp_path)) == 1
-    records.forget(path)
-    records.forget(path)
+    records.remove(path)
+    records.remove(path)
     assert records_in(tmp_path) == []

@@ -132,7 +132,7 @@ def test_a_server_without_a_log_page_is_reported_at_once(start_gradio3, engine_b
     server = start_gradio3("--disable-image-log")
     engine, proxy = engine_behind(server)
     proxy.cut_after("image 2/2", 1)
-    with pytest.raises(ConnectionLost, match=r"1 of 2 images could be brought home") as caught:
+    with pytest.raises(ConnectionLost, match=r"1 of 2 images could be copied") as caught:
         engine.generate("cat", seed=7, image_number=2)
     assert [image.seed for image in caught.value.result] == [7]
     assert caught.value.result[0].path.is_file()

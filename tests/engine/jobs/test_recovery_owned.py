@@ -25,8 +25,8 @@ def cut_off(cutting_proxy):
 
     def interpose(engine):
         proxy = cutting_proxy(engine.url)
-        run_sync(engine._connected.aclose(), 5)
-        engine._connected = run_sync(Client.connect(proxy.url), 20)
+        run_sync(engine._lifecycle.client.aclose(), 5)
+        engine._lifecycle.client = run_sync(Client.connect(proxy.url), 20)
         return proxy
 
     return interpose

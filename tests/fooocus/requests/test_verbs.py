@@ -48,7 +48,7 @@ def sent(engine, gradio3_server):
     """Return what the last generation brought, by name, and what of it is not the default."""
 
     def read():
-        names = engine._client.schema.steps[0].inputs
+        names = engine._schema.steps[0].inputs
         values = gradio3_server.last("task")["values"]
         assert len(names) == len(values)
         arrived = dict(zip(names, values, strict=True))
@@ -495,7 +495,7 @@ def test_on_a_gradio_of_today(modern_server, tmp_path, picture, mask):
 
 
 def test_a_server_without_these_functions(engine, monkeypatch):
-    schema = engine._client.schema
+    schema = engine._schema
     monkeypatch.setattr(schema, "verbs", {})
     with pytest.raises(UnsupportedServer, match="no function 'describe'"):
         engine.describe(Image.new("RGB", (4, 4)))

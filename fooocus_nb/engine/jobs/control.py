@@ -1,4 +1,4 @@
-"""Stop and skip for one generation, given when the engine can take them."""
+"""Stop and skip for one generation, sent when the server can take them."""
 
 from __future__ import annotations
 
@@ -8,35 +8,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Orders"]
+__all__ = ["Control"]
 
-#: How long a stop may seem to have been overheard before it is given again.
+#: How long a stop may seem to have been overheard before it is sent again.
 REPEAT_SECONDS = 2.0
 
 
-class Orders:
-    """What was asked of a running generation.
+class Control:
+    """The stop and skip commands of one generation, sent when the server can take them.
 
     The server writes a stop or a skip on the task that the generation works on, and a new one is
-    made at its beginning: what comes before that is lost. So early orders wait for the first sign
-    of progress.
-
-    Parameters
-    ----------
-    send : callable
-        Gives ``stop`` or ``skip`` to the server.
-
-    Attributes
-    ----------
-    stop_asked, skip_asked : bool
-        What was asked for.
-    stop_asked_at : float or None
-        When the stop was asked for, by the monotonic clock.
+    made at its beginning: what comes before that is lost. So early commands wait for the first
+    sign of progress. `send` sends ``stop`` or ``skip`` to the server.
     """
 
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
         self.stop_asked = False
         self.skip_asked = False
+        #: When the stop was asked for, by the monotonic clock.
         self.stop_asked_at: float | None = None
         self._send = send
         self._working = False
@@ -44,12 +33,12 @@ class Orders:
         self._stopped_at = 0.0
 
     @property
-    def given(self) -> bool:
+    def used(self) -> bool:
         """Whether anything was asked for."""
         return self.stop_asked or self.skip_asked
 
-    async def give(self, verb: str) -> None:
-        """Give an order now, or as soon as the generation works."""
+    async def command(self, verb: str) -> None:
+        """Send a command now, or as soon as the generation works."""
         if verb == "stop":
             self.stop_asked = True
             self.stop_asked_at = self.stop_asked_at or time.monotonic()

@@ -1,0 +1,44 @@
+"""What a job needs of its engine, so that it knows none of its privates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from fooocus_nb.engine.jobs.records import JobRecords
+    from fooocus_nb.engine.liveness import Liveness
+    from fooocus_nb.engine.queue import JobQueue
+    from fooocus_nb.fooocus.client import Client
+    from fooocus_nb.results import Image, Result
+    from fooocus_nb.results.output_folder import OutputFolder
+
+__all__ = ["JobContext"]
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a job needs of its engine."""
+
+    name: str
+    owned: bool
+    #: Where images are copied to.
+    outputs: OutputFolder
+    queue: JobQueue
+    liveness: Liveness
+    records: JobRecords
+    #: Return the client of an engine that can generate, or raise why it cannot.
+    client: Callable[[], Client]
+    #: Copy an image of the server into the output folder.
+    copy_image: Callable[[str], Awaitable[Path]]
+    #: Call a listener with each line of the engine's log; return what ends it.
+    subscribe_log: Callable[[Callable[[str], None]], Callable[[], None]]
+    #: Return the engine's own temporary folder, where it is of this machine.
+    temp_dir: Callable[[], Path | None]
+    #: Show images that have just been copied.
+    add_images: Callable[[Iterable[Image]], None]
+    #: Take the result at the end, also of a generation that failed.
+    publish: Callable[[Result], None]

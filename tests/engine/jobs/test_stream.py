@@ -1,0 +1,43 @@
+"""The events of a generation: told to those who come late, and to others when one fails."""
+
+from __future__ import annotations
+
+from fooocus_nb.engine.jobs.stream import EventStream
+from fooocus_nb.fooocus.events import Preview, Progress, Queued
+
+SMALL = {"image_number": 1, "steps": 1, "width": 64, "height": 64}
+
+
+def test_who_comes_late_is_told_of_the_past_but_for_previews():
+    stream, early, late = EventStream(), [], []
+    stream.subscribe(early.append)
+    preview, progress = Preview(b"", "image/png"), Progress(10, "Sampling")
+    for event in (preview, progress):
+        stream.publish(event)
+    end = stream.subscribe(late.append)
+    stream.set_rank(2)
+    stream.set_rank(2)  # nothing new
+    end()
+    stream.finish("done")
+    assert early == [preview, progress, Queued(2), None]
+    assert late == [progress, Queued(2)]
+    after = []
+    stream.subscribe(after.append)
+    assert after == [progress, Queued(2), None]
+    assert (stream.now.state, stream.now.percent) == ("done", 100)
+
+
+def test_a_listener_that_raises_costs_no_generation(start_demo, caplog):
+    engine, heard, failed = start_demo(), [], []
+
+    def fail(event):
+        failed.append(event)
+        raise RuntimeError
+
+    job = engine.submit("x", **SMALL)
+    job.subscribe(fail)
+    job.subscribe(heard.append)
+    assert len(job.result(60)) == 1
+    assert heard[-1] is None
+    assert failed == heard
+    assert "a listener for the events of a generation failed" in caplog.text
