@@ -80,7 +80,9 @@ def effective(request: Request) -> dict[str, Any]:
     values["loras"] = [lora for lora in values["loras"] if lora[0] != "None"]
     values["sampler_name"] = TWINS.get(values["sampler_name"], values["sampler_name"])
     styles = [name for name in values["style_selections"] if name != "Fooocus V2"]
-    expanded = "Fooocus V2" in values["style_selections"] and bool(values["prompt"])
+    # Fooocus drops empty lines, and expands no empty prompt.
+    lines = [line for line in str(values["prompt"]).splitlines() if line.strip()]
+    expanded = "Fooocus V2" in values["style_selections"] and bool(lines)
     values["style_selections"] = (styles, expanded)
     if mode in HURRIED:
         values |= dict.fromkeys(FORCED)
