@@ -53,12 +53,13 @@ def record(task: Task, index: int, size: tuple[int, int]) -> dict[str, Any]:
     refiner = "None" if hurried else str(values["refiner"])
     adm = [float(values[f"adm_{name}"]) for name in ("positive", "negative", "end")]
     styles = [name for name in task.styles_of(index) if name != EXPANSION]
-    if EXPANSION in task.styles and prompt:
+    expanded = EXPANSION in task.styles and bool(prompt.strip())  # an empty one never is
+    if expanded:
         styles.insert(0, EXPANSION)
     found: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": values["negative_prompt"],
-        "prompt_expansion": task.expansion(index) if prompt else "",  # there is nothing to expand
+        "prompt_expansion": task.expansion(index) if expanded else "",
         "styles": str(styles),
         "performance": task.performance.value,
         "steps": task.steps,
