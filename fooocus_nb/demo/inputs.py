@@ -155,8 +155,8 @@ class Task:
             return ""
         start = self.seed(index) % len(_MOODS)
         words = [_MOODS[(start + 3 * step) % len(_MOODS)] for step in range(4)]
-        prompt = self.prompt_of(index)
-        return ", ".join([prompt.splitlines()[0] if prompt else "", *words])
+        lines = [line for line in self.prompt_of(index).splitlines() if line.strip()]
+        return ", ".join([lines[0].strip() if lines else "", *words])
 
     def report(self, percent: int, text: str, image: str | None = None) -> None:
         """Report progress to the page."""
