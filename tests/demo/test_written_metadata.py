@@ -17,7 +17,7 @@ import fooocus_nb
 from fooocus_nb.demo.files import Files
 from fooocus_nb.demo.inputs import Task
 from fooocus_nb.demo.page import PRESETS, STYLES, Page
-from fooocus_nb.demo.records import record, styles_for_page
+from fooocus_nb.demo.records import STYLE_TEXTS, record, styles_for_page
 from fooocus_nb.fooocus.metadata import (
     parse_metadata,
     read_log,
@@ -25,6 +25,7 @@ from fooocus_nb.fooocus.metadata import (
     with_styles,
     write_metadata,
 )
+from fooocus_nb.fooocus.metadata.style_texts import full_prompts
 from fooocus_nb.fooocus.requests import Request, build_request
 from fooocus_nb.fooocus.schema import Schema
 
@@ -83,7 +84,9 @@ def effective(request: Request) -> dict[str, Any]:
     # Fooocus drops empty lines, and expands no empty prompt.
     lines = [line for line in str(values["prompt"]).splitlines() if line.strip()]
     expanded = "Fooocus V2" in values["style_selections"] and bool(lines)
-    values["style_selections"] = (styles, expanded)
+    # Styles are what they write; two that don't meet in a text may be found in either order.
+    texts = full_prompts(STYLE_TEXTS, styles, str(values["prompt"]), str(values["negative_prompt"]))
+    values["style_selections"] = (sorted(styles), texts, expanded)
     if mode in HURRIED:
         values |= dict.fromkeys(FORCED)
     if values["refiner_model"] == "None":
