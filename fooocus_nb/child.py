@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ from fooocus_nb.errors import (
     StartTimeout,
     while_starting,
 )
-from fooocus_nb.fooocus.diagnosis import diagnose
-from fooocus_nb.fooocus.launch import build_launch, free_port
+from fooocus_nb.fooocus.diagnosis import Notice, diagnose
+from fooocus_nb.fooocus.launch import LEFT_OUT_ADVICE, build_launch, free_port
 from fooocus_nb.fooocus.startup import Stage, StartupTracker
 from fooocus_nb.logfolders import new_log_folder
 from fooocus_nb.outputs import FULL
@@ -46,6 +46,8 @@ DEFAULT_START_TIMEOUT = 300.0
 TICK_SECONDS = 0.2
 #: How long a process may take to end, once something of it has.
 END_LAG_SECONDS = 1.0
+#: How many lines are read for why a start failed: what pip could not install stands far above.
+LOOK_BACK = 1000
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
 
@@ -133,6 +135,7 @@ class Child:
         self.idle_timeout = settings.idle_timeout
         self._moved = threading.Event()
         self._temporary: list[Path] = []
+        self._left_out: tuple[Notice, ...] = ()
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -186,6 +189,16 @@ class Child:
     def worker_dead(self) -> bool:
         """Whether the log says that the worker thread has ended."""
         return self._tracker.worker_dead
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether the log says that the GPU does no more of its work until it is restarted."""
+        return self._tracker.device_lost
+
+    @property
+    def left_out(self) -> tuple[Notice, ...]:
+        """What of our environment was not handed on, because it cannot work."""
+        return self._left_out
 
     @property
     def last_movement(self) -> float:
@@ -309,6 +322,10 @@ class Child:
             args=settings.args,
             env=settings.env,
         )
+        self._left_out = tuple(
+            Notice(f"{reason}, so the engine does without it.", LEFT_OUT_ADVICE, name)
+            for name, reason in launch.left_out.items()
+        )
         run_dir = self._temporary_folder(RUN_PREFIX, folder)
         spec = ChildSpec(
             argv=launch.argv,
@@ -384,11 +401,13 @@ class Child:
         if self._stopped():
             msg = f"Engine {self.name!r} was stopped while it started."
             return StartError(msg)
-        lines = self.tail(200)
+        lines = self.tail(LOOK_BACK)
         found = diagnose(lines, returncode=returncode)
         what = "its worker died" if self._tracker.worker_dead else f"exit code {returncode}"
         cause = found.cause if found else f"While {self.detail}: {what}."
         kind = while_starting(found.error) if found else StartError
+        if found is not None and found.because is not None:  # what a restart alone does not mend
+            found = replace(found, remedy=found.because.remedy)
         return kind(
             f"Engine {self.name!r} ended while it started ({what}). {cause}",
             log=(found.lines if found else ()) or lines[-10:],

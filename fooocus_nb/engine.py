@@ -187,9 +187,11 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
         Returns
         -------
         tuple of Notice
-            Each with its meaning, what can be done, and the line; of the last 5,000 lines.
+            Each with its meaning, what can be done, and the line; of the last 5,000 lines. Before
+            them, what of the environment was not handed on to the engine.
         """
-        return notices(self.tail(5000))
+        left_out = self._child.left_out if self._child else ()
+        return (*left_out, *notices(self.tail(5000)))
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
         """Call `listener` at every change of the engine's state; see :class:`Lifecycle`.
@@ -332,6 +334,8 @@ class Engine(ImageVerbs, Catalogues, Living, Turns, Watched, Views):
             listener(text)
         if self._child is not None and self._child.worker_dead:
             self._watch.ail(Trouble.WORKER)
+        elif self._child is not None and self._child.device_lost:
+            self._watch.ail(Trouble.DEVICE)
 
     def _alarm(self) -> None:
         """Wake every job that waits, for it to see what has become of the engine."""

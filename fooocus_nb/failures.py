@@ -15,6 +15,7 @@ from fooocus_nb.errors import (
     EngineUnresponsive,
     GenerationError,
     GenerationStopped,
+    GPUUnusable,
     OutOfMemory,
     WorkerDead,
 )
@@ -22,20 +23,24 @@ from fooocus_nb.fooocus._failures import STOPPED_ELSEWHERE
 from fooocus_nb.fooocus.diagnosis import diagnose, stopped
 from fooocus_nb.fooocus.progress import WAITING_FOR_WORKER
 from fooocus_nb.lifecycle import EngineState
-from fooocus_nb.watch import Trouble
+from fooocus_nb.watch import FINAL, Trouble
 
 if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
     from fooocus_nb.fooocus.diagnosis import Diagnosis
     from fooocus_nb.job import Job
 
-__all__ = ["diagnosed", "explained", "loss", "lost_connection", "no_images", "stalled"]
+__all__ = ["diagnosed", "explained", "loss", "lost_connection", "no_images", "stalled", "told_loss"]
 
 #: How long a process may take to show that it has ended, once its web server is gone.
 DEATH_LAG_SECONDS = 3.0
 #: How long the log may lag behind what the server reports.
 LOG_LAG_SECONDS = 1.0
 PROBE_TIMEOUT = 2.0
+#: How many lines of the log are read for a cause: a chain of tracebacks may have hundreds.
+LOOK_BACK = 400
+#: The same for a process that ended; what failed long before is not what ended it.
+LAST_LINES = 120
 RESTART = "engine.restart() starts it anew."
 
 
@@ -66,7 +71,7 @@ def _death(engine: Engine) -> EngineError:
     """Return the error that says how the engine's process ended."""
     child = engine._child
     returncode = child.returncode if child else None
-    lines = engine.tail(60)
+    lines = engine.tail(LAST_LINES)
     found = diagnose(lines, returncode=returncode)
     if child is not None and child.guardian_lost:
         cause = (
@@ -91,15 +96,25 @@ def _death(engine: Engine) -> EngineError:
 
 def _ailing(engine: Engine) -> EngineError:
     """Return the error for an engine whose process runs, and which cannot generate."""
-    lines = engine.tail(60)
+    lines = engine.tail(LOOK_BACK)
     remedy = _remedy(engine)
     match engine._watch.trouble:
         case Trouble.WORKER:
             found = diagnose(lines)
+            because = found.because if found else None
             msg = (
                 f"The worker of engine {engine.name!r} has died, though its web page still answers."
             )
+            if because is not None:
+                msg = f"{msg} {because.cause}"
+                remedy = f"{because.remedy} {remedy}"
             return WorkerDead(msg, log=found.lines if found else lines[-10:], remedy=remedy)
+        case Trouble.DEVICE:
+            found = diagnose(lines)
+            if found is not None and found.lasting:
+                return _diagnosed(engine, found)
+            msg = f"The GPU does no more of the work of engine {engine.name!r}."
+            return GPUUnusable(msg, log=lines[-10:], remedy=remedy)
         case Trouble.GUARDIAN:
             number = engine._child.guardian_pid if engine._child else None
             guardian = f"The guardian of engine {engine.name!r} (process {number})"
@@ -118,6 +133,25 @@ def _ailing(engine: Engine) -> EngineError:
     if engine.owned:
         return ConnectionLost(f"{msg}, though its process runs.", log=lines[-10:], remedy=remedy)
     return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
+
+
+async def told_loss(engine: Engine) -> EngineError:
+    """Return why an engine cannot generate, once its log has had the time to say so.
+
+    The first line of a traceback is enough to know that the worker has ended; by what, its last
+    one says, a moment later.
+    """
+    error = loss(engine)
+    deadline = time.monotonic() + LOG_LAG_SECONDS
+    while engine._watch.trouble in FINAL and time.monotonic() < deadline:
+        found = diagnose(engine.tail(LOOK_BACK))
+        told = found is not None and (found.because is not None or found.lasting)
+        if engine.state is not EngineState.UNRESPONSIVE:  # it is being restarted
+            return error
+        if told:
+            return loss(engine)
+        await asyncio.sleep(0.05)
+    return error
 
 
 async def lost_connection(engine: Engine, error: ConnectionLost) -> EngineError:
@@ -148,8 +182,16 @@ def stalled(engine: Engine, job: Job) -> EngineTimeout | WorkerDead:
 
 def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
     """Return the error that the log explains."""
+    if found.lasting:
+        return _diagnosed(engine, found)
     msg = f"Engine {engine.name!r}: {found.cause}"
     return found.error(msg, log=found.lines, remedy=found.remedy)
+
+
+def _diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
+    """Return the error of what only a restart helps against."""
+    msg = f"Engine {engine.name!r}: {found.cause}"
+    return found.error(msg, log=found.lines, remedy=f"{found.remedy}\n{_remedy(engine)}")
 
 
 async def explained(job: Job, error: GenerationError) -> EngineError | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fooocus_nb.restarting import RestartPolicy
     from fooocus_nb.vitals import Vitals
 
-__all__ = ["Trouble", "Watch"]
+__all__ = ["FINAL", "Trouble", "Watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,15 @@ FAILED = frozenset({EngineState.DEAD, EngineState.UNRESPONSIVE})
 class Trouble(enum.StrEnum):
     """Why an engine whose process runs cannot generate."""
 
+    DEVICE = "its GPU does no more of its work"
     GUARDIAN = "its guardian does not answer"
     HTTP = "its web server does not answer"
     STALL = "its generation showed no sign of life"
     WORKER = "its worker thread has ended"
+
+
+#: From these only a restart helps.
+FINAL = frozenset({Trouble.DEVICE, Trouble.WORKER})
 
 
 class Watch:
@@ -211,6 +216,9 @@ class Watch:
         self.vitals = take_vitals(child.pid)
         if child.worker_dead:
             self.ail(Trouble.WORKER)
+            return False
+        if child.device_lost:
+            self.ail(Trouble.DEVICE)
             return False
         if not self._fails(Trouble.GUARDIAN, self._guardian_answers(child)):
             return True

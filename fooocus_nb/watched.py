@@ -15,7 +15,7 @@ from fooocus_nb.fooocus.progress import WAITING_FOR_WORKER
 from fooocus_nb.health import Health
 from fooocus_nb.lifecycle import EngineState
 from fooocus_nb.vitals import gpus, take_vitals
-from fooocus_nb.watch import PROBE_TIMEOUT, Trouble
+from fooocus_nb.watch import FINAL, PROBE_TIMEOUT, Trouble
 
 if TYPE_CHECKING:
     from fooocus_nb.engine import Engine
@@ -152,7 +152,8 @@ def _worker_lives(engine: Engine) -> bool | None:
     child, job = engine._child, engine.current_job
     if child is not None and child.worker_dead:
         return False
-    if engine.state is EngineState.UNRESPONSIVE and engine._watch.trouble is Trouble.STALL:
+    useless = (Trouble.STALL, Trouble.DEVICE)
+    if engine.state is EngineState.UNRESPONSIVE and engine._watch.trouble in useless:
         return False
     silence = job.silence if job is not None else None
     if job is not None and silence is not None:
@@ -168,4 +169,4 @@ def _may_become_ready(engine: Engine) -> bool:
     if engine.state is EngineState.STARTING or engine._watch.will_restart():
         return True
     ails = engine.state is EngineState.UNRESPONSIVE
-    return ails and engine._watch.trouble is not Trouble.WORKER
+    return ails and engine._watch.trouble not in FINAL

@@ -34,6 +34,7 @@ FAULTS = {
     "family": "start a child that has a child itself, and print their ids",
     "from-image": "let the faults of a generation strike from the image with this number on",
     "flood": "print so many MB (default 10) after each image",
+    "gpu-lost": "find the GPU lost in the middle of a generation, and in each one after it",
     "hang": "fall silent in the middle of a generation",
     "http-dead": "let the server die in the middle of a generation while the process lives",
     "ignore-term": "ignore SIGTERM",
@@ -48,6 +49,10 @@ FAULTS = {
 CUDA_MESSAGE = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 3.94 GiB of "
     "which 512.00 MiB is free."
+)
+GPU_LOST_MESSAGE = (
+    "CUDA error: an illegal memory access was encountered\n"
+    "CUDA kernel errors might be asynchronously reported at some other API call."
 )
 #: What a checkpoint for SDXL has.
 DOWNLOAD_BYTES = 6_938_040_682
@@ -149,6 +154,8 @@ class Faults:
             threading.Event().wait(LONGEST_SECONDS)
         if "oom" in self:
             raise OutOfMemoryError(CUDA_MESSAGE)
+        if "gpu-lost" in self:
+            raise RuntimeError(GPU_LOST_MESSAGE)
         if "bad-bytes" in self:
             _write(b"\xff\xfe broken \x80 bytes \xc3\n")
         if "no-newline" in self:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSI",
+    "CONNECTORS",
     "FRAME",
     "MAX_LINE",
     "QUOTED",
@@ -38,7 +39,7 @@ THREAD = re.compile(r"^Exception in thread (?P<thread>[^(]*?)(?: \((?P<target>.*
 WORKER_FRAME = re.compile(r'^  File "(?:[^"]*[\\/])?async_worker\.pyc?", line \d+')
 #: What somebody wrote himself, and may contain any word.
 QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
-_CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
+CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
 _SERVERS = re.compile(r"^ERROR: +Exception in ASGI application")
 _FOREIGN = re.compile(
     r"site-packages|dist-packages|[\\/]lib[\\/]python3|[\\/]Lib[\\/](?!site)|^<|\.pyx$"
@@ -158,7 +159,7 @@ def _events(lines: Sequence[str]) -> Iterator[Event]:
             yield Event(line, (line,), begin=index, thread=thread or None)
         elif _SERVERS.match(line):
             served = True
-        elif line.startswith(_CONNECTORS):
+        elif line.startswith(CONNECTORS):
             chained = True
         elif line:
             if line[0] not in " \t+|":  # the server's lines between its heading and the traceback
@@ -170,7 +171,7 @@ def _events(lines: Sequence[str]) -> Iterator[Event]:
 def _goes_on(lines: Sequence[str], index: int) -> bool:
     """Whether the next thing said is that another exception followed."""
     rest = (line for line in lines[index : index + 3] if line.strip())
-    return next(rest, "").startswith(_CONNECTORS)
+    return next(rest, "").startswith(CONNECTORS)
 
 
 def _raised(
@@ -208,7 +209,7 @@ def _message(lines: Sequence[str], start: int) -> Iterator[str]:
     yield lines[start]
     roomy = lines[start].endswith(":")
     for line in lines[start + 1 : start + MAX_MESSAGE_LINES]:
-        if line.endswith(TRACEBACK) or line.startswith(_CONNECTORS) or _NEXT.match(line):
+        if line.endswith(TRACEBACK) or line.startswith(CONNECTORS) or _NEXT.match(line):
             return
         if not line and not roomy:
             return
