@@ -24,6 +24,7 @@ from fooocus_nb.errors import (
     ModelNotFound,
     NetworkError,
     OutOfMemory,
+    OutOfVRAM,
     PortTaken,
     StartError,
     UnknownFlag,
@@ -90,6 +91,7 @@ RULES = (
         "The disk is full.",
         "Make room on the disk of the engine's outputs, models and temp folder.",
         "OSError: [Errno 28] No space left on device: 'outputs/2026-01-01/1.png'",
+        group="pip",
     ),
     rule(
         "disk fails",
@@ -133,6 +135,18 @@ RULES = (
         "network works, or put the file there.",
         "onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile: [ONNXRuntimeError] : 3 : "
         "NO_SUCHFILE : Load model from /home/me/.u2net/u2net.onnx failed. File doesn't exist",
+    ),
+    rule(
+        "model folder incomplete",
+        r"^OSError: (?:Can't load .*? for '(?P<file>[^']+)'"
+        r"|Error no file named .* found in directory "
+        r"(?P<folder>.+?)\.?$)",
+        ModelNotFound,
+        "A model's folder lacks a file: {file}{folder}",
+        "It was mostly not downloaded whole: remove that folder and start it again, or put the "
+        "missing file there.",
+        "OSError: Can't load tokenizer for "
+        "'/opt/Fooocus/models/prompt_expansion/fooocus_expansion'",
     ),
     rule(
         "launcher gone",
@@ -363,7 +377,8 @@ RULES = (
     ),
     rule(
         "Apple's GPU gave up",
-        r"^(?=.*(?:MPS|mps|Metal|MTL))(?=.*(?:failed assertion|op failed|pass manager failed))",
+        r"^(?:LLVM ERROR: |(?=.*(?:MPS|mps|Metal|MTL))(?=.*(?:failed assertion|op failed|error: |"
+        r"pass manager failed)))",
         EngineDied,
         "Apple's library for the GPU (MPS) broke off, and ended the engine.",
         "This PyTorch does not fit this macOS: install a newer PyTorch, or update macOS; smaller "
@@ -374,7 +389,9 @@ RULES = (
     ),
     rule(
         "ROCm's library gave up",
-        r"^(?:rocBLAS error|MIOpen(?:\(HIP\))?: Error|.*TensileLibrary|Memory access fault by GPU)",
+        r"^(?:rocBLAS error|MIOpen(?:\(HIP\))?: Error|.*TensileLibrary\.dat"
+        r"|Memory access fault by GPU"
+        r"|\"?hipError\w+)",
         GPUUnusable,
         "AMD's library for the GPU broke off: {what}",
         "Where it knows no such card, let it pass for one that it knows: "
@@ -437,6 +454,49 @@ RULES = (
         "The engine may not read or write {file}.",
         "Give it the permission, or choose another folder with output_dir= or args=.",
         "PermissionError: [Errno 13] Permission denied: '/opt/Fooocus/outputs'",
+    ),
+    rule(
+        "input image unreadable",
+        r"^(?:PIL\.)?UnidentifiedImageError: ",
+        GenerationError,
+        "The engine could not read an input image: {what}",
+        "Give it as PNG, JPEG or WebP, and look whether its file is whole.",
+        "PIL.UnidentifiedImageError: cannot identify image file <_io.BytesIO object at 0x7f>",
+    ),
+    rule(
+        "text in another encoding",
+        r"^Unicode(?:En|De)codeError: '(?:ascii|charmap|gbk|cp\d+|latin-1)' codec",
+        EngineError,
+        "The engine's Python takes texts for another encoding than UTF-8: {what}",
+        "Start it with env={{'PYTHONUTF8': '1'}}.",
+        "UnicodeEncodeError: 'ascii' codec can't encode characters in position 0-3",
+    ),
+    rule(
+        "path too long",
+        r"^(?:FileNotFoundError|OSError): \[(?:WinError 206|Errno (?:36|63))\]",
+        EngineError,
+        "The path of a file is too long for the system: {what}",
+        "Move the checkout, or the outputs (path_outputs in config.txt), to a shorter path; on "
+        "Windows, allow long paths.",
+        "OSError: [Errno 36] File name too long: 'x.png'",
+    ),
+    family(
+        "model unloaded",
+        signs(r"'NoneType' object has no attribute '_parameters'|meta tensor; no data"),
+        OutOfVRAM,
+        "A model was unloaded while it was needed, as happens when the GPU's memory is short.",
+        "Restart the engine with args=['--always-low-vram'], make smaller images, and end other "
+        "programs on the GPU.",
+        "AttributeError: 'NoneType' object has no attribute '_parameters'",
+    ),
+    family(
+        "no numbers",
+        signs(r"all NaNs|NansException|contains? NaN|\bnan\b.{0,40}(?:detected|found|produced)"),
+        GenerationError,
+        "The model computed nothing but errors (NaN), so there is no image.",
+        "Start the engine with args=['--vae-in-fp32'], or with ['--all-in-fp32'] if that does not "
+        "help; another VAE may help, too.",
+        "RuntimeError: A tensor with all NaNs was produced in the VAE",
     ),
     family(
         "numbers of two kinds",

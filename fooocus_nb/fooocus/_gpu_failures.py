@@ -113,6 +113,19 @@ MEMORY_AND_GPU = (
         },
     ),
     family(
+        "device unknown to PyTorch",
+        signs(
+            r"start of device string|'torch' has no attribute '(?:xpu|mps|hip|privateuseone"
+            r"|version)'"
+            r"|(?:don't|do not|doesn't) know the device|unknown device"
+        ),
+        GPUUnusable,
+        "The engine's PyTorch does not know the kind of device that was chosen.",
+        "Install the PyTorch that was made for it (for ROCm, for XPU, torch-directml) into the "
+        "engine's environment, or leave out the flag that asks for it.",
+        "RuntimeError: Expected one of cpu, cuda, mps device type at start of device string: dml",
+    ),
+    family(
         "number format not for this device",
         signs(
             rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device",
@@ -130,7 +143,7 @@ MEMORY_AND_GPU = (
         "operation not for this device",
         signs(
             rf"{DEVICE}|\bthe device|\bbackend",
-            r"operator|aten::|\bop\b|\bapi\b|\bops\b|kernel|backend|operation",
+            r"operator|aten::|\bop\b|\bapi\b|\bops\b|kernel|backend|operation|MPS: |\bmode\b",
             _UNSUPPORTED,
             none_of="torchvision::",
             kinds=_OF_DEVICE,
@@ -188,6 +201,7 @@ GPU_LIBRARY = family(
     signs(
         rf"unable to find an engine|(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status|incompatib)"
         rf"|(?:error|fail\w*|status).{{0,80}}{DEVICE}",
+        none_of="Placeholder storage",
         kinds=_OF_DEVICE,
     ),
     GPUUnusable,

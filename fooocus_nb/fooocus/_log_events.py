@@ -27,7 +27,7 @@ __all__ = [
 #: Longer lines are looked at, and shown, only up to here.
 MAX_LINE = 2000
 #: Of the message of one exception, looked at only up to here: patterns search all of it.
-MAX_MESSAGE = 4000
+MAX_MESSAGE = 1500
 MAX_MESSAGE_LINES = 40
 
 TRACEBACK = "Traceback (most recent call last):"

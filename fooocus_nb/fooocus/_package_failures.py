@@ -14,6 +14,7 @@ RIGHT_PYTHON = (
 )
 PIP_OS = r"^ERROR: Could not install packages due to an (?:OS|Environment)Error: "
 
+#: `triton`, which no Fooocus needs, is missed loudly wherever there is none for the system.
 PACKAGES = (
     rule(
         "pip has other releases",
@@ -24,6 +25,18 @@ PACKAGES = (
         f"It was never made for this Python. {RIGHT_PYTHON}",
         "ERROR: Could not find a version that satisfies the requirement torch==2.1.0 "
         "(from versions: 2.6.0, 2.7.0)",
+        group="pip",
+    ),
+    rule(
+        "pip had no network",
+        rf"{PIP_OS}.*(?:HTTPS?Connection|Max retries|timed out|SSL|ProxyError)"
+        r"|^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES"
+        r"|^(?:WARNING: Retrying|pip\._vendor\.\S+(?:Timeout|Connection|Protocol|SSL)\w*Error)",
+        NetworkError,
+        "pip could not download Fooocus's packages.",
+        "Check the network or proxy, and start it again; PIP_INDEX_URL in env= names a mirror.",
+        "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool("
+        "host='files.pythonhosted.org', port=443): Max retries exceeded",
         group="pip",
     ),
     rule(
@@ -49,12 +62,10 @@ PACKAGES = (
     ),
     rule(
         "package cannot be built",
-        r"^(?:error: (?:metadata-generation-failed|legacy-install-failure"
-        r"|subprocess-exited-with-error"
-        r"|Microsoft Visual C\+\+|command '|failed-wheel-build)|ERROR: (?:Failed (?:building"
-        r"|to build)"
-        r"|Could not build wheels|Failed cleaning build)|.*Encountered error while (?:generating "
-        r"package metadata|trying to install)|error: failed-)",
+        r"^\s*(?:error: (?:metadata-generation-failed|legacy-install-failure|failed-"
+        r"|subprocess-exited-with-error|Microsoft Visual C\+\+|command ')"
+        r"|ERROR: (?:Failed (?:building|to build)|Could not build wheels|Failed cleaning build)"
+        r"|.{0,9}Encountered error while (?:generating package metadata|trying to install))",
         WrongInterpreter,
         "pip could not build a package for the engine's Python: there is no ready one for this "
         "version.",
@@ -69,18 +80,6 @@ PACKAGES = (
         "The engine's Python belongs to the operating system, which lets nothing be installed.",
         RIGHT_PYTHON,
         "error: externally-managed-environment",
-        group="pip",
-    ),
-    rule(
-        "pip had no network",
-        rf"{PIP_OS}.*(?:HTTPS?Connection|Max retries|timed out|SSL|ProxyError)"
-        r"|^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES"
-        r"|^(?:WARNING: Retrying|pip\._vendor\.\S+(?:Timeout|Connection|Protocol|SSL)\w*Error)",
-        NetworkError,
-        "pip could not download Fooocus's packages.",
-        "Check the network or proxy, and start it again; PIP_INDEX_URL in env= names a mirror.",
-        "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool("
-        "host='files.pythonhosted.org', port=443): Max retries exceeded",
         group="pip",
     ),
     rule(
@@ -169,7 +168,7 @@ PACKAGES = (
     ),
     rule(
         "module missing",
-        r"^(?:ModuleNotFoundError: (?:No module named '|import of )|(?:/\S*|[A-Z]:\\\S*"
+        r"^(?:ModuleNotFoundError: (?:No module named '(?!triton\b)|import of )|(?:/\S*|[A-Z]:\\\S*"
         r"|python\S*): "
         r"No module named '?)(?P<module>[\w.]+)",
         MissingDependency,

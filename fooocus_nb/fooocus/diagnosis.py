@@ -17,6 +17,7 @@ from fooocus_nb.errors import (
     ModelNotFound,
     NetworkError,
     OutOfMemory,
+    StartError,
     WorkerDead,
 )
 from fooocus_nb.fooocus._failures import (
@@ -47,6 +48,9 @@ __all__ = ["Diagnosis", "Notice", "diagnose", "notices", "stopped", "traceback_o
 MAX_FRAMES = 4
 #: How many lines of an exception's message are shown.
 MAX_SHOWN = 12
+#: A log may be full of exceptions, and each is held against every rule.
+MAX_CHAINS = 50
+MAX_RAISED = 30
 #: A process that crashes in native code says why just before, if at all.
 LAST_WORDS = 15
 
@@ -202,7 +206,7 @@ def _matter(frames: Sequence[Sequence[str]]) -> Iterator[list[str]]:
 # -- what went wrong ------------------------------------------------------------------------
 
 
-def _of_failure(events: Sequence[Event]) -> Diagnosis | None:
+def _of_failure(events: Sequence[Event], *, died: bool = False) -> Diagnosis | None:
     """Explain the last failure in a log.
 
     An earlier failure's words must not explain a later one's traceback, so one chain of exceptions
@@ -212,20 +216,22 @@ def _of_failure(events: Sequence[Event]) -> Diagnosis | None:
     ours = [event for event in events if not event.aside]
     begins = [i for i, event in enumerate(ours) if event.frames and not event.chained]
     end = len(ours)
-    for begin in reversed(begins):
+    for begin in reversed(begins[-MAX_CHAINS:]):
         part, end = ours[begin:end], begin
-        if found := _of_chain(part, events):
+        if found := _of_chain(part, events, died):
             return found
-    return _of_chain(ours[:end], events)
+    return _of_chain(ours[:end], events, died)
 
 
-def _of_chain(part: Sequence[Event], events: Sequence[Event]) -> Diagnosis | None:
+def _of_chain(part: Sequence[Event], events: Sequence[Event], died: bool) -> Diagnosis | None:
     """Explain one chain of exceptions, or lines without any; None for what is nobody's failure."""
     raised = [event for event in part if event.frames]
     last = raised[-1] if raised else None
     known = _known(part)
     if known is not None:
         rule, event = known
+        if not died and _was_caught(rule, event):
+            return None
         found = _told(rule, event, part, events)
         if found.error not in (EngineError, GenerationError):
             return found
@@ -233,15 +239,34 @@ def _of_chain(part: Sequence[Event], events: Sequence[Event]) -> Diagnosis | Non
         return (shown and _of_config(shown)) or found
     if last is None:
         return None
+    if died and _innermost(last, WEB_PACKAGES):
+        return _told(WEB_PACKAGES, last, part, events)
     return _of_config(last) or _unknown(last)
+
+
+def _was_caught(rule: Rule, event: Event) -> bool:
+    """Whether it is what a package prints that goes on without another one."""
+    return bool(event.frames) and not event.own and issubclass(rule.error, StartError)
+
+
+def _innermost(event: Event, rule: Rule) -> bool:
+    """Whether an exception was raised in a place that a rule names."""
+    return rule.where is not None and rule.where.search(event.frames[-1][0]) is not None
 
 
 def _known(
     part: Sequence[Event], group: Iterable[Rule] = (*PLACES, *RULES)
 ) -> tuple[Rule, Event] | None:
     """Return the most telling rule that knows something, and what it knows."""
+    last: list[Event] = []
+    room = {True: MAX_RAISED, False: MAX_RAISED}
+    for event in reversed(part):
+        if event.raised:
+            room[bool(event.frames)] -= 1
+        if not event.raised or room[bool(event.frames)] >= 0:
+            last.append(event)
     for rule in group:
-        for event in reversed(part):
+        for event in last:
             if _knows(rule, event):
                 return rule, event
     return None
@@ -317,7 +342,7 @@ def _exception(found: Diagnosis) -> str:
 
 def _of_death(events: Sequence[Event], lines: Sequence[str], returncode: int) -> Diagnosis | None:
     """Explain why a process ended."""
-    failure = _of_failure(events)
+    failure = _of_failure(events, died=True)
     if failure is not None and issubclass(failure.error, OutOfMemory):
         return failure
     killed = _by_returncode(returncode)
@@ -342,7 +367,8 @@ def _of_signal(killed: Diagnosis, events: Sequence[Event], lines: Sequence[str])
     rule, event = known
     values = _values(rule, event)
     cause = f"{killed.cause} {rule.cause.format_map(values)}"
-    return Diagnosis(rule.error, cause, rule.remedy.format_map(values), tuple(lines[-5:]))
+    error = rule.error if issubclass(rule.error, OutOfMemory) else killed.error
+    return Diagnosis(error, cause, rule.remedy.format_map(values), tuple(lines[-5:]))
 
 
 def _of_config(event: Event) -> Diagnosis | None:
