@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.diagnosis import Diagnosis
     from fooocus_nb.job import Job
 
-__all__ = ["diagnosed", "explained", "loss", "lost_connection", "no_images", "stalled", "told_loss"]
+__all__ = [
+    "diagnosed",
+    "explained",
+    "explained_loss",
+    "loss",
+    "lost_connection",
+    "no_images",
+    "stalled",
+]
 
 #: How long a process may take to show that it has ended, once its web server is gone.
 DEATH_LAG_SECONDS = 3.0
@@ -112,8 +120,8 @@ def _ailing(engine: Engine) -> EngineError:
         case Trouble.DEVICE:
             found = diagnose(lines)
             if found is not None and found.lasting:
-                return _diagnosed(engine, found)
-            msg = f"The GPU does no more of the work of engine {engine.name!r}."
+                return _lasting(engine, found)
+            msg = f"Engine {engine.name!r} has lost its GPU, and cannot compute any more."
             return GPUUnusable(msg, log=lines[-10:], remedy=remedy)
         case Trouble.GUARDIAN:
             number = engine._child.guardian_pid if engine._child else None
@@ -135,7 +143,7 @@ def _ailing(engine: Engine) -> EngineError:
     return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
 
 
-async def told_loss(engine: Engine) -> EngineError:
+async def explained_loss(engine: Engine) -> EngineError:
     """Return why an engine cannot generate, once its log has had the time to say so.
 
     The first line of a traceback is enough to know that the worker has ended; by what, its last
@@ -183,13 +191,13 @@ def stalled(engine: Engine, job: Job) -> EngineTimeout | WorkerDead:
 def diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
     """Return the error that the log explains."""
     if found.lasting:
-        return _diagnosed(engine, found)
+        return _lasting(engine, found)
     msg = f"Engine {engine.name!r}: {found.cause}"
     return found.error(msg, log=found.lines, remedy=found.remedy)
 
 
-def _diagnosed(engine: Engine, found: Diagnosis) -> EngineError:
-    """Return the error of what only a restart helps against."""
+def _lasting(engine: Engine, found: Diagnosis) -> EngineError:
+    """Return the error for a failure that only a restart mends."""
     msg = f"Engine {engine.name!r}: {found.cause}"
     return found.error(msg, log=found.lines, remedy=f"{found.remedy}\n{_remedy(engine)}")
 

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import DiskFull, GenerationError, OutputError
-from fooocus_nb.failures import explained, loss, stalled, told_loss
+from fooocus_nb.failures import explained, explained_loss, loss, stalled
 from fooocus_nb.lifecycle import EngineState
 from fooocus_nb.watch import Trouble
 
@@ -53,7 +53,7 @@ async def guard(engine: Engine, work: Awaitable[None], job: Job) -> None:
             if task.done():
                 break
             if alarm.done():
-                raise await told_loss(engine)
+                raise await explained_loss(engine)
             if (job.silence or 0.0) > engine.stall_timeout:
                 error = stalled(engine, job)
                 if engine.owned:

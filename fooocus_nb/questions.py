@@ -22,7 +22,7 @@ from fooocus_nb.errors import (
     ParameterError,
     UnsupportedParameter,
 )
-from fooocus_nb.failures import DEATH_LAG_SECONDS, diagnosed, loss, told_loss
+from fooocus_nb.failures import DEATH_LAG_SECONDS, diagnosed, explained_loss, loss
 from fooocus_nb.fooocus.diagnosis import diagnose
 from fooocus_nb.fooocus.images import open_data_uri
 from fooocus_nb.fooocus.metadata import parse_metadata, read_metadata
@@ -290,7 +290,7 @@ class Questions(EngineParts):
             while not task.done():
                 await asyncio.wait({task}, timeout=0.5)
                 if self.state in _GONE and not task.done():
-                    raise await told_loss(engine)
+                    raise await explained_loss(engine)
                 if time.monotonic() - moved > self.stall_timeout:
                     raise self._stalled(verb)
             return await task

@@ -43,7 +43,7 @@ FAILED = frozenset({EngineState.DEAD, EngineState.UNRESPONSIVE})
 class Trouble(enum.StrEnum):
     """Why an engine whose process runs cannot generate."""
 
-    DEVICE = "its GPU does no more of its work"
+    DEVICE = "it has lost its GPU"
     GUARDIAN = "its guardian does not answer"
     HTTP = "its web server does not answer"
     STALL = "its generation showed no sign of life"

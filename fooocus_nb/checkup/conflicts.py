@@ -130,7 +130,7 @@ def conflict_checks(
 def _is_yet_to_come(
     conflict: Conflict, found: Mapping[str, str | None], pinned: Mapping[str, str | None]
 ) -> bool:
-    """Whether the first start will fetch the bad one, as nothing is installed and nobody pins it."""
+    """Whether the first start will fetch the bad one: nothing is there, and nobody pins it."""
     pair = (conflict.package, conflict.of)
     return (
         conflict.unpinned

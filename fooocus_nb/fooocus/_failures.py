@@ -39,6 +39,8 @@ __all__ = [
     "BAD_CONFIG",
     "DOWNLOADING",
     "LASTING",
+    "MIRROR",
+    "MIRRORED",
     "NOTICES",
     "PLACES",
     "RULES",
@@ -321,8 +323,7 @@ RULES = (
         r"|Cannot find the requested files in the (?:disk|local) cache)|^<?urlopen error",
         NetworkError,
         "The engine could not download something.",
-        "Check the network or proxy, use a mirror with args=['--hf-mirror', 'URL'], or put the "
-        "file into the models folder by hand.",
+        "Check the network or proxy, {mirror}or put the file into the models folder by hand.",
         "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
     ),
     family(
@@ -330,8 +331,8 @@ RULES = (
         _DISCONNECTED,
         NetworkError,
         "The engine could not download something: the connection broke.",
-        "Start it again: what is whole is kept. If it breaks again, use a mirror with "
-        "args=['--hf-mirror', 'URL'], or put the file into the models folder by hand.",
+        "Start it again: what is whole is kept. If it breaks again, {mirror}or put the file into "
+        "the models folder by hand.",
         "ConnectionResetError: [Errno 104] Connection reset by peer",
         own=True,
     ),
@@ -376,11 +377,11 @@ RULES = (
         group="crash",
     ),
     rule(
-        "Apple's GPU gave up",
+        "Apple's GPU library aborted",
         r"^(?:LLVM ERROR: |(?=.*(?:MPS|mps|Metal|MTL))(?=.*(?:failed assertion|op failed|error: |"
         r"pass manager failed)))",
         EngineDied,
-        "Apple's library for the GPU (MPS) broke off, and ended the engine.",
+        "Apple's GPU library (MPS) aborted the engine.",
         "This PyTorch does not fit this macOS: install a newer PyTorch, or update macOS; smaller "
         "images help with some of its faults.",
         "/AppleInternal/Library/MPSGraphExecutable.mm:3532: failed assertion `Error: MLIR pass "
@@ -388,12 +389,12 @@ RULES = (
         group="crash",
     ),
     rule(
-        "ROCm's library gave up",
+        "AMD's GPU library aborted",
         r"^(?:rocBLAS error|MIOpen(?:\(HIP\))?: Error|.*TensileLibrary\.dat"
         r"|Memory access fault by GPU"
         r"|\"?hipError\w+)",
         GPUUnusable,
-        "AMD's library for the GPU broke off: {what}",
+        "AMD's GPU library failed: {what}",
         "Where it knows no such card, let it pass for one that it knows: "
         "env={{'HSA_OVERRIDE_GFX_VERSION': '10.3.0'}} for RDNA 1 and 2, '11.0.0' for RDNA 3. Else "
         "update the driver and the PyTorch for ROCm.",
@@ -401,7 +402,7 @@ RULES = (
         group="crash",
     ),
     rule(
-        "native code gave up for want of memory",
+        "native code out of memory",
         r"^(?:terminate called .*|\s*what\(\):\s*.*)bad_alloc",
         OutOfMemory,
         "The machine ran out of memory (RAM and swap).",
@@ -411,10 +412,10 @@ RULES = (
         group="crash",
     ),
     rule(
-        "native code gave up",
+        "native code aborted",
         r"^(?:\s*what\(\):\s*|Intel MKL FATAL ERROR: )(?P<what>.+)",
         EngineDied,
-        "Native code of a package gave up: {what}.",
+        "Native code of a package aborted: {what}.",
         "Mostly a package does not fit the driver or the others: update the driver, or install "
         "Fooocus's requirements into an environment of their own.",
         "Intel MKL FATAL ERROR: Cannot load libmkl_avx2.so or libmkl_def.so",
@@ -515,6 +516,9 @@ RULES = (
 #: Rules after which the process can compute no more.
 LASTING = tuple(each for each in RULES if each.lasting)
 
+#: What stands for ``{mirror}`` in a remedy: only what comes from Hugging Face has mirrors.
+MIRROR = "use a mirror with args=['--hf-mirror', 'URL'], "
+MIRRORED = "https://huggingface.co/"
 #: What `launch.py` says of a file that it is about to get.
 DOWNLOADING = re.compile(r'^Downloading: "(?P<url>[^"]+)" to (?P<path>.+)')
 
@@ -656,7 +660,7 @@ NOTICES = (
     ),
     NoticeRule(
         re.compile(r"^.*(?:kIOGPUCommandBuffer|[Cc]ommand buffer .*(?:error|abort))"),
-        "Apple's GPU broke off a part of the work, so an image may be black or wrong.",
+        "Apple's GPU failed at a part of the work, so an image may be black or wrong.",
         "Make smaller images and end other programs: mostly its memory was short.",
         "Error: command buffer exited with error status. "
         "(kIOGPUCommandBufferCallbackErrorOutOfMemory)",
@@ -707,7 +711,7 @@ SIGNALS: dict[str, tuple[type[EngineError], str, str]] = {
     ),
     "SIGABRT": (
         EngineDied,
-        "The engine broke off in native code (SIGABRT).",
+        "The engine aborted in native code (SIGABRT).",
         "Its last lines may say why. Mostly a package does not fit the driver or the system: "
         "update "
         "the driver and PyTorch (on a Mac, macOS).",

@@ -82,9 +82,9 @@ MEMORY_AND_GPU = (
         "GPU lost",
         signs(rf"{DEVICE}|\bdevice", _LASTING, kinds=_OF_DEVICE),
         GPUUnusable,
-        "The GPU broke off the engine's work, and does no more of it: {what}",
+        "The engine has lost the GPU, and cannot compute any more: {what}",
         "Only a restart of the engine helps: every later generation fails, too. If it comes again, "
-        "update the driver, take back overclocking, or start with args=['--attention-split'].",
+        "update the driver, undo overclocking, or start with args=['--attention-split'].",
         "RuntimeError: CUDA error: an illegal memory access was encountered",
         by_vendor={
             "Apple": "Only a restart of the engine helps: every later generation fails, too. If it "

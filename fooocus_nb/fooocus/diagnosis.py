@@ -24,6 +24,8 @@ from fooocus_nb.fooocus._failures import (
     BAD_CONFIG,
     DOWNLOADING,
     LASTING,
+    MIRROR,
+    MIRRORED,
     NOTICES,
     PLACES,
     RULES,
@@ -232,7 +234,7 @@ def _of_chain(part: Sequence[Event], events: Sequence[Event], died: bool) -> Dia
         rule, event = known
         if not died and _was_caught(rule, event):
             return None
-        found = _told(rule, event, part, events)
+        found = _explain(rule, event, part, events)
         if found.error not in (EngineError, GenerationError):
             return found
         shown = event if event.frames else last
@@ -240,13 +242,14 @@ def _of_chain(part: Sequence[Event], events: Sequence[Event], died: bool) -> Dia
     if last is None:
         return None
     if died and _innermost(last, WEB_PACKAGES):
-        return _told(WEB_PACKAGES, last, part, events)
+        return _explain(WEB_PACKAGES, last, part, events)
     return _of_config(last) or _unknown(last)
 
 
 def _was_caught(rule: Rule, event: Event) -> bool:
     """Whether it is what a package prints that goes on without another one."""
-    return bool(event.frames) and not event.own and issubclass(rule.error, StartError)
+    kinds = (StartError, NetworkError)  # such as a package's search for its own new versions
+    return bool(event.frames) and not event.own and issubclass(rule.error, kinds)
 
 
 def _innermost(event: Event, rule: Rule) -> bool:
@@ -281,9 +284,12 @@ def _knows(rule: Rule, event: Event) -> bool:
     return where is None or any(where.search(line) for frame in event.frames for line in frame)
 
 
-def _told(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[Event]) -> Diagnosis:
+def _explain(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[Event]) -> Diagnosis:
     """Say what a rule says, and what had gone wrong before and led to it."""
     values = _values(rule, event)
+    downloads = [match["url"] for each in events if (match := DOWNLOADING.match(each.text))]
+    if not downloads or downloads[-1].startswith(MIRRORED):
+        values["mirror"] = MIRROR
     shown = event if event.frames else next((e for e in reversed(part) if e.frames), event)
     lines = _shown(shown)
     lasting = any(_knows(each, other) for each in LASTING for other in part)
@@ -308,7 +314,7 @@ def _told(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[Even
 def _values(rule: Rule, event: Event) -> _Values:
     match = rule.pattern.match(event.text)
     values = match.groupdict(default="") if match else {}
-    return _Values(values | {"what": values.get("what") or event.lines[0]})
+    return _Values(values | {"mirror": "", "what": values.get("what") or event.lines[0]})
 
 
 def _vendor(text: str) -> str:

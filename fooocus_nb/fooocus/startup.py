@@ -177,10 +177,10 @@ class StartupTracker:
         self._last_transient = line if transient else ""
         self.last_movement = time.monotonic()
         if not transient:
-            self._watch_out(ANSI.sub("", line))
+            self._look_for_ends(ANSI.sub("", line))
             self._read(line)
 
-    def _watch_out(self, line: str) -> None:
+    def _look_for_ends(self, line: str) -> None:
         """Look for the end of the worker, and for that of the GPU's work."""
         if match := THREAD.match(line):
             # Up to Python 3.9 the heading does not say whose thread it is; the traceback does.

@@ -645,6 +645,18 @@ def test_an_older_failure_is_no_cause_of_what_it_does_not_lead_to() -> None:
     assert found.error is errors.GenerationError
 
 
+@pytest.mark.parametrize(
+    ("host", "has_mirror"), [("huggingface.co/x", True), ("civitai.com/api/download", False)]
+)
+def test_a_mirror_is_advised_only_where_there_is_one(host: str, has_mirror: bool) -> None:
+    download = f'Downloading: "https://{host}/y.safetensors" to /F/models/checkpoints/y'
+    error = "urllib.error.URLError: <urlopen error timed out>"
+    found = diagnose([download, *START, error], returncode=1)
+    assert found is not None
+    assert ("--hf-mirror" in found.remedy) is has_mirror
+    assert "by hand" in found.remedy
+
+
 # -- other threads, and requests of browsers ------------------------------------------------------
 
 NAMELESS = (
@@ -698,6 +710,8 @@ def test_other_threads_end_without_harm(heading: str) -> None:
          "ModuleNotFoundError: No module named 'triton'"),
         ("/env/lib/python3.10/site-packages/transformers/x.py",
          "ImportError: cannot import name 'a' from 'b'"),
+        ("/env/lib/python3.10/site-packages/gradio/x.py",
+         "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api.gradio.app')"),
         ("/env/lib/python3.10/site-packages/h11/x.py", "h11._util.LocalProtocolError: Too little"),
     ],
 )  # fmt: skip
