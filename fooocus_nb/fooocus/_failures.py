@@ -129,8 +129,8 @@ RULES = (
     ),
     rule(
         "onnx model not found",
-        rf"^(?:\w+\.)*\w+: \[ONNXRuntimeError\] .*?(?P<file>{_MODEL_FILE})? failed\.? ?"
-        r"(?:File doesn't exist|.*No such file)",
+        rf"^(?:\w+\.)*\w+: \[ONNXRuntimeError\] .*?Load model from (?P<file>{_MODEL_FILE})"
+        r" failed.*(?:doesn't exist|No such file)",
         ModelNotFound,
         "The model file {file} does not exist.",
         "Fooocus downloads it when it is first needed: see that its folder can be written and the "
@@ -306,8 +306,8 @@ RULES = (
         rf"{_HTTP}(?P<status>408|429|5\d\d)\b",
         NetworkError,
         "The engine could not download something: the server is overloaded or out of order.",
-        "Start it again some minutes later, use a mirror with args=['--hf-mirror', 'URL'], or put "
-        "the file into the models folder by hand.",
+        "Start it again some minutes later, {mirror}or put the file into the models folder by "
+        "hand.",
         "urllib.error.HTTPError: HTTP Error 503: Service Unavailable",
         raised=True,
     ),
@@ -732,7 +732,12 @@ SIGNALS: dict[str, tuple[type[EngineError], str, str]] = {
         "The engine crashed (bus error), as happens when a file shrinks or /dev/shm is full.",
         "Make room on the disk and in /dev/shm; a container has only 64 MB there by default.",
     ),
-    "SIGTERM": (EngineDied, "The engine was ended from outside (SIGTERM).", ""),
+    "SIGTERM": (
+        EngineDied,
+        "The engine was ended from outside (SIGTERM).",
+        "If nobody did: a container or a batch system does so at the end of its time. "
+        "engine.restart() starts it again.",
+    ),
     "SIGHUP": (
         EngineDied,
         "The engine was ended with its session (SIGHUP).",

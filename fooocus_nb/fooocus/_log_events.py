@@ -35,8 +35,10 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+')
 #: Up to Python 3.9 the name of the thread's function is missing.
 THREAD = re.compile(r"^Exception in thread (?P<thread>[^(]*?)(?: \((?P<target>.*)\))?:?$")
-#: Every version of Fooocus and its forks has its worker there.
-WORKER_FRAME = re.compile(r'^  File "(?:[^"]*[\\/])?async_worker\.pyc?", line \d+')
+#: Where Fooocus and nearly all of its forks have their worker, or what its function is called.
+WORKER_FRAME = re.compile(
+    r'^  File "(?:(?:[^"]*[\\/])?async_worker\.pyc?", line \d+|.*, in worker$)'
+)
 #: What somebody wrote himself, and may contain any word.
 QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
 CONNECTORS = ("During handling of the above exception", "The above exception was the direct")

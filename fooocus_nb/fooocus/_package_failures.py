@@ -14,6 +14,12 @@ RIGHT_PYTHON = (
 )
 PIP_OS = r"^ERROR: Could not install packages due to an (?:OS|Environment)Error: "
 
+_OTHER_VERSION = (
+    f"Install the version of {{package}} that the checkout's {REQUIREMENTS} names; where it names "
+    "none, an older one, from the time of that Fooocus. Or name an environment with python= that "
+    "has it."
+)
+
 #: `triton`, which no Fooocus needs, is missed loudly wherever there is none for the system.
 PACKAGES = (
     rule(
@@ -160,8 +166,7 @@ PACKAGES = (
         r"^ModuleNotFoundError: No module named '(?!google\.|ruamel\.)(?P<package>\w+)\.[\w.]+'",
         WrongInterpreter,
         "The engine's Python has another {package} than Fooocus needs: {what}",
-        f"Install the version of {{package}} that the checkout's {REQUIREMENTS} names, or name an "
-        "environment with python= that has it.",
+        _OTHER_VERSION,
         "ModuleNotFoundError: No module named 'torchvision.transforms.functional_tensor'",
         follows=("pip",),
         afterwards="That brings the right {package}, too.",
@@ -205,8 +210,7 @@ PACKAGES = (
         r"|AttributeError: (?:partially initialized )?module ')(?P<package>\w+)",
         WrongInterpreter,
         "The engine's Python has another {package} than Fooocus and its packages need: {what}",
-        f"Install the version of {{package}} that the checkout's {REQUIREMENTS} names, or name an "
-        "environment with python= that has it.",
+        _OTHER_VERSION,
         "ImportError: cannot import name 'cached_download' from 'huggingface_hub'",
     ),
     rule(
