@@ -87,7 +87,8 @@ RULES = (
         "disk full",
         r"^(?:\w+\.)*OSError: (?:\[(?:Errno (?:28|122)|WinError (?:39|112))\]"
         r"|.*No space left on device)"
-        r"|^RuntimeError: .*(?:No space left|unexpected pos)|"
+        r"|^(?:\w+\.)*\w*Error: .*(?:No space left|StorageFull|os error (?:28|112)\b"
+        r"|unexpected pos)|"
         rf"{PIP_OS}\[Errno 28\]",
         DiskFull,
         "The disk is full.",
@@ -111,7 +112,7 @@ RULES = (
         "temp folder removed",
         r"^(?:\w+\.)*(?:FileNotFoundError|OSError): \[(?:Errno 2"
         r"|WinError [23])\] .*?(?:[\"'](?P<file>"
-        r"[^\"']*(?:[\\/]gradio[\\/]|fooocus-nb-|[\\/][Tt]e?mp[\\/]fooocus)[^\"']*)"
+        r"[^\"']*(?:[\\/]+gradio[\\/]|fooocus-nb-|[\\/][Tt]e?mp[\\/]+fooocus)[^\"']*)"
         r"|No usable temporary directory)",
         EngineError,
         "The engine's folder for temporary files is gone; some systems remove old ones: {file}",
@@ -204,7 +205,7 @@ RULES = (
             r"|incomplete metadata|PytorchStreamReader|invalid load key|UnpicklingError"
             r"|Ran out of input|unexpected EOF|not a zip ?file|BadZipFile|archive is corrupted"
             r"|central directory|Protobuf parsing failed|INVALID_PROTOBUF|InvalidProtobuf"
-            r"|file (?:might be|is) (?:corrupt|truncat)|cannot be parsed as a model"
+            r"|file (?:might be|is) corrupt|ONNXRuntimeError\].*Load model from .* failed"
         ),
         CorruptedModel,
         "A model file could not be read: it is cut short or no model at all.",
@@ -224,7 +225,6 @@ RULES = (
         "Fooocus wants checkpoints and LoRAs for SDXL; choose others in this request.",
         "RuntimeError: Error(s) in loading state_dict for UNetModel: size mismatch for x.weight",
     ),
-    *PACKAGES,
     family(
         "proxy of an unknown kind",
         signs(
@@ -241,6 +241,7 @@ RULES = (
         "in env=. For socks5://, the engine's Python needs the packages socksio and PySocks.",
         "ValueError: Unknown scheme for proxy URL URL('socks://127.0.0.1:1080/')",
     ),
+    *PACKAGES,
     rule(
         "proxy before its own page",
         r"(?s)^ValueError: When localhost is not accessible, a shareable link must be created"
@@ -440,8 +441,8 @@ RULES = (
     ),
     rule(
         "no permission for temporary files",
-        r"^(?:PermissionError|OSError: \[Errno 30\]).*?[\"'](?P<file>[^\"']*"
-        r"(?:[\\/]gradio\b|[\\/][Tt]e?mp[\\/]|fooocus-nb-)[^\"']*)",
+        r"^(?:PermissionError|OSError: \[Errno 30\]).*?[\"'](?P<file>"
+        r"(?![^\"']*-packages)[^\"']*(?:[\\/]gradio\b|[\\/][Tt]e?mp[\\/]|fooocus-nb-)[^\"']*)",
         EngineError,
         "The engine may not write its temporary files: {file}",
         "It is mostly another user's. temp_dir= names a folder of its own for them; so does TMPDIR "
@@ -458,7 +459,7 @@ RULES = (
     ),
     rule(
         "input image unreadable",
-        r"^(?:PIL\.)?UnidentifiedImageError: ",
+        r"^(?:PIL\.)?UnidentifiedImageError: |^OSError: image file is truncated",
         GenerationError,
         "The engine could not read an input image: {what}",
         "Give it as PNG, JPEG or WebP, and look whether its file is whole.",

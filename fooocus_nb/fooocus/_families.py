@@ -163,14 +163,14 @@ DEVICE = (
     r"\b(?:CUDA|NVIDIA|NVML|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND)|HIP|ROC(?:m|BLAS|SOLVER|FFT)"
     r"|MIOpen"
     r"|MPS|Metal|XPU|SYCL|Level[ _-]?Zero|oneDNN|UR_|PI_|DirectML|DML|DX(?:12|GI)|D3D12"
-    r"|PrivateUseOne|NPU|MUSA|MLU|GPU|VRAM|video memory|accelerator)|torch_directml"
+    r"|PrivateUseOne|Native API|NPU|MUSA|MLU|GPU|VRAM|video memory|accelerator)|torch_directml"
 )
 #: Whose they are; the one that is named first counts: some messages list all.
 VENDORS = {
     "NVIDIA": re.compile(r"(?i)\b(?:CUDA|NVIDIA|NVML|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND))"),
     "Apple": re.compile(r"(?i)\b(?:MPS|Metal)"),
     "AMD": re.compile(r"(?i)\b(?:HIP|ROC(?:m|BLAS|SOLVER|FFT)|MIOpen|gfx\d)"),
-    "Intel": re.compile(r"(?i)\b(?:XPU|SYCL|Level[ _-]?Zero|UR_|PI_|IPEX)"),
+    "Intel": re.compile(r"(?i)\b(?:XPU|SYCL|Native API|Level[ _-]?Zero|UR_|PI_|IPEX)"),
     "DirectML": re.compile(
         r"(?i)\b(?:DirectML|DML|PrivateUseOne|DX(?:12|GI)|D3D12)|torch_directml"
     ),

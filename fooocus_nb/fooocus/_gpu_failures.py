@@ -19,7 +19,8 @@ _LASTING = (
     r"|misaligned address|unspecified launch failure|hardware stack error|memory access fault"
     r"|invalid (?:program counter|address space)|launch (?:timed out|timeout)|uncorrectable"
     r"|device (?:is |was )?(?:lost|removed|hung)\b|DEVICE_(?:LOST|REMOVED|HUNG|RESET)|gpu is lost"
-    r"|has been (?:suspended|removed)|context is destroyed|error: (?:an )?unknown error"
+    r"|has been (?:suspended|removed)|not respond to more commands|context is destroyed"
+    r"|error: (?:an )?unknown error"
     r"|Error(?:Assert|Illegal\w+|Launch(?:Failure|Timeout)|MisalignedAddress)|EXECUTION_FAILED"
     r"|device error \(?:?0x887a000[567]|0x887a000[567]"
 )
@@ -36,7 +37,8 @@ _NO_DEVICE = (
     r"|invalid device ordinal|(?:cuda|hip|xpu) unknown error|busy or unavailable|initiali[sz]ation"
     r"|not (?:yet )?(?:been )?initiali[sz]ed|forward compatib|count is (?:zero|0)\b"
     r"|is_available\(\) is False|none is available|DEVICE_NOT_(?:FOUND|AVAILABLE)|NoDevice"
-    r"|InsufficientDriver|unexpected error from|not available|unavailable|not found|can't find"
+    r"|InsufficientDriver|unexpected error from|not available|unavailable|not found|can(?:no"
+    r"|')t find"
 )
 #: What computes is not to blame for these.
 _OF_DEVICE = r"(?!(?:Import|ModuleNotFound|Syntax|FileNotFound)Error\b)[a-z_]\w*"
@@ -126,6 +128,14 @@ MEMORY_AND_GPU = (
         "RuntimeError: Expected one of cpu, cuda, mps device type at start of device string: dml",
     ),
     family(
+        "attention not for this device",
+        signs("memory_efficient_attention|xformers", "no operator|not supported|requires device"),
+        GPUUnusable,
+        "xformers cannot compute on this GPU.",
+        "Start it with args=['--disable-xformers'].",
+        "NotImplementedError: No operator found for `memory_efficient_attention_forward`",
+    ),
+    family(
         "number format not for this device",
         signs(
             rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device",
@@ -143,7 +153,7 @@ MEMORY_AND_GPU = (
         "operation not for this device",
         signs(
             rf"{DEVICE}|\bthe device|\bbackend",
-            r"operator|aten::|\bop\b|\bapi\b|\bops\b|kernel|backend|operation|MPS: |\bmode\b",
+            r"operator|aten::|\bop\b|\bapi\b|\bops\b|kernel|backend|operation|\bmode\b|\bMPS|Metal",
             _UNSUPPORTED,
             none_of="torchvision::",
             kinds=_OF_DEVICE,
@@ -161,14 +171,6 @@ MEMORY_AND_GPU = (
             "the "
             "processor; a newer torch-directml knows more.",
         },
-    ),
-    family(
-        "attention not for this device",
-        signs("memory_efficient_attention|xformers", "no operator|not supported|requires device"),
-        GPUUnusable,
-        "xformers cannot compute on this GPU.",
-        "Start it with args=['--disable-xformers'].",
-        "NotImplementedError: No operator found for `memory_efficient_attention_forward`",
     ),
     family(
         "GPU unusable",
@@ -199,8 +201,9 @@ MEMORY_AND_GPU = (
 GPU_LIBRARY = family(
     "GPU library failed",
     signs(
-        rf"unable to find an engine|(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status|incompatib)"
-        rf"|(?:error|fail\w*|status).{{0,80}}{DEVICE}",
+        rf": (?:.*?unable to find an engine|.*?(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status"
+        rf"|incompatib)"
+        rf"|.*?(?:error|fail\w*|status).{{0,80}}{DEVICE})",
         none_of="Placeholder storage",
         kinds=_OF_DEVICE,
     ),

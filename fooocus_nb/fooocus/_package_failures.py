@@ -148,7 +148,7 @@ PACKAGES = (
         "numpy of another version",
         signs(
             r"\bnumpy|multiarray|_ARRAY_API",
-            r"failed to import|_ARRAY_API|compiled (?:using|against|with)|not available"
+            r"failed to import|_ARRAY_API|ufunc|compiled (?:using|against|with)|not available"
             r"|binary incompat"
             r"|size changed|has no attribute|was removed|cannot import|named '?numpy\."
             r"|initialization",
@@ -194,6 +194,17 @@ PACKAGES = (
         "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
     ),
     rule(
+        "CUDA library missing",
+        r"^(?:Could not load library|Unable to load any of .*?) (?P<library>\S+?)\.? ?Error",
+        MissingDependency,
+        "A library that PyTorch needs for the GPU cannot be loaded: {library}",
+        "Install PyTorch anew into the engine's environment: it brings its CUDA libraries. A "
+        "LD_LIBRARY_PATH that names others has to go: env={{'LD_LIBRARY_PATH': ''}}.",
+        "Could not load library libcudnn_cnn_infer.so.8. Error: libcuda.so: cannot open shared "
+        "object file",
+        group="crash",
+    ),
+    rule(
         "Windows library missing",
         r"^(?:\w+\.)*(?:OSError|FileNotFoundError|ImportError): (?:\[WinError (?:126|127|182|193"
         r"|1114)\]"
@@ -215,10 +226,9 @@ PACKAGES = (
     ),
     rule(
         "packages do not fit",
-        r"(?s)^(?:ImportError: .*(?:cannot open shared object|undefined symbol|static TLS"
-        r"|cannot import name|Failed to import)"
-        r"|RuntimeError: (?:operator torchvision::|Could not run 'torchvision::"
-        r"|Failed to import ))",
+        r"^(?:ImportError: |(?:RuntimeError|NotImplementedError): (?:operator torchvision::"
+        r"|Could not run 'torchvision::|Failed to import )|ValueError: This ORT build has "
+        r"|TypeError: (?:\w+\.)*__init__\(\) got an unexpected keyword argument)",
         WrongInterpreter,
         "A package of the engine's Python does not fit the others or this Python version: {what}",
         RIGHT_PYTHON,

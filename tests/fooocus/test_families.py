@@ -139,6 +139,7 @@ FAMILIES = {
             "RuntimeError: level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)",
             "RuntimeError: The GPU device instance has been suspended. Use GetDeviceRemovedReason.",
             "RuntimeError: XPU error: device is lost",
+            'RuntimeError: The GPU will not respond to more commands',
         ),
     ),
     "GPU unknown to PyTorch": Family(
@@ -180,6 +181,7 @@ FAMILIES = {
             "RuntimeError: HIP error: invalid device ordinal",
             "RuntimeError: Attempting to deserialize object on a CUDA device but "
             "torch.cuda.is_available() is False.",
+            'RuntimeError: Cannot find a DirectML adapter: update the driver',
         ),
         start=True,
     ),
@@ -208,6 +210,8 @@ FAMILIES = {
             "NotImplementedError: Could not run 'aten::_upsample' with arguments from the 'XPU' "
             "backend.",
             "RuntimeError: The operator 'aten::pow' is not supported on the DML backend",
+            'RuntimeError: Output channels > 65536 not supported at the MPS device.',
+            "IndexError: MPS framework doesn't support this index",
         ),
     ),
     "GPU libraries": Family(
@@ -225,6 +229,8 @@ FAMILIES = {
             "RuntimeError: rocBLAS error: rocblas_status_internal_error",
             "RuntimeError: CUDA error: invalid configuration argument",
             "RuntimeError: oneDNN error: could not create a primitive",
+            'RuntimeError: Native API failed. Native API returns: -997 (a backend error)',
+            'RuntimeError: cuDNN version incompatibility: PyTorch was compiled against 8.9',
         ),
     ),
     "connections": Family(
@@ -328,6 +334,8 @@ FAMILIES = {
             "AttributeError: `np.float_` was removed in the NumPy 2.0 release. Use np.float64 "
             "instead.",
             "ModuleNotFoundError: No module named 'numpy._core'",
+            'ValueError: All ufuncs must have type `numpy.ufunc`.',
+            'RuntimeError: module compiled against ABI version 0x9 but numpy is 0x2000000',
         ),
         start=True,
     ),
@@ -370,6 +378,20 @@ FAMILIES = {
             "error",
             "ImportError: libtorch_cuda.so: undefined symbol: ncclCommRegister",
             "ImportError: /lib/libgomp.so.1: cannot allocate memory in static TLS block",
+        ),
+        start=True,
+    ),
+    "packages for another Python": Family(
+        "WrongInterpreter",
+        ("3.10",),
+        ("restart",),
+        (
+            "TypeError: Client.__init__() got an unexpected keyword argument 'proxies'",
+            "ImportError: tokenizers>=0.11.1 is required, but found tokenizers==0.15.0.",
+            "ImportError: /e/state.so: cannot enable executable stack",
+            "ValueError: This ORT build has ['CPUExecutionProvider'] enabled. Since ORT 1.9, set "
+            "it",
+            "NotImplementedError: Could not run 'torchvision::nms' with arguments from the 'CUDA'",
         ),
         start=True,
     ),
@@ -425,6 +447,7 @@ FAMILIES = {
             "OSError: [Errno 28] Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
             "OSError: [Errno 122] Disk quota exceeded: 'outputs/1.png'",
             "OSError: [WinError 112] 磁盘空间不足。",
+            'safetensors_rust.SafetensorError: IoError(Os { code: 28, kind: StorageFull })',
         ),
     ),
     "temporary files": Family(
@@ -436,6 +459,8 @@ FAMILIES = {
             "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp']",
             "PermissionError: [Errno 13] Permission denied: '/tmp/gradio/0c/image.png'",
             "PermissionError: [Errno 13] Keine Berechtigung: '/tmp/xyz/a.png'",
+            "FileNotFoundError: [Errno 2] No such file or directory: "
+            "'C:\\\\\\\\Temp\\\\\\\\fooocus\\\\\\\\a.png'",
         ),
     ),
     "limits": Family(
