@@ -16,6 +16,7 @@ __all__ = [
     "FRAME",
     "MAX_LINE",
     "QUOTED",
+    "RAISED_ALONE",
     "THREAD",
     "TRACEBACK",
     "WORKER_FRAME",
@@ -50,7 +51,7 @@ _FOREIGN = re.compile(
 _BARE = re.compile(r"^(?P<module>\w+)(?:[\\/].*)?(?:\.py|[\\/].*)$")
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 #: Without a traceback above it, only what is surely an exception's name counts as one.
-_RAISED_ALONE = re.compile(
+RAISED_ALONE = re.compile(
     r"^(?:(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Za-z_]\w*(?:Error|Exception|Timeout|Interrupt))(?::|$)"
 )
 #: pip's output, where launch.py prints it once more.
@@ -166,7 +167,7 @@ def _events(lines: Sequence[str]) -> Iterator[Event]:
         elif line:
             if line[0] not in " \t+|":  # the server's lines between its heading and the traceback
                 thread, served = None, False
-            yield Event(line, (line,), raised=bool(_RAISED_ALONE.match(line)), begin=index)
+            yield Event(line, (line,), raised=bool(RAISED_ALONE.match(line)), begin=index)
         index += 1
 
 

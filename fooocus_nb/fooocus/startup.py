@@ -10,7 +10,14 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from fooocus_nb.fooocus._failures import LASTING
-from fooocus_nb.fooocus._log_events import ANSI, CONNECTORS, THREAD, TRACEBACK, WORKER_FRAME
+from fooocus_nb.fooocus._log_events import (
+    ANSI,
+    CONNECTORS,
+    RAISED_ALONE,
+    THREAD,
+    TRACEBACK,
+    WORKER_FRAME,
+)
 
 __all__ = ["Download", "Stage", "Startup", "StartupTracker"]
 
@@ -192,7 +199,7 @@ class StartupTracker:
                 self._mark_worker_dead()
             elif not line.startswith((" ", TRACEBACK, *CONNECTORS)) and not _RAISED.match(line):
                 self._thread_ends = False
-        if _RAISED.match(line) and any(rule.pattern.match(line) for rule in LASTING):
+        if RAISED_ALONE.match(line) and any(rule.pattern.match(line) for rule in LASTING):
             self.device_lost = True
 
     def _mark_worker_dead(self) -> None:

@@ -122,6 +122,7 @@ def test_a_lost_gpu() -> None:
         assert fed(error).device_lost
         assert not fed(f"[Prompt Expansion] {error}").device_lost
     assert not fed("RuntimeError: CUDA error: out of memory").device_lost
+    assert not fed("watercolour: a device is lost, an illegal address, device removed").device_lost
 
 
 def test_a_download_after_the_start_does_not_take_readiness_back() -> None:
