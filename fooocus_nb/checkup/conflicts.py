@@ -20,33 +20,15 @@ WEB_PACKAGES = "'starlette<1' 'fastapi<0.113' 'pydantic<2.11'"
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two packages that do not run together.
+    """Two packages that do not run together."""
 
-    Attributes
-    ----------
-    package : str
-        The one that is too new.
-    first_bad : tuple of int
-        From which version on.
-    of : str
-        The one that does not know it.
-    last_bad : tuple of int
-        Up to which version.
-    why : str
-        What goes wrong.
-    wanted : str
-        What to install instead, as pip has it.
-    unpinned : bool
-        Whether a fresh installation fetches the bad one, as the other does not pin it.
-    """
-
-    package: str
+    package: str  # the one that is too new
     first_bad: tuple[int, ...]
-    of: str
+    of: str  # the one that does not know it
     last_bad: tuple[int, ...]
     why: str
-    wanted: str
-    unpinned: bool = False
+    wanted: str  # what to install instead, as pip takes it
+    unpinned: bool = False  # a fresh installation fetches the bad one
 
 
 CONFLICTS = (
@@ -88,20 +70,7 @@ CONFLICTING = tuple(
 def conflict_checks(
     found: Mapping[str, str | None], pinned: Mapping[str, str | None]
 ) -> Iterator[Check]:
-    """Yield a line ``packages`` for each conflict that there is, or will be after installing.
-
-    Parameters
-    ----------
-    found : mapping
-        The versions that are installed; None where a package is not.
-    pinned : mapping
-        The versions that `launch.py` will install, where the checkout names one.
-
-    Yields
-    ------
-    Check
-        A failure where the engine cannot run; a warning where installing may mend or break it.
-    """
+    """Yield a line ``packages`` for each conflict that there is, or will be after installing."""
     for conflict in CONFLICTS:
         there = found.get(conflict.package)
         other = pinned.get(conflict.of) or found.get(conflict.of)

@@ -31,53 +31,24 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that can go wrong.
+    """One thing that can go wrong."""
 
-    Attributes
-    ----------
-    title : str
-        What it is, for the table in the docs.
-    pattern : re.Pattern
-        What a log line, or an exception's name and message, begins with when it happens.
-    error : type of EngineError
-        The exception for it.
-    cause, remedy : str
-        What happened and what to do. They may name the pattern's groups.
-    example : str
-        Such a line.
-    raised : bool
-        Whether only exceptions are looked at.
-    own : bool
-        Whether only exceptions count that went through Fooocus's own code: the web server has the
-        same ones whenever a browser leaves.
-    where : re.Pattern or None
-        What one of the traceback's lines has to hold.
-    by_vendor : mapping
-        What helps instead on the devices of a vendor; see `VENDORS`.
-    group : str
-        By what it is called as the cause of another.
-    follows : tuple of str
-        The groups of what may have gone wrong before and be its real cause.
-    afterwards : str
-        What is left to do, once that cause is mended.
-    lasting : bool
-        Whether the process can compute no more after it.
-    """
-
-    title: str
-    pattern: re.Pattern[str]
+    title: str  # what it is, for the table in the docs
+    pattern: re.Pattern[str]  # matched at the start of a line, or of an exception's text
     error: type[EngineError]
-    cause: str
+    cause: str  # this and the remedies may name the pattern's groups
     remedy: str
     example: str
-    raised: bool = False
+    raised: bool = False  # only exceptions are looked at
+    # The web server has the same exceptions whenever a browser leaves, so of some only those count
+    # that went through Fooocus's own code.
     own: bool = False
-    where: re.Pattern[str] | None = None
-    by_vendor: Mapping[str, str] = field(default_factory=dict)
-    group: str = ""
-    follows: tuple[str, ...] = ()
-    afterwards: str = ""
-    lasting: bool = False
+    where: re.Pattern[str] | None = None  # what one of the traceback's lines has to hold
+    by_vendor: Mapping[str, str] = field(default_factory=dict)  # other remedies; see `VENDORS`
+    group: str = ""  # by what it is called as the cause of another
+    follows: tuple[str, ...] = ()  # the groups of what may be its real cause
+    afterwards: str = ""  # what else the remedy of that cause mends
+    lasting: bool = False  # the process can compute no more
 
 
 @dataclass(frozen=True, slots=True)

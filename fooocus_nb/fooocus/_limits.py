@@ -14,15 +14,7 @@ __all__ = ["Limits", "limits_of", "literals_of"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The values that a setting may have, as far as the source tells.
-
-    Attributes
-    ----------
-    low, high : float or None
-        The range of a number.
-    choices : tuple
-        What it has to be one of; empty where anything goes.
-    """
+    """The values that a setting may have, as far as the source tells."""
 
     low: float | None = None
     high: float | None = None

@@ -67,36 +67,16 @@ _NEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A printed line, or an exception with its traceback and all lines of its message.
-
-    Attributes
-    ----------
-    text : str
-        The line, or the exception's name and message.
-    lines : tuple of str
-        The same by lines; of an exception without its frames.
-    frames : tuple of tuple of str
-        The lines of each frame, outermost first.
-    raised : bool
-        Whether it is an exception.
-    begin : int
-        The number of its first line in the log.
-    chained : bool
-        Whether it was raised while the one before was handled.
-    thread : str or None
-        The function of the thread that it ended; None where it ended none.
-    served : bool
-        Whether the web server printed it for a request that failed.
-    """
+    """A printed line, or an exception with its traceback and all lines of its message."""
 
     text: str
-    lines: tuple[str, ...]
-    frames: tuple[tuple[str, ...], ...] = ()
+    lines: tuple[str, ...]  # of an exception without its frames
+    frames: tuple[tuple[str, ...], ...] = ()  # the lines of each, outermost first
     raised: bool = False
-    begin: int = 0
-    chained: bool = False
-    thread: str | None = None
-    served: bool = False
+    begin: int = 0  # the number of its first line in the log
+    chained: bool = False  # raised while the one before was handled
+    thread: str | None = None  # the function of the thread that it ended
+    served: bool = False  # printed by the web server for a request that failed
 
     @property
     def own(self) -> bool:
@@ -125,18 +105,7 @@ def is_foreign(frame: str) -> bool:
 
 
 def events_of(lines: Sequence[str]) -> list[Event]:
-    """Return what a log tells, in order.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        The log, oldest line first, without colours and trailing spaces.
-
-    Returns
-    -------
-    list of Event
-        A traceback whose exception is not there is left out.
-    """
+    """Return what a log tells, in order."""
     events = list(_events([_STREAM.sub("", line) for line in lines]))
     # Of a chain only the last traceback comes from where the thread began.
     for index in range(len(events) - 1, 0, -1):
