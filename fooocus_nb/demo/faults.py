@@ -30,6 +30,10 @@ CUDA_MESSAGE = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 3.94 GiB of "
     "which 512.00 MiB is free."
 )
+GPU_LOST_MESSAGE = (
+    "CUDA error: an illegal memory access was encountered\n"
+    "CUDA kernel errors might be asynchronously reported at some other API call."
+)
 #: The size of a checkpoint for SDXL.
 DOWNLOAD_BYTES = 6_938_040_682
 #: Whatever a test forgets ends by itself after this time.
@@ -255,6 +259,10 @@ def _hang(_: str) -> None:
     threading.Event().wait(LONGEST_SECONDS)
 
 
+def _lose_gpu(_: str) -> None:
+    raise RuntimeError(GPU_LOST_MESSAGE)
+
+
 def _run_out_of_memory(_: str) -> None:
     raise OutOfMemoryError(CUDA_MESSAGE)
 
@@ -337,6 +345,11 @@ FAULTS = {
         "let the worker die between two steps", Moment.GENERATION, _end_worker_in_a_task
     ),
     "hang": Fault("fall silent in the middle of a generation", Moment.GENERATION, _hang),
+    "gpu-lost": Fault(
+        "find the GPU lost in the middle of a generation, and in each one after it",
+        Moment.GENERATION,
+        _lose_gpu,
+    ),
     "oom": Fault(
         "run out of GPU memory in the middle of a generation",
         Moment.GENERATION,

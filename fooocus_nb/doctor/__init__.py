@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from fooocus_nb.doctor.environment import environment_checks
 from fooocus_nb.doctor.installation import (
     config_checks,
     corrupted_check,
+    login_checks,
     models_check,
     permission_check,
     version_check,
@@ -68,8 +70,9 @@ def doctor(
     Report
         A line for each of ``checkout``, ``interpreter``, ``packages``, ``torch``, ``models``,
         ``disk``, ``memory``, ``gpu``, ``port``, ``config``, ``permissions``, ``corrupted`` and
-        ``engines``. Without a checkout only those that need none. What is wrong is a line of the
-        report and never an exception.
+        ``engines``. Without a checkout only those that need none. ``login`` and ``environment``
+        are there only where there is something to say. What is wrong is a line of the report and
+        never an exception.
     """
     return Report(list(_checks(path, python, port, timeout)))
 
@@ -142,6 +145,7 @@ def _checks(
     folders = settings.folders("path_checkpoints") or [checkout / "models"]
     yield from _machine_checks(written_folders(settings), folders[0], needed, port)
     yield from config_checks(settings)
+    yield from login_checks(checkout)
     yield permission_check(settings)
     yield corrupted_check(settings)
     yield engines_check()
@@ -154,5 +158,6 @@ def _machine_checks(
     yield memory_check()
     yield gpu_check()
     yield port_check(port)
+    yield from environment_checks()
     if models is None:
         yield engines_check()

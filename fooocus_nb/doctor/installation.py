@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "config_checks",
     "corrupted_check",
+    "login_checks",
     "models_check",
     "permission_check",
     "version_check",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 SHOWN = 6
+#: With a user in it, Fooocus asks for a login.
+AUTH_FILE = "auth.json"
 
 
 def version_check(checkout: Path) -> Check:
@@ -61,6 +65,34 @@ def config_checks(settings: Settings) -> Iterator[Check]:
     for problem in settings.problems:
         status = Status.FAILURE if problem.serious else Status.WARNING
         yield Check(*check, status, problem.text, problem.advice, told)
+
+
+def login_checks(checkout: Path) -> Iterator[Check]:
+    """Yield a line ``login`` where the checkout has its engine ask for user and password."""
+    path = checkout / AUTH_FILE
+    if not path.is_file():
+        return
+    text = f"{AUTH_FILE} in the checkout has the engine ask for a login, also on this machine"
+    advice = f"Name user and password when you start it, or move {AUTH_FILE} out of the checkout."
+    users = _users(path)
+    if users == 0:
+        text = f"{AUTH_FILE} in the checkout names no user with a password, so it has no effect"
+        advice = 'It is a list of objects with "user" and "pass".'
+    told = {"path": str(path), "users": users}
+    yield Check("login", "login", Status.WARNING, text, advice, told)
+
+
+def _users(path: Path) -> int:
+    """Return how many users with a password a file names."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return 0
+    entries = content if isinstance(content, list) else []
+    return sum(
+        isinstance(entry, dict) and bool(entry.get("user")) and bool({"pass", "hash"} & set(entry))
+        for entry in entries
+    )
 
 
 def written_folders(settings: Settings) -> list[Path]:

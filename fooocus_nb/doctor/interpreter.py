@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.doctor import _probe
 from fooocus_nb.doctor._run import ask
+from fooocus_nb.doctor.conflicts import CONFLICTING, conflict_checks
 from fooocus_nb.doctor.report import Check, Status, gigabytes
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.command import build_launch, free_port
@@ -60,7 +61,8 @@ def interpreter_checks(
         Installation(checkout, "", found), port=free_port(), temp_dir=Path(tempfile.gettempdir())
     )
     # As the engine will be run, but for -B: nothing is written, not even bytecode.
-    argv = [*launch.argv[: launch.argv.index("launch.py")], "-B", "-c", _source(), *pinned]
+    names = dict.fromkeys([*pinned, *CONFLICTING])
+    argv = [*launch.argv[: launch.argv.index("launch.py")], "-B", "-c", _source(), *names]
     try:
         answer = ask(argv, timeout, env=launch.env, cwd=checkout)
     except OSError as error:
@@ -76,6 +78,7 @@ def interpreter_checks(
     yield _version_check(found, facts)
     if "packages" in facts:
         yield _package_check(facts, pinned)
+        yield from conflict_checks(facts["packages"], pinned)
     yield _torch_check(facts, answer.returncode, timeout)
 
 

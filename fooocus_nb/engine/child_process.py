@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb.engine.folders import new_log_folder
 from fooocus_nb.errors import StartError, StartTimeout, while_starting
-from fooocus_nb.fooocus.checkout.command import build_launch, free_port
-from fooocus_nb.fooocus.logs.diagnosis import diagnose
+from fooocus_nb.fooocus.checkout.command import LEFT_OUT_ADVICE, build_launch, free_port
+from fooocus_nb.fooocus.logs.diagnosis import Notice, diagnose
 from fooocus_nb.fooocus.logs.startup import Stage
 from fooocus_nb.supervisor import ChildSpec, Line, Process
 from fooocus_nb.supervisor.registry import RUN_PREFIX
@@ -33,6 +34,8 @@ DEFAULT_START_TIMEOUT = 300.0
 TICK_SECONDS = 0.2
 #: How long a process may take to end, once something of it has.
 END_LAG_SECONDS = 1.0
+#: How many lines are read for why a start failed: what pip could not install stands far above.
+LOOK_BACK = 1000
 
 
 class EngineProcess:
@@ -50,6 +53,7 @@ class EngineProcess:
         *,
         attached: bool = False,
         temporary: tuple[Path, ...] = (),
+        left_out: tuple[Notice, ...] = (),
     ) -> None:
         self.child = child
         self.tracker = tracker
@@ -57,6 +61,8 @@ class EngineProcess:
         self.idle_timeout = child.spec.idle_timeout
         #: The folders that are removed when it has ended.
         self.temporary = list(temporary)
+        #: What of our environment was not handed on, because it cannot work.
+        self.left_out = left_out
         self._on_line = on_line
         self._moved = threading.Event()
         child.add_listener(self._take)
@@ -141,11 +147,13 @@ class EngineProcess:
         if self.child.ending is not None:
             msg = f"Engine {name!r} was stopped while it started."
             return StartError(msg)
-        lines = self.child.tail(200)
+        lines = self.child.tail(LOOK_BACK)
         found = diagnose(lines, returncode=returncode)
         what = "its worker died" if self.tracker.worker_dead else f"exit code {returncode}"
         cause = found.cause if found else f"While {self.tracker.detail}: {what}."
         kind = while_starting(found.error) if found else StartError
+        if found is not None and found.because is not None:  # a restart alone does not mend it
+            found = replace(found, remedy=found.because.remedy)
         return kind(
             f"Engine {name!r} ended while it started ({what}). {cause}",
             log=(found.lines if found else ()) or lines[-10:],
@@ -177,10 +185,18 @@ class EngineProcess:
         self.temporary.clear()
 
 
-def spawn(
-    name: str, settings: ProcessSettings, runtime_dir: Path, key: str
-) -> tuple[Process, tuple[Path, ...]]:
-    """Start a process under its guardian; return it and the temporary folders made for it."""
+class Spawned(NamedTuple):
+    """A process that was just started, and what belongs to it."""
+
+    child: Process
+    #: The folders that were made for it.
+    temporary: tuple[Path, ...]
+    #: What of our environment was not handed on.
+    left_out: tuple[Notice, ...]
+
+
+def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> Spawned:
+    """Start a process under its guardian."""
     temporary: list[Path] = []
 
     def make(prefix: str, parent: Path | None = None) -> Path:
@@ -211,10 +227,17 @@ def spawn(
             cleanup=tuple(temporary),
             labels=_labels(settings, launch, key),
         )
-        return Process.start(spec), tuple(temporary)
+        return Spawned(Process.start(spec), tuple(temporary), _left_out(launch))
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _left_out(launch: Launch) -> tuple[Notice, ...]:
+    return tuple(
+        Notice(f"{reason}, so the engine does without it.", LEFT_OUT_ADVICE, name)
+        for name, reason in launch.left_out.items()
+    )
 
 
 def _labels(settings: ProcessSettings, launch: Launch, key: str) -> dict[str, Any]:

@@ -206,9 +206,11 @@ class Engine(ImageTasks):
         Returns
         -------
         tuple of Notice
-            Each with its meaning, what can be done, and the line; of the last 5,000 lines.
+            Each with its meaning, what can be done, and the line; of the last 5,000 lines. Before
+            them, what of the environment was not handed on to the engine.
         """
-        return notices(self.tail(5000))
+        left_out = process.left_out if (process := self._process) else ()
+        return (*left_out, *notices(self.tail(5000)))
 
     def subscribe(self, listener: Callable[[Transition], None]) -> Callable[[], None]:
         """Call `listener` at every change of the engine's state; see :attr:`history`.
@@ -371,7 +373,8 @@ class Engine(ImageTasks):
             self._lifecycle.client,
             worker=worker_alive(
                 self._process,
-                unresponsive and self._lifecycle.reason is UnresponsiveReason.STALL,
+                unresponsive
+                and self._lifecycle.reason in (UnresponsiveReason.STALL, UnresponsiveReason.DEVICE),
                 job.snapshot().text if job is not None else "",
                 silence,
                 self.stall_timeout,

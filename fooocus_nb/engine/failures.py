@@ -15,6 +15,7 @@ from fooocus_nb.errors import (
     EngineUnresponsive,
     GenerationError,
     GenerationStopped,
+    GPUUnusable,
     OutOfMemory,
     WorkerDead,
 )
@@ -38,6 +39,8 @@ __all__ = [
     "stalled_call",
 ]
 
+#: How many of the last lines may tell what ended a process.
+LAST_LINES = 120
 RESTART = "engine.restart() starts it again."
 
 
@@ -98,7 +101,8 @@ def _remedy(facts: FailureFacts) -> str:
 
 def _death(facts: FailureFacts) -> EngineError:
     """Return the error that says how the engine's process ended."""
-    found = diagnose(facts.log, returncode=facts.returncode)
+    # What failed long before is not what ended it.
+    found = diagnose(facts.log[-LAST_LINES:], returncode=facts.returncode)
     if facts.guardian_lost:
         cause = (
             f"Its guardian (process {facts.guardian_pid}) was killed, and with it ends all that it "
@@ -122,8 +126,18 @@ def _unresponsive(facts: FailureFacts) -> EngineError:
     match facts.reason:
         case UnresponsiveReason.WORKER:
             found = diagnose(log)
+            because = found.because if found else None
             msg = f"The worker of engine {name!r} has died, though its web page still answers."
+            if because is not None:
+                msg = f"{msg} {because.cause}"
+                remedy = f"{because.remedy} {remedy}"
             return WorkerDead(msg, log=found.lines if found else log[-10:], remedy=remedy)
+        case UnresponsiveReason.DEVICE:
+            found = diagnose(log)
+            if found is not None and found.lasting:
+                return diagnosed(facts, found)
+            msg = f"Engine {name!r} has lost its GPU, and cannot compute any more."
+            return GPUUnusable(msg, log=log[-10:], remedy=remedy)
         case UnresponsiveReason.GUARDIAN:
             guardian = f"The guardian of engine {name!r} (process {facts.guardian_pid})"
             if not facts.guardian_stopped:
@@ -167,9 +181,10 @@ def stalled_call(facts: FailureFacts, verb: str, timeout: float) -> EngineTimeou
     return EngineTimeout(msg, log=facts.log[-5:], remedy=RESTART)
 
 
-def diagnosed(name: str, found: Diagnosis) -> EngineError:
-    """Return the error that the log explains."""
-    return found.error(f"Engine {name!r}: {found.cause}", log=found.lines, remedy=found.remedy)
+def diagnosed(facts: FailureFacts, found: Diagnosis) -> EngineError:
+    """Return the error that the log explains; a lasting failure is mended by a restart only."""
+    remedy = f"{found.remedy}\n{_remedy(facts)}" if found.lasting else found.remedy
+    return found.error(f"Engine {facts.name!r}: {found.cause}", log=found.lines, remedy=remedy)
 
 
 def no_images(name: str, url: str | None, owned: bool, log: Sequence[str]) -> GenerationError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fooocus_nb._background import Signal, run_sync
 from fooocus_nb.engine.failures import FailureFacts, engine_failure
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
-from fooocus_nb.engine.state import FAILED, RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
 from fooocus_nb.errors import (
     ConnectionLost,
@@ -47,7 +47,7 @@ READY_TIMEOUT = 300.0
 #: A watchdog that gives up a restart says so in the history only, so waiting looks for itself.
 SLICE_SECONDS = 0.5
 #: How much of the log an error is made from.
-FAILURE_LINES = 60
+FAILURE_LINES = 400
 
 
 class EngineLifecycle:
@@ -273,6 +273,8 @@ class EngineLifecycle:
         self.lines.emit(text)
         if self.tracker is not None and self.tracker.worker_dead:
             self.mark_unresponsive(UnresponsiveReason.WORKER)
+        elif self.tracker is not None and self.tracker.device_lost:
+            self.mark_unresponsive(UnresponsiveReason.DEVICE)
 
     # -- ending -----------------------------------------------------------------------------
 
@@ -380,5 +382,4 @@ class EngineLifecycle:
         state = self.state.state
         if state is EngineState.STARTING or self.watchdog.will_restart():
             return True
-        worker_dead = self.reason is UnresponsiveReason.WORKER
-        return state is EngineState.UNRESPONSIVE and not worker_dead
+        return state is EngineState.UNRESPONSIVE and self.reason not in FINAL

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fooocus_nb._background import submit
 from fooocus_nb.engine.failures import diagnosed, engine_failure, no_progress, stalled_call
 from fooocus_nb.engine.health import PROBE_TIMEOUT
-from fooocus_nb.engine.state import RUNNING, EngineState, UnresponsiveReason
+from fooocus_nb.engine.state import FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.errors import GenerationError, GenerationStopped
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.lifecycle import EngineLifecycle
     from fooocus_nb.errors import ConnectionLost, EngineError
+    from fooocus_nb.fooocus.logs.diagnosis import Diagnosis
 
 __all__ = ["GENERATING", "REACHABLE", "STALL_TIMEOUT", "Liveness"]
 
@@ -51,6 +52,23 @@ class Liveness:
     def failure(self) -> EngineError:
         """Return the error that says why the engine cannot go on."""
         return engine_failure(self._lifecycle.facts())
+
+    async def explain_failure(self) -> EngineError:
+        """Return why the engine cannot go on, once its log has had the time to say so.
+
+        The first line of a traceback is enough to know that the worker has ended; by what, its
+        last one says, a moment later.
+        """
+        error = self.failure()
+        deadline = time.monotonic() + LOG_LAG_SECONDS
+        while self._lifecycle.reason in FINAL and time.monotonic() < deadline:
+            if self._state.state is not EngineState.UNRESPONSIVE:  # it is being restarted
+                return error
+            found = diagnose(self._lifecycle.facts().log)
+            if found is not None and (found.because is not None or found.lasting):
+                return self.failure()
+            await asyncio.sleep(0.05)
+        return error
 
     def _alarm(self, _: None) -> None:
         """Wake all work that cannot go on in the state that the engine has just entered."""
@@ -88,7 +106,7 @@ class Liveness:
                 if task.done():
                     break
                 if alarm.done():
-                    raise self.failure()
+                    raise await self.explain_failure()
                 if silence() > self.stall_timeout():
                     raise stalled()
             return await task
@@ -128,11 +146,15 @@ class Liveness:
         while self._lifecycle.owned and not error.log:
             found = diagnose(lines())
             if found is not None and not issubclass(found.error, GenerationStopped):
-                return diagnosed(self._lifecycle.name, found)
+                return self.diagnosed(found)
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(0.05)
         return None
+
+    def diagnosed(self, found: Diagnosis) -> EngineError:
+        """Return the error that the log explains."""
+        return diagnosed(self._lifecycle.facts(), found)
 
     def stalled_generation(self, said: str) -> EngineError:
         """Note that a generation does not move, and return the error for it."""

@@ -107,8 +107,8 @@ def open_process(
     """
 
     def start() -> EngineProcess:
-        child, temporary = spawn(name, settings, folder, sharing_key(settings))
-        return EngineProcess(child, tracker, on_line, temporary=temporary)
+        child, temporary, left_out = spawn(name, settings, folder, sharing_key(settings))
+        return EngineProcess(child, tracker, on_line, temporary=temporary, left_out=left_out)
 
     def attach(child: Process) -> EngineProcess:
         process = EngineProcess(child, tracker, on_line, attached=True)

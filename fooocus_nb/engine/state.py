@@ -13,7 +13,15 @@ from fooocus_nb._background import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FAILED", "RUNNING", "EngineState", "StateMachine", "Transition", "UnresponsiveReason"]
+__all__ = [
+    "FAILED",
+    "FINAL",
+    "RUNNING",
+    "EngineState",
+    "StateMachine",
+    "Transition",
+    "UnresponsiveReason",
+]
 
 #: How many transitions the history keeps: weeks of use, in some kilobytes.
 KEPT = 200
@@ -39,11 +47,15 @@ class EngineState(enum.StrEnum):
 class UnresponsiveReason(enum.StrEnum):
     """Why an engine whose process runs cannot generate."""
 
+    DEVICE = "it has lost its GPU"
     GUARDIAN = "its guardian does not answer"
     HTTP = "its web server does not answer"
     STALL = "its generation showed no sign of life"
     WORKER = "its worker thread has ended"
 
+
+#: From these only a restart helps.
+FINAL = frozenset({UnresponsiveReason.DEVICE, UnresponsiveReason.WORKER})
 
 #: In these an engine can take a generation.
 RUNNING = frozenset({EngineState.READY, EngineState.BUSY})

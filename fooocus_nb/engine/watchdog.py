@@ -259,6 +259,9 @@ class Watchdog:
         if process.tracker.worker_dead:
             self.unresponsive.emit(UnresponsiveReason.WORKER)
             return False
+        if process.tracker.device_lost:
+            self.unresponsive.emit(UnresponsiveReason.DEVICE)
+            return False
         if not self._fails(UnresponsiveReason.GUARDIAN, self._guardian_answers(process)):
             return True
         if process.child.exists():

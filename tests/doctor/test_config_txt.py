@@ -97,6 +97,40 @@ def test_what_is_fine(checkout: Path, values) -> None:
     assert problems(checkout, json.dumps(values)) == []
 
 
+LIMITED = """
+values = {}
+
+def read(key, default_value, validator=None, expected_type=None):
+    return values.get(key, default_value)
+
+number = read(key='number', default_value=2, validator=lambda n: isinstance(n, int) and 1 <= n <= 9)
+share = read(key='share', default_value=0.5, validator=lambda x: 0 <= x)
+sampler = read(key='sampler', default_value='euler', validator=lambda x: x in flags.SAMPLERS)
+scheme = read(key='scheme', default_value='a', validator=lambda x: x in ['a', 'b'])
+other = read(key='other', default_value='a', validator=lambda x: x in flags.computed())
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"number": 0}, "from 1 to 9"),
+        ({"number": 33}, "from 1 to 9"),
+        ({"share": -0.1}, "at least 0"),
+        ({"sampler": "eular"}, "Did you mean 'euler'?"),
+        ({"scheme": "c"}, "one of 'a', 'b'"),
+        ({"number": 9, "share": 9, "sampler": "dpm", "scheme": "b", "other": "anything"}, ""),
+        ({"sampler": None, "scheme": ""}, ""),
+    ],
+)
+def test_what_a_value_may_be_is_read_from_the_source(checkout: Path, values, said: str) -> None:
+    (checkout / "modules/config.py").write_text(LIMITED)
+    (checkout / "modules/flags.py").write_text("SAMPLERS = ['euler', 'dpm']\ncomputed = list\n")
+    found = problems(checkout, json.dumps(values))
+    assert len(found) == bool(said)
+    assert all(said in text and not serious for text, _, serious in found)
+
+
 def test_a_name_that_is_there_twice(checkout: Path) -> None:
     ((found, _, serious),) = problems(checkout, '{"default_steps": 1, "default_steps": 2}')
     assert "twice" in found

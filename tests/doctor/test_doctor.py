@@ -239,6 +239,110 @@ def test_what_cannot_be_installed_is_a_failure(checkout, pip, managed, status, s
     assert report["torch"].status is status
 
 
+def _lines(report: Report, name: str) -> list[Check]:
+    return [check for check in report if check.name == name]
+
+
+def _replace(interpreter, name: str, version: str) -> None:
+    for folder in interpreter.site.glob(f"{name}-*.dist-info"):
+        (folder / "METADATA").unlink()
+        folder.rmdir()
+    interpreter.has(name, version)
+
+
+@pytest.mark.parametrize(
+    ("packages", "status", "said", "advice"),
+    [
+        ({"starlette": "1.0.0"}, FAILURE, "starlette 1.0.0 does not fit gradio 3.41.2",
+         "'starlette<1'"),
+        ({"pydantic": "2.12.3"}, FAILURE, "pydantic 2.12.3", "'pydantic<2.11'"),
+        ({"torch": "2.1.0+cu121", "numpy": "2.2.6"}, FAILURE, "numpy 2.2.6", "'numpy<2'"),
+    ],
+)  # fmt: skip
+def test_packages_that_nobody_pins_and_that_do_not_fit(
+    checkout, interpreter, packages, status, said, advice
+) -> None:
+    for name, version in packages.items():
+        interpreter.has(name, version)
+    (line,) = [line for line in _lines(doctor(checkout, timeout=30), "packages") if line.advice]
+    assert line.status is status
+    assert said in line.text
+    assert advice in line.advice
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [
+        {"starlette": "0.38.6", "pydantic": "2.10.6"},
+        {"torch": "2.4.1", "numpy": "2.1.0"},
+        {"torch": "2.1.0", "numpy": "1.26.4"},
+    ],
+)
+def test_packages_that_fit(checkout, interpreter, packages) -> None:
+    for name, version in packages.items():
+        interpreter.has(name, version)
+    assert not [line for line in _lines(doctor(checkout, timeout=30), "packages") if line.advice]
+
+
+def test_what_a_newer_gradio_needs_is_not_complained_of(checkout, interpreter) -> None:
+    _replace(interpreter, "gradio", "5.49.0")
+    interpreter.has("starlette", "1.0.0")
+    (checkout / "requirements_versions.txt").write_text("torchsde==0.2.6\ngradio==5.49.0\n")
+    assert not [line for line in _lines(doctor(checkout, timeout=30), "packages") if line.advice]
+
+
+def test_what_launching_will_mend_is_no_failure(checkout, interpreter) -> None:
+    interpreter.has("numpy", "2.2.6")
+    interpreter.has("torch", "2.1.0")
+    requirements = "torchsde==0.2.6\ngradio==3.41.2\nnumpy==1.26.4\n"
+    (checkout / "requirements_versions.txt").write_text(requirements)
+    lines = [line for line in _lines(doctor(checkout, timeout=30), "packages") if line.advice]
+    assert {line.status for line in lines} <= {WARNING, FAILURE}
+    mended = next(line for line in lines if "does not fit" in line.text)
+    assert mended.status is WARNING
+    assert "1.26.4" in mended.advice
+
+
+def test_a_fresh_installation_is_warned_of_the_newest_packages(checkout) -> None:
+    """Gradio 3 does not say which starlette it needs, so pip fetches one that breaks it."""
+    facts = '"version": "3.10.1", "bits": 64, "pip": true, "managed": false'
+    rest = '"packages": {"torchsde": null, "gradio": null}, "torch": null, "error": ""'
+    script(checkout / "venv/bin/python", f"echo 'fooocus-nb-probe:{{{facts}, {rest}}}'")
+    lines = _lines(doctor(checkout, timeout=20), "packages")
+    assert [line.status for line in lines] == [WARNING, WARNING]
+    assert "starlette" in lines[1].text
+    assert "'starlette<1'" in lines[1].advice
+
+
+# -- login and environment --------------------------------------------------------------------
+
+
+def test_a_login_is_told_beforehand(checkout, interpreter) -> None:
+    assert not _lines(doctor(checkout, timeout=30), "login")
+    (checkout / "auth.json").write_text('[{"user": "me", "pass": "secret"}]')
+    report = doctor(checkout, timeout=30)
+    (line,) = _lines(report, "login")
+    assert line.status is WARNING
+    assert "login" in line.text
+    assert "secret" not in json.dumps(report.to_dict())
+    for nonsense in ("[]", "{", '[{"user": "me"}]', "3"):
+        (checkout / "auth.json").write_text(nonsense)
+        (line,) = _lines(doctor(checkout, timeout=30), "login")
+        assert "no effect" in line.text
+
+
+def test_variables_that_cannot_work_are_named(tmp_path, monkeypatch, gpu) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    monkeypatch.setenv("all_proxy", "socks://me:secret@127.0.0.1:1080")
+    report = doctor(tmp_path)
+    lines = _lines(report, "environment")
+    assert [line.facts["variable"] for line in lines] == ["SSL_CERT_FILE", "all_proxy"]
+    assert all(line.status is WARNING for line in lines)
+    assert "gone.pem" in lines[0].text
+    assert "socks://" in lines[1].text
+    assert "secret" not in str(report)
+
+
 # -- models, room, GPU, port ------------------------------------------------------------------
 
 

@@ -217,6 +217,15 @@ def test_a_result_that_is_not_there_in_time(start_demo):
     job.result(30)
 
 
+def test_what_was_not_handed_on_to_it_is_noticed(start_demo, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks://me:secret@127.0.0.1:1080/")
+    engine = start_demo()
+    notice = engine.notices()[0]
+    assert notice.line == "ALL_PROXY"
+    assert "env=" in notice.remedy
+    assert "secret" not in f"{notice}"
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

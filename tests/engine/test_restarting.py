@@ -13,7 +13,14 @@ from IPython.core.error import UsageError
 
 from fooocus_nb import EngineState, RestartPolicy
 from fooocus_nb.engine.watchdog import Restarts, restart_policy
-from fooocus_nb.errors import ConfigurationError, EngineDied, EngineError, EngineStopped
+from fooocus_nb.errors import (
+    ConfigurationError,
+    EngineDied,
+    EngineError,
+    EngineStopped,
+    GPUUnusable,
+    WorkerDead,
+)
 from fooocus_nb.magics.parsing import parse_verb_line
 from fooocus_nb.magics.verbs.start import start_arguments
 
@@ -104,6 +111,38 @@ def test_a_dead_worker_is_a_failure_too(start_demo):
     before = engine.pid
     engine.wait_ready(20)
     assert engine.pid != before
+
+
+def test_a_lost_gpu_is_a_failure_too(start_demo):
+    engine = start_demo("gpu-lost", restart=FAST)
+    before = engine.pid
+    with pytest.raises(GPUUnusable, match="illegal memory access") as caught:
+        engine.generate("x", image_number=1)
+    assert "restart" in str(caught.value)
+    wait_for(lambda: engine.pid != before)
+    engine.wait_ready(20)
+    assert EngineState.UNRESPONSIVE in states(engine)
+
+
+def test_a_lost_gpu_stays_lost_until_somebody_restarts(start_demo):
+    engine = start_demo("gpu-lost")
+    with pytest.raises(GPUUnusable):
+        engine.generate("x", image_number=1)
+    assert engine.state is EngineState.UNRESPONSIVE
+    engine._lifecycle.watchdog._look()  # the web server answers, which is no recovery
+    assert engine.state is EngineState.UNRESPONSIVE
+    with pytest.raises(GPUUnusable, match=r"engine\.restart\(\)"):
+        engine.wait_ready(5)
+    engine.restart()
+    assert engine.health().ok
+
+
+def test_a_dead_worker_is_told_with_what_ended_it(start_demo):
+    engine = start_demo("dead-worker")
+    with pytest.raises(WorkerDead, match="told to die") as caught:
+        engine.generate("x", image_number=1)
+    assert "told to die" in (caught.value.remedy or "")
+    assert "engine.restart()" in (caught.value.remedy or "")
 
 
 def test_stopping_ends_what_is_about_to_restart(start_demo):

@@ -127,6 +127,7 @@ FAULTS = {
     "oom-killed": (errors.EngineDied, r"SIGKILL.*memory runs out", DEAD),
     "oom": (errors.OutOfVRAM, "GPU ran out of memory", READY),
     "dead-worker=middle": (errors.WorkerDead, "worker .* has died", UNRESPONSIVE),
+    "gpu-lost": (errors.GPUUnusable, r"illegal memory access(?s:.*)restart", UNRESPONSIVE),
     "http-dead": (errors.ConnectionLost, "web server .* does not answer", UNRESPONSIVE),
     "hang": (errors.EngineTimeout, "no sign of life for 1 s .*its last word", UNRESPONSIVE),
 }

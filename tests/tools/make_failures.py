@@ -14,9 +14,11 @@ from fooocus_nb.fooocus.logs.diagnosis import diagnose, notices
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     NOTICES,
+    PLACES,
     RULES,
     SIGNALS,
     STOPPED_ELSEWHERE,
+    WEB_PACKAGES,
     WORKER,
     Rule,
 )
@@ -58,6 +60,8 @@ def page() -> str:
         (rule.title, code(rule.example), code(rule.error.__name__), rule.cause, rule.remedy)
         for rule in (
             dataclasses.replace(BAD_CONFIG, cause=BAD_CONFIG.cause.format(what="…")),
+            *PLACES,
+            dataclasses.replace(WEB_PACKAGES, cause=WEB_PACKAGES.cause.format(what="…")),
             WORKER,
             STOPPED_ELSEWHERE,
         )

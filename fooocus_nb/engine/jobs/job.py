@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
-from fooocus_nb.engine.failures import diagnosed, no_images
+from fooocus_nb.engine.failures import no_images
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -519,7 +519,7 @@ class Job:
         context, log = self._context, self.log
         diagnosis = diagnose(log) if context.owned else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
-            raise diagnosed(context.name, diagnosis)
+            raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
             raise no_images(context.name, self.engine.url, context.owned, log)
 

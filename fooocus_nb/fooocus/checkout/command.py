@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
-__all__ = ["Launch", "build_launch", "free_port"]
+__all__ = ["LEFT_OUT_ADVICE", "Launch", "build_launch", "free_port", "unusable_variables"]
 
 HOST = "127.0.0.1"
 WINDOWS = os.name == "nt"
@@ -55,6 +55,12 @@ KERNEL_ONLY_PREFIXES = ("JPY_", "JUPYTERHUB_", "PYDEVD_", "VSCODE_")
 ENVIRONMENT_ONLY = frozenset(
     {"CONDA_DEFAULT_ENV", "CONDA_PREFIX", "CONDA_PYTHON_EXE", "PYTHONPATH", "VIRTUAL_ENV"}
 )
+#: What they name has to be there, or every connection with TLS fails.
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+#: Some desktops write it; no package of an engine knows it, and some end the engine for it.
+UNKNOWN_SCHEME = "socks:"
+LEFT_OUT_ADVICE = "Correct it where the kernel is started, or give another value with env=."
 #: What activating a conda environment puts on the PATH on Windows, beside its own folder.
 CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scripts")
 
@@ -74,6 +80,7 @@ class Launch:
     url: str
     #: Its own folder for temporary files, which it empties when it starts.
     temp_dir: Path
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def free_port() -> int:
@@ -122,7 +129,36 @@ def build_launch(
         port=port,
         url=f"http://{_host(flags)}:{port}",
         temp_dir=temp_dir,
+        left_out={
+            name: reason
+            for name, reason in unusable_variables(os.environ).items()
+            if name not in (env or {})
+        },
     )
+
+
+def unusable_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an engine could only fail by, and why; no value with a secret.
+
+    Parameters
+    ----------
+    environment : mapping
+        All variables.
+
+    Returns
+    -------
+    dict
+        By their names, such as ``SSL_CERT_FILE`` of a file that is gone.
+    """
+    found = {}
+    for name in CERTIFICATES:
+        value = environment.get(name, "")
+        if value and not os.path.exists(value):  # noqa: PTH110 - pathlib raises for odd names
+            found[name] = f"{name} names {value}, which is not there"
+    for name in (*PROXIES, *map(str.lower, PROXIES)):
+        if environment.get(name, "").strip().lower().startswith(UNKNOWN_SCHEME):
+            found[name] = f"{name} begins with socks://, which no package of an engine knows"
+    return found
 
 
 def _python_flags(python: Path) -> tuple[str, ...]:
@@ -197,6 +233,8 @@ def _environment(python: Path, *, demo: bool, extra: Mapping[str, str]) -> dict[
         and not name.startswith(KERNEL_ONLY_PREFIXES)
         and (same or name not in ENVIRONMENT_ONLY)
     }
+    for name in unusable_variables(env):
+        del env[name]
     if env.get("MPLBACKEND", "").startswith("module://"):  # the kernel's inline backend
         del env["MPLBACKEND"]
     env |= {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fooocus_nb.errors import nearest
+from fooocus_nb.fooocus.checkout._limits import Limits, limits_of, literals_of
 from fooocus_nb.fooocus.checkout._source import literal, parse_source
 
 __all__ = ["Problem", "Setting", "Settings", "read_json", "read_settings"]
@@ -22,6 +23,8 @@ __all__ = ["Problem", "Setting", "Settings", "read_json", "read_settings"]
 CONFIG_FILE = "config.txt"
 #: Where the versions read their settings.
 SOURCES = ("modules/config.py", "modules/path.py")
+#: Where they keep the lists of what may be chosen.
+CHOICES = "modules/flags.py"
 MAX_BYTES = 4_000_000
 #: The types that the source may name, and what JSON gives for them.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -57,6 +60,7 @@ class Setting:
     folder: bool = False
     #: Whether Fooocus makes that folder where there is none.
     made: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,10 @@ def _problems(settings: Settings, key: str, value: Any) -> list[Problem]:
         return [Problem(text, "Correct it; until then Fooocus uses its own default.")]
     if setting.folder:
         return _folder_problems(settings, setting, value)
+    if value not in (None, "") and (wanted := setting.limits.complaint(value)):
+        hint = nearest(value, map(str, setting.limits.choices)) if isinstance(value, str) else ""
+        text = f"{name}: {key} is {json.dumps(value)[:80]}, and should be {wanted}.{hint}"
+        return [Problem(text, "Correct it; until then Fooocus uses its own default.")]
     return []
 
 
@@ -220,15 +228,18 @@ def _is_folder(path: Path) -> bool:
 
 def _known(checkout: Path) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
+    flags = parse_source(checkout / CHOICES)
+    choices = literals_of(flags) if flags else {}
     for source in SOURCES:
         tree = parse_source(checkout / source)
         if tree is None:
             continue
+        literals = choices | literals_of(tree)
         readers = _readers(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 parameters = readers.get(node.func.id)
-                setting = _setting(node, parameters) if parameters else None
+                setting = _setting(node, parameters, literals) if parameters else None
                 if setting is not None:
                     found.setdefault(setting.key, setting)
     return found
@@ -243,7 +254,9 @@ def _readers(tree: ast.Module) -> dict[str, list[str]]:
     }
 
 
-def _setting(call: ast.Call, parameters: list[str]) -> Setting | None:
+def _setting(
+    call: ast.Call, parameters: list[str], literals: dict[str, tuple[object, ...]]
+) -> Setting | None:
     given = dict(zip(parameters, call.args, strict=False))
     given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     key = literal(given.get("key"))
@@ -253,7 +266,8 @@ def _setting(call: ast.Call, parameters: list[str]) -> Setting | None:
     if key.startswith("path_") or key.endswith("_path"):
         made = literal(given.get("make_directory")) is True
         return Setting(key, (), default, folder=True, made=made)
-    return Setting(key, _types(given.get("expected_type"), default), default)
+    types = _types(given.get("expected_type"), default)
+    return Setting(key, types, default, limits=limits_of(given.get("validator"), literals))
 
 
 def _types(expected: ast.expr | None, default: Any) -> tuple[type, ...]:

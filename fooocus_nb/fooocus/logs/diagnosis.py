@@ -1,12 +1,11 @@
 """Log lines turned into explained, typed errors.
 
 A prompt is echoed into the log too, so every pattern is held to where Python and Fooocus write
-their own messages: the start of a line, or the last line of a traceback.
+their own messages: the start of a line, or the exception that ends a traceback.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,27 +17,44 @@ from fooocus_nb.errors import (
     ModelNotFound,
     NetworkError,
     OutOfMemory,
+    StartError,
     WorkerDead,
 )
+from fooocus_nb.fooocus.logs._families import VENDORS
+from fooocus_nb.fooocus.logs._log_events import ANSI, MAX_LINE, TRACEBACK, events_of, is_foreign
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
+    DOWNLOADING,
+    LASTING,
+    MIRROR,
+    MIRRORED,
     NOTICES,
+    PLACES,
     RULES,
     SIGNALS,
     STOPPED,
+    WEB_PACKAGES,
     WINDOWS_CODES,
     WORKER,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fooocus_nb.fooocus.logs._families import Rule
+    from fooocus_nb.fooocus.logs._log_events import Event
 
 __all__ = ["Diagnosis", "Notice", "diagnose", "notices", "stopped", "traceback_of"]
 
-#: Longer lines are looked at, and shown, only up to here.
-MAX_LINE = 2000
 #: How many frames of the engine's own code a shown traceback keeps, the innermost ones.
 MAX_FRAMES = 4
+#: How many lines of an exception's message are shown.
+MAX_SHOWN = 12
+#: A log may be full of exceptions, and each is held against every rule.
+MAX_CHAINS = 50
+MAX_RAISED = 30
+#: A process that crashes in native code says why just before, if at all.
+LAST_WORDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +71,18 @@ class Diagnosis:
         What to do next.
     lines : tuple of str
         The log lines that show it, cut to what matters.
+    lasting : bool
+        Whether the engine cannot compute any more until it is restarted.
+    because : Diagnosis or None
+        What ended the worker, where that is what happened.
     """
 
     error: type[EngineError]
     cause: str
     remedy: str
     lines: tuple[str, ...] = ()
+    lasting: bool = False
+    because: Diagnosis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +104,6 @@ class Notice:
     line: str
 
 
-_TRACEBACK = "Traceback (most recent call last):"
-_CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+')
-_FOREIGN = re.compile(
-    r"site-packages|dist-packages|[\\/]lib[\\/]python3|[\\/]Lib[\\/](?!site)|^<frozen"
-)
-_ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
-_DOWNLOADING = re.compile(r'^Downloading: "(?P<url>[^"]+)" to (?P<path>.+)')
-
-
 def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosis | None:
     """Say what the engine's log lines mean.
 
@@ -108,21 +119,16 @@ def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosi
     Diagnosis or None
         What went wrong; None where the lines tell of no failure.
     """
-    clean = [_ANSI.sub("", line[:MAX_LINE]).rstrip() for line in lines]
+    clean = _cleaned(lines)
+    events = events_of(clean)
     if returncode is not None:
-        return _of_death(clean, returncode)
-    found = _of_failure(clean)
-    if any(WORKER.pattern.match(line) for line in clean):
-        cause, remedy, shown = (found.cause, found.remedy, found.lines) if found else ("", "", ())
-        return Diagnosis(
-            WorkerDead,
-            f"{WORKER.cause} {cause}".rstrip(),
-            f"{remedy} {WORKER.remedy}".lstrip(),
-            shown,
-        )
+        return _of_death(events, clean, returncode)
+    found = _of_failure(events)
+    if any(event.ended_worker for event in events):
+        return _of_worker(found)
     if found is None:
-        stopped = next((line for line in reversed(clean) if STOPPED.pattern.match(line)), None)
-        return _by_stop(stopped) if stopped else None
+        stop = next((line for line in reversed(clean) if STOPPED.pattern.match(line)), None)
+        return Diagnosis(STOPPED.error, STOPPED.cause, STOPPED.remedy, (stop,)) if stop else None
     return found
 
 
@@ -145,12 +151,12 @@ def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
         In the order of the lines; each line once.
     """
     found: dict[str, Notice] = {}
-    for raw in lines:
-        line = _ANSI.sub("", raw[:MAX_LINE]).rstrip()
+    for line in _cleaned(lines):
         for rule in NOTICES:
             if match := rule.pattern.match(line):
-                meaning = rule.meaning.format_map(match.groupdict())
-                found.setdefault(line, Notice(meaning, rule.remedy, line))
+                values = _Values(match.groupdict(default=""))
+                meaning, remedy = (text.format_map(values) for text in (rule.meaning, rule.remedy))
+                found.setdefault(line, Notice(meaning, remedy, line))
                 break
     return tuple(found.values())
 
@@ -171,131 +177,235 @@ def traceback_of(lines: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         The heading, the frames and the exception; empty where there is no whole traceback.
     """
-    for start in range(len(lines) - 1, -1, -1):
-        if lines[start].rstrip().endswith(_TRACEBACK):
-            cut = _cut(lines, start)
-            if cut:
-                return cut
-    return ()
+    raised = [event for event in events_of(_cleaned(lines)) if event.frames]
+    return _shown(raised[-1]) if raised else ()
 
 
-def _cut(lines: Sequence[str], start: int) -> tuple[str, ...]:
-    frames: list[list[str]] = []
-    for index in range(start + 1, len(lines)):
-        line = lines[index][:MAX_LINE].rstrip()
-        if _FRAME.match(line):
-            frames.append([line])
-        elif line.startswith("  ") and frames:
-            frames[-1].append(line)
-        elif line.startswith("  "):  # the marks of a syntax error, or frames cut off before
-            continue
-        elif _ERROR_LINE.match(line):
-            kept = [line for frame in _matter(frames) for line in frame]
-            return (_TRACEBACK, *kept, line)
-        else:
-            return ()
-    return ()
+def _cleaned(lines: Iterable[str]) -> list[str]:
+    return [ANSI.sub("", line[:MAX_LINE]).rstrip() for line in lines]
 
 
-def _matter(frames: list[list[str]]) -> Iterator[list[str]]:
-    own = [frame for frame in frames if not _is_foreign(frame)]
-    own = own[-MAX_FRAMES:]
+# -- what is shown --------------------------------------------------------------------------
+
+
+def _shown(event: Event) -> tuple[str, ...]:
+    """Return an exception with the frames that matter."""
+    message = [line for line in event.lines if line.strip()]
+    if not event.frames:
+        return tuple(message[:MAX_SHOWN])
+    kept = [line for frame in _matter(event.frames) for line in frame]
+    return (TRACEBACK, *kept, *message[:MAX_SHOWN])
+
+
+def _matter(frames: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    own = [frame for frame in frames if not is_foreign(frame[0])][-MAX_FRAMES:]
     for frame in frames:
         if any(frame is kept for kept in own) or frame is frames[-1]:
             # The rows of ^^^^ point into a line that may be broken differently here.
             yield [line for line in frame if line.strip(" ~^")]
 
 
-def _is_foreign(frame: list[str]) -> bool:
-    match = _FRAME.match(frame[0])
-    return bool(match and _FOREIGN.search(match["file"]) and "fooocus_nb" not in match["file"])
+# -- what went wrong ------------------------------------------------------------------------
 
 
-def _of_failure(lines: Sequence[str]) -> Diagnosis | None:
-    """Explain the last failure in the log of a process that lives."""
-    shown = traceback_of(lines)
-    # An earlier failure's words must not explain a later one's traceback.
-    found = _known(lines[_last_chain(lines) :])
-    if found is None or found.error in (EngineError, GenerationError):
-        found = _of_config(shown) or found or _unknown(shown)
-    if found is None:
+def _of_failure(events: Sequence[Event], *, died: bool = False) -> Diagnosis | None:
+    """Explain the last failure in a log.
+
+    An earlier failure's words must not explain a later one's traceback, so one chain of exceptions
+    is looked at after the other, with the lines after it, from the last on. What the web server
+    prints when a browser leaves is passed over.
+    """
+    ours = [event for event in events if not event.aside]
+    begins = [i for i, event in enumerate(ours) if event.frames and not event.chained]
+    end = len(ours)
+    for begin in reversed(begins[-MAX_CHAINS:]):
+        part, end = ours[begin:end], begin
+        if found := _of_chain(part, events, died):
+            return found
+    return _of_chain(ours[:end], events, died)
+
+
+def _of_chain(part: Sequence[Event], events: Sequence[Event], died: bool) -> Diagnosis | None:
+    """Explain one chain of exceptions, or lines without any; None for what is nobody's failure."""
+    raised = [event for event in part if event.frames]
+    last = raised[-1] if raised else None
+    known = _known(part)
+    if known is not None:
+        rule, event = known
+        if not died and _was_caught(rule, event):
+            return None
+        found = _explain(rule, event, part, events)
+        if found.error not in (EngineError, GenerationError):
+            return found
+        shown = event if event.frames else last
+        return (shown and _of_config(shown)) or found
+    if last is None:
         return None
-    return _in_context(replace(found, lines=shown or found.lines), lines)
+    if died and _innermost(last, WEB_PACKAGES):
+        return _explain(WEB_PACKAGES, last, part, events)
+    return _of_config(last) or _unknown(last)
 
 
-def _of_death(lines: Sequence[str], returncode: int) -> Diagnosis | None:
-    """Explain why a process ended."""
-    failure = _of_failure(lines)
-    if failure is not None and issubclass(failure.error, OutOfMemory):
-        return failure
-    killed = _by_returncode(returncode)
-    if killed is None and lines and lines[-1] == "^C":  # what hosted notebooks do out of memory
-        killed = Diagnosis(*SIGNALS["SIGKILL"])
-    if killed is not None:
-        return replace(killed, lines=tuple(lines[-5:]))
-    if failure is None or returncode == 0:
-        return None  # a process that ends without error did not end by an old failure
-    if failure.error is GenerationError:
-        return replace(failure, error=EngineDied, cause=f"The engine ended: {failure.lines[-1]}")
-    return failure
+def _was_caught(rule: Rule, event: Event) -> bool:
+    """Whether it is what a package prints that goes on without another one."""
+    kinds = (StartError, NetworkError)  # such as a package's search for its own new versions
+    return bool(event.frames) and not event.own and issubclass(rule.error, kinds)
 
 
-def _last_chain(lines: Sequence[str]) -> int:
-    """Return where the last traceback begins, with those of the exceptions that led to it."""
-    first = 0
-    for index in range(len(lines) - 1, -1, -1):
-        if not lines[index].endswith(_TRACEBACK):
-            continue
-        first = index
-        before = index - 1
-        while before >= 0 and not lines[before].strip():
-            before -= 1
-        if before < 0 or not lines[before].startswith(_CONNECTORS):
-            break
-    return first
+def _innermost(event: Event, rule: Rule) -> bool:
+    """Whether an exception was raised in a place that a rule names."""
+    return rule.where is not None and rule.where.search(event.frames[-1][0]) is not None
 
 
-def _known(lines: Sequence[str]) -> Diagnosis | None:
-    """Return what the most telling rule says about the last failure."""
-    for rule in RULES:
-        for line in reversed(lines):
-            if match := rule.pattern.match(line):
-                values = {name: value or "" for name, value in match.groupdict().items()}
-                cause, remedy = (
-                    text.format_map(_Reprs(values)) for text in (rule.cause, rule.remedy)
-                )
-                return Diagnosis(rule.error, cause, remedy, (line,))
+def _known(
+    part: Sequence[Event], group: Iterable[Rule] = (*PLACES, *RULES)
+) -> tuple[Rule, Event] | None:
+    """Return the most telling rule that knows something, and what it knows."""
+    last: list[Event] = []
+    room = {True: MAX_RAISED, False: MAX_RAISED}
+    for event in reversed(part):
+        if event.raised:
+            room[bool(event.frames)] -= 1
+        if not event.raised or room[bool(event.frames)] >= 0:
+            last.append(event)
+    for rule in group:
+        for event in last:
+            if _knows(rule, event):
+                return rule, event
     return None
 
 
-def _of_config(shown: tuple[str, ...]) -> Diagnosis | None:
+def _knows(rule: Rule, event: Event) -> bool:
+    if (rule.raised and not event.raised) or (rule.own and event.frames and not event.own):
+        return False
+    if rule.pattern.match(event.text) is None:
+        return False
+    where = rule.where
+    return where is None or any(where.search(line) for frame in event.frames for line in frame)
+
+
+def _explain(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[Event]) -> Diagnosis:
+    """Say what a rule says, and what had gone wrong before and led to it."""
+    values = _values(rule, event)
+    downloads = [match["url"] for each in events if (match := DOWNLOADING.match(each.text))]
+    if not downloads or downloads[-1].startswith(MIRRORED):
+        values["mirror"] = MIRROR
+    shown = event if event.frames else next((e for e in reversed(part) if e.frames), event)
+    lines = _shown(shown)
+    lasting = any(_knows(each, other) for each in LASTING for other in part)
+    cause = rule.cause.format_map(values)
+    remedy = rule.by_vendor.get(_vendor(event.text), rule.remedy).format_map(values)
+    found = Diagnosis(rule.error, cause, remedy, lines, lasting)
+    before = [other for other in events if other.begin < part[0].begin]
+    causes = [each for each in (*RULES, WEB_PACKAGES) if each.group in rule.follows]
+    if rule.follows and (known := _known(before, causes)):
+        earlier, told = known
+        afterwards = rule.afterwards.format_map(values)
+        sooner = _values(earlier, told)
+        return replace(
+            found,
+            cause=f"{earlier.cause.format_map(sooner)} {cause}",
+            remedy=f"{earlier.remedy.format_map(sooner)} {afterwards}".rstrip(),
+            lines=(*told.lines[:MAX_SHOWN], *lines),
+        )
+    return _in_context(found, events)
+
+
+def _values(rule: Rule, event: Event) -> _Values:
+    match = rule.pattern.match(event.text)
+    values = match.groupdict(default="") if match else {}
+    return _Values(values | {"mirror": "", "what": values.get("what") or event.lines[0]})
+
+
+def _vendor(text: str) -> str:
+    """Return whose device a message speaks of: the one that it names first."""
+    places = {name: match.start() for name, rx in VENDORS.items() if (match := rx.search(text))}
+    return min(places, key=places.__getitem__, default="")
+
+
+def _of_worker(found: Diagnosis | None) -> Diagnosis:
+    """Say that the worker has ended, and by what."""
+    if found is None:
+        return Diagnosis(WorkerDead, WORKER.cause, WORKER.remedy)
+    if not found.remedy:
+        advice = "If it ends the same way again, report it where this Fooocus comes from, with: {}"
+        found = replace(found, remedy=advice.format(_exception(found)))
+    return Diagnosis(
+        WorkerDead,
+        f"{WORKER.cause} {found.cause}",
+        f"{found.remedy} {WORKER.remedy}",
+        found.lines,
+        found.lasting,
+        found,
+    )
+
+
+def _exception(found: Diagnosis) -> str:
+    """Return the line that names the exception, of the lines that are shown."""
+    after = [line for line in found.lines if line != TRACEBACK and not line.startswith("  ")]
+    return after[0] if after else ""
+
+
+def _of_death(events: Sequence[Event], lines: Sequence[str], returncode: int) -> Diagnosis | None:
+    """Explain why a process ended."""
+    failure = _of_failure(events, died=True)
+    if failure is not None and issubclass(failure.error, OutOfMemory):
+        return failure
+    killed = _by_returncode(returncode)
+    if killed is None and lines and lines[-1].endswith("^C"):  # hosted notebooks, out of memory
+        killed = Diagnosis(*SIGNALS["SIGKILL"])
+    if killed is not None:
+        return _of_signal(killed, events, lines)
+    if failure is None or returncode == 0:
+        return None  # a process that ends without error did not end by an old failure
+    if failure.error is GenerationError:
+        cause = f"The engine ended: {_exception(failure) or failure.cause}"
+        return replace(failure, error=EngineDied, cause=cause)
+    return failure
+
+
+def _of_signal(killed: Diagnosis, events: Sequence[Event], lines: Sequence[str]) -> Diagnosis:
+    """Explain an end by a signal, with the last words of what crashed."""
+    last = [event for event in events if event.begin >= len(lines) - LAST_WORDS]
+    known = _known(last, [rule for rule in RULES if rule.group == "crash"])
+    if known is None or issubclass(killed.error, OutOfMemory):
+        return replace(killed, lines=tuple(lines[-5:]))
+    rule, event = known
+    values = _values(rule, event)
+    cause = f"{killed.cause} {rule.cause.format_map(values)}"
+    error = rule.error if issubclass(rule.error, OutOfMemory) else killed.error
+    return Diagnosis(error, cause, rule.remedy.format_map(values), tuple(lines[-5:]))
+
+
+def _of_config(event: Event) -> Diagnosis | None:
     """Explain a traceback that ends where Fooocus reads its settings."""
-    own = [line for line in shown if _FRAME.match(line) and not _is_foreign([line])]
+    own = [frame[0] for frame in event.frames if not is_foreign(frame[0])]
     if not own or not BAD_CONFIG.pattern.match(own[-1]):
         return None
-    return Diagnosis(BAD_CONFIG.error, BAD_CONFIG.cause.format(what=shown[-1]), BAD_CONFIG.remedy)
+    cause = BAD_CONFIG.cause.format(what=event.lines[0])
+    return Diagnosis(BAD_CONFIG.error, cause, BAD_CONFIG.remedy, _shown(event))
 
 
-def _in_context(found: Diagnosis, lines: Sequence[str]) -> Diagnosis:
+def _in_context(found: Diagnosis, events: Sequence[Event]) -> Diagnosis:
     """Add what earlier lines tell: what was downloaded, and that the settings were ignored."""
     if found.error not in (NetworkError, ModelNotFound):
         return found
-    downloads = [match for line in lines if (match := _DOWNLOADING.match(line))]
+    downloads = [match for event in events if (match := DOWNLOADING.match(event.text))]
     if downloads and found.error is NetworkError:
         url, path = downloads[-1]["url"], downloads[-1]["path"].strip()
         found = replace(
             found,
-            cause=f"The engine could not download {url}",
+            cause=f"{found.cause} It was to get {url}",
             remedy=f"{found.remedy} It belongs to {path}",
         )
     ignored = NOTICES[0]
-    if any(ignored.pattern.match(line) for line in lines):
+    if any(ignored.pattern.match(event.text) for event in events):
         remedy = f"{found.remedy} Perhaps it is there already: {ignored.meaning} {ignored.remedy}"
         found = replace(found, remedy=remedy)
     return found
 
 
-class _Reprs(dict[str, str]):
+class _Values(dict[str, str]):
     """Values that come from a log: they may hold braces, but never ask for attributes."""
 
     def __missing__(self, key: str) -> str:
@@ -318,16 +428,13 @@ def _by_returncode(returncode: int) -> Diagnosis | None:
     return None
 
 
-def _unknown(shown: tuple[str, ...]) -> Diagnosis | None:
+def _unknown(event: Event) -> Diagnosis | None:
     """Describe a traceback that no rule knows by its own words.
 
     One that never went through Fooocus's own code is the web server's, such as for a browser
     that went away, and no failure of ours.
     """
-    if not any(_FRAME.match(line) and not _is_foreign([line]) for line in shown):
+    if not event.own:
         return None
-    return Diagnosis(GenerationError, f"The generation failed in the engine: {shown[-1]}", "")
-
-
-def _by_stop(line: str) -> Diagnosis:
-    return Diagnosis(STOPPED.error, STOPPED.cause, STOPPED.remedy, (line,))
+    cause = f"The generation failed in the engine: {event.lines[0]}"
+    return Diagnosis(GenerationError, cause, "", _shown(event))

@@ -9,6 +9,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from fooocus_nb.fooocus.logs._log_events import (
+    ANSI,
+    CONNECTORS,
+    RAISED_ALONE,
+    THREAD,
+    TRACEBACK,
+    WORKER_FRAME,
+)
+from fooocus_nb.fooocus.logs.rules import LASTING
+
 __all__ = ["Download", "Stage", "Startup", "StartupTracker"]
 
 #: Longer lines are looked at only up to here: a flood without newlines must cost nothing.
@@ -91,7 +101,7 @@ _BAR = re.compile(rf"(\d{{1,3}})%\|[^|]*\|\s*{_SIZE}/{_SIZE}\s+\[[^\]]*?(?:,\s*{
 _DOWNLOADING = re.compile(r'^Downloading: "([^"]+)" to (.+?)\s*$')
 _LOCAL_URL = re.compile(r"^Running on local URL:\s+(\S+)")
 _STARTED = re.compile(r"^App started successful\b(?:.*?(https?://\S+))?")
-_WORKER_DEAD = re.compile(r"^Exception in thread .*\(worker\)")
+_RAISED = re.compile(r"^(?:\w+\.)*\w+: ")
 _MISMATCH = re.compile(r"^Version mismatch for ([^:]+)")
 _PIP = re.compile(
     r"^\s*(?:Collecting|Requirement already satisfied:|Installing|Using cached|Building wheels? for"
@@ -129,6 +139,8 @@ class StartupTracker:
         What the log says about where the web server answers.
     worker_dead : bool
         Whether the log says that the worker thread has ended.
+    device_lost : bool
+        Whether the log says that the GPU does no more of this process's work.
     last_movement : float
         When something last moved, as `time.monotonic` counts. A progress bar that is redrawn
         without having moved does not count.
@@ -140,6 +152,8 @@ class StartupTracker:
         self.download: Download | None = None
         self.url: str | None = None
         self.worker_dead = False
+        self.device_lost = False
+        self._thread_ends = False
         self.last_movement = time.monotonic()
         self._visited = {self.stage}
         self._last_transient = ""
@@ -170,7 +184,28 @@ class StartupTracker:
         self._last_transient = line if transient else ""
         self.last_movement = time.monotonic()
         if not transient:
+            self._look_for_ends(ANSI.sub("", line))
             self._read(line)
+
+    def _look_for_ends(self, line: str) -> None:
+        """Look for the end of the worker, and for that of the GPU's work."""
+        if match := THREAD.match(line):
+            # Up to Python 3.9 the heading does not say whose thread it is; the traceback does.
+            self._thread_ends = not match["target"]
+            if match["target"] == "worker":
+                self._mark_worker_dead()
+        elif self._thread_ends:
+            if WORKER_FRAME.match(line):
+                self._mark_worker_dead()
+            elif not line.startswith((" ", TRACEBACK, *CONNECTORS)) and not _RAISED.match(line):
+                self._thread_ends = False
+        if RAISED_ALONE.match(line) and any(rule.pattern.match(line) for rule in LASTING):
+            self.device_lost = True
+
+    def _mark_worker_dead(self) -> None:
+        self.worker_dead = True
+        self.detail = "The worker has died"
+        self._thread_ends = False
 
     def _advance(self, download: Download, bar: re.Match[str]) -> None:
         done, total = _bytes(bar[2], bar[3]), _bytes(bar[4], bar[5])
@@ -183,10 +218,7 @@ class StartupTracker:
             self.download = None
 
     def _read(self, line: str) -> None:
-        if _WORKER_DEAD.match(line):
-            self.worker_dead = True
-            self.detail = "The worker has died"
-        elif match := _LOCAL_URL.match(line):
+        if match := _LOCAL_URL.match(line):
             self.url = match[1].rstrip("/")
             self._enter(Stage.HTTP_UP, "The web page answers; the models are being loaded")
         elif match := _STARTED.match(line):

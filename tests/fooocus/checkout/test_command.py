@@ -171,6 +171,32 @@ def test_a_proxy_is_kept_from_loopback(installation: Installation, monkeypatch) 
     assert "127.0.0.1" in env["no_proxy"]
 
 
+def test_what_cannot_work_is_not_handed_on(
+    installation: Installation, monkeypatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "there.pem"
+    there.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(there))
+    monkeypatch.setenv("ALL_PROXY", "socks://me:secret@127.0.0.1:1080/")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    made = launch(installation)
+    assert "SSL_CERT_FILE" not in made.env
+    assert "ALL_PROXY" not in made.env
+    assert made.env["REQUESTS_CA_BUNDLE"] == str(there)
+    assert made.env["HTTPS_PROXY"] == "http://proxy:3128"
+    assert set(made.left_out) == {"SSL_CERT_FILE", "ALL_PROXY"}
+    assert "gone.pem" in made.left_out["SSL_CERT_FILE"]
+    assert "secret" not in "".join(made.left_out.values())
+
+
+def test_what_the_user_names_himself_is_handed_on(installation: Installation, monkeypatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1080/")
+    made = launch(installation, env={"ALL_PROXY": "socks5://127.0.0.1:1080"})
+    assert made.env["ALL_PROXY"] == "socks5://127.0.0.1:1080"
+    assert made.left_out == {}
+
+
 def test_an_embedded_python_is_told_the_encoding_as_it_heeds_no_environment(
     installation: Installation, tmp_path: Path
 ) -> None:

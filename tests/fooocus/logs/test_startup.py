@@ -95,6 +95,36 @@ def test_a_dead_worker() -> None:
     assert not fed("[Prompt Expansion] Exception in thread x (worker)").worker_dead
 
 
+def test_a_dead_worker_without_its_name() -> None:
+    """Python 3.9 does not say whose thread has ended; its traceback does."""
+    nameless = "Exception in thread Thread-2:"
+    beginning = (
+        "Traceback (most recent call last):",
+        '  File "/usr/lib/threading.py", line 973, in x',
+    )
+    worker = '  File "/opt/Fooocus/modules/async_worker.py", line 25, in worker'
+    other = '  File "/env/site-packages/gradio/analytics.py", line 50, in x'
+    assert not fed(nameless, *beginning).worker_dead
+    assert fed(nameless, *beginning, worker).worker_dead
+    joint = ("KeyError: 'x'", "", "During handling of the above exception, another one occurred:")
+    assert fed(nameless, *beginning, *joint, "", *beginning, worker).worker_dead
+    assert not fed(
+        nameless, *beginning, other, "KeyError: 'x'", "Total time: 1", worker
+    ).worker_dead
+    assert not fed(*beginning, worker, "KeyError: 'a failed generation'").worker_dead
+
+
+def test_a_lost_gpu() -> None:
+    for error in (
+        "RuntimeError: CUDA error: an illegal memory access was encountered",
+        "torch.AcceleratorError: HIP error: unspecified launch failure",
+    ):
+        assert fed(error).device_lost
+        assert not fed(f"[Prompt Expansion] {error}").device_lost
+    assert not fed("RuntimeError: CUDA error: out of memory").device_lost
+    assert not fed("watercolour: a device is lost, an illegal address, device removed").device_lost
+
+
 def test_a_download_after_the_start_does_not_take_readiness_back() -> None:
     tracker = fed("App started successful. Use the app with http://h:1/ or h:1", DOWNLOAD)
     assert tracker.stage is Stage.READY

@@ -1,0 +1,188 @@
+"""Split a log into what was raised and what was merely printed, for `diagnosis`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "ANSI",
+    "CONNECTORS",
+    "FRAME",
+    "MAX_LINE",
+    "QUOTED",
+    "RAISED_ALONE",
+    "THREAD",
+    "TRACEBACK",
+    "WORKER_FRAME",
+    "Event",
+    "events_of",
+    "is_foreign",
+]
+
+#: Longer lines are looked at, and shown, only up to here.
+MAX_LINE = 2000
+#: Of the message of one exception, looked at only up to here: patterns search all of it.
+MAX_MESSAGE = 1500
+MAX_MESSAGE_LINES = 40
+
+TRACEBACK = "Traceback (most recent call last):"
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+')
+#: Up to Python 3.9 the name of the thread's function is missing.
+THREAD = re.compile(r"^Exception in thread (?P<thread>[^(]*?)(?: \((?P<target>.*)\))?:?$")
+#: Where Fooocus and nearly all of its forks have their worker, or what its function is called.
+WORKER_FRAME = re.compile(
+    r'^  File "(?:(?:[^"]*[\\/])?async_worker\.pyc?", line \d+|.*, in worker$)'
+)
+#: What somebody wrote himself, and may contain any word.
+QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
+CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
+_SERVERS = re.compile(r"^ERROR: +Exception in ASGI application")
+_FOREIGN = re.compile(
+    r"site-packages|dist-packages|[\\/]lib[\\/]python3|[\\/]Lib[\\/](?!site)|^<|\.pyx$"
+)
+#: An embedded Python names its library's files without a folder.
+_BARE = re.compile(r"^(?P<module>\w+)(?:[\\/].*)?(?:\.py|[\\/].*)$")
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
+#: Without a traceback above it, only what is surely an exception's name counts as one.
+RAISED_ALONE = re.compile(
+    r"^(?:(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Za-z_]\w*(?:Error|Exception|Timeout|Interrupt))(?::|$)"
+)
+#: pip's output, where launch.py prints it once more.
+_STREAM = re.compile(r"^(?:stderr|stdout): ")
+#: What Fooocus, its web server and pip print next, so no part of a message.
+_NEXT = re.compile(
+    r"^(?:\[[A-Z]|Total time|Running on|App started|Requested to load|Loading |Downloading|User s"
+    r"|File corrupted|Fooocus |Python \d|Exception in |(?:ERROR|INFO|WARNING):|error: |Moving model"
+    r"|Base model|VAE loaded|Refiner|Started |Preparation time|Processing time|Generating and"
+    r"|Using )"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A printed line, or an exception with its traceback and all lines of its message."""
+
+    text: str
+    lines: tuple[str, ...]  # of an exception without its frames
+    frames: tuple[tuple[str, ...], ...] = ()  # the lines of each, outermost first
+    raised: bool = False
+    begin: int = 0  # the number of its first line in the log
+    chained: bool = False  # raised while the one before was handled
+    thread: str | None = None  # the function of the thread that it ended
+    served: bool = False  # printed by the web server for a request that failed
+
+    @property
+    def own(self) -> bool:
+        """Whether it went through Fooocus's own code."""
+        return any(not is_foreign(frame[0]) for frame in self.frames)
+
+    @property
+    def ended_worker(self) -> bool:
+        """Whether it ended the worker's thread."""
+        return self.thread == "worker"
+
+    @property
+    def aside(self) -> bool:
+        """Whether it is a matter of another thread or of one request, so no generation's."""
+        return self.served or self.thread not in (None, "worker")
+
+
+def is_foreign(frame: str) -> bool:
+    """Whether a frame is of an installed package or of the standard library."""
+    match = FRAME.match(frame)
+    if match is None or "fooocus_nb" in match["file"]:
+        return False
+    bare = _BARE.match(match["file"])
+    library = bare is not None and bare["module"] in sys.stdlib_module_names
+    return library or bool(_FOREIGN.search(match["file"]))
+
+
+def events_of(lines: Sequence[str]) -> list[Event]:
+    """Return what a log tells, in order."""
+    events = list(_events([_STREAM.sub("", line) for line in lines]))
+    # Of a chain only the last traceback comes from where the thread began.
+    for index in range(len(events) - 1, 0, -1):
+        if events[index].chained and events[index].ended_worker and not events[index - 1].thread:
+            events[index - 1] = replace(events[index - 1], thread="worker")
+    return events
+
+
+def _events(lines: Sequence[str]) -> Iterator[Event]:
+    index, chained, thread, served = 0, False, None, False
+    while index < len(lines):
+        line = lines[index]
+        if line.endswith(TRACEBACK) and not QUOTED.match(line):
+            event, index = _raised(lines, index, chained, thread, served)
+            if event is not None:
+                yield event
+            chained = False
+            if not _goes_on(lines, index):
+                thread, served = None, False
+            continue
+        if match := THREAD.match(line):
+            thread = match["target"] or ""
+            yield Event(line, (line,), begin=index, thread=thread or None)
+        elif _SERVERS.match(line):
+            served = True
+        elif line.startswith(CONNECTORS):
+            chained = True
+        elif line:
+            if line[0] not in " \t+|":  # the server's lines between its heading and the traceback
+                thread, served = None, False
+            yield Event(line, (line,), raised=bool(RAISED_ALONE.match(line)), begin=index)
+        index += 1
+
+
+def _goes_on(lines: Sequence[str], index: int) -> bool:
+    """Whether the next thing said is that another exception followed."""
+    rest = (line for line in lines[index : index + 3] if line.strip())
+    return next(rest, "").startswith(CONNECTORS)
+
+
+def _raised(
+    lines: Sequence[str], start: int, chained: bool, thread: str | None, served: bool
+) -> tuple[Event | None, int]:
+    """Return the exception whose traceback begins at a line, and where the log goes on."""
+    frames: list[list[str]] = []
+    index = start + 1
+    while index < len(lines) and lines[index].startswith("  "):
+        if FRAME.match(lines[index]):
+            frames.append([lines[index]])
+        elif frames:  # else marks of a syntax error, or what is left of a frame that was cut off
+            frames[-1].append(lines[index])
+        index += 1
+    if index >= len(lines) or not _RAISED.match(lines[index]):
+        return None, index
+    message = list(_message(lines, index))
+    if thread == "" and any(WORKER_FRAME.match(line) for frame in frames for line in frame):
+        thread = "worker"
+    event = Event(
+        "\n".join(message)[:MAX_MESSAGE],
+        tuple(message),
+        tuple(map(tuple, frames)),
+        raised=True,
+        begin=start,
+        chained=chained,
+        thread=thread,
+        served=served,
+    )
+    return event, index + len(message)
+
+
+def _message(lines: Sequence[str], start: int) -> Iterator[str]:
+    """Yield the lines of an exception's message; one that begins with none may have empty ones."""
+    yield lines[start]
+    roomy = lines[start].endswith(":")
+    for line in lines[start + 1 : start + MAX_MESSAGE_LINES]:
+        if line.endswith(TRACEBACK) or line.startswith(CONNECTORS) or _NEXT.match(line):
+            return
+        if not line and not roomy:
+            return
+        yield line
