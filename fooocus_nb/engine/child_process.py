@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import threading
@@ -32,6 +31,7 @@ from fooocus_nb.fooocus.logs.startup import Stage, StartupTracker
 from fooocus_nb.results.output_folder import FULL
 from fooocus_nb.supervisor import ChildSpec, Line, Process
 from fooocus_nb.supervisor.registry import RUN_PREFIX, Registry
+from fooocus_nb.supervisor.system import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -282,7 +282,10 @@ class Child:
         if not self._settings.reuse:
             return self._spawn(folder)
         process, self.attached = attach_or_start(
-            Registry(folder), self._settings, lambda: self._spawn(folder), avoid=avoid
+            Registry(folder, *runtime_paths()),
+            self._settings,
+            lambda: self._spawn(folder),
+            avoid=avoid,
         )
         return process
 
@@ -299,7 +302,8 @@ class Child:
 
     def _spawn(self, folder: Path) -> Process:
         settings = self._settings
-        temp_dir = settings.temp_dir or self._temporary_folder("fooocus-nb-")
+        run_dir = self._temporary_folder(RUN_PREFIX, folder)
+        temp_dir = settings.temp_dir or self._folder_named_after(run_dir)
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         launch = build_launch(
             settings.installation,
@@ -309,7 +313,6 @@ class Child:
             args=settings.args,
             env=settings.env,
         )
-        run_dir = self._temporary_folder(RUN_PREFIX, folder)
         spec = ChildSpec(
             argv=launch.argv,
             cwd=launch.cwd,
@@ -321,8 +324,17 @@ class Child:
             idle_timeout=settings.idle_timeout,
             cleanup=tuple(self._temporary),
             labels=labels_of(settings, launch),
+            fallbacks=tuple(other for other in runtime_paths() if other != folder),
         )
         return Process.start(spec)
+
+    def _folder_named_after(self, run_dir: Path) -> Path:
+        """Make a temporary folder that is recognised as this run's when its guardian is dead."""
+        name = f"fooocus-nb-{run_dir.name.removeprefix(RUN_PREFIX)}"
+        folder = Path(tempfile.gettempdir()) / name
+        folder.mkdir(mode=0o700)
+        self._temporary.append(folder)
+        return folder
 
     def _temporary_folder(self, prefix: str, parent: Path | None = None) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))  # mkdtemp makes it 0700
@@ -423,36 +435,48 @@ class Child:
         self._temporary.clear()
 
 
-def runtime_path() -> Path:
-    """Return where the user's own folder for sockets and the like is, made or not."""
+def runtime_paths() -> tuple[Path, ...]:
+    """Return where the user's own folder for sockets and the like can be, the best first."""
     if given := os.environ.get(RUNTIME_VARIABLE):
-        return Path(given).expanduser().absolute()
-    if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
-        # Containers and macOS seldom have one; what the system empties at its start is next best.
-        return Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
-    return platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
+        return (Path(given).expanduser().absolute(),)
+    if sys.platform == "win32":
+        return (platformdirs.user_runtime_path("fooocus-nb", appauthor=False),)
+    found = []
+    if (runtime := os.environ.get("XDG_RUNTIME_DIR")) and not _is_foreign(Path(runtime)):
+        # Not by platformdirs, which knows fallbacks of its own, other ones in each version.
+        found.append(Path(runtime).absolute() / "fooocus-nb")
+    # Containers and macOS seldom have one; what the system empties at its start is next best. There
+    # anybody may have taken the name, so the last resort is at home.
+    found.append(Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}")
+    found.append(platformdirs.user_cache_path("fooocus-nb", appauthor=False) / "run")
+    return tuple(found)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder is somebody else's, as after a change of the user."""
+    with contextlib.suppress(OSError):
+        return sys.platform != "win32" and folder.stat().st_uid != os.getuid()
+    return False
 
 
 def runtime_folder() -> Path:
-    """Make and return the user's own folder for sockets and the like, of mode 0700.
+    """Make and return the first folder for sockets that can be used, of mode 0700.
 
     Raises
     ------
     StartError
-        When the folder is there, but somebody else's, or others can write into it.
+        When none can be used: each is somebody else's, or others can write into it.
     """
-    folder = runtime_path()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(folder):
-        msg = f"The folder {folder} is open to others, so no engine's socket can be in it."
-        raise StartError(msg, remedy=f"Set {RUNTIME_VARIABLE} to a folder of your own.")
-    return folder
-
-
-def _is_private(folder: Path) -> bool:
-    if sys.platform == "win32":
-        return True  # it is in the user's own profile
-    status = folder.lstat()
-    ours = status.st_uid == os.getuid()
-    open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return ours and stat.S_ISDIR(status.st_mode) and not open_to_others
+    failures: list[OSError] = []
+    for folder in runtime_paths():
+        try:
+            make_private(str(folder))
+        except OSError as error:
+            failures.append(error)
+        else:
+            return folder
+    first = failures[0]
+    if not isinstance(first, PermissionError) or first.errno is not None:
+        raise first
+    msg = f"The folder {runtime_paths()[0]} cannot hold an engine's socket: {first}."
+    raise StartError(msg, remedy=f"Set {RUNTIME_VARIABLE} to a folder of your own.")

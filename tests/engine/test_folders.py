@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import fooocus_nb
-from fooocus_nb.engine.child_process import RUNTIME_VARIABLE
+from fooocus_nb.engine.child_process import RUNTIME_VARIABLE, runtime_folder
 from fooocus_nb.engine.folders import KEPT, new_log_folder
 from fooocus_nb.errors import DiskFull, StartError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from .peers import Peer
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
 @pytest.fixture
@@ -72,3 +81,106 @@ def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) ->
     monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "file" / "runtime"))
     with pytest.raises(StartError, match=f"(?s)given its folders.*{RUNTIME_VARIABLE}"):
         fooocus_nb.start(demo=True, name="roomless")
+
+
+# -- the runtime folder -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Places of the test's own for everything that a runtime folder can be in."""
+    monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def _spoil(path: Path, how: str) -> None:
+    if how == "file":
+        path.touch()
+    elif how == "open":
+        path.mkdir()
+        path.chmod(0o777)
+    elif how == "link":
+        path.symlink_to(path.parent)
+    elif os.geteuid() == 0:
+        path.mkdir(mode=0o700)
+        os.chown(path, 65533, 65533)
+    else:
+        pytest.skip("only root can give a folder to somebody else")
+
+
+@posix
+@pytest.mark.parametrize("how", ["file", "foreign"])
+def test_a_runtime_directory_that_is_not_ours_is_passed_over(places: Path, how: str) -> None:
+    assert runtime_folder() == places / "xdg" / "fooocus-nb"
+    shutil.rmtree(places / "xdg")
+    _spoil(places / "xdg", how)
+    assert runtime_folder() == places / "temp" / f"fooocus-nb-{os.getuid()}"
+
+
+@posix
+@pytest.mark.parametrize("how", ["file", "open", "link", "foreign"])
+def test_a_name_that_somebody_else_has_taken_locks_nobody_out(places: Path, how: str) -> None:
+    _spoil(places / "xdg", "file")
+    _spoil(places / "temp" / f"fooocus-nb-{os.getuid()}", how)
+    found = runtime_folder()
+    assert found.is_relative_to(places / "cache")
+    assert found.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(places / "cache")
+    (places / "cache").touch()
+    with pytest.raises((StartError, OSError)):
+        runtime_folder()
+    with pytest.raises(StartError, match=RUNTIME_VARIABLE):
+        fooocus_nb.start(demo=True, name="roomless")
+
+
+@posix
+def test_an_engine_is_found_when_the_runtime_folder_was_removed(
+    registry, peer: Callable[..., Peer]
+) -> None:
+    """As at a logout, while tmux keeps the kernel."""
+    first, second = peer(), peer()
+    pid = first.run("engine = fooocus_nb.start(demo=True, share=True); value = engine.pid")
+    shutil.rmtree(registry.folder)
+    again = "import time\nwhile not (value := [e.pid for e in fooocus_nb.engines()]):"
+    assert first.run(f"{again} time.sleep(0.01)") == [pid]
+    start = "engine = fooocus_nb.start(demo=True, share=True); value = engine.pid"
+    assert second.run(start) == pid
+    first.run("engine.stop()")
+    assert second.value("engine.state") == "ready"
+
+
+@posix
+def test_an_engine_moves_with_the_runtime_folder(places: Path, peer: Callable[..., Peer]) -> None:
+    os.environ.pop(RUNTIME_VARIABLE, None)
+    first = peer(TMPDIR=str(places / "temp"))
+    pid = first.run("engine = fooocus_nb.start(demo=True, share=True); value = engine.pid")
+    shutil.rmtree(places / "xdg")
+    (places / "xdg").touch()  # nobody can make it again
+    again = "import time\nwhile not (value := [e.pid for e in fooocus_nb.engines()]):"
+    assert first.run(f"{again} time.sleep(0.01)") == [pid]
+    second = peer(TMPDIR=str(places / "temp"))
+    start = "engine = fooocus_nb.start(demo=True, share=True); value = engine.pid"
+    assert second.run(start) == pid
+    assert second.run("value = len(engine.generate('a cat', image_number=1))") == 1
+
+
+@posix
+def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, peer) -> None:
+    first = peer()
+    folder, guardian = first.run(
+        "engine = fooocus_nb.start(demo=True)\n"
+        "value = [str(engine._child.temp_dir), engine._child.guardian_pid]"
+    )
+    (entry,) = registry.entries()
+    assert Path(folder).name.rpartition("-")[2] == entry.run_dir.name.rpartition("-")[2]
+    first.kill()
+    os.kill(guardian, 9)
+    deadline = time.monotonic() + 20
+    while entry.run_dir.exists():
+        assert time.monotonic() < deadline
+        registry.survey()
+    assert not Path(folder).exists()

@@ -16,7 +16,7 @@ import pytest
 import fooocus_nb
 from fooocus_nb import cli
 from fooocus_nb.engine.listing import named
-from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.errors import ConfigurationError, EngineError
 from fooocus_nb.supervisor.system import creation_time
 
 
@@ -128,3 +128,20 @@ def test_the_log_is_followed_until_the_engine_ends(engine):
         engine.stop()
         follower.stdout.read()
         assert follower.wait(15) == 0
+
+
+def test_what_runs_elsewhere_is_told_and_left_alone(engine, registry, capsys):
+    (entry,) = registry.entries()
+    path = entry.run_dir / "guardian.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "place": {**known["place"], "pid_namespace": "pid:[1]"}}))
+    (info,) = fooocus_nb.engines()
+    assert (info.name, info.state, info.users, info.memory) == (engine.name, "elsewhere", 1, None)
+    assert info.runs()
+    assert "elsewhere" in run(capsys, "ps")
+    with pytest.raises(EngineError, match=r"in another container.*\n.*Stop it there.*run-"):
+        info.stop()
+    assert "is left alone" in run(capsys, "stop", "--all")
+    assert "Stop it there" in run(capsys, "stop", engine.name, code=1)
+    assert engine.health().ok
+    path.write_text(json.dumps(known))
