@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConnectionLost, StartError
 from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._place import where
 from fooocus_nb.supervisor.guardian_handle import (
     MARKER_VARIABLE,
     ChildSpec,
@@ -229,6 +230,10 @@ class Process:
         """
         try:
             known = read_published(run_dir)
+            place = known.get("place")
+            if place and (elsewhere := where(place)):
+                msg = f"it was started {elsewhere}"
+                raise ProcessLookupError(msg)
             guardian = GuardianHandle.found(
                 known["guardian"], known["guardian_created"], known["marker"]
             )
@@ -499,7 +504,8 @@ class Process:
         Returns
         -------
         bool
-            Whether it was ended.
+            Whether it was ended. When the guardian does not answer and others may use the child,
+            it is not: the guardian ends it later if they do not.
         """
         self._end("leave", grace, timeout)
         return not self._spared
