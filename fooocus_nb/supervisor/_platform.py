@@ -523,6 +523,9 @@ def _kill_marked(pid: int, marker: str) -> None:
                     signal.pidfd_send_signal(process, signal.SIGKILL)
             os.close(process)
             return
+        created = creation_time(pid)
+        if marker.encode() not in _linux_environment(pid) or creation_time(pid) != created:
+            return
     end([pid], None, kill=True)
 
 

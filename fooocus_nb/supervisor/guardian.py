@@ -160,14 +160,15 @@ class Guardian:
             if not os.path.exists(os.path.join(run_dir, "guardian.json")):  # noqa: PTH110, PTH118
                 self._publish()
             return
-        parents = [os.path.dirname(run_dir), *self._spec["fallbacks"]]  # noqa: PTH120
+        parent = os.path.dirname(run_dir)  # noqa: PTH120
+        parents = [parent, *self._spec["fallbacks"]]
+        if not os.path.isdir(os.path.dirname(parent)):  # noqa: PTH112, PTH120
+            del parents[0]  # such as /run/user/1000, which is the system's to make
         for parent in parents:
             with contextlib.suppress(OSError):
-                # Not what is above it, which is the system's to make.
-                if os.path.isdir(os.path.dirname(parent)):  # noqa: PTH112, PTH120
-                    _platform.make_private(parent)
-                    self._move_to(os.path.join(parent, os.path.basename(run_dir)))  # noqa: PTH118, PTH119
-                    return
+                _platform.make_private(parent)
+                self._move_to(os.path.join(parent, os.path.basename(run_dir)))  # noqa: PTH118, PTH119
+                return
 
     def _move_to(self, run_dir: str) -> None:
         with contextlib.suppress(FileExistsError):

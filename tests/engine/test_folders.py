@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -135,6 +136,24 @@ def test_a_name_that_somebody_else_has_taken_locks_nobody_out(places: Path, how:
         runtime_folder()
     with pytest.raises(StartError, match=RUNTIME_VARIABLE):
         fooocus_nb.start(demo=True, name="roomless")
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_runtime_directory_that_is_read_only_is_passed_over(places: Path) -> None:
+    (places / "xdg" / "fooocus-nb").mkdir(parents=True, mode=0o700)
+    mount = f"mount --bind {places}/xdg {places}/xdg && mount -o remount,bind,ro {places}/xdg"
+    code = "from fooocus_nb.engine.child_process import runtime_folder; print(runtime_folder())"
+    try:
+        subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$0" -c "$1"', sys.executable, code],
+        env=os.environ | {"TMPDIR": str(places / "temp")},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(places / "temp" / f"fooocus-nb-{os.getuid()}")
 
 
 @posix

@@ -366,8 +366,9 @@ def test_a_guardian_publishes_again_when_the_runtime_folder_was_removed(begin, r
 def test_a_guardian_publishes_elsewhere_when_the_folder_cannot_be_made_again(
     begin, registry, until, tmp_path
 ):
-    fallback = tmp_path / "fallback"
-    process = begin(fallbacks=(tmp_path / "nowhere" / "at-all", fallback))
+    fallback = tmp_path / "fallback" / "deep"
+    (tmp_path / "file").touch()
+    process = begin(fallbacks=(tmp_path / "file" / "nowhere", fallback))
     shutil.rmtree(registry.folder)
     registry.folder.write_text("in the way")
     both = Registry(registry.folder, fallback)
@@ -375,7 +376,6 @@ def test_a_guardian_publishes_elsewhere_when_the_folder_cannot_be_made_again(
     (entry,) = both.entries()
     until(lambda: process.spec.run_dir == entry.run_dir)
     assert entry.run_dir == fallback / f"run-{SUFFIX}"
-    assert not (tmp_path / "nowhere").exists()
     assert not Process.attach(entry.run_dir).leave()
     process.stop()
     assert list(fallback.iterdir()) == []
