@@ -42,7 +42,7 @@ class Watcher:
         os.close(reading)
 
     def arm(self, marker: str) -> None:
-        """Tell it what is to be killed when we end without a word."""
+        """Tell it what to kill if we end without dismissing it."""
         self._send(marker.encode())
 
     def dismiss(self) -> None:

@@ -346,7 +346,7 @@ class Guardian:
         return sum(client.admitted for client in self._clients)
 
     def _announce_users(self) -> None:
-        """Tell the clients how many they are: what one may do when we do not answer hangs on it."""
+        """Tell the clients how many they are: if we do not answer, only a single one kills us."""
         self._broadcast(message(event="users", users=self._users()))
 
     def _drop(self, client: Client) -> None:
