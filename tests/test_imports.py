@@ -43,7 +43,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
         {"_windows", "_rotate", "protocol", "log_files"},
         {"_platform"},
-        {"_drain", "_resources", "system", "guardian_handle"},
+        {"_drain", "_place", "_watcher", "_resources", "system", "guardian_handle"},
         {"guardian", "process", "registry"},
     ),
     "fooocus": (

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from fooocus_nb.doctor.report import Check, Status, gigabytes
-from fooocus_nb.engine.folders import runtime_path
+from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 from fooocus_nb.supervisor.registry import RUN_PREFIX, Entry
 
@@ -72,17 +72,17 @@ def _published() -> tuple[list[Entry], list[Path]]:
     The registry would clean up on the way; a look changes nothing.
     """
     living, dead = [], []
-    for folder in _folders(runtime_path(), RUN_PREFIX):
+    for folder in (each for parent in runtime_paths() for each in _folders(parent, RUN_PREFIX)):
         try:
             entry = Entry.read(folder)
         except (OSError, ValueError):
             if not _young(folder):
                 dead.append(folder)
             continue
-        if entry.guarded():
-            living.append(entry)
-        else:
+        if entry.dead():
             dead.append(folder)
+        else:
+            living.append(entry)
     return living, dead
 
 
@@ -104,9 +104,9 @@ def _is_guarded(process: psutil.Process) -> bool:
 
 
 def _temporary() -> list[Path]:
-    runtime = runtime_path()
+    runtime = runtime_paths()
     folders = _folders(Path(tempfile.gettempdir()), TEMP_PREFIX)
-    return [folder for folder in folders if folder != runtime and not _young(folder)]
+    return [folder for folder in folders if folder not in runtime and not _young(folder)]
 
 
 def _folders(parent: Path, prefix: str) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fooocus_nb.engine.folders import new_log_folder
+from fooocus_nb.engine.folders import new_log_folder, runtime_paths
 from fooocus_nb.errors import StartError, StartTimeout, while_starting
 from fooocus_nb.fooocus.checkout.command import LEFT_OUT_ADVICE, build_launch, free_port
 from fooocus_nb.fooocus.logs.diagnosis import Notice, diagnose
@@ -199,12 +199,21 @@ def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> 
     """Start a process under its guardian."""
     temporary: list[Path] = []
 
-    def make(prefix: str, parent: Path | None = None) -> Path:
+    def make_folder(prefix: str, parent: Path) -> Path:
         temporary.append(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))  # its mode is 0700
         return temporary[-1]
 
+    def make_folder_named_after(run_dir: Path) -> Path:
+        # So it is recognised as this run's when the guardian is dead.
+        name = f"fooocus-nb-{run_dir.name.removeprefix(RUN_PREFIX)}"
+        folder = Path(tempfile.gettempdir()) / name
+        folder.mkdir(mode=0o700)
+        temporary.append(folder)
+        return folder
+
     try:
-        temp_dir = settings.temp_dir or make("fooocus-nb-")
+        run_dir = make_folder(RUN_PREFIX, runtime_dir)
+        temp_dir = settings.temp_dir or make_folder_named_after(run_dir)
         temp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         launch = build_launch(
             settings.installation,
@@ -214,7 +223,6 @@ def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> 
             args=settings.args,
             env=settings.env,
         )
-        run_dir = make(RUN_PREFIX, runtime_dir)
         spec = ChildSpec(
             argv=launch.argv,
             cwd=launch.cwd,
@@ -226,6 +234,7 @@ def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> 
             idle_timeout=settings.idle_timeout,
             cleanup=tuple(temporary),
             labels=_labels(settings, launch, key),
+            fallbacks=tuple(other for other in runtime_paths() if other != runtime_dir),
         )
         return Spawned(Process.start(spec), tuple(temporary), _left_out(launch))
     except BaseException:

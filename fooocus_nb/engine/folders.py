@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -15,8 +14,9 @@ from pathlib import Path
 import platformdirs
 
 from fooocus_nb.errors import StartError
+from fooocus_nb.supervisor.system import make_private
 
-__all__ = ["RUNTIME_VARIABLE", "new_log_folder", "runtime_folder", "runtime_path"]
+__all__ = ["RUNTIME_VARIABLE", "new_log_folder", "runtime_folder", "runtime_paths"]
 
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
@@ -50,30 +50,45 @@ def _goes_on(folder: Path) -> bool:
     return False
 
 
-def runtime_path() -> Path:
-    """Return where the user's own folder for sockets and the like is, made or not."""
+def runtime_paths() -> tuple[Path, ...]:
+    """Return where the user's own folder for sockets and the like can be, the best first."""
     if given := os.environ.get(RUNTIME_VARIABLE):
-        return Path(given).expanduser().absolute()
-    if sys.platform != "win32" and not os.environ.get("XDG_RUNTIME_DIR"):
-        # Containers and macOS seldom have one; what the system empties at its start is next best.
-        return Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}"
-    return platformdirs.user_runtime_path("fooocus-nb", appauthor=False)
+        return (Path(given).expanduser().absolute(),)
+    if sys.platform == "win32":
+        return (platformdirs.user_runtime_path("fooocus-nb", appauthor=False),)
+    found = []
+    if (runtime := os.environ.get("XDG_RUNTIME_DIR")) and not _is_foreign(Path(runtime)):
+        # Not by platformdirs, which knows fallbacks of its own, other ones in each version.
+        found.append(Path(runtime).absolute() / "fooocus-nb")
+    # Containers and macOS seldom have one; what the system empties at its start is next best. There
+    # anybody may have taken the name, so the last resort is at home.
+    found.append(Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}")
+    found.append(platformdirs.user_cache_path("fooocus-nb", appauthor=False) / "run")
+    return tuple(found)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder is somebody else's, as after a change of the user."""
+    with contextlib.suppress(OSError):
+        return sys.platform != "win32" and folder.stat().st_uid != os.getuid()
+    return False
 
 
 def runtime_folder() -> Path:
-    """Make and return the user's own folder for sockets and the like, of mode 0700."""
-    folder = runtime_path()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(folder):
-        msg = f"The folder {folder} is open to others, so no engine's socket can be in it."
-        raise StartError(msg, remedy=f"Set {RUNTIME_VARIABLE} to a folder of your own.")
-    return folder
+    """Make and return the first folder for sockets that can be used, of mode 0700.
 
-
-def _is_private(folder: Path) -> bool:
-    if sys.platform == "win32":
-        return True  # it is in the user's own profile
-    status = folder.lstat()
-    ours = status.st_uid == os.getuid()
-    open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return ours and stat.S_ISDIR(status.st_mode) and not open_to_others
+    A StartError says when none can be: each is somebody else's, or others can write into it.
+    """
+    failures: list[OSError] = []
+    for folder in runtime_paths():
+        try:
+            make_private(str(folder))
+        except OSError as error:
+            failures.append(error)
+        else:
+            return folder
+    first = failures[0]
+    if not isinstance(first, PermissionError) or first.errno is not None:
+        raise first
+    msg = f"The folder {runtime_paths()[0]} cannot hold an engine's socket: {first}."
+    raise StartError(msg, remedy=f"Set {RUNTIME_VARIABLE} to a folder of your own.")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from fooocus_nb import _html
-from fooocus_nb.engine.folders import runtime_path
+from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
-from fooocus_nb.errors import ConfigurationError, ConnectionLost, nearest
+from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 
@@ -52,8 +52,9 @@ class EngineInfo:
     url : str
         Where its web server answers.
     state : str
-        ``starting``, ``ready``, ``busy``, ``stopping``, or ``unresponsive`` where its guardian or
-        its web server does not answer.
+        ``starting``, ``ready``, ``busy``, ``stopping``, ``unresponsive`` where its guardian or
+        its web server does not answer, or ``elsewhere`` where it cannot be judged from here
+        whether it runs: it was started in another container or on another host.
     users : int or None
         How many kernels use it; None where its guardian does not answer.
     lifetime : str
@@ -85,14 +86,23 @@ class EngineInfo:
     _entry: Entry = dataclasses.field(repr=False, compare=False)
 
     def runs(self) -> bool:
-        """Whether it still runs."""
-        return self._entry.proven()
+        """Whether it still runs; also one of which that cannot be judged from here."""
+        return self._entry.elsewhere is not None or self._entry.proven()
 
     def stop(self) -> None:
         """Stop it, whoever uses it. One that has ended meanwhile is no error.
 
         It has its grace to end by itself, 10 s by default; then it is ended.
+
+        Raises
+        ------
+        EngineError
+            When it was started in another container or on another host.
         """
+        if self._entry.elsewhere is not None:
+            msg = f"Engine {self.name!r} was started {self._entry.elsewhere}."
+            remedy = f"Stop it there. If nothing runs there, remove {self._entry.run_dir}."
+            raise EngineError(msg, remedy=remedy)
         deadline = time.monotonic() + END_TIMEOUT
         while self.runs() and self._entry.look() is not None and time.monotonic() < deadline:
             try:
@@ -166,15 +176,15 @@ class EngineList(Sequence[EngineInfo]):
 def engines() -> EngineList:
     """List all engines of this user on this machine, whichever kernel has started them.
 
-    What killed guardians have left behind is removed on the way. An engine that does not answer
-    costs 4 s at the most.
+    What killed guardians have left behind is removed on the way; what may run in another container
+    or on another host is listed, but left alone. An engine that does not answer costs 4 s at most.
 
     Returns
     -------
     EngineList
         Oldest first.
     """
-    return EngineList([_info(entry) for entry in Registry(runtime_path()).entries()])
+    return EngineList([_info(entry) for entry in Registry(*runtime_paths()).survey()])
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
@@ -199,7 +209,9 @@ def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
 def _info(entry: Entry) -> EngineInfo:
     said = entry.look(ANSWER_TIMEOUT)
     url = str(entry.labels.get("url", ""))
-    if said is None:
+    if entry.elsewhere is not None:
+        state = "elsewhere"
+    elif said is None:
         state = "unresponsive"
     elif said.ending is not None or said.returncode is not None:
         state = "stopping"
@@ -220,7 +232,7 @@ def _info(entry: Entry) -> EngineInfo:
         idle_timeout=entry.idle_timeout,
         shared=entry.labels.get("shared") is True,
         since=entry.started_at,
-        memory=memory_of(entry.pid),
+        memory=memory_of(entry.pid) if entry.elsewhere is None else None,
         log_path=entry.log_path,
         _entry=entry,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb._version import __version__
 from fooocus_nb.engine.child_process import EngineProcess, spawn
-from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder, runtime_paths
 from fooocus_nb.errors import ConnectionLost, DiskFull, EngineError, StartError, while_starting
 from fooocus_nb.results.output_folder import FULL
 from fooocus_nb.supervisor import Process
@@ -119,7 +119,7 @@ def open_process(
         folder = runtime_folder()
         if not settings.reuse:
             return start()
-        return _attach_or_spawn(Registry(folder), settings, attach, start, avoid)
+        return _attach_or_spawn(Registry(folder, *runtime_paths()), settings, attach, start, avoid)
     except EngineError:
         raise
     except OSError as error:

@@ -89,8 +89,13 @@ class Client:
         self.connection = connection
         self.pid = _platform.peer_pid(connection)
         self.pidfd, self.created = _platform.watch(self.pid)
+        #: Whether it has sent the token and uses the child.
         self.admitted = False
+        #: Whether it used the child and was told that the child goes on without it.
+        self.left = False
         self.since = time.monotonic()
+        #: How many bytes it has taken.
+        self.sent = 0
         self._lock = threading.Lock()
         self._log = ByteQueue()
         self._skipped = 0
@@ -130,6 +135,7 @@ class Client:
             except BlockingIOError:
                 return
             self._sending = self._sending[sent:]
+            self.sent += sent
 
     def _next(self) -> bytes:
         with self._lock:
@@ -169,6 +175,7 @@ class Output:
         self._clients: list[Client] = []
         self._missed = 0
         self._unknown = 0
+        self.saved_bytes = 0
         self._drained = False
         self._saver = threading.Thread(target=self._save, name="save", daemon=True)
         #: When the child last wrote, by the monotonic clock.
@@ -221,6 +228,7 @@ class Output:
             if not data:
                 break
             self._writer.write(data)
+            self.saved_bytes += len(data)
         self._writer.close()
         self._notify()
 

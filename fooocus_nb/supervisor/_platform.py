@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,17 +19,24 @@ __all__ = [
     "WINDOWS",
     "Address",
     "become_reaper",
+    "boot_id",
     "connect",
     "creation_time",
     "detached_popen_options",
     "end",
     "guarded_popen_options",
     "interpreter",
+    "is_private",
     "is_stopped",
+    "kill_leftovers",
     "leftovers",
     "listen",
+    "lock_alone",
+    "lock_shared",
+    "make_private",
     "peer_gone",
     "peer_pid",
+    "pid_namespace",
     "process_tree",
     "ps_lines",
     "reap",
@@ -48,6 +57,8 @@ Address = list[Any]
 # The shortest limit of the platforms for the path of a unix socket, its final zero included.
 MAX_SOCKET_PATH = 103
 
+#: How many may wait while the guardian is busy: all kernels of a user, and many listings.
+BACKLOG = 64
 # From <linux/prctl.h> and <linux/fcntl.h>; the standard library has no names for them.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -56,6 +67,11 @@ F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 #: ``ps`` takes milliseconds; more means that it waits for a process that hangs in a device.
 PS_TIMEOUT = 5.0
+CONNECT_POLL_SECONDS = 0.01
+#: How often to look whether killed processes are gone, and have started no others.
+KILL_POLL_SECONDS = 0.02
+#: So often in a row must nothing be found: a fork may not be in a list that was made meanwhile.
+KILL_LOOKS = 3
 
 
 # -- sockets --------------------------------------------------------------------------------
@@ -68,7 +84,7 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
         # Without it, Windows lets another program bind the same port and take our clients.
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         tcp.bind(("127.0.0.1", 0))
-        tcp.listen(8)
+        tcp.listen(BACKLOG)
         return tcp, ["tcp", tcp.getsockname()[1]], None
     made = None  # a folder, where the path of the given one is too long for a socket
     path = os.path.join(folder, f"{os.getpid()}.sock")  # noqa: PTH118 - the guardian loads little
@@ -80,9 +96,41 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108 - of a dead guardian that had our process id
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    unix.bind(path)
-    unix.listen(8)
+    try:
+        unix.bind(path)
+    except OSError:  # a file system without sockets, as some shared ones are
+        if made:
+            raise
+        import tempfile
+
+        made = tempfile.mkdtemp(prefix="fnb-", dir="/tmp")
+        path = os.path.join(made, "guardian.sock")  # noqa: PTH118
+        unix.bind(path)
+    unix.listen(BACKLOG)
     return unix, ["unix", path], made
+
+
+def is_private(folder: str) -> bool:
+    """Whether a folder is this user's own, and nobody else can write into it."""
+    if sys.platform == "win32":
+        return os.path.isdir(folder)  # noqa: PTH112 - it is in the user's own profile
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and not open_to_others
+
+
+def make_private(folder: str) -> None:
+    """Make a folder that is this user's own, or raise OSError where it cannot be used as one."""
+    os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+    if not is_private(folder):
+        msg = f"{folder} is open to others"
+        raise PermissionError(msg)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        msg = f"{folder} cannot be written into"
+        raise PermissionError(msg)
 
 
 def remove_socket(address: Address) -> None:
@@ -104,9 +152,17 @@ def connect(address: Address, timeout: float) -> socket.socket:
         msg = "unix sockets are not used on Windows"
         raise OSError(msg)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    deadline = time.monotonic() + timeout
     try:
         unix.settimeout(timeout)
-        unix.connect(where)
+        while True:
+            try:
+                unix.connect(where)
+                break
+            except BlockingIOError:  # so many wait that there is no room for one more
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(CONNECT_POLL_SECONDS)
     except OSError:
         unix.close()
         raise
@@ -385,6 +441,39 @@ def creation_time(pid: int) -> str | None:
     return None
 
 
+def boot_id() -> str | None:
+    """Return what tells one start of the system from another; None where it does not tell."""
+    if LINUX:
+        return _first_line("/proc/sys/kernel/random/boot_id")
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PS_TIMEOUT)
+            return done.stdout.strip() or None
+    return None
+
+
+def pid_namespace() -> str | None:
+    """Return what tells our process ids from those of other containers; None where nothing does."""
+    if not LINUX:
+        return None
+    try:
+        # In a container that sees the processes of another one, a process id tells nothing.
+        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
+            return "unknown"
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            return file.readline().strip() or None
+    except (OSError, ValueError):
+        return None
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal or a debugger; Windows has no such state."""
     if LINUX:
@@ -405,6 +494,39 @@ def leftovers(marker: str) -> set[int]:
         return set()
     rows = (line.split(None, 1) for line in ps_lines("-axww", "-E", "-o", "pid=,command="))
     return {int(row[0]) for row in rows if len(row) == 2 and marker in row[1].split()}
+
+
+def kill_leftovers(marker: str, timeout: float) -> None:
+    """Kill what has `marker` in its environment, until nothing has it, for so long at most."""
+    deadline = time.monotonic() + timeout
+    looks = 0
+    while looks < KILL_LOOKS and time.monotonic() < deadline:
+        found = leftovers(marker)
+        for pid in found:
+            _kill_marked(pid, marker)
+        looks = 0 if found else looks + 1
+        time.sleep(KILL_POLL_SECONDS)
+
+
+def _kill_marked(pid: int, marker: str) -> None:
+    if sys.platform == "linux":
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except OSError:
+            pass  # an old kernel, or a sandbox
+        else:
+            # By now another process may have the id; the descriptor stays with the one it was.
+            with contextlib.suppress(OSError):
+                if marker.encode() in _linux_environment(pid):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            os.close(process)
+            return
+        created = creation_time(pid)
+        if marker.encode() not in _linux_environment(pid) or creation_time(pid) != created:
+            return
+    end([pid], None, kill=True)
 
 
 def _linux_environment(pid: int) -> list[bytes]:
@@ -458,8 +580,41 @@ def _try_lock_on_windows(folder: str) -> int | None:
     return descriptor
 
 
+def lock_shared(folder: str) -> int | None:
+    """Take a lock that several may hold; None where there are no locks, or the folder is gone."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise  # somebody is alone with it, and about to end it
+    except OSError:
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
+    return descriptor
+
+
+def lock_alone(descriptor: int | None) -> bool:
+    """Make a shared lock ours alone, and return whether nobody else held it, for certain."""
+    if sys.platform == "win32" or descriptor is None:
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def unlock(descriptor: int) -> None:
-    """Unlock what :func:`try_lock` has locked."""
+    """Unlock what :func:`try_lock` or :func:`lock_shared` has locked."""
     if sys.platform != "win32":
         import fcntl
 

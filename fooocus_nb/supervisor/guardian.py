@@ -23,20 +23,24 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor import _place, _platform
 from fooocus_nb.supervisor._drain import Client, Output
 from fooocus_nb.supervisor._resources import usage_of
 from fooocus_nb.supervisor._rotate import RotatingWriter
-from fooocus_nb.supervisor.protocol import STOPPED, FrameReader, message
+from fooocus_nb.supervisor.protocol import STOPPED, FrameReader, message, number, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fooocus_nb.supervisor._watcher import Watcher
+
 __all__ = ["main"]
 
 RECEIVE_BYTES = 1 << 16
-#: The longest command of a client.
+#: The longest command of a client, and the most that labels may come to.
 COMMAND_BYTES = 1 << 16
+#: So many connections may not have sent the token yet; more must not use up our descriptors.
+MAX_STRANGERS = 32
 
 #: A kernel connects within milliseconds of our answer, unless it has ended in between.
 FIRST_CLIENT_TIMEOUT = 10.0
@@ -44,8 +48,13 @@ FIRST_CLIENT_TIMEOUT = 10.0
 HELLO_TIMEOUT = 5.0
 #: After KILL a process is gone as soon as the system comes to it; more means it hangs in a device.
 KILL_TIMEOUT = 5.0
-#: How long to wait for the last output and for clients to take the last messages.
+#: How long to wait for the last output, and for a kernel that is on its way.
 FLUSH_TIMEOUT = 2.0
+#: How long the disk may take nothing of the last output.
+DISK_TIMEOUT = 10.0
+#: How long a client may take nothing before the news of the end are lost to it. One whose kernel is
+#: in a long call of C code reads nothing meanwhile, and 8 MB of output may be on their way to it.
+CLIENT_TIMEOUT = 60.0
 #: How long the news of the child's end waits for output that others may still be writing.
 EXIT_TIMEOUT = 0.3
 #: How often to look for what sends us no signal.
@@ -62,8 +71,9 @@ WORKING_BYTES = 100_000
 class Guardian:
     """Starts the child, serves clients, and ends all of it when nobody needs it any more."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], watcher: Watcher | None) -> None:
         self._spec = spec
+        self._watcher = watcher
         self._selector = selectors.DefaultSelector()
         self._wake_out, self._wake_in = socket.socketpair()
         for end in (self._wake_out, self._wake_in):
@@ -125,6 +135,7 @@ class Guardian:
             "guardian_created": _platform.creation_time(os.getpid()),
             "address": self._address,
             "started_at": time.time(),
+            "place": _place.here(),
         }
 
     def _publish(self) -> None:
@@ -138,6 +149,44 @@ class Guardian:
             with os.fdopen(fd, "w", encoding="utf-8") as file:
                 json.dump(known | self._answer, file)
             os.replace(draft, path)  # noqa: PTH105
+
+    def _stay_published(self) -> None:
+        """Publish again where the run folder was removed, as it is at a logout."""
+        run_dir = self._spec["run_dir"]
+        needed = [run_dir]
+        if self._address is not None and self._address[0] == "unix":
+            needed.append(self._address[1])
+        if all(map(os.path.exists, needed)):
+            if not os.path.exists(os.path.join(run_dir, "guardian.json")):  # noqa: PTH110, PTH118
+                self._publish()
+            return
+        parent = os.path.dirname(run_dir)  # noqa: PTH120
+        parents = [parent, *self._spec["fallbacks"]]
+        if not os.path.isdir(os.path.dirname(parent)):  # noqa: PTH112, PTH120
+            del parents[0]  # such as /run/user/1000, which is the system's to make
+        for parent in parents:
+            with contextlib.suppress(OSError):
+                _platform.make_private(parent)
+                self._move_to(os.path.join(parent, os.path.basename(run_dir)))  # noqa: PTH118, PTH119
+                return
+
+    def _move_to(self, run_dir: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(run_dir, 0o700)  # noqa: PTH102
+        listener, address, made = _platform.listen(run_dir)
+        listener.setblocking(False)
+        while self._accept():  # who waits there would be hung up on
+            pass
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener, self._address = listener, address
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._answer["address"] = address
+        self._cleanup += [folder for folder in (run_dir, made) if folder]
+        if run_dir != self._spec["run_dir"]:
+            self._spec["run_dir"] = run_dir
+            self._broadcast(message(event="moved", run_dir=run_dir))
+        self._publish()
 
     def _install_signals(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -198,22 +247,26 @@ class Guardian:
             else:
                 key.data()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
         try:
             connection, _ = self._listener.accept()
         except OSError:
-            return
+            return False
         connection.setblocking(False)
         try:
             client = Client(connection)
         except OSError:  # it has ended before we came to it
             connection.close()
-            return
+            return True
+        strangers = [each for each in self._clients if not each.admitted and not each.left]
+        if len(strangers) >= MAX_STRANGERS:
+            self._drop(strangers[0])
         self._clients[client] = FrameReader(COMMAND_BYTES)
         self._selector.register(connection, selectors.EVENT_READ, client)
         if client.pidfd is not None:
             # A fork of the kernel holds its connection open, so its own end is watched too.
             self._selector.register(client.pidfd, selectors.EVENT_READ, client)
+        return True
 
     def _on_wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -232,7 +285,7 @@ class Guardian:
                 client.send()
         except BlockingIOError:
             pass
-        except (OSError, ValueError, KeyError, TypeError):  # broken, or no client of ours
+        except Exception:  # noqa: BLE001 - broken, or no client of ours; nothing it sends may end us
             self._drop(client)
 
     def _receive(self, client: Client) -> None:
@@ -240,12 +293,11 @@ class Guardian:
         if not data:
             raise ConnectionResetError
         for _, payload in self._clients[client].feed(data):
-            command = json.loads(payload)
-            if not isinstance(command, dict):
-                raise TypeError
-            self._handle_command(client, command)
+            self._handle_command(client, parse_object(payload))
 
     def _handle_command(self, client: Client, command: dict[str, Any]) -> None:
+        if client.left:
+            return  # such as a heartbeat that was on its way
         if not client.admitted:
             if command.get("token") != self._spec["token"]:
                 raise PermissionError
@@ -257,22 +309,28 @@ class Guardian:
             client.admitted = self._had_client = True
             self._output.attach(client)
             # Behind the recent output, so that an admitted client has it.
-            client.add(message(event="hello", **self._state()))
+            client.add(message(event="hello", run_dir=self._spec["run_dir"], **self._state()))
+            self._announce_users()
         match command["op"]:
             case "ping":
                 client.add(message(event="pong", lost=self._output.lost()))
             case "label":
-                self._spec["labels"].update(command["labels"])
-                self._publish()
+                labels = {**self._spec["labels"], **command["labels"]}
+                if len(json.dumps(labels)) <= COMMAND_BYTES:
+                    self._spec["labels"] = labels
+                    self._publish()
             case "keep":
-                self._spec["idle_timeout"] = float(command["idle_timeout"])
+                self._spec["idle_timeout"] = number(command["idle_timeout"])
                 self._publish()
             case "leave" if self._users() > 1:
                 client.add(message(event="spared"))
-                client.admitted = False  # so that the next one who leaves is the last in time
+                # Counted no more, so that the next one who leaves is the last in time; but not
+                # dropped as a stranger, before it has heard: it would take us for lost.
+                client.admitted, client.left = False, True
+                self._announce_users()
             case "stop" | "leave":
                 if command.get("grace") is not None:
-                    self._grace = float(command["grace"])
+                    self._grace = number(command["grace"])
                 client.add(message(event="ending", reason=STOPPED))
                 self._begin_end(STOPPED)
 
@@ -287,6 +345,10 @@ class Guardian:
     def _users(self) -> int:
         return sum(client.admitted for client in self._clients)
 
+    def _announce_users(self) -> None:
+        """Tell the clients how many they are: if we do not answer, only a single one kills us."""
+        self._broadcast(message(event="users", users=self._users()))
+
     def _drop(self, client: Client) -> None:
         del self._clients[client]
         self._output.detach(client)
@@ -297,6 +359,7 @@ class Guardian:
         if client.admitted:
             self._clientless_since = time.monotonic()
             self._usage = None
+            self._announce_users()
 
     # -- ending -----------------------------------------------------------------------------
 
@@ -304,6 +367,7 @@ class Guardian:
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + IDLE_LOOK_SECONDS
+            self._stay_published()
             self._drop_dead_clients(now)
         if any(client.admitted for client in self._clients):
             return
@@ -336,7 +400,8 @@ class Guardian:
     def _drop_dead_clients(self, now: float) -> None:
         """Drop clients that never sent the token, or whose process has ended."""
         for client in list(self._clients):
-            if (not client.admitted and now - client.since > HELLO_TIMEOUT) or client.gone():
+            stranger = not client.admitted and not client.left
+            if (stranger and now - client.since > HELLO_TIMEOUT) or client.gone():
                 self._drop(client)
 
     def _begin_end(self, reason: str) -> None:
@@ -365,6 +430,8 @@ class Guardian:
         """Return the processes that are still to be ended, the child among them."""
         alive = self._alive()
         tree = _platform.process_tree(self._child.pid, self._spec["marker"])
+        if self._watcher is not None and self._watcher.pid is not None:
+            tree.discard(self._watcher.pid)
         return tree | {self._child.pid} if alive else tree
 
     def _serve_while_ending(self) -> None:
@@ -383,36 +450,53 @@ class Guardian:
     def _shut_down(self) -> None:
         """Remove all files, and only then tell the clients, which may look for what is left."""
         if self._ending is None:  # of a child that short-lived, its kernel is still on its way
-            self._serve_until(lambda: self._had_client)
-        self._serve_until(self._output.saved)
+            self._serve_until(lambda: self._had_client, FLUSH_TIMEOUT)
+        self._serve_until(self._output.drained, FLUSH_TIMEOUT)
         self._announce_exit()
+        self._serve_until(self._output.saved, DISK_TIMEOUT)
         self.clean_up()
         reason = self._ending or "it ended by itself"
         self._broadcast(message(event="gone", reason=reason, lost=self._output.lost()))
-        self._serve_until(lambda: not any(client.wants_to_send() for client in self._clients))
+        self._serve_until(self._flushed, CLIENT_TIMEOUT)
+
+    def _flushed(self) -> bool:
+        """Disconnect the clients that have got everything, and return whether none is left."""
+        for client in list(self._clients):
+            if not client.wants_to_send():
+                self._drop(client)  # the others' slowness must not hold it up
+        return not self._clients
 
     def clean_up(self) -> None:
         """Remove every file and folder that was only there for this child."""
+        # What is published goes last: were we killed in between, it tells others of the rest.
+        published = self._spec["run_dir"]
+        for path in self._cleanup:
+            if path != published:
+                shutil.rmtree(path, ignore_errors=True)
         if self._address is not None:
             _platform.remove_socket(self._address)
         for path in self._files:
             with contextlib.suppress(OSError):
                 os.unlink(path)  # noqa: PTH108
-        for path in self._cleanup:
-            shutil.rmtree(path, ignore_errors=True)
+        if published in self._cleanup:
+            shutil.rmtree(published, ignore_errors=True)
 
     def _broadcast(self, data: bytes) -> None:
         for client in self._clients:
             if client.admitted:
                 client.add(data)
 
-    def _serve_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + FLUSH_TIMEOUT
+    def _serve_until(self, condition: Callable[[], bool], timeout: float) -> None:
+        """Serve until the condition holds, or for so long without any progress of the output."""
+        moved, deadline = 0, time.monotonic() + timeout
         while not condition() and time.monotonic() < deadline:
             self._serve(LOOK_SECONDS)
+            progress = self._output.saved_bytes + sum(client.sent for client in self._clients)
+            if progress != moved:
+                moved, deadline = progress, time.monotonic() + timeout
 
 
-def main() -> None:
+def main(watcher: Watcher | None = None) -> None:
     """Read the specification, start the child, and guard it to its end."""
     # A draining thread must not wait long for the others.
     sys.setswitchinterval(0.001)
@@ -420,7 +504,9 @@ def main() -> None:
     if not specification:
         return  # the kernel ended before it had sent anything
     spec = json.loads(specification)
-    guardian = Guardian(spec)
+    if watcher is not None:
+        watcher.arm(spec["marker"])
+    guardian = Guardian(spec, watcher)
     try:
         answer = guardian.start()
     except Exception as error:  # noqa: BLE001 - the kernel raises it as its own
@@ -429,6 +515,8 @@ def main() -> None:
     _send_answer(json.dumps(answer).encode() + b"\n")
     if "error" not in answer:
         guardian.run()
+    if watcher is not None:
+        watcher.dismiss()
 
 
 def _send_answer(answer: bytes) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
+import stat
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,19 +17,37 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import StartError
 from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor.protocol import number, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["MARKER_VARIABLE", "ChildSpec", "GuardianHandle", "known_spec", "specification"]
+__all__ = [
+    "MARKER_VARIABLE",
+    "PUBLISHED",
+    "ChildSpec",
+    "GuardianHandle",
+    "known_spec",
+    "read_published",
+    "require_own",
+    "specification",
+]
+
+#: What a guardian publishes in its run folder.
+PUBLISHED = "guardian.json"
+#: Larger than anything that a guardian publishes.
+MAX_BYTES = 1 << 20
 
 #: Set in the child and inherited by all below it, so that leftovers can be told from others.
 MARKER_VARIABLE = "FOOOCUS_NB_GUARD"
+_MARKER = re.compile(rf"{MARKER_VARIABLE}=[0-9a-f]{{32}}")
 
-#: The guardian needs no site-packages; its own package is put on its path by name.
+#: The guardian needs no site-packages; its package is put on its path by name. Its watcher comes
+#: first, as a fork of a process that has loaded nothing yet.
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); "
-    "from fooocus_nb.supervisor.guardian import main; main()"
+    "from fooocus_nb.supervisor._watcher import Watcher; watcher = Watcher(); "
+    "from fooocus_nb.supervisor.guardian import main; main(watcher)"
 )
 _PACKAGE_PARENT = Path(__file__).parents[2]
 
@@ -34,6 +56,10 @@ END_TIMEOUT = 5.0
 #: How long a guardian may take to end its child when a start is given up.
 TERMINATE_TIMEOUT = 2.0
 POLL_SECONDS = 0.02
+#: How long its pipes may take to be closed; something that it has loaded may hold them open.
+CLOSE_TIMEOUT = 1.0
+#: What is kept of what is printed at a guardian's start: a traceback, and not a flood.
+STDERR_BYTES = 1 << 16
 
 # Guardians that go on after they were released; they are reaped when they have ended.
 _released: list[subprocess.Popen[bytes]] = []
@@ -71,6 +97,9 @@ class ChildSpec:
         Folders that the guardian removes at the end.
     labels : mapping
         What others should know about it, fit for JSON. The guardian publishes it unread.
+    fallbacks : tuple of Path
+        Where the guardian makes the run folder anew when it was removed and cannot be made again
+        where it was; each becomes a private folder.
     """
 
     argv: tuple[str, ...]
@@ -85,6 +114,7 @@ class ChildSpec:
     idle_timeout: float | None = None
     cleanup: tuple[Path, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: tuple[Path, ...] = ()
 
 
 def specification(spec: ChildSpec, token: str, marker: str) -> bytes:
@@ -104,25 +134,54 @@ def specification(spec: ChildSpec, token: str, marker: str) -> bytes:
         "idle_timeout": spec.idle_timeout,
         "cleanup": [str(path.absolute()) for path in spec.cleanup],
         "labels": dict(spec.labels),
+        "fallbacks": [str(path.absolute()) for path in spec.fallbacks],
         "token": token,
         "marker": marker,
     }
     return json.dumps(content).encode() + b"\n"
 
 
-def known_spec(known: Mapping[str, Any]) -> ChildSpec:
+def read_published(run_dir: Path) -> dict[str, Any]:
+    """Read what a guardian has published in a run folder; a ValueError when it is damaged."""
+    path = run_dir / PUBLISHED
+    require_own(run_dir, stat.S_ISDIR)
+    require_own(path, stat.S_ISREG)
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        msg = f"{path} is too large to be a guardian's"
+        raise ValueError(msg)
+    known = parse_object(data)
+    # Processes are killed by the marker: one that fits too many must never get that far.
+    if not _MARKER.fullmatch(str(known["marker"])):
+        msg = f"what was published in {run_dir} is no guardian's"
+        raise ValueError(msg)
+    return known
+
+
+def require_own(path: Path, is_kind: Callable[[int], bool]) -> None:
+    """Raise where a path is a link, of another kind, or somebody else's."""
+    status = path.lstat()
+    ours = sys.platform == "win32" or status.st_uid == os.getuid()
+    if not is_kind(status.st_mode) or not ours:
+        msg = f"{path} is not this user's own"
+        raise PermissionError(msg)
+
+
+def known_spec(known: Mapping[str, Any], run_dir: Path) -> ChildSpec:
     """Return the specification that a guardian has published; the environment is not in it."""
+    idle_timeout = known["idle_timeout"]
     return ChildSpec(
         argv=tuple(known["argv"]),
         env={},
         name=known["name"],
-        run_dir=Path(known["run_dir"]),
+        run_dir=run_dir,
         log_path=Path(known["log_path"]),
         cwd=Path(known["cwd"]),
-        grace=known["grace"],
-        log_bytes=known["log_bytes"],
-        log_backups=known["log_backups"],
-        idle_timeout=known["idle_timeout"],
+        grace=number(known["grace"]),
+        log_bytes=int(number(known["log_bytes"])),
+        log_backups=int(number(known["log_backups"])),
+        idle_timeout=None if idle_timeout is None else number(idle_timeout),
         cleanup=tuple(Path(path) for path in known["cleanup"]),
         labels=dict(known["labels"]),
     )
@@ -146,13 +205,14 @@ class GuardianHandle:
         _reap_released()
         command = [_platform.interpreter(), "-I", "-S", "-c", _BOOT, str(_PACKAGE_PARENT)]
         try:
-            popen = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                **_platform.detached_popen_options(),
-            )
+            with _without_debugger():
+                popen = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    **_platform.detached_popen_options(),
+                )
         except OSError as error:
             msg = f"The guardian process could not be started: {error}"
             raise StartError(msg, remedy=f"The command was: {command[0]} ...") from error
@@ -168,27 +228,33 @@ class GuardianHandle:
 
     def handshake(self, specification: bytes, timeout: float) -> dict[str, Any]:
         """Send the specification and return the guardian's answer; a StartError without one."""
-        received: list[bytes] = []
-        # A thread, because a pipe cannot be waited for with a timeout on every platform.
-        exchange = threading.Thread(
-            target=self._exchange, args=(specification, received), daemon=True
-        )
-        exchange.start()
-        exchange.join(timeout)
-        if exchange.is_alive():
+        answers: list[dict[str, Any]] = []
+        printed = bytearray()
+        # Threads, because a pipe cannot be waited for with a timeout on every platform. The errors
+        # are read apart: a preloaded library or a debugger may print there at every start.
+        threads = [
+            threading.Thread(target=self._exchange, args=(specification, answers), daemon=True),
+            threading.Thread(target=self._drain_stderr, args=(printed,), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        threads[0].join(timeout)
+        late = threads[0].is_alive()
+        if late:
             self._kill()  # which closes its pipes
-            exchange.join(END_TIMEOUT)
-            msg = f"The guardian process did not answer within {timeout:g} s."
-            raise StartError(msg)
-        answer = b"".join(received).decode("utf-8", "replace")
-        try:
-            content: dict[str, Any] = json.loads(answer)
-        except ValueError as error:
-            msg = "The guardian process ended before the child was started."
-            raise StartError(msg, log=answer.splitlines()[-20:]) from error
-        return content
+        for thread in threads:
+            thread.join(CLOSE_TIMEOUT)
+        if late or not answers:
+            what = (
+                f"did not answer within {timeout:g} s"
+                if late
+                else "ended before the child was started"
+            )
+            msg = f"The guardian process {what}."
+            raise StartError(msg, log=printed.decode("utf-8", "replace").splitlines()[-20:])
+        return answers[0]
 
-    def _exchange(self, specification: bytes, received: list[bytes]) -> None:
+    def _exchange(self, specification: bytes, answers: list[dict[str, Any]]) -> None:
         popen = self._popen
         if popen is None or popen.stdin is None or popen.stdout is None:
             return
@@ -197,8 +263,22 @@ class GuardianHandle:
                 popen.stdin.write(specification)
                 popen.stdin.flush()
             with contextlib.suppress(OSError):
-                # Up to the end: it closes its standard output when it has answered.
-                received.append(popen.stdout.read())
+                for line in popen.stdout:
+                    # What else is printed there, by whatever is loaded into every process, is not.
+                    with contextlib.suppress(ValueError):
+                        answer = parse_object(line)
+                        if "error" in answer or "guardian" in answer:
+                            answers.append(answer)
+                            return
+
+    def _drain_stderr(self, printed: bytearray) -> None:
+        popen = self._popen
+        if popen is None or popen.stderr is None:
+            return
+        with popen.stderr, contextlib.suppress(OSError):
+            while data := os.read(popen.stderr.fileno(), STDERR_BYTES):
+                printed += data
+                del printed[:-STDERR_BYTES]
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end, and return whether it came."""
@@ -228,15 +308,7 @@ class GuardianHandle:
         # By now another process may have the child's id.
         if created is not None and _platform.creation_time(child) == created:
             _platform.end([child], child, kill=True)
-        self._kill_leftovers()
-
-    def _kill_leftovers(self) -> None:
-        deadline = time.monotonic() + END_TIMEOUT
-        while left := _platform.leftovers(self.marker):
-            _platform.end(left, None, kill=True)
-            if time.monotonic() > deadline:
-                return
-            time.sleep(POLL_SECONDS)
+        _platform.kill_leftovers(self.marker, END_TIMEOUT)
 
     def _kill(self) -> None:
         if self._popen is not None:
@@ -251,7 +323,7 @@ class GuardianHandle:
             self._popen.terminate()
         if not self.wait(TERMINATE_TIMEOUT):
             self._kill()
-        self._kill_leftovers()
+        _platform.kill_leftovers(self.marker, END_TIMEOUT)
 
     def release(self) -> None:
         """Release it without ending it."""
@@ -259,6 +331,19 @@ class GuardianHandle:
             with _released_lock:
                 _released.append(self._popen)
         _reap_released()
+
+
+@contextlib.contextmanager
+def _without_debugger() -> Iterator[None]:
+    """Keep a debugger of this process from attaching itself to the ones that it starts."""
+    # pydevd rewrites their command lines, and they would wait for a client that nobody is.
+    monkey = sys.modules.get("_pydev_bundle.pydev_monkey")
+    skip = getattr(monkey, "skip_subprocess_arg_patch", None)
+    if skip is None:
+        yield
+        return
+    with skip():
+        yield
 
 
 def _reap_released() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import secrets
 import selectors
@@ -11,23 +10,26 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConnectionLost, StartError
 from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._place import where
 from fooocus_nb.supervisor.guardian_handle import (
     MARKER_VARIABLE,
     ChildSpec,
     GuardianHandle,
     known_spec,
+    read_published,
     specification,
 )
 from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
-from fooocus_nb.supervisor.protocol import LOG, FrameReader, message
+from fooocus_nb.supervisor.protocol import LOG, FrameReader, message, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from socket import socket
 
 __all__ = ["Process"]
@@ -44,6 +46,10 @@ SEND_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 5.0
 #: Beyond the grace: for KILL, for the last output, and for the guardian to say so.
 STOP_MARGIN = 12.0
+#: How long a guardian that has closed its connections may take to be gone, where it was killed.
+DEATH_TIMEOUT = 2.0
+#: A label that is longer is refused; the guardian takes no longer command.
+LABEL_BYTES = 1 << 15
 
 ExitListener = Callable[[int | None], None]
 LineListener = Callable[[Line], None]
@@ -140,12 +146,23 @@ class Process:
         self._exit_listeners: list[ExitListener] = []
         self._admitted = threading.Event()
         self._acknowledged = threading.Event()
+        #: Whether we have left, and the child may go on for others.
         self._spared = False
+        #: Whether the guardian runs, but has closed the connection.
+        self._hung_up = False
+        self._users: int | None = None
         self._exited = threading.Event()
         self._gone = threading.Event()
         self._closing = False
         self._heartbeat = Heartbeat(lambda: self._send(op="ping"))
-        self._send(op="hello", token=token)
+        # Held while we use the child, and taken before we are admitted: who gets it for itself
+        # alone knows that nobody else uses the child, also when the guardian does not answer.
+        self._user_lock = _platform.lock_shared(str(spec.run_dir))
+        try:
+            self._send(op="hello", token=token)
+        except BaseException:
+            self._release_user_lock()
+            raise
         self._follower = threading.Thread(
             target=self._follow, name=f"fooocus-nb-follow-{spec.name}", daemon=True
         )
@@ -212,12 +229,17 @@ class Process:
             When no guardian runs there, or it does not answer.
         """
         try:
-            known = json.loads((run_dir / "guardian.json").read_text(encoding="utf-8"))
+            known = read_published(run_dir)
+            place = known.get("place")
+            if place and (elsewhere := where(place)):
+                msg = f"it was started {elsewhere}"
+                raise ProcessLookupError(msg)
             guardian = GuardianHandle.found(
                 known["guardian"], known["guardian_created"], known["marker"]
             )
-            process = cls._connected(known_spec(known), known, guardian, known["token"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            spec = known_spec(known, run_dir)
+            process = cls._connected(spec, known, guardian, known["token"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             msg = f"No guardian can be reached in {str(run_dir)!r}: {error}"
             raise ConnectionLost(msg) from error
         answered = process.wait_admitted(timeout)
@@ -314,13 +336,18 @@ class Process:
     def _follow(self) -> None:
         reader = FrameReader()
         try:
+            while data := self._connection.recv(RECEIVE_BYTES):
+                for kind, payload in reader.feed(data):
+                    if kind == LOG:
+                        self._deliver(self._splitter.feed(payload))
+                    else:
+                        self._handle_event(parse_object(payload))
+        except OSError:
+            pass  # as good as its end
+        except (ValueError, KeyError, TypeError):
+            _log.exception("what the guardian of %r sends makes no sense", self.spec.name)
             with contextlib.suppress(OSError):
-                while data := self._connection.recv(RECEIVE_BYTES):
-                    for kind, payload in reader.feed(data):
-                        if kind == LOG:
-                            self._deliver(self._splitter.feed(payload))
-                        else:
-                            self._handle_event(json.loads(payload))
+                self._connection.shutdown(2)  # it shall not take us for a user any more
         finally:
             self._on_disconnect()
 
@@ -328,6 +355,7 @@ class Process:
         match content["event"]:
             case "hello":
                 self.ending = content["ending"]
+                self._move_to(content.get("run_dir"))  # which 0.1.0 does not tell
                 if content["returncode"] is not None:
                     self._set_exited(content["returncode"])
                 self._admitted.set()
@@ -338,6 +366,10 @@ class Process:
             case "ending":
                 self.ending = content["reason"]
                 self._acknowledged.set()
+            case "moved":
+                self._move_to(content["run_dir"])
+            case "users":
+                self._users = content["users"]
             case "spared":
                 self._spared = True
                 self._acknowledged.set()
@@ -350,6 +382,10 @@ class Process:
             case "gone":
                 self.lost = content["lost"]
                 self.reason = content["reason"]
+
+    def _move_to(self, run_dir: str | None) -> None:
+        if run_dir is not None and run_dir != str(self.spec.run_dir.absolute()):
+            self.spec = replace(self.spec, run_dir=Path(run_dir))
 
     def _deliver(self, lines: list[Line]) -> None:
         for begin in range(0, len(lines), BATCH_LINES):
@@ -381,7 +417,11 @@ class Process:
         if self.reason is not None:
             self._guardian.wait(STOP_MARGIN)
         elif not self._closing:
-            self._guardian.kill_tree(self.pid, self._created)
+            if self._guardian.wait(DEATH_TIMEOUT):
+                self._guardian.kill_tree(self.pid, self._created)
+            else:
+                # Others may use the child; without any of them it ends it.
+                self._hung_up = True
         if not self._closing or self.reason is not None:
             self._set_exited(None)
         for event in (self._gone, self._admitted, self._acknowledged):
@@ -464,10 +504,15 @@ class Process:
         Returns
         -------
         bool
-            Whether it was ended.
+            Whether it was ended. When the guardian does not answer and others may use the child,
+            it is not: the guardian ends it later if they do not.
         """
         self._end("leave", grace, timeout)
         return not self._spared
+
+    def _used_by_us_alone(self) -> bool:
+        """Whether it is certain that nobody else uses the child."""
+        return self._users == 1 and _platform.lock_alone(self._user_lock)
 
     def _end(self, command: str, grace: float | None, timeout: float | None) -> int | None:
         seconds = self.spec.grace if grace is None else grace
@@ -482,10 +527,14 @@ class Process:
         limit = seconds + STOP_MARGIN if timeout is None else timeout
         deadline = time.monotonic() + limit
         heard = not self.guardian_stopped() and self._acknowledged.wait(min(ANSWER_TIMEOUT, limit))
+        if command == "leave" and (self._hung_up or not (heard or self._used_by_us_alone())):
+            # It may be stopped, or slow. When it goes on it finds that we have left, and ends the
+            # child if we were the last.
+            self._spared = True
         if self._spared:
             self.close()
             return self._returncode
-        if not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
+        if self._hung_up or not heard or not self._gone.wait(max(deadline - time.monotonic(), 0.0)):
             self._guardian.kill_tree(self.pid, self._created)
             self._gone.wait(ANSWER_TIMEOUT)
         self.close()
@@ -498,7 +547,15 @@ class Process:
         ----------
         **labels
             Values fit for JSON, added to those of its specification.
+
+        Raises
+        ------
+        ValueError
+            When they are longer than 32 KiB.
         """
+        if (size := len(message(labels=labels))) > LABEL_BYTES:
+            msg = f"labels of {size} bytes are too long: {LABEL_BYTES} are allowed"
+            raise ValueError(msg)
         with contextlib.suppress(OSError):
             self._send(op="label", labels=labels)
 
@@ -524,7 +581,14 @@ class Process:
         if threading.current_thread() is not self._follower:
             self._follower.join(ANSWER_TIMEOUT)
         self._connection.close()
+        self._release_user_lock()
         self._guardian.release()
+
+    def _release_user_lock(self) -> None:
+        with self._lock:
+            lock, self._user_lock = self._user_lock, None
+        if lock is not None:
+            _platform.unlock(lock)
 
     def _send(self, **content: object) -> None:
         """Send the guardian a command. Raises OSError when it takes none, or not in time."""

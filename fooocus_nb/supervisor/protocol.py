@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LOG", "MESSAGE", "STOPPED", "FrameReader", "frame", "message"]
+__all__ = [
+    "LOG",
+    "MESSAGE",
+    "STOPPED",
+    "FrameReader",
+    "frame",
+    "message",
+    "number",
+    "parse_object",
+]
 
 #: The payload is a piece of the child's output.
 LOG = b"L"
@@ -24,6 +33,10 @@ STOPPED = "stopped on request"
 _HEADER = struct.Struct(">cI")
 #: More than either side ever sends in one frame.
 MAX_PAYLOAD = 4 << 20
+#: Far deeper than anything that is ever published, far below what any reader or writer refuses.
+MAX_DEPTH = 50
+#: No number of seconds or bytes is larger; an integer beyond every float would be an OverflowError.
+MAX_NUMBER = 1e15
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -34,6 +47,38 @@ def frame(kind: bytes, payload: bytes) -> bytes:
 def message(**content: object) -> bytes:
     """Return a frame with a JSON object."""
     return frame(MESSAGE, json.dumps(content).encode())
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object of unknown origin; a ValueError when it is none, or nested too deep."""
+    try:
+        content = json.loads(data)
+    except RecursionError as error:
+        msg = "JSON that is nested too deep"
+        raise ValueError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"no JSON object, but {type(content).__name__}"
+        raise ValueError(msg)
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return content
+    msg = f"JSON that is nested deeper than {MAX_DEPTH} levels"
+    raise ValueError(msg)
+
+
+def number(value: object) -> float:
+    """Return a number from 0 up, bounded; a ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        msg = f"{str(value)[:50]!r} is not a number from 0 up"
+        raise ValueError(msg)
+    return float(min(value, MAX_NUMBER))
 
 
 class FrameReader:

@@ -9,12 +9,9 @@ recognised by its process id and creation time, and removed by whoever looks nex
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import re
 import shutil
-import sys
+import stat
 import threading
 import time
 from dataclasses import dataclass
@@ -23,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import EngineTimeout
 from fooocus_nb.supervisor import _platform
-from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE, GuardianHandle
-from fooocus_nb.supervisor.protocol import FrameReader, message
+from fooocus_nb.supervisor._place import same_system, where
+from fooocus_nb.supervisor.guardian_handle import GuardianHandle, read_published, require_own
+from fooocus_nb.supervisor.protocol import FrameReader, message, number, parse_object
 
 if TYPE_CHECKING:
     import socket
@@ -36,17 +34,17 @@ _log = logging.getLogger(__name__)
 
 #: What the names of run folders begin with.
 RUN_PREFIX = "run-"
-PUBLISHED = "guardian.json"
 #: A guardian publishes within a moment; a folder in which none has is removed after so long.
 UNPUBLISHED_SECONDS = 120.0
-#: Larger than anything that a guardian publishes.
-MAX_BYTES = 1 << 20
+#: How much of a run folder's name is random: what bears it was made for that run.
+MIN_SUFFIX = 8
 LOCK_POLL_SECONDS = 0.02
 #: How long a guardian may take to answer; it does so at once unless it is stopped.
 LOOK_TIMEOUT = 2.0
+#: How long the system may take to say whether anybody listens.
+CONNECT_TIMEOUT = 1.0
 #: How long processes may take to be gone after KILL; more means that they hang in a device.
 KILL_TIMEOUT = 5.0
-_MARKER = re.compile(rf"{MARKER_VARIABLE}=[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True)
@@ -86,55 +84,71 @@ class Entry:
     cleanup: tuple[Path, ...]
     address: _platform.Address
     token: str
+    #: Where it runs, in words, if its process ids cannot be judged from here; else None.
+    elsewhere: str | None = None
+    #: Whether it runs, or ran, under the system that runs here, in whatever container.
+    same_system: bool = True
 
     @classmethod
     def read(cls, run_dir: Path) -> Entry:
         """Read what was published in a run folder; a ValueError when it is damaged."""
-        path = run_dir / PUBLISHED
-        for place in (run_dir, path):
-            _require_own(place)
-        if path.stat().st_size > MAX_BYTES:
-            msg = f"{path} is too large to be a guardian's"
-            raise ValueError(msg)
-        return cls._from(run_dir, json.loads(path.read_bytes()))
-
-    @classmethod
-    def _from(cls, run_dir: Path, known: Any) -> Entry:
         try:
-            idle_timeout = known["idle_timeout"]
-            kind, _ = known["address"]
-            entry = cls(
-                run_dir=run_dir,
-                name=str(known["name"]),
-                pid=_pid(known["pid"]),
-                created=_text(known["created"]),
-                guardian=_pid(known["guardian"]),
-                guardian_created=_text(known["guardian_created"]),
-                marker=str(known["marker"]),
-                started_at=float(known["started_at"]),
-                log_path=Path(known["log_path"]),
-                idle_timeout=None if idle_timeout is None else float(idle_timeout),
-                labels=dict(known["labels"]),
-                cleanup=tuple(Path(path) for path in known["cleanup"]),
-                address=list(known["address"]),
-                token=str(known["token"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            return cls._from(run_dir, read_published(run_dir))
+        except (KeyError, TypeError, OverflowError) as error:
             msg = f"what was published in {run_dir} is damaged: {error!r}"
             raise ValueError(msg) from error
-        # Processes are killed by the marker: one that fits too many must never get that far.
-        if kind not in ("unix", "tcp") or not _MARKER.fullmatch(entry.marker):
-            msg = f"what was published in {run_dir} is no guardian's"
-            raise ValueError(msg)
-        return entry
+
+    @classmethod
+    def _from(cls, run_dir: Path, known: Mapping[str, Any]) -> Entry:
+        idle_timeout = known["idle_timeout"]
+        return cls(
+            run_dir=run_dir,
+            name=str(known["name"]),
+            pid=_pid(known["pid"]),
+            created=_text(known["created"]),
+            guardian=_pid(known["guardian"]),
+            guardian_created=_text(known["guardian_created"]),
+            marker=str(known["marker"]),
+            started_at=number(known["started_at"]),
+            log_path=_path(known["log_path"]),
+            idle_timeout=None if idle_timeout is None else number(idle_timeout),
+            labels=dict(known["labels"]),
+            cleanup=tuple(map(_path, known["cleanup"])),
+            address=_address(known["address"]),
+            token=str(known["token"]),
+            # Versions up to 0.1.0 did not say.
+            elsewhere=where(known["place"]) if known.get("place") else None,
+            same_system=same_system(known["place"]) if known.get("place") else True,
+        )
 
     def guarded(self) -> bool:
         """Whether its guardian still runs, and no later process with the same id."""
-        return _runs(self.guardian, self.guardian_created)
+        return self.elsewhere is None and _runs(self.guardian, self.guardian_created)
 
     def proven(self) -> bool:
         """Whether both the child and its guardian still run."""
         return self.guarded() and _runs(self.pid, self.created)
+
+    def dead(self) -> bool:
+        """Whether it is certain that its guardian has ended."""
+        if self.elsewhere is None:
+            return not self.guarded() and not self._listens()
+        # A process id says nothing here, but a socket does, where one system has both of us.
+        return self.same_system and self._refuses()
+
+    def _listens(self) -> bool:
+        """Whether somebody listens on its socket, also one that is stopped."""
+        return _listens(self.address)
+
+    def _refuses(self) -> bool:
+        """Whether its socket is there, and nobody listens on it any more."""
+        try:
+            _platform.connect(self.address, CONNECT_TIMEOUT).close()
+        except ConnectionRefusedError:
+            return bool(self.address[0] == "unix")
+        except (OSError, ValueError):
+            pass  # such as a full backlog, or a file that a guardian is about to make again
+        return False
 
     def look(self, timeout: float = LOOK_TIMEOUT) -> State | None:
         """Ask the guardian for its child's state, without counting as a client."""
@@ -143,7 +157,7 @@ class Entry:
                 connection.settimeout(timeout)
                 connection.sendall(message(op="look", token=self.token))
                 return _state(connection, time.monotonic() + timeout)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def kill_tree(self) -> None:
@@ -158,37 +172,49 @@ def _state(connection: socket.socket, deadline: float) -> State | None:
     reader = FrameReader()
     while time.monotonic() < deadline and (data := connection.recv(4096)):
         for _, payload in reader.feed(data):
-            said = json.loads(payload)
-            return State(
-                int(said["users"]), said["ending"], said["returncode"], float(said["silence"])
-            )
+            said = parse_object(payload)
+            users, silence = int(number(said["users"])), number(said["silence"])
+            return State(users, said["ending"], said["returncode"], silence)
     return None
 
 
 class Registry:
-    """The run folders of one user, in an existing folder of mode 0700."""
+    """The run folders of one user, in existing folders of mode 0700.
 
-    def __init__(self, folder: Path) -> None:
+    New ones are made in the first folder. In the others are those of children that were started
+    when the first one could not be used, or whose guardians had to move.
+    """
+
+    def __init__(self, folder: Path, *others: Path) -> None:
         self.folder = folder
+        self._folders = (folder, *(other for other in others if other != folder))
 
     def entries(self) -> list[Entry]:
         """Return the children proven to run, oldest first; remove what others have left behind."""
-        found = []
-        for run_dir in self._run_dirs():
-            entry = self._proven(run_dir)
-            if entry is not None:
-                found.append(entry)
-        return sorted(found, key=lambda entry: (entry.started_at, entry.pid))
+        return [entry for entry in self.survey() if entry.elsewhere is None]
+
+    def survey(self) -> list[Entry]:
+        """Return also the children of which it cannot be judged from here whether they run."""
+        found = [entry for run_dir in self._run_dirs() if (entry := self._read(run_dir))]
+        dead = [entry for entry in found if entry.dead()]
+        others = [entry for entry in found if entry not in dead]
+        markers = {entry.marker for entry in others}
+        for entry in dead:
+            # A forged entry may bear the marker of somebody else's processes.
+            self.purge(entry, kill=entry.marker not in markers)
+        shown = [entry for entry in others if entry.elsewhere or entry.proven()]
+        return sorted(shown, key=lambda entry: (entry.started_at, entry.pid))
 
     def _run_dirs(self) -> list[Path]:
-        try:
-            return [path for path in self.folder.iterdir() if path.name.startswith(RUN_PREFIX)]
-        except FileNotFoundError:
-            return []
+        found = []
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                found += [path for path in folder.iterdir() if path.name.startswith(RUN_PREFIX)]
+        return found
 
-    def _proven(self, run_dir: Path) -> Entry | None:
+    def _read(self, run_dir: Path) -> Entry | None:
         try:
-            entry = Entry.read(run_dir)
+            return Entry.read(run_dir)
         except FileNotFoundError:
             self._remove_abandoned(run_dir)
         except ValueError as error:  # torn: nobody can use it any more
@@ -197,33 +223,25 @@ class Registry:
                 shutil.rmtree(run_dir, ignore_errors=True)
         except OSError as error:
             _log.debug("%s is left alone: %s", run_dir, error)
-        else:
-            if entry.proven():
-                return entry
-            if not entry.guarded():
-                self.purge(entry)
         return None
 
     def _remove_abandoned(self, run_dir: Path) -> None:
         """Remove a run folder whose guardian never came to publish; it may be about to."""
         with contextlib.suppress(OSError):
             if time.time() - run_dir.stat().st_mtime > UNPUBLISHED_SECONDS:
-                _require_own(run_dir)
+                require_own(run_dir, stat.S_ISDIR)
                 if not _somebody_listens(run_dir):
                     shutil.rmtree(run_dir, ignore_errors=True)
 
-    def purge(self, entry: Entry) -> None:
+    def purge(self, entry: Entry, *, kill: bool = True) -> None:
         """Kill what a guardian that was killed has left running, and remove its folders."""
-        deadline = time.monotonic() + KILL_TIMEOUT
-        while left := _platform.leftovers(entry.marker):
-            _platform.end(left, None, kill=True)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(LOCK_POLL_SECONDS)
-        for folder in (*entry.cleanup, entry.run_dir):
-            # A guardian has published this; a root or a home it never was.
-            if len(folder.parts) > 2 and folder not in (Path.home(), self.folder):
+        if kill:
+            _platform.kill_leftovers(entry.marker, KILL_TIMEOUT)
+        for folder in entry.cleanup:
+            if _made_for(folder, entry.run_dir):
                 shutil.rmtree(folder, ignore_errors=True)
+        if entry.run_dir.name.startswith(RUN_PREFIX):
+            shutil.rmtree(entry.run_dir, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, timeout: float) -> Iterator[None]:
@@ -255,12 +273,17 @@ class Registry:
             _platform.unlock(held)
 
 
-def _require_own(path: Path) -> None:
-    """Raise where a path is a link, or somebody else's."""
-    status = path.lstat()
-    if path.is_symlink() or (sys.platform != "win32" and status.st_uid != os.getuid()):
-        msg = f"{path} is not this user's own"
-        raise PermissionError(msg)
+def _made_for(folder: Path, run_dir: Path) -> bool:
+    """Whether a folder was made for a run: it bears its random name, so no other run's does."""
+    suffix = run_dir.name.removeprefix(RUN_PREFIX)
+    # What was published may be forged, or damaged: it is no proof that anything was a run's.
+    if len(suffix) < MIN_SUFFIX or not folder.name.endswith(f"-{suffix}") or ".." in folder.parts:
+        return False
+    try:
+        require_own(folder, stat.S_ISDIR)
+    except OSError:
+        return False
+    return True
 
 
 def _pid(value: Any) -> int:
@@ -274,13 +297,40 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _path(value: Any) -> Path:
+    text = str(value)
+    if not isinstance(value, str) or "\0" in text:
+        msg = f"{text[:100]!r} is no path"
+        raise ValueError(msg)
+    return Path(text)
+
+
+def _address(value: Any) -> _platform.Address:
+    kind, where_to = value
+    fine = (kind == "unix" and isinstance(where_to, str) and "\0" not in where_to) or (
+        kind == "tcp" and isinstance(where_to, int) and 0 < where_to < 2**16
+    )
+    if not fine:
+        msg = f"{str(value)[:100]!r} is no address"
+        raise ValueError(msg)
+    return [kind, where_to]
+
+
 def _runs(pid: int, created: str | None) -> bool:
     return created is not None and _platform.creation_time(pid) == created
 
 
 def _somebody_listens(run_dir: Path) -> bool:
     """Whether a guardian is there, though what it has published cannot be read."""
-    for path in run_dir.glob("*.sock"):
-        with contextlib.suppress(OSError), _platform.connect(["unix", str(path)], 1.0):
-            return True
-    return False
+    return any(_listens(["unix", str(path)]) for path in run_dir.glob("*.sock"))
+
+
+def _listens(address: _platform.Address) -> bool:
+    """Whether somebody listens there; one that is stopped, or busy with many, does."""
+    try:
+        _platform.connect(address, CONNECT_TIMEOUT).close()
+    except (BlockingIOError, TimeoutError, PermissionError):
+        return bool(address[0] == "unix")  # elsewhere a refusal takes longer than we wait
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,7 +1,7 @@
-"""What other rooms may ask of the system about processes."""
+"""What other rooms may ask of the system about processes and folders."""
 
 from __future__ import annotations
 
-from fooocus_nb.supervisor._platform import creation_time
+from fooocus_nb.supervisor._platform import creation_time, is_private, make_private
 
-__all__ = ["creation_time"]
+__all__ = ["creation_time", "is_private", "make_private"]

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import fooocus_nb
-from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder
+from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder, runtime_folder
 from fooocus_nb.errors import DiskFull, StartError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from .peers import Peer
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
 @pytest.fixture
@@ -71,3 +81,124 @@ def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) ->
     monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "file" / "runtime"))
     with pytest.raises(StartError, match=f"(?s)given its folders.*{RUNTIME_VARIABLE}"):
         fooocus_nb.start(demo=True, name="roomless")
+
+
+# -- the runtime folder -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Places of the test's own for everything that a runtime folder can be in."""
+    monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def _spoil(path: Path, how: str) -> None:
+    if how == "file":
+        path.touch()
+    elif how == "open":
+        path.mkdir()
+        path.chmod(0o777)
+    elif how == "link":
+        path.symlink_to(path.parent)
+    elif os.geteuid() == 0:
+        path.mkdir(mode=0o700)
+        os.chown(path, 65533, 65533)
+    else:
+        pytest.skip("only root can give a folder to somebody else")
+
+
+@posix
+@pytest.mark.parametrize("how", ["file", "foreign"])
+def test_a_runtime_directory_that_is_not_ours_is_passed_over(places: Path, how: str) -> None:
+    assert runtime_folder() == places / "xdg" / "fooocus-nb"
+    shutil.rmtree(places / "xdg")
+    _spoil(places / "xdg", how)
+    assert runtime_folder() == places / "temp" / f"fooocus-nb-{os.getuid()}"
+
+
+@posix
+@pytest.mark.parametrize("how", ["file", "open", "link", "foreign"])
+def test_a_name_that_somebody_else_has_taken_locks_nobody_out(places: Path, how: str) -> None:
+    _spoil(places / "xdg", "file")
+    _spoil(places / "temp" / f"fooocus-nb-{os.getuid()}", how)
+    found = runtime_folder()
+    assert found.is_relative_to(places / "cache")
+    assert found.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(places / "cache")
+    (places / "cache").touch()
+    with pytest.raises((StartError, OSError)):
+        runtime_folder()
+    with pytest.raises(StartError, match=RUNTIME_VARIABLE):
+        fooocus_nb.start(demo=True, name="roomless")
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_runtime_directory_that_is_read_only_is_passed_over(places: Path) -> None:
+    (places / "xdg" / "fooocus-nb").mkdir(parents=True, mode=0o700)
+    mount = f"mount --bind {places}/xdg {places}/xdg && mount -o remount,bind,ro {places}/xdg"
+    code = "from fooocus_nb.engine.folders import runtime_folder; print(runtime_folder())"
+    try:
+        subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$0" -c "$1"', sys.executable, code],
+        env=os.environ | {"TMPDIR": str(places / "temp")},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(places / "temp" / f"fooocus-nb-{os.getuid()}")
+
+
+@posix
+def test_an_engine_is_found_when_the_runtime_folder_was_removed(
+    registry, peer: Callable[..., Peer]
+) -> None:
+    """As at a logout, while tmux keeps the kernel."""
+    first, second = peer(), peer()
+    pid = first.run("engine = fooocus_nb.start(demo=True, share=True); value = engine.pid")
+    shutil.rmtree(registry.folder)
+    again = "import time\nwhile not (value := [e.pid for e in fooocus_nb.engines()]):"
+    assert first.run(f"{again} time.sleep(0.01)") == [pid]
+    start = "engine = fooocus_nb.start(demo=True, share=True); value = engine.pid"
+    assert second.run(start) == pid
+    first.run("engine.stop()")
+    assert second.value("engine.state") == "ready"
+
+
+@posix
+def test_an_engine_moves_with_the_runtime_folder(places: Path, peer: Callable[..., Peer]) -> None:
+    os.environ.pop(RUNTIME_VARIABLE, None)
+    first = peer(TMPDIR=str(places / "temp"))
+    pid = first.run("engine = fooocus_nb.start(demo=True, share=True); value = engine.pid")
+    shutil.rmtree(places / "xdg")
+    (places / "xdg").touch()  # nobody can make it again
+    again = "import time\nwhile not (value := [e.pid for e in fooocus_nb.engines()]):"
+    assert first.run(f"{again} time.sleep(0.01)") == [pid]
+    second = peer(TMPDIR=str(places / "temp"))
+    start = "engine = fooocus_nb.start(demo=True, share=True); value = engine.pid"
+    assert second.run(start) == pid
+    assert second.run("value = len(engine.generate('a cat', image_number=1))") == 1
+
+
+@posix
+def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, peer) -> None:
+    first = peer()
+    folder, guardian = first.run(
+        "engine = fooocus_nb.start(demo=True)\n"
+        "value = [str(engine._lifecycle.process.temp_dir), engine._lifecycle.process.child.shim_pid]"
+    )
+    (entry,) = registry.entries()
+    assert Path(folder).name.rpartition("-")[2] == entry.run_dir.name.rpartition("-")[2]
+    first.kill()
+    os.kill(guardian, 9)
+    deadline = time.monotonic() + 20
+    while entry.run_dir.exists():
+        assert time.monotonic() < deadline
+        registry.survey()
+    assert not Path(folder).exists()

@@ -16,7 +16,7 @@ import pytest
 import fooocus_nb
 from fooocus_nb import cli
 from fooocus_nb.engine.listing import named
-from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.errors import ConfigurationError, EngineError
 from fooocus_nb.supervisor.system import creation_time
 
 
@@ -128,3 +128,51 @@ def test_the_log_is_followed_until_the_engine_ends(engine):
         engine.stop()
         follower.stdout.read()
         assert follower.wait(15) == 0
+
+
+def test_what_runs_elsewhere_is_told_and_left_alone(engine, registry, capsys):
+    (entry,) = registry.entries()
+    path = entry.run_dir / "guardian.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "place": {**known["place"], "pid_namespace": "pid:[1]"}}))
+    (info,) = fooocus_nb.engines()
+    assert (info.name, info.state, info.users, info.memory) == (engine.name, "elsewhere", 1, None)
+    assert info.runs()
+    assert "elsewhere" in run(capsys, "ps")
+    with pytest.raises(EngineError, match=r"in another container.*\n.*Stop it there.*run-"):
+        info.stop()
+    assert "is left alone" in run(capsys, "stop", "--all")
+    assert "Stop it there" in run(capsys, "stop", engine.name, code=1)
+    assert engine.health().ok
+    path.write_text(json.dumps(known))
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_listing_from_another_container_disturbs_no_generation(engine, registry):
+    command = ["unshare", "--pid", "--fork", "--mount-proc"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no pid namespace is to be had")
+    kept = entry_dirs(registry)
+    job = engine.submit("a cat", image_number=2, steps=60)
+    next(event for event in job.events(30) if getattr(event, "step", None))
+    code = "import fooocus_nb; print([(e.name, e.state) for e in fooocus_nb.engines()])"
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, sys.executable, "-c", code],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert done.stdout == f"[({engine.name!r}, 'elsewhere')]\n"
+    assert len(job.result(60)) == 2
+    (info,) = fooocus_nb.engines()
+    assert (info.pid, info.state) == (engine.pid, "ready")
+    assert entry_dirs(registry) == kept
+
+
+def entry_dirs(registry) -> list:
+    (entry,) = registry.entries()
+    folders = [*entry.cleanup, entry.run_dir]
+    assert all(folder.is_dir() for folder in folders)
+    return folders

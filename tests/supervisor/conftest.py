@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # On a loaded machine any example may take longer than Hypothesis would have it.
-settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "loaded",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("loaded")
 
 #: What a test program gets to say what it has started, and to wait.

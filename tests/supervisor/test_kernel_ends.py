@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
@@ -120,3 +121,53 @@ def test_a_guardian_that_nobody_comes_to_ends_itself(make_spec, until, gone):
     )
     subprocess.run([sys.executable, "-c", code, start], check=True, timeout=20)
     until(lambda: not spec.run_dir.exists(), timeout=5)
+
+
+@pytest.mark.parametrize("first", ["kernel", "guardian"])
+def test_a_kernel_and_its_guardian_that_are_killed_at_once(start_kernel, until, gone, first):
+    """Nobody comes afterwards to look for what they had started."""
+    kernel = start_kernel(TREE)
+    pids = tree(kernel)
+    watchers = [child.pid for child in psutil.Process(kernel.shim).children()]
+    both = [kernel.popen.pid, kernel.shim]
+    for pid in both if first == "kernel" else reversed(both):
+        os.kill(pid, signal.SIGKILL)
+    kernel.popen.wait(10)
+    until(lambda: all(gone(pid) for pid in {*pids, *watchers}), timeout=15)
+
+
+def test_a_second_watcher_is_small_and_goes_with_the_guardian(start, until, gone):
+    process = start("print('ready'); time.sleep(120)")
+    (watcher,) = (
+        child for child in psutil.Process(process.shim_pid).children() if child.pid != process.pid
+    )
+    assert watcher.memory_info().rss < 10_000_000
+    assert os.getsid(watcher.pid) == watcher.pid
+    assert watcher.num_fds() == 4
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(watcher.pid, number)
+    process.stop()
+    assert process.reason == "stopped on request"
+    until(lambda: gone(watcher.pid), timeout=5)
+
+
+def test_a_guardian_does_without_its_watcher(start, gone):
+    process = start("print('ready'); time.sleep(120)")
+    for child in psutil.Process(process.shim_pid).children():
+        if child.pid != process.pid:
+            child.kill()
+    assert process.stop() == -signal.SIGTERM
+    assert gone(process.shim_pid)
+
+
+def test_only_what_has_the_marker_is_killed(start, until, gone):
+    """Something else that the kernel has started stays, though it is of the same session."""
+    other = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(120)"])
+    try:
+        process = start("print('ready'); time.sleep(120)")
+        os.kill(process.shim_pid, signal.SIGKILL)
+        until(lambda: gone(process.pid), timeout=10)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

@@ -14,6 +14,7 @@ import pytest
 
 from fooocus_nb.errors import ConnectionLost, StartError
 from fooocus_nb.supervisor import Process, _platform
+from fooocus_nb.supervisor.protocol import MESSAGE, frame
 
 SLEEP = "\ntime.sleep(120)"
 IGNORE_TERM = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')" + SLEEP
@@ -434,6 +435,9 @@ def test_attaching_to_what_is_over(start):
         b"M\0\0\0\2{}",
         b"M\xff\xff\xff\xff",
         b"M\0\0\0\1{",
+        frame(MESSAGE, b"[" * 60_000),
+        frame(MESSAGE, b'{"token":' * 6_000),
+        frame(MESSAGE, b"9" * 60_000),
     ],
 )
 def test_a_stranger_is_shown_out(start, words):

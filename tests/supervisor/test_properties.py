@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -13,9 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fooocus_nb.supervisor import Line, LineSplitter, LogReader, RotatingWriter
+from fooocus_nb.supervisor import (
+    Line,
+    LineSplitter,
+    LogReader,
+    Process,
+    RotatingWriter,
+    _platform,
+)
 from fooocus_nb.supervisor._drain import Client, Output
-from fooocus_nb.supervisor.protocol import LOG, MESSAGE, FrameReader, frame
+from fooocus_nb.supervisor.protocol import (
+    LOG,
+    MESSAGE,
+    FrameReader,
+    frame,
+    message,
+    number,
+    parse_object,
+)
 
 OUTPUT = st.lists(
     st.sampled_from(
@@ -71,6 +87,78 @@ def test_frames_before_nonsense_are_read(frames, nonsense):
     assert [next(reading) for _ in frames] == frames
     with pytest.raises(ValueError, match="a frame of kind"):
         next(reading)
+
+
+def nested(depth: int, inner: bytes, kind: bytes) -> bytes:
+    begin, end = (b"[", b"]") if kind == b"[" else (b'{"labels":', b"}")
+    return begin * depth + inner + end * depth
+
+
+#: Numbers beyond every float and every integer, and depths beyond every stack.
+HOSTILE = st.one_of(
+    st.integers(1, 60_000).map(lambda digits: b"9" * digits),
+    st.sampled_from([b"1e999", b"-1", b"NaN", b"Infinity", b"true", b'""', b"null", b"[]", b"{}"]),
+    st.builds(
+        nested, st.integers(1, 6_000), st.sampled_from([b"", b"1"]), st.sampled_from([b"[", b"{"])
+    ),
+)
+OPS = st.sampled_from(["hello", "look", "ping", "label", "keep", "leave", "x"])
+NAMES = st.sampled_from(["idle_timeout", "grace", "labels", "event", "token"])
+
+
+@given(HOSTILE | st.binary(max_size=60))
+def test_json_of_unknown_origin_is_an_object_or_a_value_error(data):
+    with contextlib.suppress(ValueError):
+        content = parse_object(data)
+        assert isinstance(content, dict)
+        json.dumps(content)
+
+
+@given(st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text()))
+def test_a_number_is_one_that_a_clock_can_use(value):
+    with contextlib.suppress(ValueError):
+        assert 0 <= number(value) <= 1e15
+    assert number(10**400) == 1e15
+
+
+@pytest.fixture
+def guarded(start):
+    """A child with a user that stays, and the address and token of its guardian."""
+    process = start("time.sleep(120)")
+    known = json.loads((process.spec.run_dir / "guardian.json").read_text())
+    return process, known
+
+
+@settings(max_examples=60)
+@given(operation=OPS, name=NAMES, value=HOSTILE, admitted=st.booleans())
+def test_nothing_that_a_client_sends_ends_the_guardian(guarded, operation, name, value, admitted):
+    """Not before the token is known, and not after it."""
+    process, known = guarded
+    token = known["token"] if admitted else "wrong"
+    head = json.dumps({"op": operation, "token": token})[:-1].encode()
+    with _platform.connect(known["address"], 5) as stranger:
+        stranger.settimeout(10)
+        with contextlib.suppress(OSError):
+            if admitted:
+                stranger.sendall(message(op="hello", token=token))
+            stranger.sendall(frame(MESSAGE, head + b', "' + name.encode() + b'": ' + value + b"}"))
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(1 << 16):
+                pass
+    assert process.alive()
+    other = Process.attach(process.spec.run_dir)
+    assert not other.leave()
+    assert process.returncode is None
+
+
+def test_connections_without_end_leave_room_for_those_that_know_the_token(guarded):
+    process, known = guarded
+    strangers = [_platform.connect(known["address"], 5) for _ in range(200)]
+    other = Process.attach(process.spec.run_dir)
+    assert not other.leave()
+    for stranger in strangers:
+        stranger.close()
+    assert process.alive()
 
 
 # -- the follower -----------------------------------------------------------------------------

@@ -28,6 +28,12 @@ def run(options: argparse.Namespace) -> int:
 
     found = engines()
     chosen = list(found) if options.all else [named(options.name, found)]
+    elsewhere = [info for info in chosen if info.state == "elsewhere"]
+    if elsewhere and not options.all:
+        elsewhere[0].stop()  # which says why it cannot be done from here
+    for info in elsewhere:
+        print(f"{info.name} is left alone: it runs in another container or on another host.")
+    chosen = [info for info in chosen if info not in elsewhere]
     # Each may take its grace, so they are asked together.
     threads = [threading.Thread(target=info.stop) for info in chosen]
     for thread in threads:
@@ -40,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             msg = f"Engine {info.name!r} (process {info.pid}) could not be stopped."
             raise ConfigurationError(msg)
         print(f"{info.name} ({info.pid}) is stopped.")
-    if not chosen:
+    if not found:
         print(found)
     return OK
 
