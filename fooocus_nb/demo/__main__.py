@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     files = _make_files(args)
     faults.strike(Moment.START)
     say("Skipped model download.")
-    say("Device: demo, which draws pictures without AI")
+    say("Device: demo, which draws images without AI")
     if args.preset:
         say(f"{'Loaded' if args.preset in PRESETS else 'Failed to load'} preset: {args.preset}")
     try:

@@ -363,7 +363,7 @@ def decode(value: str) -> Image.Image:
     """Decode a data URI, and turn the image as its EXIF data say."""
     with Image.open(io.BytesIO(base64.b64decode(_DATA_URI.sub("", value, count=1)))) as image:
         if max(image.size) > MAX_SIDE:
-            msg = f"a picture of {image.size} is too large for the demo engine"
+            msg = f"an image of {image.size} is too large for the demo engine"
             raise ValueError(msg)
         return ImageOps.exif_transpose(image)
 

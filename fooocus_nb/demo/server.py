@@ -42,7 +42,7 @@ _HOME = """<!DOCTYPE html>
 body {{ background: #16121f; color: #efe8f5; font: 16px/1.6 sans-serif; margin: 15vh auto;
 max-width: 34rem; padding: 0 1rem; }} code {{ color: #ffb46e; }}
 </style></head><body><h1>{title}</h1>
-<p>The demo engine of fooocus-nb: it speaks as Fooocus does and draws pictures without AI.</p>
+<p>The demo engine of fooocus-nb: it speaks as Fooocus does and draws images without AI.</p>
 <p>In a notebook: <code>fooocus_nb.connect("{url}").generate("a lighthouse at dusk")</code></p>
 </body></html>
 """

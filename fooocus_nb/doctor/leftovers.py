@@ -34,16 +34,16 @@ def engines_check() -> Check:
     Check
         ``engines``: a warning where something is left that nobody guards.
     """
-    living, dead = _published()
+    running, dead = _published()
     orphans = _orphans()
-    used = {path for entry in living for path in entry.cleanup}
+    used = {path for entry in running for path in entry.cleanup}
     folders = [*dead, *(path for path in _temporary() if path not in used)]
     told = {
-        "running": [{"name": entry.name, "pid": entry.pid} for entry in living],
+        "running": [{"name": entry.name, "pid": entry.pid} for entry in running],
         "orphans": [{name: each[name] for name in ("pid", "memory")} for each in orphans],
         "folders": [str(folder) for folder in folders],
     }
-    names = ", ".join(f"{entry.name} (process {entry.pid})" for entry in living)
+    names = ", ".join(f"{entry.name} (process {entry.pid})" for entry in running)
     text = f"running: {names}" if names else "none runs"
     if not orphans and not folders:
         return Check("engines", "our engines", Status.OK, f"{text}, nothing is left over", "", told)
@@ -67,11 +67,11 @@ def _kill_command(pids: list[int]) -> str:
 
 
 def _published() -> tuple[list[Entry], list[Path]]:
-    """Return what living guardians guard, and the run folders of those that have died.
+    """Return what running guardians guard, and the run folders of those that have died.
 
     The registry would clean up on the way; a look changes nothing.
     """
-    living, dead = [], []
+    running, dead = [], []
     for folder in (each for parent in runtime_paths() for each in _folders(parent, RUN_PREFIX)):
         try:
             entry = Entry.read(folder)
@@ -82,8 +82,8 @@ def _published() -> tuple[list[Entry], list[Path]]:
         if entry.dead():
             dead.append(folder)
         else:
-            living.append(entry)
-    return living, dead
+            running.append(entry)
+    return running, dead
 
 
 def _orphans() -> list[dict[str, int]]:

@@ -45,8 +45,8 @@ is the server that you use: `engine.parameters` and `%fooocus params` show its o
 An `N` in a name stands for a number from 1: `lora_1_model`, `ip_2_image`, `enhance_3_prompt`.
 Some words mean several of them: `loras=[("name", 0.8), ...]` fills all slots for LoRAs,
 `image_prompts=[ImagePrompt(image), ...]` those for image prompts and
-`enhance=[Enhance(detect="face")]` the tabs of enhancements; `task=` is what to do with a picture:
-an `Upscale`, `Vary`, `Inpaint`, `Outpaint` or `EnhanceImage`. A picture is a path, bytes, a Pillow
+`enhance=[Enhance(detect="face")]` the tabs of enhancements; `task=` is what to do with an image:
+an `Upscale`, `Vary`, `Inpaint`, `Outpaint` or `EnhanceImage`. An image is a path, bytes, a Pillow
 image, a NumPy array or an `Image` of ours; a web address only where `engine.allow_urls` is set.
 """
 

@@ -289,7 +289,7 @@ function imageControl(field, slot, label, wire) {
   paint.addEventListener("click", () => wire.command({ kind: "paint", slot }));
   const tools = wrap("div", "fnb-panel-tools", {}, ...(isMask ? [paint] : []), remove);
   return {
-    node: wrap("div", "fnb-panel-picture", {}, zone, tools),
+    node: wrap("div", "fnb-panel-image", {}, zone, tools),
     target: file,
     state(state) {
       const open = isMask && `${state.painting}.mask` === slot;
