@@ -316,6 +316,12 @@ def modern_gradio(request: pytest.FixtureRequest) -> Path:
     return _environment(f"gradio{request.param}", sys.executable, MODERN_PINS[request.param])
 
 
+@pytest.fixture(scope="session")
+def make_environment() -> Callable[[str, str, tuple[str, ...]], Path]:
+    """Make an environment by name, base interpreter and pins, once per machine."""
+    return _environment
+
+
 def _environment(name: str, base: str, pins: tuple[str, ...]) -> Path:
     version = _checked([base, "-c", "import sys; print(sys.version)"])
     key = hashlib.sha256("\n".join((*pins, version)).encode()).hexdigest()[:12]
