@@ -17,10 +17,11 @@ CELLS = {
     "start": "%fooocus start --demo -- --demo-speed 8",
     "cell": "%%fooocus -n 2 --seed 7 --size 256x256 --steps 3 -o balloons\nhot-air balloons?",
     "value": "[image.seed for image in balloons], all(image.path.is_file() for image in balloons)",
-    "line": "%fooocus a lighthouse --size 256x256 --steps 3",
+    "line": "%fooocus --size 256x256 --steps 3 a lighthouse",
     "call": (
         "import fooocus_nb\nengine = fooocus_nb.current()\n"
-        "again = engine.generate('a boat', seed=3, overwrite_width=256, overwrite_height=256, steps=3)\nagain"
+        "small = dict(overwrite_width=256, overwrite_height=256, steps=3)\n"
+        "again = engine.generate('a boat', seed=3, **small)\nagain"
     ),
     "monitor": "engine.monitor()",
     "panel": "engine.panel()",
@@ -30,7 +31,7 @@ CELLS = {
 }
 AFTERWARDS = {
     "state": "str(engine.state), len(engine.last_result)",
-    "after": "engine.generate('a tree', overwrite_width=256, overwrite_height=256, steps=3)",
+    "after": "engine.generate('a tree', **small)",
     "stop": "%fooocus stop",
     "left": "len(fooocus_nb.engines())",
 }
