@@ -1,6 +1,6 @@
-"""Keeps any child process alive, drained and mortal. Standard library only.
+"""Supervises any child process: drains its output, and ends it with its kernel.
 
-Knows nothing of Fooocus, Gradio or Jupyter.
+Standard library only. Knows nothing of Fooocus, Gradio or Jupyter.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ COMMAND = "python tests/tools/make_failures.py"
 
 HEAD = f"""# What can go wrong, and what it is called
 
-Made by `{COMMAND}`; change `fooocus_nb/fooocus/logs/rules.py`, not this page.
+Made by `{COMMAND}`; change the rules in `fooocus_nb/fooocus/logs/`, not this page.
 
 Fooocus reports success for many a failure, so its log is read beside its answer. What the log says
 is raised as one of the exceptions below, all from `fooocus_nb.errors` and all of them an

@@ -65,7 +65,7 @@ def reference() -> str:
     parts = [HEAD, table(("name", "type", "default", "choices or range", "since", "label")), ""]
     parts[1] += "\n" + "\n".join(parameter_rows())
     parts += ["## Verbs", "", "What an `Engine` can do.", "", *members(Engine), ""]
-    parts += ["## The front door", "", "What `import fooocus_nb` offers.", "", *front_door(), ""]
+    parts += ["## Public names", "", "What `import fooocus_nb` offers.", "", *front_door(), ""]
     return "\n".join(parts)
 
 

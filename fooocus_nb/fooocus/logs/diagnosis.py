@@ -20,8 +20,8 @@ from fooocus_nb.errors import (
     StartError,
     WorkerDead,
 )
-from fooocus_nb.fooocus.logs._families import VENDORS
 from fooocus_nb.fooocus.logs._log_events import ANSI, MAX_LINE, TRACEBACK, events_of, is_foreign
+from fooocus_nb.fooocus.logs._rule_builders import VENDORS
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     DOWNLOADING,
@@ -41,8 +41,8 @@ from fooocus_nb.fooocus.logs.rules import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fooocus_nb.fooocus.logs._families import Rule
     from fooocus_nb.fooocus.logs._log_events import Event
+    from fooocus_nb.fooocus.logs._rule_builders import Rule
 
 __all__ = ["Diagnosis", "Notice", "diagnose", "notices", "stopped", "traceback_of"]
 

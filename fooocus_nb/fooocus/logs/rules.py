@@ -31,9 +31,15 @@ from fooocus_nb.errors import (
     WorkerDead,
     WrongInterpreter,
 )
-from fooocus_nb.fooocus.logs._families import NoticeRule, Rule, family, rule, signs
-from fooocus_nb.fooocus.logs._gpu_failures import GPU_LIBRARY, MEMORY_AND_GPU
-from fooocus_nb.fooocus.logs._package_failures import PACKAGES, PIP_OS, WEB_PACKAGES
+from fooocus_nb.fooocus.logs._rule_builders import (
+    NoticeRule,
+    Rule,
+    all_of,
+    exception_rule,
+    rule,
+)
+from fooocus_nb.fooocus.logs.gpu_rules import GPU_LIBRARY, MEMORY_AND_GPU
+from fooocus_nb.fooocus.logs.package_rules import PACKAGES, PIP_OS, WEB_PACKAGES
 
 __all__ = [
     "BAD_CONFIG",
@@ -189,18 +195,18 @@ RULES = (
         "so does: fooocus-nb doctor --restore. If it is not, download it anew.",
         "File corrupted: /opt/Fooocus/models/checkpoints/model.safetensors",
     ),
-    family(
+    exception_rule(
         "PyTorch too new to load it",
-        signs("weights[ _]only"),
+        all_of("weights[ _]only"),
         WrongInterpreter,
         "This PyTorch no longer loads a model file of this kind unless told to; the file is whole.",
         "Install the PyTorch that Fooocus was made for (2.1), or use the model as a .safetensors "
         "file.",
         "_pickle.UnpicklingError: Weights only load failed. This file can still be loaded",
     ),
-    family(
+    exception_rule(
         "model unreadable",
-        signs(
+        all_of(
             r"deserializing header|Header(?:TooLarge|TooSmall)|InvalidHeader|IncompleteBuffer"
             r"|incomplete metadata|PytorchStreamReader|invalid load key|UnpicklingError"
             r"|Ran out of input|unexpected EOF|not a zip ?file|BadZipFile|archive is corrupted"
@@ -214,9 +220,9 @@ RULES = (
         "safetensors_rust.SafetensorError: Error while deserializing header: "
         "MetadataIncompleteBuffer",
     ),
-    family(
+    exception_rule(
         "model of another kind",
-        signs(
+        all_of(
             r"loading state_dict|size mismatch for|could not detect model type|other than SDXL"
             r"|unsupported model|not a valid SDXL|shapes cannot be multiplied"
         ),
@@ -225,9 +231,9 @@ RULES = (
         "Fooocus wants checkpoints and LoRAs for SDXL; choose others in this request.",
         "RuntimeError: Error(s) in loading state_dict for UNetModel: size mismatch for x.weight",
     ),
-    family(
+    exception_rule(
         "proxy of an unknown kind",
-        signs(
+        all_of(
             r"socks|\bproxy",
             r"unknown scheme|not supported proxy scheme|missing dependencies|not installed"
             r"|invalid proxy"
@@ -256,9 +262,9 @@ RULES = (
         raised=True,
         follows=("web",),
     ),
-    family(
+    exception_rule(
         "proxy refuses",
-        signs(
+        all_of(
             r"ProxyError|Tunnel connection failed|Proxy Authentication|WRONG_VERSION_NUMBER"
             r"|cannot connect to proxy"
         ),
@@ -269,9 +275,9 @@ RULES = (
         "requests.exceptions.ProxyError: HTTPSConnectionPool(host='huggingface.co', port=443): "
         "Max retries exceeded (Caused by ProxyError('Cannot connect to proxy.'))",
     ),
-    family(
+    exception_rule(
         "certificate refused",
-        signs(
+        all_of(
             r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|self[- ]signed|SSLCertVerif"
             r"|local issuer|certificate has expired|hostname mismatch"
         ),
@@ -327,7 +333,7 @@ RULES = (
         "Check the network or proxy, {mirror}or put the file into the models folder by hand.",
         "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
     ),
-    family(
+    exception_rule(
         "connection broken",
         _DISCONNECTED,
         NetworkError,
@@ -482,27 +488,27 @@ RULES = (
         "Windows, allow long paths.",
         "OSError: [Errno 36] File name too long: 'x.png'",
     ),
-    family(
+    exception_rule(
         "model unloaded",
-        signs(r"'NoneType' object has no attribute '_parameters'|meta tensor; no data"),
+        all_of(r"'NoneType' object has no attribute '_parameters'|meta tensor; no data"),
         OutOfVRAM,
         "A model was unloaded while it was needed, as happens when the GPU's memory is short.",
         "Restart the engine with args=['--always-low-vram'], make smaller images, and end other "
         "programs on the GPU.",
         "AttributeError: 'NoneType' object has no attribute '_parameters'",
     ),
-    family(
-        "no numbers",
-        signs(r"all NaNs|NansException|contains? NaN|\bnan\b.{0,40}(?:detected|found|produced)"),
+    exception_rule(
+        "NaN values",
+        all_of(r"all NaNs|NansException|contains? NaN|\bnan\b.{0,40}(?:detected|found|produced)"),
         GenerationError,
         "The model computed nothing but errors (NaN), so there is no image.",
         "Start the engine with args=['--vae-in-fp32'], or with ['--all-in-fp32'] if that does not "
         "help; another VAE may help, too.",
         "RuntimeError: A tensor with all NaNs was produced in the VAE",
     ),
-    family(
-        "numbers of two kinds",
-        signs(
+    exception_rule(
+        "mixed precisions",
+        all_of(
             r"same dtype|expected scalar type|bias type.*should be the same"
             r"|expected m1 and m2 to have"
         ),
@@ -525,7 +531,7 @@ DOWNLOADING = re.compile(r'^Downloading: "(?P<url>[^"]+)" to (?P<path>.+)')
 
 #: Told by where they are raised more than by their words; they come before all others.
 PLACES = (
-    family(
+    exception_rule(
         "no certificates",
         r"^FileNotFoundError: \[Errno 2\]",
         StartError,
@@ -535,7 +541,7 @@ PLACES = (
         "FileNotFoundError: [Errno 2] No such file or directory",
         where=r"load_verify_locations|create_default_context|create_ssl_context|cafile",
     ),
-    family(
+    exception_rule(
         "working folder removed",
         r"^FileNotFoundError: \[Errno 2\]",
         StartError,
@@ -575,8 +581,8 @@ BAD_CONFIG = Rule(
     re.compile(r"^  File \"(?:[^\"]*[\\/])?modules[\\/](?:config|path)\.py\""),
     BadConfigFile,
     "A setting in config.txt cannot be used: {what}",
-    "Mend config.txt in the checkout: fooocus-nb doctor says what is wrong with it. Fooocus writes "
-    "a new one where there is none.",
+    "Correct config.txt in the checkout: fooocus-nb doctor says what is wrong with it. Fooocus "
+    "writes a new one where there is none.",
     '  File "/opt/Fooocus/modules/config.py", line 213, in <module>',
 )
 
@@ -590,7 +596,7 @@ NOTICES = (
     NoticeRule(
         re.compile(r"^Failed to load config key: (?P<name>.*?) is invalid"),
         "A setting in config.txt is invalid, so Fooocus uses its own: {name}.",
-        "Mend config.txt: fooocus-nb doctor lists what is wrong with it.",
+        "Correct config.txt: fooocus-nb doctor lists what is wrong with it.",
         'Failed to load config key: {"default_steps": "two"} is invalid; will use -1 instead.',
     ),
     NoticeRule(

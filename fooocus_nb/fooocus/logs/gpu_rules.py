@@ -1,9 +1,16 @@
-"""How memory and GPUs fail, whoever made them: the first part of the table in `_failures`."""
+"""Rules for failures of memory and GPUs of every vendor: one part of the table in `rules`."""
 
 from __future__ import annotations
 
 from fooocus_nb.errors import GPUUnusable, OutOfMemory, OutOfVRAM
-from fooocus_nb.fooocus.logs._families import DEVICE, NO_MEMORY, SYSTEM_MEMORY, family, rule, signs
+from fooocus_nb.fooocus.logs._rule_builders import (
+    DEVICE,
+    NO_MEMORY,
+    SYSTEM_MEMORY,
+    all_of,
+    exception_rule,
+    rule,
+)
 
 __all__ = ["GPU_LIBRARY", "MEMORY_AND_GPU"]
 
@@ -44,9 +51,9 @@ _NO_DEVICE = (
 _OF_DEVICE = r"(?!(?:Import|ModuleNotFound|Syntax|FileNotFound)Error\b)[a-z_]\w*"
 
 MEMORY_AND_GPU = (
-    family(
+    exception_rule(
         "no memory",
-        signs(SYSTEM_MEMORY, none_of="static TLS"),
+        all_of(SYSTEM_MEMORY, none_of="static TLS"),
         OutOfMemory,
         "The machine ran out of memory (RAM and swap).",
         "End other programs, add swap (on Windows: enlarge the paging file; Fooocus wants some 8 "
@@ -66,9 +73,9 @@ MEMORY_AND_GPU = (
         "of RAM and as much swap), or use a smaller model.",
         "[enforce fail at alloc_cpu.cpp:80] DefaultCPUAllocator: can't allocate memory",
     ),
-    family(
+    exception_rule(
         "no GPU memory",
-        signs(rf"OutOfMemoryError|{NO_MEMORY}", none_of="static TLS|No space left"),
+        all_of(rf"OutOfMemoryError|{NO_MEMORY}", none_of="static TLS|No space left"),
         OutOfVRAM,
         "The GPU ran out of memory.",
         "Make smaller images, end other programs on the GPU, or start the engine with "
@@ -80,9 +87,9 @@ MEMORY_AND_GPU = (
             "Mac may then swap, or end the engine."
         },
     ),
-    family(
+    exception_rule(
         "GPU lost",
-        signs(rf"{DEVICE}|\bdevice", _LASTING, kinds=_OF_DEVICE),
+        all_of(rf"{DEVICE}|\bdevice", _LASTING, kinds=_OF_DEVICE),
         GPUUnusable,
         "The engine has lost the GPU, and cannot compute any more: {what}",
         "Only a restart of the engine helps: every later generation fails, too. If it comes again, "
@@ -98,9 +105,9 @@ MEMORY_AND_GPU = (
         },
         lasting=True,
     ),
-    family(
+    exception_rule(
         "GPU not known to PyTorch",
-        signs(rf"{DEVICE}|\bsm_\d|\bgfx\d", _NOT_BUILT, kinds=_OF_DEVICE),
+        all_of(rf"{DEVICE}|\bsm_\d|\bgfx\d", _NOT_BUILT, kinds=_OF_DEVICE),
         GPUUnusable,
         "The engine's PyTorch was not built for this GPU.",
         "Install a PyTorch for it into the engine's environment: a newer one for a new GPU, an "
@@ -114,9 +121,9 @@ MEMORY_AND_GPU = (
             "RDNA 1 and 2, '11.0.0' for RDNA 3."
         },
     ),
-    family(
+    exception_rule(
         "device unknown to PyTorch",
-        signs(
+        all_of(
             r"start of device string|'torch' has no attribute '(?:xpu|mps|hip|privateuseone"
             r"|version)'"
             r"|(?:don't|do not|doesn't) know the device|unknown device"
@@ -127,17 +134,17 @@ MEMORY_AND_GPU = (
         "engine's environment, or leave out the flag that asks for it.",
         "RuntimeError: Expected one of cpu, cuda, mps device type at start of device string: dml",
     ),
-    family(
+    exception_rule(
         "attention not for this device",
-        signs("memory_efficient_attention|xformers", "no operator|not supported|requires device"),
+        all_of("memory_efficient_attention|xformers", "no operator|not supported|requires device"),
         GPUUnusable,
         "xformers cannot compute on this GPU.",
         "Start it with args=['--disable-xformers'].",
         "NotImplementedError: No operator found for `memory_efficient_attention_forward`",
     ),
-    family(
+    exception_rule(
         "number format not for this device",
-        signs(
+        all_of(
             rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device",
             r"(?:b?float|fp|bf|e[45]m[23])\d\w*|\bdouble\b|\bhalf\b",
             _UNSUPPORTED,
@@ -145,13 +152,13 @@ MEMORY_AND_GPU = (
             kinds=_OF_DEVICE,
         ),
         GPUUnusable,
-        "The device cannot compute with the kind of numbers that was chosen.",
+        "The device cannot compute with the chosen precision (dtype).",
         "Start it with args=['--all-in-fp32'], and leave out flags that say bf16 or fp8.",
         "RuntimeError: \"LayerNormKernelImpl\" not implemented for 'Half'",
     ),
-    family(
+    exception_rule(
         "operation not for this device",
-        signs(
+        all_of(
             rf"{DEVICE}|\bthe device|\bbackend",
             r"operator|aten::|\bop\b|\bapi\b|\bops\b|kernel|backend|operation|\bmode\b|\bMPS|Metal",
             _UNSUPPORTED,
@@ -172,9 +179,11 @@ MEMORY_AND_GPU = (
             "processor; a newer torch-directml knows more.",
         },
     ),
-    family(
+    exception_rule(
         "GPU unusable",
-        signs(DEVICE, _NO_DEVICE, none_of=r"_STATUS_|torchvision::|'\w+' object", kinds=_OF_DEVICE),
+        all_of(
+            DEVICE, _NO_DEVICE, none_of=r"_STATUS_|torchvision::|'\w+' object", kinds=_OF_DEVICE
+        ),
         GPUUnusable,
         "The engine's PyTorch cannot use the GPU: {what}",
         "Check the driver with nvidia-smi (after an update of it, restart the machine), the gpu= "
@@ -198,9 +207,9 @@ MEMORY_AND_GPU = (
 )
 
 #: The least telling of all: it comes after everything else.
-GPU_LIBRARY = family(
+GPU_LIBRARY = exception_rule(
     "GPU library failed",
-    signs(
+    all_of(
         rf": (?:.*?unable to find an engine|.*?(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status"
         rf"|incompatib)"
         rf"|.*?(?:error|fail\w*|status).{{0,80}}{DEVICE})",
@@ -209,8 +218,8 @@ GPU_LIBRARY = family(
     ),
     GPUUnusable,
     "A library for the GPU failed: {what}",
-    "Mostly its memory was short, or PyTorch and the driver do not fit each other: make smaller "
-    "images and end other programs on the GPU; if that does not help, update the driver or "
+    "Usually the GPU's memory was full, or PyTorch and the driver do not fit each other: make "
+    "smaller images and end other programs on the GPU; if that does not help, update the driver or "
     "reinstall PyTorch.",
     "RuntimeError: cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
 )

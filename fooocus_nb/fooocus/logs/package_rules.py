@@ -1,9 +1,9 @@
-"""How pip, Python and the packages of an engine fail: a part of the table in `_failures`."""
+"""Rules for failures of pip, Python and packages: one part of the table in `rules`."""
 
 from __future__ import annotations
 
 from fooocus_nb.errors import MissingDependency, NetworkError, StartError, WrongInterpreter
-from fooocus_nb.fooocus.logs._families import family, rule, signs
+from fooocus_nb.fooocus.logs._rule_builders import all_of, exception_rule, rule
 
 __all__ = ["PACKAGES", "PIP_OS", "RIGHT_PYTHON", "WEB_PACKAGES"]
 
@@ -144,9 +144,9 @@ PACKAGES = (
         RIGHT_PYTHON,
         "TypeError: unsupported operand type(s) for |: 'types.GenericAlias' and 'type'",
     ),
-    family(
+    exception_rule(
         "numpy of another version",
-        signs(
+        all_of(
             r"\bnumpy|multiarray|_ARRAY_API",
             r"failed to import|_ARRAY_API|ufunc|compiled (?:using|against|with)|not available"
             r"|binary incompat"
@@ -237,7 +237,7 @@ PACKAGES = (
 )
 
 #: No failure of its own: a page that fails is the cause where the engine does not find its page.
-WEB_PACKAGES = family(
+WEB_PACKAGES = exception_rule(
     "web packages do not fit",
     r"^(?P<what>.{0,300})",
     WrongInterpreter,

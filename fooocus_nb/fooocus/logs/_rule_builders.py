@@ -23,9 +23,9 @@ __all__ = [
     "VENDORS",
     "NoticeRule",
     "Rule",
-    "family",
+    "all_of",
+    "exception_rule",
     "rule",
-    "signs",
 ]
 
 
@@ -91,7 +91,7 @@ def rule(
     )
 
 
-def family(
+def exception_rule(
     title: str,
     sought: str,
     error: type[EngineError],
@@ -122,7 +122,7 @@ def family(
     )
 
 
-def signs(*all_of: str, none_of: str = "", kinds: str = r"[A-Za-z_]\w*") -> str:
+def all_of(*all_of: str, none_of: str = "", kinds: str = r"[A-Za-z_]\w*") -> str:
     """Return a pattern for an exception of one of the `kinds` that holds every one of the signs."""
     barred = rf"(?!.*?(?:{none_of}))" if none_of else ""
     wanted = "".join(rf"(?=.*?(?:{sign}))" for sign in all_of)
