@@ -46,6 +46,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Schema"]
 
+#: What a description raises that is not of Gradio's form, or of absurd depth or size.
+_MALFORMED = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
+
 
 class Schema:
     """The parameters and calls of one server. Made by :meth:`from_config`."""
@@ -80,11 +91,14 @@ class Schema:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Schema:
         """Read a server's ``/config``."""
+        reader: _Reader | None = None
         try:
-            return _Reader(Graph(config)).read()
+            reader = _Reader(Graph(config))
+            return reader.read()
         except UnsupportedServer as error:
-            raise UnsupportedServer(report(config, str(error))) from None
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            first = reader.chain if reader is not None else ()
+            raise UnsupportedServer(report(config, str(error), first)) from None
+        except _MALFORMED as error:
             reason = f"its /config is not of Gradio's form ({type(error).__name__}: {error})"
             raise UnsupportedServer(report(config, reason)) from error
 
@@ -121,8 +135,8 @@ class Schema:
         maybe = [repr(item.name) for item in self.parameters.doubtful if general in item.candidates]
         if maybe:
             return (
-                f" It may be {' or '.join(maybe[:4])}, which the page does not tell for certain, and "
-                "which therefore stays at the server's default."
+                f" It may be {' or '.join(maybe[:4])}, which the page does not tell for "
+                "certain, and which therefore stays at the server's default."
             )
         found = re.match(r"(lora|ip|enhance)_\d+_", name)
         if found is None:
@@ -167,9 +181,12 @@ class _Reader:
         self._parameters: dict[str, Parameter] = {}
         self._task: int | None = None
         self._preset: int | None = None
+        #: The functions behind "Generate", those that take the parameters first.
+        self.chain: tuple[int, ...] = ()
 
     def read(self) -> Schema:
         steps, chain = find_steps(self._graph)
+        self.chain = tuple(dict.fromkeys(function.index for function in (*steps, *chain)))
         version = self._graph.version
         numbers = tuple(int(part) for part in version.split(".")) if version else ()
         self._naming = name_inputs(

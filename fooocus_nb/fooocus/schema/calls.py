@@ -78,6 +78,8 @@ def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
         for function in chain
         if function.generator and _final_gallery(function) is not None
     ]
+    if not found and not graph.all_by_elem_id("generate_button"):
+        graph.by_elem_id("generate_button")
     if len(found) != 1:
         msg = f'{len(found) or "no"} functions behind "Generate" yield images'
         raise UnsupportedServer(msg)
@@ -101,7 +103,7 @@ def _ancestors(chain: Sequence[Function], function: Function) -> list[Function]:
     """Return what runs before a function, in order."""
     by_index = {item.index: item for item in chain}
     found: list[Function] = []
-    while function.after is not None and function.after in by_index:
+    while function.after is not None and function.after in by_index and len(found) < len(chain):
         function = by_index[function.after]
         found.insert(0, function)
     return found

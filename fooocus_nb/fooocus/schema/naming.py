@@ -40,6 +40,10 @@ MARGIN = 2.0
 TRANSLATED = 8
 #: So many known inputs make a page Fooocus's, whatever else a fork added.
 MANY_KNOWN = 12
+#: Where more of those that have one place are elsewhere, places tell nothing.
+SHUFFLED = 0.1
+#: So far from one that is not in its place, a place alone tells nothing.
+NEAR = 3
 #: So far apart may the ids of three inputs be that stand together in the page.
 CLOSE = 4
 
@@ -79,7 +83,9 @@ class _Costs:
 
 
 # Where most labels are known, one that is not is more likely a fork's; else it is translated.
-_ORIGINAL = _Costs(unknown_label=6.0, renamed=4.0, insert=3.0, repeated=7.0, missing=3.0, least_known=0.5)
+_ORIGINAL = _Costs(
+    unknown_label=6.0, renamed=4.0, insert=3.0, repeated=7.0, missing=3.0, least_known=0.5
+)
 # In a translation the bounds have to tell what the labels do not.
 _TRANSLATED = _Costs(
     unknown_label=0.5,
@@ -158,9 +164,7 @@ class Naming:
     doubts: dict[int, Doubt] = field(default_factory=dict)
 
 
-def name_inputs(
-    calls: Sequence[Sequence[Component]], version: tuple[int, ...] = ()
-) -> Naming:
+def name_inputs(calls: Sequence[Sequence[Component]], version: tuple[int, ...] = ()) -> Naming:
     """Name the inputs of the functions behind "Generate"."""
     # A component that is taken twice has one name, and both places get its value.
     rows = [list({component.id: component for component in call}.values()) for call in calls]
@@ -270,11 +274,18 @@ def _is_translation(readers: Sequence[_Reader]) -> bool:
     return placed >= TRANSLATED and placed >= 4 * (len(unusual) - placed)
 
 
+def _all_owners(component: Component) -> set[tuple[str, str]]:
+    owner = _BY_ELEM_ID.get(component.elem_id)
+    return _owners(component) | ({owner} if owner else set())
+
+
 def _has_known_label(component: Component) -> bool:
     """Whether it has a label that Fooocus uses for such a component."""
     return bool(component.label and _owners(component))
 
 
+#: The place of what has its name by itself, wherever it stands.
+MOVED = -1
 #: What one input may be: group, member, and the member's place in its group.
 _Outcome = tuple[str, str, int]
 
@@ -307,11 +318,26 @@ class _Reader:
         row = _Row(self._call)
         for place, reading in enumerate(self._readings):
             outcomes = cast("list[_Outcome | None]", reading.within(MARGIN))
-            if len(outcomes) > 1:
+            if len({outcome and outcome[:2] for outcome in outcomes}) > 1:
                 row.doubt(place, f"could be {_either(outcomes)}", outcomes)
+        self._doubt_moved(row)
         _number(row, self._readings)
         _check_plausible(row)
         return row
+
+    def _doubt_moved(self, row: _Row) -> None:
+        """Doubt what only its place tells, where what is around it is not in its own place."""
+        outcomes = [cast("_Outcome | None", reading.outcome) for reading in self._readings]
+        moved = [place for place, found in enumerate(outcomes) if found and found[2] == MOVED]
+        anchored = sum(anchor is not None for anchor in self._anchors)
+        everywhere = len(moved) > SHUFFLED * anchored
+        for place, outcome in enumerate(outcomes):
+            near = any(abs(place - other) <= NEAR for other in moved)
+            if outcome is None or place in row.doubts or self._anchors[place] is not None:
+                continue
+            if everywhere or (near and not outcome[0]):
+                reason = f"could be {_either([outcome])}, but is not where that belongs"
+                row.doubt(place, reason, [outcome])
 
     # -- the template and its costs -----------------------------------------------------------
 
@@ -365,7 +391,7 @@ class _Reader:
             place = _PLACES[number]
             return (*place.name, place.index)
         anchor = self._anchors[row]
-        return None if anchor is None else (*anchor, 0)
+        return None if anchor is None else (*anchor, MOVED)
 
     def _match(self, row: int, number: int) -> float:
         component, place = self._call[row], _PLACES[number]
@@ -377,7 +403,8 @@ class _Reader:
         owners = _owners(component)
         taken = not place.group and place.name in self._anchored
         if owners:
-            if place.name not in owners or (taken and not component.label and not _anchor(component)):
+            nameless = not component.label and not _anchor(component)
+            if place.name not in owners or (taken and nameless):
                 return math.inf
             return self._known_label(component, place)
         if not component.label or taken:
@@ -540,11 +567,22 @@ def _number(row: _Row, readings: Sequence[Reading]) -> None:
             for place in row.doubts
         }
         members = [outcome[2] if outcome and outcome[0] == group else None for outcome in certain]
-        _number_group(row, group, members, maybe)
+        strays = {
+            place
+            for place, (component, outcome) in enumerate(zip(row.call, certain, strict=True))
+            if place not in row.doubts
+            and outcome is None
+            and any(owner[0] == group for owner in _all_owners(component))
+        }
+        _number_group(row, group, members, maybe, strays)
 
 
 def _number_group(
-    row: _Row, group: str, members: Sequence[int | None], maybe: Mapping[int, Sequence[int]]
+    row: _Row,
+    group: str,
+    members: Sequence[int | None],
+    maybe: Mapping[int, Sequence[int]],
+    strays: set[int],
 ) -> None:
     """Count the repetitions of a group: each begins where the order of members starts anew."""
     entries = _GROUPS[group].entries
@@ -555,6 +593,9 @@ def _number_group(
     for place, member in enumerate(members):
         if maybe.get(place):
             waiting.append(maybe[place])
+        elif place in strays:
+            # A member that belongs nowhere may be what is left of one more.
+            waiting.append(())
         if member is None:
             continue
         starts = member <= last
@@ -723,13 +764,11 @@ def _check_members(row: _Row, group: str, found: Mapping[int, set[int]]) -> None
             return
 
 
-def _check_numbers(
-    row: _Row, group: str, members: Mapping[int, Mapping[str, Component]]
-) -> None:
+def _check_numbers(row: _Row, group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
     """Compare with the numbers in the labels, which only models of LoRAs have."""
     for number, found in members.items():
         component = found.get("model")
-        written = re.search(r"(\d+)\D*$", component.label) if component is not None else None
+        written = re.search(r"(\d{1,4})\D*$", component.label) if component is not None else None
         if component is not None and written is not None and int(written[1]) != number:
             reason = f"is uncertain: {component.describe()} stands where {group}_{number} is"
             row.doubt_group(group, reason)
