@@ -335,6 +335,8 @@ class _Reader:
             near = any(abs(place - other) <= NEAR for other in moved)
             if outcome is None or place in row.doubts or self._anchors[place] is not None:
                 continue
+            if place == 0 and outcome[1] == "prompt" and not self._call[0].label:
+                continue  # before 2.1 the prompt has neither label nor id, and comes first
             if everywhere or (near and not outcome[0]):
                 reason = f"could be {_either([outcome])}, but is not where that belongs"
                 row.doubt(place, reason, [outcome])
