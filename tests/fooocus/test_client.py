@@ -10,7 +10,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
+from fooocus_nb.errors import (
+    ConnectionLost,
+    GenerationError,
+    UnsupportedParameter,
+    UnsupportedServer,
+)
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
 from fooocus_nb.fooocus.requests import build_request
@@ -202,6 +207,40 @@ def test_every_value_arrives_at_its_position(gradio3_server):
     assert named["image_seed"] == "9223372036854775807"
     assert named["lora_1_model"] == "offset.safetensors"
     assert isinstance(events[-1], Finished)
+
+
+def test_a_server_that_is_read_in_part_generates_and_keeps_the_doubtful(start_gradio3):
+    server = start_gradio3("--sharpness-label", "Crispness")
+
+    async def talk():
+        async with await Client.connect(server.url) as client:
+            values = values_for(client, "a lighthouse", seed=7, image_number=1, guidance_scale=5.0)
+            with pytest.raises(UnsupportedParameter, match="crispness"):
+                values_for(client, "a lighthouse", sharpness=9.0)
+            return client.schema, await events_of(client, values)
+
+    schema, events = run(talk())
+    assert [item.name for item in schema.parameters.doubtful] == ["crispness"]
+    arrived = server.last("task")["values"]
+    named = dict(zip(schema.steps[0].inputs[1:], arrived[1:], strict=True))
+    assert named["crispness"] == 2.0
+    assert named["guidance_scale"] == 5.0
+    assert named["image_seed"] == "7"
+    assert isinstance(events[-1], Finished)
+    assert len(events[-1].paths) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [("[" * 60_000, "is no Gradio app"), (" " * (32 * 2**20 + 1), "more than 33,554,432 bytes")],
+)
+def test_a_description_without_bounds_is_refused(wire, body, message):
+    async def talk():
+        async with wire.serving(answers={"/config": (200, body, {})}) as server:
+            await Client.connect(server.url)
+
+    with pytest.raises(UnsupportedServer, match=message):
+        run(talk())
 
 
 def test_a_generation_shows_all_that_happens(gradio3_server):

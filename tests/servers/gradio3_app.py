@@ -340,7 +340,7 @@ def build(args, recorder):
                         ]
             with gr.TabItem("Advanced"):
                 guidance = gr.Slider(1.0, 30.0, 4.0, step=0.01, label="Guidance Scale")
-                sharpness = gr.Slider(0.0, 30.0, 2.0, step=0.001, label="Image Sharpness")
+                sharpness = gr.Slider(0.0, 30.0, 2.0, step=0.001, label=args.sharpness_label)
                 with gr.Tabs():
                     with gr.TabItem("Debug Tools"):
                         adm = [
@@ -480,6 +480,7 @@ def parser():
     parser.add_argument("--temp-path", required=True)
     parser.add_argument("--step-seconds", type=float, default=0.02)
     parser.add_argument("--loras", type=int, default=5)
+    parser.add_argument("--sharpness-label", default="Image Sharpness")
     parser.add_argument("--image-prompts", type=int, default=4)
     parser.add_argument("--enhance-tabs", type=int, default=3)
     parser.add_argument("--disable-metadata", action="store_true")

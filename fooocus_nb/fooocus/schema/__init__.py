@@ -6,6 +6,7 @@ Nothing in this folder touches the network.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ from fooocus_nb.fooocus.schema.calls import (
     find_verbs,
 )
 from fooocus_nb.fooocus.schema.config import Function, Graph
-from fooocus_nb.fooocus.schema.naming import is_known_parameter, name_inputs
+from fooocus_nb.fooocus.schema.naming import (
+    Naming,
+    candidate_of,
+    is_known_parameter,
+    name_inputs,
+)
 from fooocus_nb.fooocus.schema.parameters import (
     ALIASES,
     Parameter,
@@ -39,6 +45,17 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.schema.config import Component
 
 __all__ = ["Schema"]
+
+#: What a description raises that is not of Gradio's form, or of absurd depth or size.
+_MALFORMED = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Schema:
@@ -74,11 +91,14 @@ class Schema:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Schema:
         """Read a server's ``/config``."""
+        reader: _Reader | None = None
         try:
-            return _Reader(Graph(config)).read()
+            reader = _Reader(Graph(config))
+            return reader.read()
         except UnsupportedServer as error:
-            raise UnsupportedServer(report(config, str(error))) from None
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            first = reader.chain if reader is not None else ()
+            raise UnsupportedServer(report(config, str(error), first)) from None
+        except _MALFORMED as error:
             reason = f"its /config is not of Gradio's form ({type(error).__name__}: {error})"
             raise UnsupportedServer(report(config, reason)) from error
 
@@ -87,11 +107,12 @@ class Schema:
         canonical = canonical_name(name)
         for candidate in (canonical, TWINS.get(canonical, canonical)):
             if candidate in self.parameters:
+                self._check_certain(name, self.parameters[candidate])
                 return self.parameters[candidate].name
         names = [*self.parameters, *ALIASES, "loras"]
         if is_known_parameter(canonical):
             msg = f"This server (Fooocus {self.version}) has no parameter {name!r}."
-            raise UnsupportedParameter(msg + self._count_slots(canonical))
+            raise UnsupportedParameter(msg + self._hint(canonical))
         msg = f"There is no parameter {name!r}.{nearest(name, names)}"
         raise UnknownParameter(msg + " engine.parameters shows them all.")
 
@@ -100,8 +121,23 @@ class Schema:
         pattern = re.compile(rf"{group}_(\d+)_{member}")
         return sorted({int(m[1]) for name in self.parameters if (m := pattern.fullmatch(name))})
 
-    def _count_slots(self, name: str) -> str:
-        """Say how many slots a group has, where a number beyond them was named."""
+    def _check_certain(self, name: str, parameter: Parameter) -> None:
+        if parameter.doubt:
+            msg = (
+                f"This server (Fooocus {self.version}) leaves {name!r} at its default "
+                f"{parameter.default!r}, because it {parameter.doubt}."
+            )
+            raise UnsupportedParameter(msg)
+
+    def _hint(self, name: str) -> str:
+        """Say what a missing parameter may be called here, or how many slots its group has."""
+        general = candidate_of(name)
+        maybe = [repr(item.name) for item in self.parameters.doubtful if general in item.candidates]
+        if maybe:
+            return (
+                f" It may be {' or '.join(maybe[:4])}, which the page does not tell for "
+                "certain, and which therefore stays at the server's default."
+            )
         found = re.match(r"(lora|ip|enhance)_\d+_", name)
         if found is None:
             return ""
@@ -139,22 +175,29 @@ class _Reader:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._naming = Naming()
         self._names: dict[int, str] = {}
+        self._dice: set[int] = set()
         self._parameters: dict[str, Parameter] = {}
         self._task: int | None = None
         self._preset: int | None = None
+        #: The functions behind "Generate", those that take the parameters first.
+        self.chain: tuple[int, ...] = ()
 
     def read(self) -> Schema:
         steps, chain = find_steps(self._graph)
+        self.chain = tuple(dict.fromkeys(function.index for function in (*steps, *chain)))
         version = self._graph.version
         numbers = tuple(int(part) for part in version.split(".")) if version else ()
-        self._names = name_inputs(
+        self._naming = name_inputs(
             [[item for item in step.inputs if item.type != "state"] for step in steps], numbers
         )
+        self._names = self._naming.names
+        self._dice = {item.id for step in steps for item in self._dice_of(step)}
         self._parameters = self._make_parameters(steps)
         for needed in ("prompt", "image_seed"):
             if needed not in self._parameters:
-                msg = f"none of its inputs is the {needed}"
+                msg = f"none of its inputs is certainly the {needed}"
                 raise UnsupportedServer(msg)
         self._task = find_task(steps)
         verbs = find_verbs(self._graph, self._names)
@@ -172,11 +215,29 @@ class _Reader:
 
     def _make_parameters(self, steps: Sequence[Function]) -> dict[str, Parameter]:
         return {
-            name: make_parameter(name, item)
+            name: self._make_parameter(name, item)
             for step in steps
             for item in step.inputs
             if (name := self._names.get(item.id)) is not None
         }
+
+    def _dice_of(self, step: Function) -> list[Component]:
+        """Return the box that lets the server draw another seed, where a step takes only both."""
+        told = [item for item in step.inputs if item.type != "state"]
+        others = [item for item in told if self._names.get(item.id) != "image_seed"]
+        alone = len(told) == 2 and len(others) == 1 and others[0].kind == "boolean"
+        return others if alone else []
+
+    def _make_parameter(self, name: str, item: Component) -> Parameter:
+        parameter = make_parameter(name, item)
+        if item.id in self._dice:
+            # We draw the seed, so that it is known.
+            return dataclasses.replace(parameter, default=False)
+        doubt = self._naming.doubts.get(item.id)
+        if doubt is None:
+            return parameter
+        candidates = tuple(sorted(doubt.candidates))
+        return dataclasses.replace(parameter, doubt=doubt.reason, candidates=candidates)
 
     def _optional(self, function: Function | None) -> Call | None:
         return None if function is None else self._call(function)

@@ -62,14 +62,19 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one item of the row is most likely to be."""
+    """What one item of the row may be, the most likely first."""
 
-    #: What it is read as.
-    outcome: Hashable
-    #: How much more the next best reading with another outcome costs.
-    margin: float
-    #: The outcome of that reading.
-    rival: Hashable
+    #: Each outcome with how much more it costs than the cheapest.
+    ranked: tuple[tuple[Hashable, float], ...]
+
+    @property
+    def outcome(self) -> Hashable:
+        """What it is read as."""
+        return self.ranked[0][0]
+
+    def within(self, margin: float) -> list[Hashable]:
+        """Return the outcomes that cost less than so much more."""
+        return [outcome for outcome, more in self.ranked if more < margin]
 
 
 def read_row(
@@ -78,16 +83,14 @@ def read_row(
     match: Callable[[int, int], float],
     insert: Callable[[int], float],
     outcome: Callable[[int, int | None], Hashable],
-) -> list[Reading] | int:
-    """Read a row along a template; returns the first item that fits nowhere where it cannot be."""
+) -> list[Reading]:
+    """Read a row along a template."""
     # `match` and `insert` tell what it costs to read an item as a place of the template, and as
-    # none of them; readings with the same `outcome` do not contradict each other.
+    # none of them; readings with the same `outcome` do not contradict each other. Every item can be
+    # none of them, so there always is a reading.
     matches = [[match(row, slot[2]) for slot in lattice.slots] for row in range(length)]
     inserts = [insert(row) for row in range(length)]
     forward = _sweep(lattice, matches, inserts, backwards=False)
-    stuck = next((i for i, costs in enumerate(forward) if not math.isfinite(min(costs))), None)
-    if stuck is not None:
-        return stuck - 1
     backward = _sweep(lattice, matches, inserts, backwards=True)
     readings = []
     for row in range(length):
@@ -97,7 +100,7 @@ def read_row(
             _keep_cheapest(costs, outcome, row, place, before[start] + cost + after[end])
         passed = min(one + other for one, other in zip(before, after, strict=True))
         _keep_cheapest(costs, outcome, row, None, passed + inserts[row])
-        readings.append(_best(costs))
+        readings.append(_rank(costs))
     return readings
 
 
@@ -113,14 +116,10 @@ def _keep_cheapest(
         costs[name] = min(cost, costs.get(name, math.inf))
 
 
-def _best(costs: Mapping[Hashable, float]) -> Reading:
-    """Return the cheapest reading with the next best one."""
-    best = min(costs, key=lambda name: costs[name])
-    others = [name for name in costs if name != best]
-    if not others:
-        return Reading(best, math.inf, None)
-    rival = min(others, key=lambda name: costs[name])
-    return Reading(best, costs[rival] - costs[best], rival)
+def _rank(costs: Mapping[Hashable, float]) -> Reading:
+    best = min(costs.values())
+    ranked = sorted(costs.items(), key=lambda item: item[1])
+    return Reading(tuple((outcome, cost - best) for outcome, cost in ranked))
 
 
 def _sweep(

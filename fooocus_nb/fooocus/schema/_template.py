@@ -1,6 +1,6 @@
 """What Fooocus's inputs look like: types, labels, ranges, choices, and the order they stand in.
 
-These are facts of the web app of versions 2.1 to 2.5. None is needed by itself: a label may be
+These are facts of the web app of versions 2.0.93 to 2.5. None is needed by itself: a label may be
 translated, a range changed in `config.txt`, an input missing or a new one between two known ones.
 :mod:`fooocus_nb.fooocus.schema.naming` weighs them together.
 """
@@ -155,13 +155,13 @@ _METADATA = Group(
 #: All inputs in the order of the newest version. What moved between versions is here twice.
 TEMPLATE: tuple[Entry | Group, ...] = (
     _flag("generate_image_grid", "Generate Image Grid for Each Batch", since=(2, 2), sure=(2, 3)),
-    Entry("prompt", "text", ("Prompt",), elem_id="positive_prompt"),
+    Entry("prompt", "text", ("Prompt", ""), elem_id="positive_prompt"),
     Entry("negative_prompt", "text", ("Negative Prompt",), elem_id="negative_prompt"),
     Entry(
         "style_selections",
         "choices",
-        ("Selected Styles", "Image Style"),
-        choices=("Fooocus V2", "Fooocus Enhance", "Fooocus Sharp", "Fooocus Photograph"),
+        ("Selected Styles", "Image Style", "Image Style(s)"),
+        choices=("Fooocus V2", "Fooocus Sharp", "SAI Anime", "Default (Slightly Cinematic)"),
     ),
     Entry("performance_selection", "choice", ("Performance",), choices=("Speed", "Quality")),
     Entry("aspect_ratios_selection", "choice", ("Aspect Ratios",), choices=("W×H",)),
@@ -198,7 +198,7 @@ TEMPLATE: tuple[Entry | Group, ...] = (
     Entry(
         "inpaint_input_image",
         "image",
-        ("Image", "Drag inpaint or outpaint image to here"),
+        ("Image", "Drag above image to here", "Drag inpaint or outpaint image to here"),
         elem_id="inpaint_canvas",
     ),
     Entry(
@@ -242,6 +242,7 @@ TEMPLATE: tuple[Entry | Group, ...] = (
     _number("controlnet_softness", "Softness of ControlNet", *_UNIT, until=(2, 3)),
     _number("canny_low_threshold", "Canny Low Threshold", 1, 255, 1),
     _number("canny_high_threshold", "Canny High Threshold", 1, 255, 1),
+    Entry("inpaint_engine", "choice", ("Inpaint Engine",), choices=_ENGINES, until=(2, 2)),
     Entry(
         "refiner_swap_method",
         "choice",

@@ -66,38 +66,68 @@ class Outputs:
 
 def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
     """Find the functions that set a task and run it, and all that "Generate" runs."""
-    button = graph.by_elem_id("generate_button")
-    chains = [[root, *graph.following(root)] for root in graph.triggered_by(button, "click")]
+    buttons = _generate_buttons(graph)
+    chains = [
+        [root, *graph.following(root)]
+        for button in buttons
+        for root in graph.triggered_by(button, "click")
+    ]
     found = [
         (chain, function)
         for chain in chains
         for function in chain
         if function.generator and _final_gallery(function) is not None
     ]
+    if not found and not graph.all_by_elem_id("generate_button"):
+        graph.by_elem_id("generate_button")
     if len(found) != 1:
         msg = f'{len(found) or "no"} functions behind "Generate" yield images'
         raise UnsupportedServer(msg)
     chain, generator = found[0]
-    kept = {item.id for item in generator.inputs if item.type == "state"}
-    setters = [step for step in _ancestors(chain, generator) if _is_setter(step, kept)]
-    return [*setters, generator], tuple(chain)
+    return [*_setters(_ancestors(chain, generator), generator), generator], tuple(chain)
+
+
+def _generate_buttons(graph: Graph) -> list[Component]:
+    if graph.all_by_elem_id("generate_button"):
+        return [graph.by_elem_id("generate_button")]
+    # Before 2.1 no button has an ``elem_id``, and only one of them runs what yields images.
+    found = [
+        component
+        for component in graph.components.values()
+        if component.type == "button" and not component.elem_id
+    ]
+    return found or [graph.by_elem_id("generate_button")]
 
 
 def _ancestors(chain: Sequence[Function], function: Function) -> list[Function]:
     """Return what runs before a function, in order."""
     by_index = {item.index: item for item in chain}
     found: list[Function] = []
-    while function.after is not None and function.after in by_index:
+    while function.after is not None and function.after in by_index and len(found) < len(chain):
         function = by_index[function.after]
         found.insert(0, function)
     return found
 
 
-def _is_setter(function: Function, kept: set[int]) -> bool:
-    """Whether a function tells the server something; others only change what the page shows."""
+def _setters(before: Sequence[Function], generator: Function) -> list[Function]:
+    """Return the functions that tell the server something; others only change the page."""
+    kept = {item.id for item in generator.inputs if item.type == "state"}
+    taken = len(generator.inputs) - len(kept)
+    setters: list[Function] = []
+    for function in reversed(before):
+        if _is_setter(function, kept, MANY if taken else 1):
+            setters.insert(0, function)
+            kept |= {item.id for item in function.inputs if item.type == "state"}
+    return setters
+
+
+def _is_setter(function: Function, kept: set[int], enough: int) -> bool:
     states = {item.id for item in function.outputs if item.type == "state"}
-    told = any(item.type != "state" for item in function.inputs)
-    return bool(states & kept) or (told and len(states) == len(function.outputs))
+    told = sum(item.type != "state" for item in function.inputs)
+    if not function.outputs:
+        # 2.1 keeps its advanced settings without any state; forks prepare this and that.
+        return told >= enough and enough > 1
+    return bool(states & kept) or (told > 0 and len(states) == len(function.outputs))
 
 
 def find_task(steps: Sequence[Function]) -> int | None:

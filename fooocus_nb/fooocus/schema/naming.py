@@ -8,7 +8,8 @@ to repeated groups, and their neighbours decide; and all labels may be translate
 So the row of inputs is laid along a template of all that Fooocus is known to have
 (:mod:`fooocus_nb.fooocus.schema._template`), at the lowest cost. An input gets its name only
 where every other reading of it is clearly costlier. What a fork added is named after its label.
-Where nothing is clear we refuse: a value must never reach the wrong input.
+What is not clear is doubtful: it is named after its label, too, and stays at the server's default.
+A value must never reach the wrong input.
 """
 
 from __future__ import annotations
@@ -16,26 +17,33 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, cast
 
 from fooocus_nb.errors import UnsupportedServer
-from fooocus_nb.fooocus.schema._alignment import Lattice, Reading, read_row
+from fooocus_nb.fooocus.schema._alignment import Lattice, read_row
 from fooocus_nb.fooocus.schema._template import ADVANCED, TEMPLATE, TWINS, Entry, Group
 from fooocus_nb.fooocus.schema.parameters import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from fooocus_nb.fooocus.schema._alignment import Reading
     from fooocus_nb.fooocus.schema.config import Component
 
-__all__ = ["is_known_parameter", "name_inputs"]
+__all__ = ["Doubt", "Naming", "candidate_of", "is_known_parameter", "name_inputs"]
 
 #: How much more every other reading must cost before we accept the cheapest.
 MARGIN = 2.0
 #: So many labels that we do not know, each in its right place, are a translation.
 TRANSLATED = 8
+#: So many known inputs make a page Fooocus's, whatever else a fork added.
+MANY_KNOWN = 12
+#: Where more of those that have one place are elsewhere, places tell nothing.
+SHUFFLED = 0.1
+#: So far from one that is not in its place, a place alone tells nothing.
+NEAR = 3
 #: So far apart may the ids of three inputs be that stand together in the page.
 CLOSE = 4
 
@@ -64,6 +72,8 @@ class _Costs:
     unknown_label: float
     renamed: float
     insert: float
+    # A fork may repeat what is known, but a place for it is far more likely to be found.
+    repeated: float
     missing: float
     least_known: float
     outside_window: float = 4.0
@@ -73,12 +83,15 @@ class _Costs:
 
 
 # Where most labels are known, one that is not is more likely a fork's; else it is translated.
-_ORIGINAL = _Costs(unknown_label=6.0, renamed=4.0, insert=3.0, missing=3.0, least_known=0.5)
+_ORIGINAL = _Costs(
+    unknown_label=6.0, renamed=4.0, insert=3.0, repeated=7.0, missing=3.0, least_known=0.5
+)
 # In a translation the bounds have to tell what the labels do not.
 _TRANSLATED = _Costs(
     unknown_label=0.5,
     renamed=0.5,
     insert=4.0,
+    repeated=9.0,
     missing=4.0,
     least_known=0.9,
     unusual_bound=4.0,
@@ -107,8 +120,13 @@ def _owners(component: Component) -> set[tuple[str, str]]:
     """Return what has a component's label in Fooocus; nothing where the label is unknown."""
     label = component.label
     if not label:
-        return _BY_LABEL.get((component.kind, ""), set())
+        owners = _BY_LABEL.get((component.kind, ""), set())
+        value = component.props.get("value")
+        return {owner for owner in owners if value and _VALUES.get(owner) == value} or owners
     numbered = re.sub(r"\d+$", "{n}", label.strip())
+    # Until 2.1.774 the seed was a number.
+    if component.type == "number" and _key("text", label) in _BY_LABEL:
+        return _BY_LABEL[_key("text", label)] & {("", "image_seed")}
     return (
         _BY_LABEL.get(_key(component.kind, label))
         or _BY_LABEL.get(_key(component.kind, numbered))
@@ -121,29 +139,77 @@ Name = tuple[str, int, str]
 
 _PLACES = _places()
 _BY_ELEM_ID = {place.entry.elem_id: place.name for place in _PLACES if place.entry.elem_id}
+_VALUES = {place.name: place.entry.value for place in _PLACES if place.entry.value}
 _BY_LABEL: dict[tuple[str, str], set[tuple[str, str]]] = {}
 for _place in _PLACES:
     for _label in _place.entry.labels:
         _BY_LABEL.setdefault(_key(_place.entry.kind, _label), set()).add(_place.name)
 
 
-def name_inputs(
-    calls: Sequence[Sequence[Component]], version: tuple[int, ...] = ()
-) -> dict[int, str]:
+@dataclass(frozen=True)
+class Doubt:
+    """Why an input has no certain name."""
+
+    #: A part of a sentence.
+    reason: str
+    #: What it may be; the number of a group is given as ``...``.
+    candidates: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names of inputs by the number of their component, and what is doubtful among them."""
+
+    names: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, Doubt] = field(default_factory=dict)
+
+
+def name_inputs(calls: Sequence[Sequence[Component]], version: tuple[int, ...] = ()) -> Naming:
     """Name the inputs of the functions behind "Generate"."""
-    names: dict[int, str] = {}
-    unknown: list[Component] = []
-    for call in calls:
-        _check_no_repeat(call)
-        found = _read_call(call, version)
-        for component, name in zip(call, found, strict=True):
-            if name is None:
-                unknown.append(component)
-            elif names.setdefault(component.id, _flat(name)) != _flat(name):
-                _refuse(f"{component.describe()} would be both {names[component.id]!r} and {name}")
-    _name_unknown(unknown, names)
-    _check_unique([component for call in calls for component in call], names)
-    return names
+    # A component that is taken twice has one name, and both places get its value.
+    rows = [list({component.id: component for component in call}.values()) for call in calls]
+    naming = Naming()
+    components: dict[int, Component] = {}
+    for row in _read_rows([row for row in rows if row], version):
+        for component, name, doubt in row.entries():
+            components[component.id] = component
+            _note(naming, component.id, name, doubt)
+    _doubt_shared(naming)
+    unnamed = [item for item in components.values() if item.id not in naming.names]
+    _name_unknown(unnamed, naming.names)
+    return naming
+
+
+def _note(naming: Naming, number: int, name: Name | None, doubt: Doubt | None) -> None:
+    """Keep what one call tells of a component, which another call may take too."""
+    before = naming.names.get(number)
+    if doubt is not None:
+        if before is None or candidate_of(before) not in doubt.candidates:
+            naming.names.pop(number, None)
+            naming.doubts[number] = doubt
+        return
+    if name is None:
+        return
+    flat, general = _flat(name), candidate_of(_flat(name))
+    if before is not None and before != flat:
+        del naming.names[number]
+        candidates = frozenset({general, candidate_of(before)})
+        naming.doubts[number] = Doubt(f"could be {before!r} or {flat!r}", candidates)
+    elif number not in naming.doubts or general in naming.doubts[number].candidates:
+        naming.names[number] = flat
+        naming.doubts.pop(number, None)
+
+
+def _doubt_shared(naming: Naming) -> None:
+    """Take a name away that more than one component would have."""
+    owners: dict[str, list[int]] = {}
+    for number, name in naming.names.items():
+        owners.setdefault(name, []).append(number)
+    for name, numbers in owners.items():
+        for number in numbers if len(numbers) > 1 else ():
+            del naming.names[number]
+            reason = f"is one of {len(numbers)} that could be {name!r}"
+            naming.doubts[number] = Doubt(reason, frozenset({candidate_of(name)}))
 
 
 def is_known_parameter(name: str) -> bool:
@@ -159,27 +225,69 @@ def is_known_parameter(name: str) -> bool:
     return name in TWINS
 
 
+def candidate_of(name: str) -> str:
+    """Return a name as :class:`Doubt` has it, without the number of its group."""
+    return re.sub(r"^([a-z]+)_\d+_", r"\1_..._", name)
+
+
 def _flat(name: Name) -> str:
     group, number, member = name
     return f"{group}_{number}_{member}" if group else member
 
 
-def _read_call(call: Sequence[Component], version: tuple[int, ...]) -> list[Name | None]:
-    """Read one function's inputs, first with the original labels, then as a translation."""
-    try:
-        return _Reader(call, version, _ORIGINAL).names()
-    except UnsupportedServer:
-        reader = _Reader(call, version, _TRANSLATED)
-        known = sum(_has_known_label(component) for component in call)
-        labelled = sum(bool(component.label) and not component.elem_id for component in call)
-        if known >= labelled / 2 and not reader.is_translation():
-            raise
-        return reader.names()
+def _general(name: Name) -> str:
+    group, _, member = name
+    return f"{group}_..._{member}" if group else member
+
+
+def _read_rows(calls: Sequence[Sequence[Component]], version: tuple[int, ...]) -> list[_Row]:
+    """Read the functions' inputs, first with the original labels, then as a translation."""
+    rows = [_Reader(call, version, _ORIGINAL).names() for call in calls]
+    if all(row.is_certain() for row in rows) and _known_share(rows) >= _ORIGINAL.least_known:
+        return rows
+    translated = [_Reader(call, version, _TRANSLATED) for call in calls]
+    components = [component for call in calls for component in call]
+    known = sum(_has_known_label(component) for component in components)
+    labelled = sum(bool(item.label) and not item.elem_id for item in components)
+    if known < labelled / 2 or _is_translation(translated):
+        again = [
+            row if row.is_certain() and row.known() else reader.names()
+            for row, reader in zip(rows, translated, strict=True)
+        ]
+        if _known_share(again) >= _TRANSLATED.least_known:
+            return again
+    found = sum(row.known() for row in rows)
+    if found < MANY_KNOWN and _known_share(rows) < _ORIGINAL.least_known:
+        msg = f"only {found} of {len(components)} inputs are known"
+        raise UnsupportedServer(msg)
+    return rows
+
+
+def _known_share(rows: Sequence[_Row]) -> float:
+    return sum(row.known() for row in rows) / max(1, sum(len(row.call) for row in rows))
+
+
+def _is_translation(readers: Sequence[_Reader]) -> bool:
+    """Whether many unknown labels stand each where a known input is missing, and none else."""
+    unusual = [place for reader in readers for place in reader.unusual()]
+    placed = sum(unusual)
+    return placed >= TRANSLATED and placed >= 4 * (len(unusual) - placed)
+
+
+def _all_owners(component: Component) -> set[tuple[str, str]]:
+    owner = _BY_ELEM_ID.get(component.elem_id)
+    return _owners(component) | ({owner} if owner else set())
 
 
 def _has_known_label(component: Component) -> bool:
     """Whether it has a label that Fooocus uses for such a component."""
     return bool(component.label and _owners(component))
+
+
+#: The place of what has its name by itself, wherever it stands.
+MOVED = -1
+#: What one input may be: group, member, and the member's place in its group.
+_Outcome = tuple[str, str, int]
 
 
 class _Reader:
@@ -189,37 +297,49 @@ class _Reader:
         self._call = call
         self._version = version
         self._costs = costs
-        self._anchors = [_anchor(component) for component in call]
+        anchors = [_anchor(component) for component in call]
+        self._anchored = {anchor for anchor in anchors if anchor is not None}
+        # What is there twice has to be told by its place.
+        self._anchors = [anchor if anchors.count(anchor) == 1 else None for anchor in anchors]
         self._choosing: dict[int, bool] = {}
-        self._anchored = {anchor for anchor in self._anchors if anchor is not None}
         self._readings = read_row(
             self._lattice(), len(call), self._match, self._insert, self._outcome
         )
 
-    def is_translation(self) -> bool:
-        """Whether many unknown labels stand each where a known input is missing, and none else."""
-        readings = [] if isinstance(self._readings, int) else self._readings
-        unusual = [
-            reading
-            for component, reading in zip(self._call, readings, strict=False)
+    def unusual(self) -> list[bool]:
+        """Return, for each input with an unknown label, whether it has a place."""
+        return [
+            reading.outcome is not None
+            for component, reading in zip(self._call, self._readings, strict=True)
             if component.label and not component.elem_id and not _has_known_label(component)
         ]
-        placed = sum(reading.outcome is not None for reading in unusual)
-        return placed >= TRANSLATED and placed >= 4 * (len(unusual) - placed)
 
-    def names(self) -> list[Name | None]:
-        readings = self._readings
-        if isinstance(readings, int):
-            _refuse(f"{self._call[readings].describe()} is known, but not in this place")
-        for component, reading in zip(self._call, readings, strict=True):
-            if reading.margin < MARGIN:
-                _refuse(f"{component.describe()} could be {_either(reading)}")
-        known = sum(reading.outcome is not None for reading in readings)
-        if known < self._costs.least_known * len(readings):
-            _refuse(f"only {known} of {len(readings)} inputs are known")
-        found = _number_groups([reading.outcome for reading in readings])
-        _check_plausible(self._call, found)
-        return found
+    def names(self) -> _Row:
+        row = _Row(self._call)
+        for place, reading in enumerate(self._readings):
+            outcomes = cast("list[_Outcome | None]", reading.within(MARGIN))
+            if len({outcome and outcome[:2] for outcome in outcomes}) > 1:
+                row.doubt(place, f"could be {_either(outcomes)}", outcomes)
+        self._doubt_moved(row)
+        _number(row, self._readings)
+        _check_plausible(row)
+        return row
+
+    def _doubt_moved(self, row: _Row) -> None:
+        """Doubt what only its place tells, where what is around it is not in its own place."""
+        outcomes = [cast("_Outcome | None", reading.outcome) for reading in self._readings]
+        moved = [place for place, found in enumerate(outcomes) if found and found[2] == MOVED]
+        anchored = sum(anchor is not None for anchor in self._anchors)
+        everywhere = len(moved) > SHUFFLED * anchored
+        for place, outcome in enumerate(outcomes):
+            near = any(abs(place - other) <= NEAR for other in moved)
+            if outcome is None or place in row.doubts or self._anchors[place] is not None:
+                continue
+            if place == 0 and outcome[1] == "prompt" and not self._call[0].label:
+                continue  # before 2.1 the prompt has neither label nor id, and comes first
+            if everywhere or (near and not outcome[0]):
+                reason = f"could be {_either([outcome])}, but is not where that belongs"
+                row.doubt(place, reason, [outcome])
 
     # -- the template and its costs -----------------------------------------------------------
 
@@ -264,15 +384,16 @@ class _Reader:
     def _insert(self, row: int) -> float:
         if self._anchors[row] is not None:
             return self._costs.displaced
-        # Something known never passes for something new: its place must be found.
-        return math.inf if _has_known_label(self._call[row]) else self._costs.insert
+        component = self._call[row]
+        known = _has_known_label(component) or component.elem_id in _BY_ELEM_ID
+        return self._costs.repeated if known else self._costs.insert
 
     def _outcome(self, row: int, number: int | None) -> tuple[str, str, int] | None:
         if number is not None:
             place = _PLACES[number]
             return (*place.name, place.index)
         anchor = self._anchors[row]
-        return None if anchor is None else (*anchor, 0)
+        return None if anchor is None else (*anchor, MOVED)
 
     def _match(self, row: int, number: int) -> float:
         component, place = self._call[row], _PLACES[number]
@@ -282,9 +403,13 @@ class _Reader:
         if owner is not None:
             return 0.0 if owner == place.name else math.inf
         owners = _owners(component)
+        taken = not place.group and place.name in self._anchored
         if owners:
-            return self._known_label(component, place) if place.name in owners else math.inf
-        if not component.label or (not place.group and place.name in self._anchored):
+            nameless = not component.label and not _anchor(component)
+            if place.name not in owners or (taken and nameless):
+                return math.inf
+            return self._known_label(component, place)
+        if not component.label or taken:
             return math.inf
         return self._unknown_label(row, place.entry)
 
@@ -378,69 +503,165 @@ def _is_alike(label: str, entry: Entry) -> bool:
     return False
 
 
-def _number_groups(outcomes: Iterable[Any]) -> list[Name | None]:
-    """Count the repetitions of the groups: each begins where the order of members starts anew."""
-    names: list[Name | None] = []
-    last: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        if outcome is None:
-            names.append(None)
+class _Row:
+    """The names of a row of components, as far as they are certain."""
+
+    def __init__(self, call: Sequence[Component]) -> None:
+        self.call = call
+        self.names: list[Name | None] = [None] * len(call)
+        self.doubts: dict[int, Doubt] = {}
+
+    def is_certain(self) -> bool:
+        return not self.doubts
+
+    def known(self) -> int:
+        return sum(name is not None for name in self.names)
+
+    def entries(self) -> Iterator[tuple[Component, Name | None, Doubt | None]]:
+        for place, (component, name) in enumerate(zip(self.call, self.names, strict=True)):
+            yield component, name, self.doubts.get(place)
+
+    def doubt(self, place: int, reason: str, outcomes: Iterable[_Outcome | None]) -> None:
+        self.names[place] = None
+        names = {_general((outcome[0], 0, outcome[1])) for outcome in outcomes if outcome}
+        self.doubts[place] = Doubt(reason, frozenset(names))
+
+    def doubt_name(self, name: Name, reason: str) -> None:
+        self.doubt(self.names.index(name), reason, [(name[0], name[2], 0)])
+
+    def doubt_group(self, group: str, reason: str, first: int = 0) -> None:
+        """Doubt the names in a group, from one number on."""
+        for place, name in enumerate(self.names):
+            if name is not None and name[0] == group and name[1] >= first:
+                self.doubt(place, reason, [(group, name[2], 0)])
+
+    def single(self) -> dict[str, Component]:
+        """Return what is in no group, by its name."""
+        named = zip(self.call, self.names, strict=True)
+        return {name[2]: item for item, name in named if name is not None and not name[0]}
+
+    def groups(self) -> dict[str, dict[int, dict[str, Component]]]:
+        """Return what is in groups, by group, number and member."""
+        groups: dict[str, dict[int, dict[str, Component]]] = {}
+        for component, name in zip(self.call, self.names, strict=True):
+            if name is not None and name[0]:
+                group, number, member = name
+                groups.setdefault(group, {}).setdefault(number, {})[member] = component
+        return groups
+
+
+def _number(row: _Row, readings: Sequence[Reading]) -> None:
+    """Name what is certain; what repeats gets its number."""
+    certain = [
+        None if place in row.doubts else cast("_Outcome | None", reading.outcome)
+        for place, reading in enumerate(readings)
+    ]
+    for place, outcome in enumerate(certain):
+        if outcome is not None and not outcome[0]:
+            row.names[place] = (*outcome[:1], 0, outcome[1])
+    for group in _GROUPS:
+        maybe = {
+            place: sorted(
+                outcome[2]
+                for outcome in cast("list[_Outcome | None]", readings[place].within(MARGIN))
+                if outcome is not None and outcome[0] == group
+            )
+            for place in row.doubts
+        }
+        members = [outcome[2] if outcome and outcome[0] == group else None for outcome in certain]
+        strays = {
+            place
+            for place, (component, outcome) in enumerate(zip(row.call, certain, strict=True))
+            if place not in row.doubts
+            and outcome is None
+            and any(owner[0] == group for owner in _all_owners(component))
+        }
+        _number_group(row, group, members, maybe, strays)
+
+
+def _number_group(
+    row: _Row,
+    group: str,
+    members: Sequence[int | None],
+    maybe: Mapping[int, Sequence[int]],
+    strays: set[int],
+) -> None:
+    """Count the repetitions of a group: each begins where the order of members starts anew."""
+    entries = _GROUPS[group].entries
+    found: dict[int, set[int]] = {}
+    number, last = 0, math.inf
+    waiting: list[Sequence[int]] = []
+    unsure = 0
+    for place, member in enumerate(members):
+        if maybe.get(place):
+            waiting.append(maybe[place])
+        elif place in strays:
+            # A member that belongs nowhere may be what is left of one more.
+            waiting.append(())
+        if member is None:
             continue
-        group, member, index = outcome
-        if group and index <= last.get(group, math.inf):
-            counts[group] = counts.get(group, 0) + 1
-        if group:
-            last[group] = index
-        names.append((group, counts.get(group, 0), member))
-    return names
+        starts = member <= last
+        here, there, left = _fit(waiting, last, member, starts=starts)
+        found.setdefault(number, set()).update(here)
+        number += starts
+        found.setdefault(number, set()).update(there, (member,))
+        if left and not unsure:
+            # Between two that are certain there may be one more, or none.
+            unsure = number if starts else max(number, 1)
+        row.names[place] = (group, number, entries[member].name)
+        last, waiting = member, []
+    here, _, _ = _fit(waiting, last, -1, starts=False)
+    found.setdefault(number, set()).update(here)
+    found.pop(0, None)
+    _check_members(row, group, found)
+    if unsure:
+        row.doubt_group(group, f"may be of another number of {group}_...", unsure)
 
 
-def _either(reading: Reading) -> str:
+def _fit(
+    waiting: Sequence[Sequence[int]], last: float, member: int, *, starts: bool
+) -> tuple[list[int], list[int], bool]:
+    """Fit doubtful members between two that are certain: behind one, before the other, neither."""
+    here: list[int] = []
+    there: list[int] = []
+    left = False
+    end = member if not starts and member >= 0 else math.inf
+    at = last
+    for choices in waiting:
+        fits = [choice for choice in choices if at < choice < end] if not there else []
+        if fits:
+            here.append(fits[0])
+            at = fits[0]
+            continue
+        before = there[-1] if there else -1
+        fits = [choice for choice in choices if before < choice < member] if starts else []
+        if fits:
+            there.append(fits[0])
+        else:
+            left = True
+    return here, there, left
+
+
+def _either(outcomes: Iterable[_Outcome | None]) -> str:
     return " or ".join(
-        "something new" if outcome is None else repr("_".join(filter(None, outcome[:2])))  # type: ignore[index]
-        for outcome in (reading.outcome, reading.rival)
+        "something new" if outcome is None else repr("_".join(filter(None, outcome[:2])))
+        for outcome in outcomes
     )
 
 
 def _name_unknown(components: Iterable[Component], names: dict[int, str]) -> None:
-    """Name what a fork added after its label, so that it too can be set."""
-    known = {*names.values(), *ALIASES, *(place.entry.name for place in _PLACES), "loras"}
+    """Name what a fork added, and what is doubtful, after its label."""
+    known = {*names.values(), *ALIASES, "loras"}
     for component in components:
-        if component.id in names:
-            continue
         words = re.findall(r"\w+", (component.label or component.elem_id).casefold())
         slug = "_".join(words).strip("_") or component.type
         slug = slug if slug.isidentifier() else f"{component.type}_{slug}"
         name, number = slug, 1
-        while name in known:
+        while name in known or is_known_parameter(name):
             number += 1
             name = f"{slug}_{number}"
         known.add(name)
         names[component.id] = name
-
-
-def _check_no_repeat(call: Sequence[Component]) -> None:
-    seen: set[int] = set()
-    for component in call:
-        if component.id in seen:
-            _refuse(f"{component.describe()} is taken twice")
-        seen.add(component.id)
-
-
-def _check_unique(components: Iterable[Component], names: Mapping[int, str]) -> None:
-    owners: dict[str, Component] = {}
-    for component in components:
-        owner = owners.setdefault(names[component.id], component)
-        if owner.id != component.id:
-            _refuse(
-                f"{component.describe()} and {owner.describe()} would both be "
-                f"{names[component.id]!r}"
-            )
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UnsupportedServer(what)
 
 
 # -- plausibility -----------------------------------------------------------------------------
@@ -476,29 +697,15 @@ _FEW = 0.2
 _GROUPS = {item.name: item for item in TEMPLATE if isinstance(item, Group) and item.name}
 
 
-def _check_plausible(
-    call: Sequence[Component],
-    names: Sequence[Name | None],
-) -> None:
-    """Refuse names of which the groups are not alike, or that the page contradicts."""
-    groups: dict[str, dict[int, dict[str, Component]]] = {}
-    for component, name in zip(call, names, strict=True):
-        if name is not None and name[0]:
-            group, number, member = name
-            groups.setdefault(group, {}).setdefault(number, {})[member] = component
-    singles = {
-        name[2]: component
-        for component, name in zip(call, names, strict=True)
-        if name is not None and not name[0]
-    }
+def _check_plausible(row: _Row) -> None:
+    """Doubt names of which the groups are not alike, or that the page contradicts."""
     for order in (_BY_ID, _BY_POSITION):
-        _check_twins(singles, order)
-    orders = [order for order in (_BY_ID, _BY_POSITION) if _tells(order, singles)]
-    for group, members in groups.items():
-        _check_members(group, members)
-        _check_numbers(group, members)
+        _check_twins(row, order)
+    orders = [order for order in (_BY_ID, _BY_POSITION) if _tells(order, row.single())]
+    for group, members in row.groups().items():
+        _check_numbers(row, group, members)
         for order in orders:
-            _check_distances(group, members, order)
+            _check_distances(row, group, members, order)
 
 
 _BY_ID: Callable[[Component], int] = attrgetter("id")
@@ -515,22 +722,22 @@ def _tells(order: Callable[[Component], int], singles: Mapping[str, Component]) 
     return len(pairs) >= _ENOUGH and all(pairs)
 
 
-def _check_twins(
-    singles: Mapping[str, Component],
-    order: Callable[[Component], int],
-) -> None:
+def _check_twins(row: _Row, order: Callable[[Component], int]) -> None:
+    singles = row.single()
     pairs = [
-        (singles[before], singles[after])
-        for row in _RISING
-        for before, after in itertools.combinations([n for n in row if n in singles], 2)
+        (before, after)
+        for names in _RISING
+        for before, after in itertools.combinations([n for n in names if n in singles], 2)
     ]
-    falling = [(one, other) for one, other in pairs if order(one) > order(other)]
+    falling = [pair for pair in pairs if order(singles[pair[0]]) > order(singles[pair[1]])]
     if len(pairs) < _ENOUGH or len(falling) > _FEW * len(pairs):
         return
-    for one, other in falling:
+    for pair in falling:
+        one, other = (singles[name] for name in pair)
         if _are_twins(one, other) and not (_has_known_label(one) or _has_known_label(other)):
-            msg = f"{one.describe()} and {other.describe()} may each be the other"
-            raise UnsupportedServer(msg)
+            for name in pair:
+                if ("", 0, name) in row.names:
+                    row.doubt_name(("", 0, name), f"could be {pair[0]!r} or {pair[1]!r}")
 
 
 def _are_twins(one: Component, other: Component) -> bool:
@@ -543,39 +750,46 @@ def _are_twins(one: Component, other: Component) -> bool:
     )
 
 
-def _check_members(group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
-    whole = max(members.values(), key=len)
-    needed = {entry.name for entry in _GROUPS[group].entries if not entry.since}
-    if len(members) == 1 and not needed <= set(whole):
+def _check_members(row: _Row, group: str, found: Mapping[int, set[int]]) -> None:
+    """Doubt a group of which one has members, certain or doubtful, that another lacks."""
+    if not found:
+        return
+    entries = _GROUPS[group].entries
+    whole = max(found.values(), key=len)
+    if len(found) == 1:
         # Several that all lack the same are a version's or fork's way; a single one is incomplete.
-        msg = f"{group}_1 has no {', '.join(sorted(needed - set(whole)))}"
-        raise UnsupportedServer(msg)
-    for number, found in members.items():
-        missing = ", ".join(sorted(set(whole) - set(found)))
+        whole = whole | {i for i, entry in enumerate(entries) if not entry.since}
+    for number, members in found.items():
+        missing = ", ".join(entries[i].name for i in sorted(whole - members))
         if missing:
-            msg = f"{group}_{number} has no {missing}, though another {group}_... has"
-            raise UnsupportedServer(msg)
+            row.doubt_group(group, f"may be of another group: {group}_{number} has no {missing}")
+            return
 
 
-def _check_numbers(group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
+def _check_numbers(row: _Row, group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
     """Compare with the numbers in the labels, which only models of LoRAs have."""
     for number, found in members.items():
         component = found.get("model")
-        written = re.search(r"(\d+)\D*$", component.label) if component is not None else None
+        written = re.search(r"(\d{1,4})\D*$", component.label) if component is not None else None
         if component is not None and written is not None and int(written[1]) != number:
-            msg = f"{component.describe()} stands where {group}_{number} is"
-            raise UnsupportedServer(msg)
+            reason = f"is uncertain: {component.describe()} stands where {group}_{number} is"
+            row.doubt_group(group, reason)
+            return
 
 
 def _check_distances(
+    row: _Row,
     group: str,
     members: Mapping[int, Mapping[str, Component]],
     order: Callable[[Component], int],
 ) -> None:
-    distances = set()
+    whole = max(members.values(), key=len)
     for found in members.values():
-        places = [order(found[member]) for member in sorted(found)]
-        distances.add(tuple(place - places[0] for place in places))
-    if len(distances) > 1:
-        msg = f"the inputs of the groups {group}_... do not belong together"
-        raise UnsupportedServer(msg)
+        shared = [member for member in sorted(whole) if member in found]
+        distances = {
+            tuple(order(one[member]) - order(one[shared[0]]) for member in shared)
+            for one in (whole, found)
+        }
+        if len(distances) > 1:
+            row.doubt_group(group, f"is uncertain: {group}_... do not belong together")
+            return

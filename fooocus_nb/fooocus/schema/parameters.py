@@ -93,6 +93,11 @@ class Parameter:
         The allowed range, ends included.
     aliases : tuple of str
         Shorter names.
+    doubt : str
+        Why the server's page does not tell what this input is; empty where it does. Such an input
+        is named after its label, stays at the server's default and cannot be given.
+    candidates : tuple of str
+        What a doubtful input may be; ``...`` stands for a number.
     """
 
     name: str
@@ -104,10 +109,14 @@ class Parameter:
     maximum: float | None = None
     step: float | None = None
     aliases: tuple[str, ...] = ()
+    doubt: str = ""
+    candidates: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
         """The choices or the range, for people."""
+        if self.doubt:
+            return f"only its default: it {self.doubt}"
         if self.type == "seed":
             return f"0 to {MAX_SEED}"
         if self.choices is not None:
@@ -141,6 +150,8 @@ class Parameter:
         ParameterError
             When its type, choice or range is wrong; with what is allowed and the nearest match.
         """
+        if self.doubt and value != self.default:
+            raise self._wrong(value, f"the server's default, because it {self.doubt}")
         match self.type:
             case "boolean":
                 return self._check_boolean(value)
@@ -379,6 +390,11 @@ class ParameterTable(Mapping[str, Parameter]):
         """
         known = {name: item for name, item in parameters.items() if name in self._parameters}
         return ParameterTable({**self._parameters, **known}, self._title)
+
+    @property
+    def doubtful(self) -> tuple[Parameter, ...]:
+        """The inputs of which the page does not tell what they are; they stay at their default."""
+        return tuple(parameter for parameter in self._parameters.values() if parameter.doubt)
 
     @functools.cached_property
     def defaults(self) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fooocus_nb.errors import ConnectionLost, EngineError, UnsupportedServer
+from fooocus_nb.fooocus.transport.http import decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -30,6 +31,8 @@ __all__ = [
     "parse_message",
 ]
 
+#: The most bytes of a server's description; the largest known has 2 MB.
+MOST_CONFIG = 32 * 2**20
 #: Seconds to wait for the answer of a function that the server does not queue.
 POST_TIMEOUT = 30.0
 
@@ -131,14 +134,16 @@ class Transport(ABC):
 
     async def config(self) -> dict[str, Any]:
         """Return the answer to ``/config``, and remember where a redirection led."""
-        answer = await self._http.request("GET", "/config", timeout=self._timeout, follow=True)
+        answer, content = await self._http.bounded(
+            "/config", most=MOST_CONFIG, timeout=self._timeout
+        )
         if answer.status_code in (502, 503, 504):
             msg = f"What answers at {self.url} says {answer.status_code}: no server runs behind it."
             raise ConnectionLost(msg)
         if answer.status_code in (401, 403):
             msg = f"The server at {self.url} wants a login, which is not supported."
             raise UnsupportedServer(msg)
-        config = self._http.json_of(answer)
+        config = decode(content)
         if answer.status_code != 200 or not isinstance(config, dict):
             msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status_code})."
             raise UnsupportedServer(msg)

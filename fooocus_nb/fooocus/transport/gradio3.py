@@ -190,6 +190,6 @@ class Gradio3Transport(Transport):
 def _decode(text: str | bytes) -> dict[str, Any]:
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     return answer if isinstance(answer, dict) else {}

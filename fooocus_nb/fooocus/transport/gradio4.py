@@ -75,7 +75,7 @@ class Gradio4Transport(Transport):
         if protocol not in PROTOCOLS:
             msg = (
                 f"The server at {self.url} runs Gradio {config.get('version', '(unknown)')} "
-                f"(protocol {protocol!r}), which is not supported. Gradio 3, and 4.8 and later are."
+                f"(protocol {protocol!r}), which is not supported. Gradio 3, and 4.9 and later are."
             )
             raise UnsupportedServer(msg)
         self._differences = PROTOCOLS[protocol]

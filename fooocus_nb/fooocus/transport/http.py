@@ -10,12 +10,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError
+from fooocus_nb.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    EngineError,
+    UnsupportedServer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
-__all__ = ["HttpSession", "is_loopback", "normalise_url"]
+__all__ = ["HttpSession", "decode", "is_loopback", "normalise_url"]
 
 #: Seconds to open a connection. A server that loads a model may hold its GIL for long.
 CONNECT_TIMEOUT = 10.0
@@ -91,6 +96,23 @@ class HttpSession:
                 follow_redirects=follow,
             )
 
+    async def bounded(
+        self, path: str, *, most: int, timeout: float | None = None
+    ) -> tuple[httpx.Response, bytes]:
+        """Get a page of at most so many bytes, wherever a redirection leads."""
+        limits = httpx.Timeout(timeout or READ_TIMEOUT, connect=CONNECT_TIMEOUT)
+        content = bytearray()
+        with self._our_errors(f"GET {_brief(path)}"):
+            async with self._client.stream(
+                "GET", self.url + path, timeout=limits, follow_redirects=True
+            ) as answer:
+                async for part in answer.aiter_bytes():
+                    content += part
+                    if len(content) > most:
+                        msg = f"The server at {self.url} sends more than {most:,} bytes for {path}."
+                        raise UnsupportedServer(msg)
+        return answer, bytes(content)
+
     async def events(self, path: str, silence: float) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON objects of a stream of server-sent events."""
         limits = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
@@ -101,7 +123,7 @@ class HttpSession:
                     raise ConnectionLost(msg)
                 async for line in answer.aiter_lines():
                     if line.startswith("data:"):
-                        event = _decode(line.removeprefix("data:"))
+                        event = decode(line.removeprefix("data:"))
                         if isinstance(event, dict):
                             yield event
 
@@ -140,7 +162,7 @@ class HttpSession:
         """Return the JSON of an answer; None where there is none."""
         try:
             return answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def move(self, url: str) -> None:
@@ -152,10 +174,11 @@ class HttpSession:
         await self._client.aclose()
 
 
-def _decode(text: str) -> object:
+def decode(text: str | bytes) -> object:
+    """Return parsed JSON; None for what is none, or of absurd depth."""
     try:
         return json_module.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -14,6 +14,7 @@ from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
+from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
 # A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(
@@ -95,7 +96,11 @@ def check(config: dict[str, Any], truth: dict[int, str], *, foreign: bool = Fals
         assert "Please paste this into an issue" in refusal
         return
     for number, name in zip(inputs, found, strict=True):
-        if number in truth and not (foreign and name not in TRUTH):
+        assert name is not None
+        if number in truth and name not in TRUTH:
+            # It is called by its label, and stays at the server's default.
+            assert not is_known_parameter(name)
+        elif number in truth:
             twins = foreign and wordless(config, number) == wordless(config, known[name])
             assert name == truth[number] or twins
         else:

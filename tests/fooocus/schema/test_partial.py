@@ -1,0 +1,300 @@
+"""Servers that are read in part: what is doubtful stays at its default, and all else works."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from fooocus_nb.demo.page import Page
+from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer
+from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema.naming import is_known_parameter
+
+FORKS = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "config" / "forks"
+TRUTHS = sorted(FORKS.glob("*.inputs.json")) if FORKS.is_dir() else []
+CONFIG = Page().config
+NAMES = [name for name in Schema.from_config(CONFIG).steps[0].inputs if name is not None]
+
+
+def page() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a page like that of Fooocus 2.5.5, and the function that takes its parameters."""
+    config = copy.deepcopy(CONFIG)
+    return config, max(config["dependencies"], key=lambda item: len(item["inputs"]))
+
+
+def component(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a component by our name of it."""
+    setter = max(CONFIG["dependencies"], key=lambda item: len(item["inputs"]))
+    number = setter["inputs"][NAMES.index(name)]
+    found: dict[str, Any] = next(item for item in config["components"] if item["id"] == number)
+    return found
+
+
+def names_of(schema: Schema) -> list[str | None]:
+    return list(max(schema.steps, key=lambda call: len(call.inputs)).inputs)
+
+
+# -- one doubtful label -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "called"),
+    [
+        ("sharpness", "Crispness", "crispness"),
+        ("overwrite_upscale_strength", "Upscale Force", "upscale_force"),
+        ("uov_input_image", "Source", "source"),
+        ("black_out_nsfw", "Family mode", "family_mode"),
+    ],
+)
+def test_one_doubtful_label_is_left_at_its_default(name: str, label: str, called: str) -> None:
+    config, _ = page()
+    component(config, name)["props"]["label"] = label
+    schema = Schema.from_config(config)
+    found = names_of(schema)
+    place = NAMES.index(name)
+    assert found[:place] + found[place + 1 :] == NAMES[:place] + NAMES[place + 1 :]
+    assert found[place] == called
+    assert [item.name for item in schema.parameters.doubtful] == [called]
+    assert name in schema.parameters[called].doubt
+    assert "only its default" in schema.parameters[called].allowed
+    assert called in repr(schema.parameters)
+    with pytest.raises(UnsupportedParameter, match=called):
+        schema.resolve(name)
+    with pytest.raises(UnsupportedParameter, match="at its default"):
+        build_request(schema, "a cat", {called: 3})
+    request = build_request(schema, "a cat", {"guidance_scale": 5})
+    assert request.values[called] == schema.parameters[called].default
+    assert request.values["guidance_scale"] == 5
+
+
+def test_a_doubtful_value_is_never_taken() -> None:
+    config, _ = page()
+    component(config, "sharpness")["props"]["label"] = "Crispness"
+    parameter = Schema.from_config(config).parameters["crispness"]
+    assert parameter.check(parameter.default) == parameter.default
+    with pytest.raises(ParameterError, match="the server's default"):
+        parameter.check(3)
+
+
+# -- steps ------------------------------------------------------------------------------------
+
+
+def insert_before_the_generator(config: dict[str, Any], inputs: list[int]) -> None:
+    functions = config["dependencies"]
+    place = next(
+        i
+        for i, item in enumerate(functions)
+        if item["types"]["generator"] and item["trigger_after"] is not None
+    )
+    before = functions[place]["trigger_after"]
+    new = {
+        **copy.deepcopy(functions[before]),
+        "inputs": inputs,
+        "outputs": [],
+        "trigger_after": before,
+    }
+    functions.append(new)
+    functions[place]["trigger_after"] = len(functions) - 1
+
+
+def test_a_step_without_outputs_is_no_setter() -> None:
+    config, _ = page()
+    props = {"label": "Fill the prompt again", "value": False}
+    config["components"].append({"id": 9000, "type": "checkbox", "props": props})
+    insert_before_the_generator(config, [9000])
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert len(schema.steps) == 2
+    assert "fill_the_prompt_again" not in schema.parameters
+
+
+def test_a_seed_in_a_state_is_set_by_the_step_before() -> None:
+    config, setter = page()
+    seed = component(config, "image_seed")["id"]
+    props = {"label": "Random", "value": True}
+    config["components"] += [
+        {"id": 9000, "type": "checkbox", "props": props},
+        {"id": 9001, "type": "state", "props": {}},
+    ]
+    functions = config["dependencies"]
+    before = setter["trigger_after"]
+    new = {
+        **copy.deepcopy(functions[before]),
+        "inputs": [9000, seed],
+        "outputs": [9001],
+        "trigger_after": before,
+    }
+    functions.append(new)
+    setter["trigger_after"] = len(functions) - 1
+    setter["inputs"][setter["inputs"].index(seed)] = 9001
+    schema = Schema.from_config(config)
+    drawing, setting, _ = schema.steps
+    assert drawing.inputs == ("random", "image_seed")
+    assert setting.inputs[NAMES.index("image_seed")] is None
+    request = build_request(schema, "a cat", {"seed": 7})
+    # The server must not draw another one.
+    assert schema.payload(drawing, request.values) == [False, "7"]
+
+
+def test_a_circle_of_functions_ends() -> None:
+    config, setter = page()
+    root = setter["trigger_after"]
+    functions = config["dependencies"]
+    for item in functions:
+        if item is not setter and item["trigger_after"] is not None:
+            item["trigger_after"] = functions.index(setter)
+    setter["trigger_after"] = functions.index(setter)
+    assert root is not None
+    with pytest.raises(UnsupportedServer):
+        Schema.from_config(config)
+
+
+# -- what is there twice ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["freeu_enabled", "uov_method", "enhance_3_mask_model"])
+def test_a_known_label_in_a_second_place_is_new(name: str) -> None:
+    config, setter = page()
+    config["components"].append({**copy.deepcopy(component(config, name)), "id": 9000})
+    setter["inputs"].append(9000)
+    schema = Schema.from_config(config)
+    found = names_of(schema)
+    assert found[:-1] == NAMES
+    assert found[-1] is not None
+    assert not is_known_parameter(found[-1])
+
+
+def test_the_same_component_twice_gets_one_value() -> None:
+    config, setter = page()
+    setter["inputs"].append(component(config, "prompt")["id"])
+    schema = Schema.from_config(config)
+    assert names_of(schema) == [*NAMES, "prompt"]
+    call = max(schema.steps, key=lambda item: len(item.inputs))
+    payload = schema.payload(call, {"prompt": "a cat"})
+    assert payload[-1] == payload[NAMES.index("prompt")] == "a cat"
+
+
+# -- the first versions -----------------------------------------------------------------------
+
+
+def test_the_first_versions_have_a_seed_of_digits_and_no_ids() -> None:
+    config, _ = page()
+    component(config, "image_seed")["type"] = "number"
+    for item in config["components"]:
+        if item["props"].get("elem_id") in ("positive_prompt", "generate_button"):
+            del item["props"]["elem_id"]
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert schema.parameters["image_seed"].type == "seed"
+
+
+@pytest.mark.parametrize("label", ["Selected Styles", "Image Style(s)", "Looks"])
+def test_styles_may_be_a_list_to_choose_from(label: str) -> None:
+    config, _ = page()
+    item = component(config, "style_selections")
+    item["type"] = "dropdown"
+    item["props"] |= {"multiselect": True, "label": label}
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert schema.parameters["style_selections"].type == "choices"
+
+
+# -- the report -------------------------------------------------------------------------------
+
+
+def test_the_report_begins_with_what_generate_runs() -> None:
+    config, setter = page()
+    # Other functions with so many inputs that the report has to end before it is complete.
+    large = {**copy.deepcopy(setter), "targets": [1], "trigger": "change", "trigger_after": None}
+    config["dependencies"] += [copy.deepcopy(large) for _ in range(3)]
+    setter["inputs"].remove(component(config, "prompt")["id"])
+    moved = [config["dependencies"].index(setter)]
+    with pytest.raises(UnsupportedServer) as caught:
+        Schema.from_config(config)
+    lines = [line for line in str(caught.value).splitlines() if line.startswith("fn ")]
+    assert lines[0].startswith(f"fn {moved[0]}:")
+
+
+# -- bounds -----------------------------------------------------------------------------------
+
+
+def deep(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("key", ["label", "choices", "value", "minimum", "maximum", "step"])
+@pytest.mark.parametrize("value", [10**400, deep(50_000), "9" * 5000, {}, float("nan")])
+def test_absurd_descriptions_end_in_our_errors(key: str, value: Any) -> None:
+    config, _ = page()
+    component(config, "sharpness")["props"][key] = value
+    try:
+        schema = Schema.from_config(config)
+    except UnsupportedServer:
+        return
+    assert schema.parameters["prompt"].name == "prompt"
+
+
+def test_more_parts_than_any_page_has_are_refused() -> None:
+    config, setter = page()
+    setter["inputs"] = setter["inputs"] * 20
+    with pytest.raises(UnsupportedServer, match="2000 is the most"):
+        Schema.from_config(config)
+    config, _ = page()
+    config["components"] = config["components"] * 100
+    with pytest.raises(UnsupportedServer, match="20000 is the most"):
+        Schema.from_config(config)
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+)
+@given(
+    relabelled=st.dictionaries(
+        st.sampled_from(NAMES[1:]),
+        st.sampled_from(["Crispness", "Weight", "Enable", "Image", "追加", ""]),
+        max_size=4,
+    )
+)
+def test_no_relabelled_input_gets_the_value_of_another(relabelled: dict[str, str]) -> None:
+    config, _ = page()
+    for name, label in relabelled.items():
+        component(config, name)["props"]["label"] = label
+    try:
+        schema = Schema.from_config(config)
+    except UnsupportedServer:
+        return
+    for name, true in zip(names_of(schema), NAMES, strict=True):
+        assert name is not None
+        assert name == true or not is_known_parameter(name)
+
+
+# -- real pages -------------------------------------------------------------------------------
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("truth", TRUTHS, ids=lambda path: path.name.removesuffix(".inputs.json"))
+def test_real_pages_of_forks_are_read_and_no_input_is_misnamed(truth: Path) -> None:
+    packed = truth.with_name(truth.name.replace(".inputs.json", ".json.gz"))
+    schema = Schema.from_config(json.loads(gzip.decompress(packed.read_bytes())))
+    calls = {call.fn_index: call.inputs for call in schema.steps}
+    right = 0
+    for function in json.loads(truth.read_text()):
+        for name, true in zip(calls[function["fn_index"]], function["inputs"], strict=True):
+            right += name == true
+            assert name == true or name is None or not is_known_parameter(name)
+    assert right >= 60
