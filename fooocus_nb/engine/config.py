@@ -51,7 +51,7 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
             "    fooocus_nb.start(demo=True)"
         )
         raise ConfigurationError(msg)
-    return Path(given).expanduser()
+    return Path(given)
 
 
 @dataclass(frozen=True)
