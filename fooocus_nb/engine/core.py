@@ -430,8 +430,11 @@ class Engine(ImageTasks):
             metadata doesn't tell that the parameters come from is :class:`IncompleteMetadata`.
         EngineStopped, EngineDied
             When the engine does not run.
+        OutputError
+            When the images could not be copied into :attr:`output_dir`.
         """
         schema = self._lifecycle.require_client().schema
+        self._outputs.require_writable()
         given = self._queries.with_recorded_styles(prompt, parameters)
         request = build_request(schema, prompt, given, fetch=self._fetch)
         for text in request.warnings:
