@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from fooocus_nb._background import async_twin
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
+from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.lifecycle import EngineLifecycle
@@ -153,7 +154,7 @@ def start(
         ),
         args=tuple(args),
         port=port,
-        temp_dir=Path(temp_dir).expanduser().resolve() if temp_dir else None,
+        temp_dir=resolved(temp_dir, "temp_dir") if temp_dir else None,
         gpu=gpu,
         env=dict(env or {}),
         grace=grace,
@@ -346,7 +347,7 @@ def name_to_say(engine: Engine) -> str:
 
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:
-    return Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+    return resolved(given or DEFAULT_OUTPUT_DIR, "output_dir")
 
 
 def _reserve(name: str | None, default: str) -> str:

@@ -83,6 +83,63 @@ def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) ->
         fooocus_nb.start(demo=True, name="roomless")
 
 
+# -- users without a home -----------------------------------------------------------------------
+
+SESSION = """
+import fooocus_nb
+engine = fooocus_nb.start(demo=True)
+assert len(engine.generate("a cat", image_number=1)) == 1
+print(engine.log_path)
+engine.stop()
+assert "App started successful" in engine.log_path.read_text()
+"""
+
+
+def _run(*argv: object, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a program in another environment; None takes a variable out of it."""
+    env = {**os.environ, "FOOOCUS_DEMO_STEP_SECONDS": "0", **environment}
+    return subprocess.run(
+        list(map(str, argv)),
+        env={name: value for name, value in env.items() if value is not None},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_user_without_an_entry_and_a_home(tmp_path: Path) -> None:
+    """As OpenShift gives each container a user id of its own."""
+    as_nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+    if shutil.which("unshare") is None or _run(*as_nobody, "true").returncode != 0:
+        pytest.skip("no user can be made up here")
+    env = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"))
+    python = ("env", "-C", tmp_path, f"TMPDIR={tmp_path}", *as_nobody, sys.executable, "-c")
+    done = _run(*python, SESSION, **env)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "fooocus-nb-54321" / "logs")
+    for call in (
+        "start(demo=True, output_dir='~/images')",
+        "start(demo=True, temp_dir='~/temp')",
+        "connect('http://127.0.0.1:1', output_dir='~/images')",
+    ):
+        done = _run(*python, f"import fooocus_nb; fooocus_nb.{call}", **env)
+        assert "ConfigurationError" in done.stderr
+        assert "_dir='~/" in done.stderr
+        assert "Give the whole path." in done.stderr
+    done = _run(*python, "import fooocus_nb; fooocus_nb.start('~/Fooocus')", **env)
+    assert "InstallError: There is no folder '~/Fooocus'. Nothing tells" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /proc")
+def test_a_home_that_takes_nothing(tmp_path: Path) -> None:
+    python = ("env", "-C", tmp_path, f"TMPDIR={tmp_path}", sys.executable, "-c")
+    variables = {"HOME": "/proc", "XDG_STATE_HOME": None, "XDG_CACHE_HOME": None}
+    done = _run(*python, SESSION, **variables)
+    assert done.returncode == 0, done.stderr
+    runtime = Path(os.environ["XDG_RUNTIME_DIR"]) / "fooocus-nb"
+    assert Path(done.stdout.strip()).is_relative_to(runtime / "logs")
+
+
 # -- the runtime folder -------------------------------------------------------------------------
 
 
