@@ -60,7 +60,7 @@ def start(
     port: int | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     temp_dir: str | os.PathLike[str] | None = None,
-    gpu: int | None = None,
+    gpu: int | str | None = None,
     env: Mapping[str, str] | None = None,
     restart: RestartPolicy | str | None = None,
     grace: float = 10.0,
@@ -97,8 +97,10 @@ def start(
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
     temp_dir : path-like, optional
         The engine's own temporary folder; Fooocus empties it at every start. By default a new one.
-    gpu : int, optional
-        The index of the GPU to use.
+    gpu : int or str, optional
+        The GPU to use: its index, from 0, among those that ``CUDA_VISIBLE_DEVICES`` lets the kernel
+        see, or its name as ``nvidia-smi -L`` shows it, such as ``GPU-8932f937-...``; so also a part
+        of one (``MIG-...``).
     env : mapping, optional
         Environment variables for the engine.
     restart : {"never", "on-failure"} or RestartPolicy, optional
@@ -140,6 +142,7 @@ def start(
     """
     from fooocus_nb.engine.core import assemble
     from fooocus_nb.engine.watchdog import restart_policy
+    from fooocus_nb.fooocus.checkout.command import as_gpu
     from fooocus_nb.fooocus.checkout.installation import find_installation
 
     if demo and (path or python):
@@ -155,7 +158,7 @@ def start(
         args=tuple(args),
         port=port,
         temp_dir=resolved(temp_dir, "temp_dir") if temp_dir else None,
-        gpu=gpu,
+        gpu=None if gpu is None else as_gpu(gpu),
         env=dict(env or {}),
         grace=grace,
         shared=(not demo or lifetime == "detached") if share is None else share,
