@@ -51,7 +51,7 @@ def _log_folder_in(root: Path, name: str, run_dir: Path) -> Path:
     safe = re.sub(r"[^\w.-]+", "_", name)
     folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
     folder.mkdir(mode=0o700, parents=True)
-    (folder / _RUN).write_text(str(run_dir), encoding="utf-8")
+    (folder / _RUN).write_bytes(os.fsencode(run_dir))
     for old in sorted(root.iterdir())[:-KEPT]:
         if not _goes_on(old):
             shutil.rmtree(old, ignore_errors=True)
@@ -60,7 +60,7 @@ def _log_folder_in(root: Path, name: str, run_dir: Path) -> Path:
 
 def _goes_on(folder: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return Path((folder / _RUN).read_text(encoding="utf-8")).is_dir()
+        return Path(os.fsdecode((folder / _RUN).read_bytes())).is_dir()
     return False
 
 

@@ -104,7 +104,7 @@ def build_launch(
     gpu: int | str | None = None,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    demo_python: str | os.PathLike[str] = sys.executable,
+    demo_python: str | os.PathLike[str] | None = None,
 ) -> Launch:
     """Compose the command line and environment of one engine."""
     flags = tuple(str(argument) for argument in args)
@@ -128,7 +128,9 @@ def build_launch(
     # The flag takes numbers only, counts among all GPUs, and not every version has it.
     chosen = {VISIBLE: device} if device is not None and GPU_FLAG not in ours else {}
     rest = tuple(flag for flag in flags if flag != "--disable-in-browser")
-    python = Path(demo_python) if installation is None else installation.python
+    python = (
+        Path(demo_python or sys.executable or "") if installation is None else installation.python
+    )
     program = ("-m", DEMO_MODULE) if installation is None else ("launch.py",)
     return Launch(
         argv=(str(python), *_python_flags(python), *program, *ours, *rest),
@@ -303,7 +305,9 @@ def _environment(python: Path, *, demo: bool, extra: Mapping[str, str]) -> dict[
 
 def _same_interpreter(python: Path) -> bool:
     # Compared as written: two environments may well link to one and the same program.
-    return os.path.normcase(python.absolute()) == os.path.normcase(Path(sys.executable).absolute())
+    return os.path.normcase(python.absolute()) == os.path.normcase(
+        Path(sys.executable or "").absolute()
+    )
 
 
 def _enter_environment(env: dict[str, str], python: Path) -> None:
