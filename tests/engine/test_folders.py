@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder, runtime_folder
-from fooocus_nb.errors import DiskFull, OutputError, StartError
+from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +200,30 @@ def test_an_output_folder_that_takes_nothing_is_known_before(start_demo, tmp_pat
     assert len(engine.generate("a cat", image_number=1)) == 1
 
 
+def test_a_temporary_folder_that_a_cleaner_removed_is_made_again(start_demo, tmp_path) -> None:
+    engine = start_demo(args=("--output-path", str(tmp_path / "outputs")))
+    folder = engine._lifecycle.process.temp_dir
+    shutil.rmtree(folder)
+    assert len(engine.generate("a cat", image_number=1)) == 1
+    assert folder.is_dir()
+    assert sys.platform == "win32" or folder.stat().st_mode & 0o777 == 0o700
+    engine.stop()
+    assert not folder.exists()
+
+
+def test_what_belongs_to_a_kernel_is_not_pickled(start_demo) -> None:
+    """Dask and joblib would send it to other processes."""
+    engine = start_demo()
+    job = engine.submit("a cat", image_number=1)
+    with pytest.raises(ConfigurationError, match=r"job\.result\(\)"):
+        pickle.dumps(job)
+    for wrapped in (engine, {"engine": engine}, engine.generate):
+        with pytest.raises(ConfigurationError, match=rf"fooocus_nb\.connect\('{engine.url}'\)"):
+            pickle.dumps(wrapped)
+    again = pickle.loads(pickle.dumps(job.result()))
+    assert [image.path for image in again] == [image.path for image in job.result()]
+
+
 # -- the runtime folder -------------------------------------------------------------------------
 
 
@@ -307,7 +332,8 @@ def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, p
     first = peer()
     folder, guardian = first.run(
         "engine = fooocus_nb.start(demo=True)\n"
-        "value = [str(engine._lifecycle.process.temp_dir), engine._lifecycle.process.child.shim_pid]"
+        "process = engine._lifecycle.process\n"
+        "value = [str(process.temp_dir), process.child.shim_pid]"
     )
     (entry,) = registry.entries()
     assert Path(folder).name.rpartition("-")[2] == entry.run_dir.name.rpartition("-")[2]
