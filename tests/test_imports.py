@@ -80,7 +80,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "engine": (
         {"config"},
-        {"folders"},
+        {"folders", "unmanaged"},
         {"state"},
         {"queue"},
         {"child_process"},

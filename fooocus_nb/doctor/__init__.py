@@ -20,7 +20,7 @@ from fooocus_nb.doctor.installation import (
     written_folders,
 )
 from fooocus_nb.doctor.interpreter import interpreter_checks
-from fooocus_nb.doctor.leftovers import engines_check
+from fooocus_nb.doctor.leftovers import engines_check, unmanaged_checks
 from fooocus_nb.doctor.machine import disk_check, gpu_check, memory_check, port_check
 from fooocus_nb.doctor.report import Check, Report, Status
 from fooocus_nb.engine.config import configuration, configured_path
@@ -70,9 +70,9 @@ def doctor(
     Report
         A line for each of ``checkout``, ``interpreter``, ``packages``, ``torch``, ``models``,
         ``disk``, ``memory``, ``gpu``, ``port``, ``config``, ``permissions``, ``corrupted`` and
-        ``engines``. Without a checkout only those that need none. ``login`` and ``environment``
-        are there only where there is something to say. What is wrong is a line of the report and
-        never an exception.
+        ``engines``. Without a checkout only those that need none. ``login``, ``environment``
+        and ``running`` are there only where there is something to say. What is wrong is a line of
+        the report and never an exception.
     """
     return Report(list(_checks(path, python, port, timeout)))
 
@@ -150,6 +150,7 @@ def _checks(
     yield permission_check(settings)
     yield corrupted_check(settings)
     yield engines_check()
+    yield from unmanaged_checks(checkout)
 
 
 def _machine_checks(

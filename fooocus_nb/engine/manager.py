@@ -11,7 +11,7 @@ from fooocus_nb._background import async_twin
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.state import RUNNING, EngineState
-from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 
 if TYPE_CHECKING:
     import os
@@ -166,6 +166,7 @@ def start(
         idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
     )
     folder = _output_dir(output_dir)
+    _propose_connecting(settings)
     if settings.shared and (same := _same(settings, name, folder)) is not None:
         return same
     engine, lifecycle = assemble(
@@ -176,6 +177,21 @@ def start(
         avoid=_run_dirs(),
     )
     return _begin(_Started(engine, lifecycle), timeout, on_progress)
+
+
+def _propose_connecting(settings: ProcessSettings) -> None:
+    """Warn where a Fooocus of the checkout runs already without us; it is started all the same."""
+    from fooocus_nb.engine.unmanaged import find_unmanaged
+
+    if settings.installation is None:
+        return
+    checkout = settings.installation.path
+    for running in find_unmanaged(checkout):
+        warn_user(
+            f"A Fooocus of {checkout} runs already, started outside of fooocus-nb (process "
+            f"{running.pid}). {running.proposal}",
+            UserWarning,
+        )
 
 
 def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> None:
