@@ -224,6 +224,20 @@ def test_what_belongs_to_a_kernel_is_not_pickled(start_demo) -> None:
     assert [image.path for image in again] == [image.path for image in job.result()]
 
 
+@pytest.mark.parametrize(
+    "use", ["start(demo=True)", "connect('x')", "doctor()", "load_ipython_extension(None)"]
+)
+def test_in_a_browser_nothing_can_be_started(use: str) -> None:
+    """In JupyterLite not even our dependencies can be installed, so nothing of them is loaded."""
+    code = (
+        "import sys; sys.platform = 'emscripten'; sys.modules['psutil'] = None\n"
+        f"import fooocus_nb; from fooocus_nb import FooocusError, Image; fooocus_nb.{use}"
+    )
+    done = _run(sys.executable, "-c", code)
+    assert "ConfigurationError: fooocus_nb." in done.stderr
+    assert "cannot be used in JupyterLite" in done.stderr
+
+
 # -- the runtime folder -------------------------------------------------------------------------
 
 
