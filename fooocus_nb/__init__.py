@@ -13,6 +13,9 @@ from types import ModuleType
 
 from fooocus_nb._version import __version__ as __version__
 
+#: The rooms that are of no use without processes and sockets.
+_NEED_PROCESSES = tuple(f"{__name__}.{room}" for room in ("doctor", "engine", "magics"))
+
 
 @functools.cache
 def _homes() -> dict[str, str]:
@@ -36,6 +39,15 @@ def __getattr__(name: str) -> object:
     if name.startswith("__") or name not in _homes():
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    if sys.platform == "emscripten" and _homes()[name].startswith(_NEED_PROCESSES):
+        from fooocus_nb.errors import ConfigurationError
+
+        msg = (
+            f"fooocus_nb.{name} cannot be used in JupyterLite: Python runs inside of the browser "
+            "there, where no process can be started and no connection be made. It takes a notebook "
+            "server, such as JupyterLab on the computer with the GPU, Colab or Kaggle."
+        )
+        raise ConfigurationError(msg)
     value = getattr(importlib.import_module(_homes()[name]), name)
     globals()[name] = value
     return value

@@ -66,7 +66,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "fooocus.requests": ({"images", "tasks"}, {"shorthands"}, {"lint"}, {"__init__"}),
     "fooocus.checkout": (
-        {"_limits", "_source"},
+        {"_limits", "_source", "interpreter"},
         {"installation", "config_txt", "model_files"},
         {"command", "downloads"},
     ),
@@ -80,7 +80,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "engine": (
         {"config"},
-        {"folders"},
+        {"folders", "unmanaged"},
         {"state"},
         {"queue"},
         {"child_process"},

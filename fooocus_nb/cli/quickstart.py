@@ -79,7 +79,7 @@ def installation_from(
     """Return the Fooocus that was given or that FOOOCUS_HOME names; None is the demo engine."""
     given = path or os.environ.get("FOOOCUS_HOME")
     if given:
-        return find_installation(Path(given).expanduser().resolve(), python=python)
+        return find_installation(given, python=python)
     if python:
         msg = "--python names the interpreter of a Fooocus: say where that is with --path."
         raise ConfigurationError(msg)

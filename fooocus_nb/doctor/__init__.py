@@ -20,13 +20,13 @@ from fooocus_nb.doctor.installation import (
     written_folders,
 )
 from fooocus_nb.doctor.interpreter import interpreter_checks
-from fooocus_nb.doctor.leftovers import engines_check
+from fooocus_nb.doctor.leftovers import engines_check, unmanaged_checks
 from fooocus_nb.doctor.machine import disk_check, gpu_check, memory_check, port_check
 from fooocus_nb.doctor.report import Check, Report, Status
 from fooocus_nb.engine.config import configuration, configured_path
 from fooocus_nb.errors import ConfigurationError, InstallError, RestoreError
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
-from fooocus_nb.fooocus.checkout.installation import find_checkout
+from fooocus_nb.fooocus.checkout.installation import find_checkout, locate_checkout
 from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
 from fooocus_nb.fooocus.checkout.model_files import restore_model
 
@@ -70,9 +70,9 @@ def doctor(
     Report
         A line for each of ``checkout``, ``interpreter``, ``packages``, ``torch``, ``models``,
         ``disk``, ``memory``, ``gpu``, ``port``, ``config``, ``permissions``, ``corrupted`` and
-        ``engines``. Without a checkout only those that need none. ``login`` and ``environment``
-        are there only where there is something to say. What is wrong is a line of the report and
-        never an exception.
+        ``engines``. Without a checkout only those that need none. ``login``, ``environment``
+        and ``running`` are there only where there is something to say. What is wrong is a line of
+        the report and never an exception.
     """
     return Report(list(_checks(path, python, port, timeout)))
 
@@ -125,7 +125,7 @@ def _checks(
     timeout: float,
 ) -> Iterator[Check]:
     try:
-        checkout = find_checkout(configured_path(path))
+        place = locate_checkout(configured_path(path))
     except ConfigurationError:
         text = "Nothing says where Fooocus is installed."
         advice = "Name its folder: fooocus-nb doctor --path ~/Fooocus, or FOOOCUS_HOME=~/Fooocus."
@@ -136,11 +136,12 @@ def _checks(
         yield Check("checkout", "checkout", Status.FAILURE, str(error), "Correct the path.")
         yield from _machine_checks([], None, 0, port)
         return
+    checkout = place.resolve()
     settings = read_settings(checkout)
     models, missing = models_check(settings)
     needed = sum(model.size or 0 for model in missing)
     yield version_check(checkout)
-    yield from interpreter_checks(checkout, python or configuration().python or None, timeout)
+    yield from interpreter_checks(place, python or configuration().python or None, timeout)
     yield models
     folders = settings.folders("path_checkpoints") or [checkout / "models"]
     yield from _machine_checks(written_folders(settings), folders[0], needed, port)
@@ -149,6 +150,7 @@ def _checks(
     yield permission_check(settings)
     yield corrupted_check(settings)
     yield engines_check()
+    yield from unmanaged_checks(checkout)
 
 
 def _machine_checks(

@@ -14,7 +14,8 @@ from fooocus_nb.doctor.conflicts import CONFLICTING, conflict_checks
 from fooocus_nb.doctor.report import Check, Status, gigabytes
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.command import build_launch, free_port
-from fooocus_nb.fooocus.checkout.installation import Installation, find_python
+from fooocus_nb.fooocus.checkout.installation import Installation
+from fooocus_nb.fooocus.checkout.interpreter import find_python
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +40,7 @@ def interpreter_checks(
     Parameters
     ----------
     checkout : Path
-        The folder of Fooocus.
+        The folder of Fooocus, or a link to it.
     python : path-like or None
         The interpreter, where the user named one.
     timeout : float

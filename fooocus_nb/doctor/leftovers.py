@@ -8,15 +8,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from fooocus_nb.doctor.report import Check, Status, gigabytes
 from fooocus_nb.engine.folders import runtime_paths
+from fooocus_nb.engine.unmanaged import find_unmanaged
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 from fooocus_nb.supervisor.registry import RUN_PREFIX, Entry
 
-__all__ = ["engines_check"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["engines_check", "unmanaged_checks"]
 
 #: What is in the command line of every guardian.
 GUARDIAN = "fooocus_nb.supervisor.guardian"
@@ -58,6 +63,14 @@ def engines_check() -> Check:
         text += f"; {len(folders)} folders are left over: {shown}"
         advice.append("They can be removed.")
     return Check("engines", "our engines", Status.WARNING, text, " ".join(advice), told)
+
+
+def unmanaged_checks(checkout: Path) -> Iterator[Check]:
+    """Yield a line ``running`` for each Fooocus of a checkout that runs without us."""
+    for running in find_unmanaged(checkout):
+        text = f"one of this checkout runs already without us (process {running.pid})"
+        told = {"pid": running.pid, "url": running.url}
+        yield Check("running", "another Fooocus", Status.WARNING, text, running.proposal, told)
 
 
 def _kill_command(pids: list[int]) -> str:

@@ -85,6 +85,16 @@ class EngineProcess:
         folder = self.child.spec.labels.get("temp_dir")
         return Path(folder) if folder else None
 
+    def restore_temp_dir(self) -> None:
+        """Make the folder for temporary files again where a cleaner of the system has removed it.
+
+        Uploads and previews go there, and Fooocus's worker ends where it is not.
+        """
+        folder = self.temp_dir
+        if folder is not None and not folder.exists():
+            with contextlib.suppress(OSError):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @property
     def ready_before(self) -> bool:
         """Whether it was ready when we came."""

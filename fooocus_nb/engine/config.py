@@ -51,7 +51,7 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
             "    fooocus_nb.start(demo=True)"
         )
         raise ConfigurationError(msg)
-    return Path(given).expanduser()
+    return Path(given)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class ProcessSettings:
     port: int | None = None
     #: None makes a folder of its own.
     temp_dir: Path | None = None
-    gpu: int | None = None
+    #: Its index among the visible ones, or its name.
+    gpu: int | str | None = None
     #: Wins over what is inherited.
     env: Mapping[str, str] = field(default_factory=dict)
     #: Seconds between asking the child to end and killing it.

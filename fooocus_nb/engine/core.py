@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fooocus_nb._background import async_twin, twins
 from fooocus_nb.engine.health import check_health, worker_alive
@@ -117,6 +117,15 @@ class Engine(ImageTasks):
     def __repr__(self) -> str:
         where = f" at {self.url}" if self.url else ""
         return f"<Engine {self.name!r}: {self.title}{where}, {self.state}>"
+
+    def __reduce__(self) -> NoReturn:
+        where = f"fooocus_nb.connect({self.url!r})" if self.url else "its url"
+        msg = (
+            f"Engine {self.name!r} belongs to this kernel and cannot be pickled, so not be sent to "
+            f"the workers of Dask or joblib. Let each use it by {where}, or generate here and send "
+            "the images: they can be pickled."
+        )
+        raise ConfigurationError(msg)
 
     @property
     def _process(self) -> EngineProcess | None:
@@ -430,8 +439,13 @@ class Engine(ImageTasks):
             metadata doesn't tell that the parameters come from is :class:`IncompleteMetadata`.
         EngineStopped, EngineDied
             When the engine does not run.
+        OutputError
+            When the images could not be copied into :attr:`output_dir`.
         """
         schema = self._lifecycle.require_client().schema
+        self._outputs.require_writable()
+        if (process := self._process) is not None:
+            process.restore_temp_dir()
         given = self._queries.with_recorded_styles(prompt, parameters)
         request = build_request(schema, prompt, given, fetch=self._fetch)
         for text in request.warnings:

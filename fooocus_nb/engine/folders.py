@@ -10,13 +10,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from fooocus_nb.errors import StartError
+from fooocus_nb.errors import ConfigurationError, StartError
 from fooocus_nb.supervisor.system import make_private
 
-__all__ = ["RUNTIME_VARIABLE", "new_log_folder", "runtime_folder", "runtime_paths"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["RUNTIME_VARIABLE", "new_log_folder", "resolved", "runtime_folder", "runtime_paths"]
 
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
@@ -31,13 +35,23 @@ def new_log_folder(name: str, run_dir: Path) -> Path:
     """Make and return the log folder of one run, and remove the oldest ones.
 
     The newest 20 of all runs are kept, and those of every run that goes on: `run_dir` is the run's
-    own folder, which its guardian removes at its end.
+    own folder, which its guardian removes at its end. Where the user has no home that can be
+    written to, it is in the runtime folder.
     """
-    root = platformdirs.user_log_path("fooocus-nb", appauthor=False)
+    failures: list[OSError] = []
+    for root in filter(None, (_user_path(platformdirs.user_log_path), run_dir.parent / "logs")):
+        try:
+            return _log_folder_in(root, name, run_dir)
+        except OSError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _log_folder_in(root: Path, name: str, run_dir: Path) -> Path:
     safe = re.sub(r"[^\w.-]+", "_", name)
     folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
     folder.mkdir(mode=0o700, parents=True)
-    (folder / _RUN).write_text(str(run_dir), encoding="utf-8")
+    (folder / _RUN).write_bytes(os.fsencode(run_dir))
     for old in sorted(root.iterdir())[:-KEPT]:
         if not _goes_on(old):
             shutil.rmtree(old, ignore_errors=True)
@@ -46,14 +60,38 @@ def new_log_folder(name: str, run_dir: Path) -> Path:
 
 def _goes_on(folder: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return Path((folder / _RUN).read_text(encoding="utf-8")).is_dir()
+        return Path(os.fsdecode((folder / _RUN).read_bytes())).is_dir()
     return False
+
+
+def _user_path(find: Callable[..., Path]) -> Path | None:
+    """Return a folder of the user's home; None for a user without one."""
+    try:
+        path = find("fooocus-nb", appauthor=False)
+    except RuntimeError:  # no HOME, and no entry for the user, as in containers of OpenShift
+        return None
+    return path if path.is_absolute() else None  # platformdirs before 4.5 returns "~/..."
+
+
+def resolved(path: str | os.PathLike[str], name: str) -> Path:
+    """Return the absolute path of a folder that was given as the parameter `name`."""
+    try:
+        return Path(path).expanduser().resolve()
+    except RuntimeError as error:
+        msg = f"{name}={os.fspath(path)!r}: nothing tells where your home is. Give the whole path."
+        raise ConfigurationError(msg) from error
+    except FileNotFoundError as error:
+        msg = (
+            f"{name}={os.fspath(path)!r} is relative to the kernel's working folder, which was "
+            "removed. Change to another one (%cd ~), or give the whole path."
+        )
+        raise ConfigurationError(msg) from error
 
 
 def runtime_paths() -> tuple[Path, ...]:
     """Return where the user's own folder for sockets and the like can be, the best first."""
     if given := os.environ.get(RUNTIME_VARIABLE):
-        return (Path(given).expanduser().absolute(),)
+        return (resolved(given, RUNTIME_VARIABLE),)
     if sys.platform == "win32":
         return (platformdirs.user_runtime_path("fooocus-nb", appauthor=False),)
     found = []
@@ -63,7 +101,8 @@ def runtime_paths() -> tuple[Path, ...]:
     # Containers and macOS seldom have one; what the system empties at its start is next best. There
     # anybody may have taken the name, so the last resort is in the home folder.
     found.append(Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}")
-    found.append(platformdirs.user_cache_path("fooocus-nb", appauthor=False) / "run")
+    if (cache := _user_path(platformdirs.user_cache_path)) is not None:
+        found.append(cache / "run")
     return tuple(found)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from fooocus_nb._background import async_twin
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
+from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.state import RUNNING, EngineState
-from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.lifecycle import EngineLifecycle
@@ -59,7 +60,7 @@ def start(
     port: int | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     temp_dir: str | os.PathLike[str] | None = None,
-    gpu: int | None = None,
+    gpu: int | str | None = None,
     env: Mapping[str, str] | None = None,
     restart: RestartPolicy | str | None = None,
     grace: float = 10.0,
@@ -96,8 +97,10 @@ def start(
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
     temp_dir : path-like, optional
         The engine's own temporary folder; Fooocus empties it at every start. By default a new one.
-    gpu : int, optional
-        The index of the GPU to use.
+    gpu : int or str, optional
+        The GPU to use: its index, from 0, among those that ``CUDA_VISIBLE_DEVICES`` lets the kernel
+        see, or its name as ``nvidia-smi -L`` shows it, such as ``GPU-8932f937-...``; so also a part
+        of one (``MIG-...``).
     env : mapping, optional
         Environment variables for the engine.
     restart : {"never", "on-failure"} or RestartPolicy, optional
@@ -139,6 +142,7 @@ def start(
     """
     from fooocus_nb.engine.core import assemble
     from fooocus_nb.engine.watchdog import restart_policy
+    from fooocus_nb.fooocus.checkout.command import as_gpu
     from fooocus_nb.fooocus.checkout.installation import find_installation
 
     if demo and (path or python):
@@ -153,8 +157,8 @@ def start(
         ),
         args=tuple(args),
         port=port,
-        temp_dir=Path(temp_dir).expanduser().resolve() if temp_dir else None,
-        gpu=gpu,
+        temp_dir=resolved(temp_dir, "temp_dir") if temp_dir else None,
+        gpu=None if gpu is None else as_gpu(gpu),
         env=dict(env or {}),
         grace=grace,
         shared=(not demo or lifetime == "detached") if share is None else share,
@@ -162,6 +166,7 @@ def start(
         idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
     )
     folder = _output_dir(output_dir)
+    _propose_connecting(settings)
     if settings.shared and (same := _same(settings, name, folder)) is not None:
         return same
     engine, lifecycle = assemble(
@@ -172,6 +177,21 @@ def start(
         avoid=_run_dirs(),
     )
     return _begin(_Started(engine, lifecycle), timeout, on_progress)
+
+
+def _propose_connecting(settings: ProcessSettings) -> None:
+    """Warn where a Fooocus of the checkout runs already without us; it is started all the same."""
+    from fooocus_nb.engine.unmanaged import find_unmanaged
+
+    if settings.installation is None:
+        return
+    checkout = settings.installation.path
+    for running in find_unmanaged(checkout):
+        warn_user(
+            f"A Fooocus of {checkout} runs already, started outside of fooocus-nb (process "
+            f"{running.pid}). {running.proposal}",
+            UserWarning,
+        )
 
 
 def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> None:
@@ -346,7 +366,7 @@ def name_to_say(engine: Engine) -> str:
 
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:
-    return Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+    return resolved(given or DEFAULT_OUTPUT_DIR, "output_dir")
 
 
 def _reserve(name: str | None, default: str) -> str:

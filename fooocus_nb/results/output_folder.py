@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import filecmp
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,20 +28,31 @@ class OutputFolder:
         #: The names of the files at their source.
         self.taken: set[str] = set()
 
+    def require_writable(self) -> None:
+        """Raise an OutputError where no image could be copied here, before one is made."""
+        there = next(place for place in (self.folder, *self.folder.parents) if _is_there(place))
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return
+        why = "may not be written to" if there.is_dir() else "is a file"
+        msg = (
+            f"The images could not be copied into {self.folder}: {there} {why}. Nothing has been "
+            "generated. Give a folder that can be written to with output_dir=."
+        )
+        raise OutputError(msg)
+
     def copy(self, source: Path) -> Path:
         """Copy a file; equal bytes are copied once, and no file is ever overwritten."""
-        return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
+        return self._place(source.name, source.read_bytes, str(source))
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a file, as :meth:`copy` does."""
-        return self._place(Path(name).name, lambda part: part.write_bytes(data), "the server")
+        return self._place(Path(name).name, lambda: data, "the server")
 
-    def _place(self, name: str, fill: Callable[[Path], object], origin: str) -> Path:
+    def _place(self, name: str, read: Callable[[], bytes], origin: str) -> Path:
         try:
+            data = read()
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._part() as part:
-                fill(part)
-                target = self._rename(part, name)
+            target = self._store(name, data)
         except OSError as error:
             msg = (
                 f"The image {name} could not be copied into {self.folder}: {error}. "
@@ -54,32 +63,50 @@ class OutputFolder:
         self.taken.add(name)
         return target
 
+    def _store(self, name: str, data: bytes) -> Path:
+        try:
+            with self._part(data) as part:
+                return self._name(name, data, lambda target: _rename(part, target))
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            # A mounted bucket refuses much of this, and takes a new file all the same. That it may
+            # be seen half written is better than no image.
+            return self._name(name, data, lambda target: _create(target, data))
+
     @contextlib.contextmanager
-    def _part(self) -> Iterator[Path]:
+    def _part(self, data: bytes) -> Iterator[Path]:
         """Yield a temporary file in the folder, so that no partial image is ever seen."""
         handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
-        os.close(handle)
         part = Path(name)
         try:
+            with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
+                file.write(data)
+            with contextlib.suppress(OSError):  # some file systems have no modes
+                part.chmod(0o644)
             yield part
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
-    def _rename(self, part: Path, name: str) -> Path:
-        """Rename the file to its name, with a number if another image has that name."""
-        part.chmod(0o644)
+    def _name(self, name: str, data: bytes, claim: Callable[[Path], bool]) -> Path:
+        """Give the image its name, with a number if another one has that name."""
         wanted = Path(name)
         number = 1
         target = self.folder / wanted.name
-        while not _claim(part, target):
-            if filecmp.cmp(part, target, shallow=False):
+        while not claim(target):
+            if target.stat().st_size == len(data) and target.read_bytes() == data:
                 return target
             number += 1
             target = self.folder / f"{wanted.stem}-{number}{wanted.suffix}"
         return target
 
 
-def _claim(part: Path, target: Path) -> bool:
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.F_OK)  # pathlib raises for a folder that may not be searched
+
+
+def _rename(part: Path, target: Path) -> bool:
     """Rename a finished file unless the name is taken, also by another kernel right now."""
     try:
         os.link(part, target)
@@ -89,4 +116,20 @@ def _claim(part: Path, target: Path) -> bool:
         if target.exists():
             return False
         part.replace(target)
+    return True
+
+
+def _create(target: Path, data: bytes) -> bool:
+    """Write a file under its own name unless that is taken."""
+    try:
+        file = target.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        raise
     return True

@@ -124,7 +124,7 @@ def specification(spec: ChildSpec, token: str, marker: str) -> bytes:
         "name": spec.name,
         "argv": list(spec.argv),
         # The guardian's own working directory is another one.
-        "cwd": str(Path(spec.cwd or ".").absolute()),
+        "cwd": str(_working_folder(spec)),
         "env": {**spec.env, name: value},
         "run_dir": str(spec.run_dir.absolute()),
         "log_path": str(spec.log_path.absolute()),
@@ -187,6 +187,13 @@ def known_spec(known: Mapping[str, Any], run_dir: Path) -> ChildSpec:
     )
 
 
+def _working_folder(spec: ChildSpec) -> Path:
+    try:
+        return (spec.cwd or Path()).absolute()
+    except FileNotFoundError:  # the caller's own was removed; the run's is there as long as it runs
+        return spec.run_dir
+
+
 class GuardianHandle:
     """A guardian that this process has started, or found running."""
 
@@ -203,6 +210,13 @@ class GuardianHandle:
     def spawn(cls, marker: str) -> GuardianHandle:
         """Start one, which waits for :meth:`handshake`; a StartError when that is impossible."""
         _reap_released()
+        if not sys.executable:
+            msg = (
+                "The guardian process could not be started: Python is embedded in another program "
+                "here and does not know its own interpreter (sys.executable is empty)."
+            )
+            remedy = "Set it first, such as: import sys; sys.executable = '/usr/bin/python3'"
+            raise StartError(msg, remedy=remedy)
         command = [_platform.interpreter(), "-I", "-S", "-c", _BOOT, str(_PACKAGE_PARENT)]
         try:
             with _without_debugger():

@@ -605,3 +605,18 @@ def test_the_command_restores_what_is_whole_first(checkout, capsys) -> None:
     assert short.exists()
     assert "FAILURE" not in said.out
     assert "failure" in said.out
+
+
+def test_a_fooocus_that_runs_already_is_proposed(checkout, interpreter, gpu) -> None:
+    assert "running" not in [check.name for check in doctor(checkout, timeout=30)]
+    (checkout / "launch.py").write_text("print('runs', flush=True)\ninput()")
+    argv = [sys.executable, "launch.py", "--port=8080"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=checkout, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "runs\n"
+        check = doctor(checkout, timeout=30)["running"]
+        other.communicate("\n", timeout=30)
+    assert check.status is WARNING
+    assert f"(process {other.pid})" in check.text
+    assert "fooocus_nb.connect('http://127.0.0.1:8080')" in check.advice
+    assert check.facts == {"pid": other.pid, "url": "http://127.0.0.1:8080"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder, runtime_folder
-from fooocus_nb.errors import DiskFull, StartError
+from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,160 @@ def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) ->
     monkeypatch.setenv(RUNTIME_VARIABLE, str(tmp_path / "file" / "runtime"))
     with pytest.raises(StartError, match=f"(?s)given its folders.*{RUNTIME_VARIABLE}"):
         fooocus_nb.start(demo=True, name="roomless")
+
+
+# -- users without a home -----------------------------------------------------------------------
+
+SESSION = """
+import fooocus_nb
+engine = fooocus_nb.start(demo=True)
+assert len(engine.generate("a cat", image_number=1)) == 1
+print(engine.log_path)
+engine.stop()
+assert "App started successful" in engine.log_path.read_text("utf-8")
+"""
+
+
+def _run(
+    *argv: object, cwd: Path | None = None, **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in another environment; None takes a variable out of it."""
+    env = {**os.environ, "FOOOCUS_DEMO_STEP_SECONDS": "0", **environment}
+    return subprocess.run(
+        list(map(str, argv)),
+        cwd=cwd,
+        env={name: value for name, value in env.items() if value is not None},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_user_without_an_entry_and_a_home(tmp_path: Path) -> None:
+    """As OpenShift gives each container a user id of its own."""
+    as_nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+    if shutil.which("unshare") is None or _run(*as_nobody, "true").returncode != 0:
+        pytest.skip("no user can be made up here")
+    env = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"))
+    python = ("env", f"TMPDIR={tmp_path}", *as_nobody, sys.executable, "-c")
+    done = _run(*python, SESSION, cwd=tmp_path, **env)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "fooocus-nb-54321" / "logs")
+    for call in (
+        "start(demo=True, output_dir='~/images')",
+        "start(demo=True, temp_dir='~/temp')",
+        "connect('http://127.0.0.1:1', output_dir='~/images')",
+    ):
+        done = _run(*python, f"import fooocus_nb; fooocus_nb.{call}", cwd=tmp_path, **env)
+        assert "ConfigurationError" in done.stderr
+        assert "_dir='~/" in done.stderr
+        assert "Give the whole path." in done.stderr
+    done = _run(*python, "import fooocus_nb; fooocus_nb.start('~/Fooocus')", **env)
+    assert "InstallError: There is no folder '~/Fooocus'. Nothing tells" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /proc")
+def test_a_home_that_takes_nothing(tmp_path: Path) -> None:
+    python = ("env", f"TMPDIR={tmp_path}", sys.executable, "-c")
+    variables = {"HOME": "/proc", "XDG_STATE_HOME": None, "XDG_CACHE_HOME": None}
+    done = _run(*python, SESSION, cwd=tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    runtime = Path(os.environ["XDG_RUNTIME_DIR"]) / "fooocus-nb"
+    assert Path(done.stdout.strip()).is_relative_to(runtime / "logs")
+
+
+# -- odd folders and hosts ----------------------------------------------------------------------
+
+GONE = "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+
+
+@posix
+def test_a_working_folder_that_was_removed(registry, tmp_path: Path) -> None:
+    python = (sys.executable, "-c")
+    done = _run(*python, f"{GONE}{SESSION}", cwd=tmp_path)
+    assert "ConfigurationError: output_dir='fooocus-outputs' is relative to" in done.stderr
+    assert "Change to another" in done.stderr
+    session = SESSION.replace("demo=True", f"demo=True, output_dir={str(tmp_path / 'out')!r}")
+    done = _run(*python, f"{GONE}{session}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@posix
+@pytest.mark.parametrize("utf8", [None, "0"])
+def test_a_home_with_letters_in_an_ascii_locale(tmp_path: Path, utf8: str | None) -> None:
+    """Where Python is not in UTF-8 mode, such a path has surrogates in it."""
+    home = tmp_path / "\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+    home.mkdir(mode=0o700)
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"), str(home))
+    session = SESSION.replace("print(engine.log_path)", "")
+    python = (sys.executable, "-c", session)
+    done = _run(*python, cwd=home, **places, LC_ALL="C", LANG=None, PYTHONUTF8=utf8)
+    assert done.returncode == 0, done.stderr
+    assert len(list((home / "fooocus-outputs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("executable", ["''", "None"])
+def test_a_python_that_does_not_know_its_interpreter(registry, tmp_path, executable) -> None:
+    """As one that is embedded in another program."""
+    code = f"import sys; mine, sys.executable = sys.executable, {executable}\n"
+    python = (sys.executable, "-c")
+    done = _run(*python, f"{code}import fooocus_nb; fooocus_nb.start(demo=True)", cwd=tmp_path)
+    assert "StartError" in done.stderr
+    assert "sys.executable is empty" in done.stderr
+    assert "import sys; sys.executable = '" in done.stderr
+    told = f"{code}import fooocus_nb.engine.manager; sys.executable = mine\n{SESSION}"
+    done = _run(*python, told, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_output_folder_that_takes_nothing_is_known_before(start_demo, tmp_path: Path) -> None:
+    engine = start_demo()
+    (tmp_path / "images").touch()
+    with pytest.raises(OutputError, match="Nothing has been generated"):
+        engine.generate("a cat", image_number=1)
+    assert engine.jobs == ()
+    assert engine.last_result is None
+    (tmp_path / "images").unlink()
+    assert len(engine.generate("a cat", image_number=1)) == 1
+
+
+def test_a_temporary_folder_that_a_cleaner_removed_is_made_again(start_demo, tmp_path) -> None:
+    engine = start_demo(args=("--output-path", str(tmp_path / "outputs")))
+    folder = engine._lifecycle.process.temp_dir
+    shutil.rmtree(folder)
+    assert len(engine.generate("a cat", image_number=1)) == 1
+    assert folder.is_dir()
+    assert sys.platform == "win32" or folder.stat().st_mode & 0o777 == 0o700
+    engine.stop()
+    assert not folder.exists()
+
+
+def test_what_belongs_to_a_kernel_is_not_pickled(start_demo) -> None:
+    """Dask and joblib would send it to other processes."""
+    engine = start_demo()
+    job = engine.submit("a cat", image_number=1)
+    with pytest.raises(ConfigurationError, match=r"job\.result\(\)"):
+        pickle.dumps(job)
+    for wrapped in (engine, {"engine": engine}, engine.generate):
+        with pytest.raises(ConfigurationError, match=rf"fooocus_nb\.connect\('{engine.url}'\)"):
+            pickle.dumps(wrapped)
+    again = pickle.loads(pickle.dumps(job.result()))
+    assert [image.path for image in again] == [image.path for image in job.result()]
+
+
+@pytest.mark.parametrize(
+    "use", ["start(demo=True)", "connect('x')", "doctor()", "load_ipython_extension(None)"]
+)
+def test_in_a_browser_nothing_can_be_started(use: str) -> None:
+    """In JupyterLite not even our dependencies can be installed, so nothing of them is loaded."""
+    code = (
+        "import sys; sys.platform = 'emscripten'; sys.modules['psutil'] = None\n"
+        f"import fooocus_nb; from fooocus_nb import FooocusError, Image; fooocus_nb.{use}"
+    )
+    done = _run(sys.executable, "-c", code)
+    assert "ConfigurationError: fooocus_nb." in done.stderr
+    assert "cannot be used in JupyterLite" in done.stderr
 
 
 # -- the runtime folder -------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from fooocus_nb.errors import FooocusError
+from fooocus_nb.errors import FooocusError, OutputError
 from fooocus_nb.results.output_folder import OutputFolder
 
 
@@ -71,3 +75,68 @@ def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
     assert outputs.write("a.png", b"two").name == "a-2.png"
     assert outputs.write("a.png", b"one").name == "a.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.png", "a.png"]
+
+
+REFUSE = Path(__file__).resolve().parents[1] / "tools" / "refuse.py"
+WRITE = """
+import sys
+from pathlib import Path
+from fooocus_nb.results.output_folder import OutputFolder
+outputs = OutputFolder(Path(sys.argv[1]))
+print([outputs.write("a.png", data).name for data in (b"one", b"two", b"one")])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+@pytest.mark.parametrize("calls", ["chmod", "link", "rename", "link,rename", "chmod,link,rename"])
+def test_a_folder_where_much_is_refused_holds_the_images_all_the_same(tmp_path, calls):
+    """Mounted buckets and some network disks refuse such calls."""
+    argv = [sys.executable, REFUSE, calls, sys.executable, "-c", WRITE, tmp_path]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['a.png', 'a-2.png', 'a.png']"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.png", "a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"one"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_disk_that_gets_full_leaves_no_partial_image(tmp_path):
+    """Not even where files have to be written under their own name."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    large = WRITE.replace('b"one", b"two", b"one"', "bytes(5000),")
+    done = subprocess.run(
+        [sys.executable, "-c", limit + ignore + large, tmp_path / "out"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "OutputError" in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.may_skip
+@pytest.mark.parametrize("how", ["file", "read-only"])
+def test_a_folder_that_takes_nothing_is_known_before(tmp_path, how):
+    folder = tmp_path / "notebooks"
+    outputs = OutputFolder(folder / "deep" / "images")
+    outputs.require_writable()
+    assert list(tmp_path.iterdir()) == []
+    if how == "file":
+        folder.touch()
+        with pytest.raises(OutputError, match=r"notebooks is a file.*output_dir="):
+            outputs.require_writable()
+        return
+    if sys.platform == "win32" or os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("takes root, who becomes somebody else")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from fooocus_nb.results.output_folder import OutputFolder\n"
+        "OutputFolder(Path(sys.argv[1])).require_writable()"
+    )
+    other = ["setpriv", "--reuid=4321", "--clear-groups", sys.executable, "-c", code]
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    folder.mkdir()
+    done = subprocess.run([*other, folder / "images"], capture_output=True, text=True, timeout=60)
+    assert "may not be written to" in done.stderr
+    os.chown(folder, 4321, -1)
+    subprocess.run([*other, folder / "images"], check=True, timeout=60)

@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import queue
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
 from fooocus_nb.engine.failures import no_images
@@ -18,6 +18,7 @@ from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
 from fooocus_nb.errors import (
+    ConfigurationError,
     ConnectionLost,
     DiskFull,
     EngineError,
@@ -135,6 +136,13 @@ class Job:
         except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
             self._stop_and_wait()
             raise
+
+    def __reduce__(self) -> NoReturn:
+        msg = (
+            f"A job of engine {self.engine.name!r} belongs to this kernel and cannot be pickled. "
+            "Its result can: job.result()."
+        )
+        raise ConfigurationError(msg)
 
     def __repr__(self) -> str:
         return f"<Job on {self._context.name!r}: {self.snapshot().state}>"

@@ -1,19 +1,25 @@
-"""Reads the Python source of a checkout, of which nothing is run."""
+"""Looks at the files of a checkout and reads its Python source, of which nothing is run."""
 
 from __future__ import annotations
 
 import ast
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["called_name", "literal", "parse_source"]
+__all__ = ["called_name", "is_there", "literal", "parse_source"]
 
 #: No honest file of these is larger; a wrong one must not be read whole.
 MAX_SOURCE_BYTES = 1_000_000
 #: What a broken or hostile source can raise.
 _BROKEN = (SyntaxError, TypeError, ValueError, RecursionError, MemoryError)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether something is at a path, links followed; False where that may not be known."""
+    return os.access(path, os.F_OK)  # pathlib raises for a folder that may not be searched
 
 
 def parse_source(path: Path) -> ast.Module | None:

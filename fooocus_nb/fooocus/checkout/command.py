@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
-__all__ = ["LEFT_OUT_ADVICE", "Launch", "build_launch", "free_port", "unusable_variables"]
+__all__ = ["LEFT_OUT_ADVICE", "Launch", "as_gpu", "build_launch", "free_port", "unusable_variables"]
 
 HOST = "127.0.0.1"
 WINDOWS = os.name == "nt"
@@ -30,6 +32,9 @@ OURS = {
     "-h": "it would print its help and end; see engine.parameters and the Fooocus README",
 }
 GPU_FLAG = "--gpu-device-id"
+#: Which GPUs there are for a process, and in which order; schedulers of clusters set it.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_DEVICE_NAME = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z][0-9A-Za-z/-]*")
 #: Set by Jupyter, IPython, debuggers and Python launchers for the kernel alone.
 KERNEL_ONLY = frozenset(
     {
@@ -96,36 +101,43 @@ def build_launch(
     *,
     port: int,
     temp_dir: Path,
-    gpu: int | None = None,
+    gpu: int | str | None = None,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    demo_python: str | os.PathLike[str] = sys.executable,
+    demo_python: str | os.PathLike[str] | None = None,
 ) -> Launch:
     """Compose the command line and environment of one engine."""
     flags = tuple(str(argument) for argument in args)
-    _check_values(port, gpu)
+    _check_port(port)
     _check_flags(flags, installation, gpu)
+    device = None if gpu is None else _device(gpu, os.environ | dict(env or {}))
     known = installation.flags if installation else frozenset[str]()
     required = [
         ("--disable-in-browser",),
         ("--port", str(port)),
         ("--temp-path", str(temp_dir)),
     ]
-    if gpu is not None:
-        required.append((GPU_FLAG, str(gpu)))
+    if device is not None and device.isdecimal():
+        required.append((GPU_FLAG, device))
     ours = [word for words in required if not known or words[0] in known for word in words]
     # Gradio keeps a copy of each image, by default where nobody ever removes it.
     fallback = {"GRADIO_TEMP_DIR": str(temp_dir / "gradio")}
     # Versions without --temp-path derive theirs from TMPDIR, which all engines would share.
     if "--temp-path" not in ours:
         fallback["TMPDIR"] = str(temp_dir)
+    # The flag takes numbers only, counts among all GPUs, and not every version has it.
+    chosen = {VISIBLE: device} if device is not None and GPU_FLAG not in ours else {}
     rest = tuple(flag for flag in flags if flag != "--disable-in-browser")
-    python = Path(demo_python) if installation is None else installation.python
+    python = (
+        Path(demo_python or sys.executable or "") if installation is None else installation.python
+    )
     program = ("-m", DEMO_MODULE) if installation is None else ("launch.py",)
     return Launch(
         argv=(str(python), *_python_flags(python), *program, *ours, *rest),
         cwd=None if installation is None else installation.path,
-        env=_environment(python, demo=installation is None, extra=fallback | dict(env or {})),
+        env=_environment(
+            python, demo=installation is None, extra=fallback | dict(env or {}) | chosen
+        ),
         port=port,
         url=f"http://{_host(flags)}:{port}",
         temp_dir=temp_dir,
@@ -169,16 +181,55 @@ def _python_flags(python: Path) -> tuple[str, ...]:
     return ("-u",) if embedded is None else ("-u", "-X", "utf8")
 
 
-def _check_values(port: int, gpu: int | None) -> None:
+def _check_port(port: int) -> None:
     if not 1 <= port <= 65535:
         msg = f"port={port}: a port is a number from 1 to 65535."
         raise ConfigurationError(msg)
-    if gpu is not None and (isinstance(gpu, bool) or gpu < 0):
-        msg = f"gpu={gpu!r}: give the index of the GPU, from 0 up."
+
+
+def as_gpu(given: int | str) -> int | str:
+    """Return which GPU is meant: an index, or the name of a GPU or of a part of one."""
+    number = int(given) if isinstance(given, str) and given.strip().isdecimal() else given
+    if isinstance(number, str) and _DEVICE_NAME.fullmatch(number):
+        return number
+    if type(number) is int and number >= 0:
+        return number
+    msg = (
+        f"gpu={given!r}: give the index of the GPU, from 0 up, or the name that nvidia-smi -L "
+        "shows, such as 'GPU-8932f937-...' or 'MIG-...'."
+    )
+    raise ConfigurationError(msg)
+
+
+def _device(gpu: int | str, env: Mapping[str, str]) -> str:
+    """Return which device an index or a name means among those that are visible."""
+    gpu, setting = as_gpu(gpu), env.get(VISIBLE)
+    if setting is None:
+        return str(gpu)
+    # As CUDA reads it: what follows a device that does not exist is not visible.
+    visible = list(itertools.takewhile(_may_be_device, map(str.strip, setting.split(","))))
+    told = f"{VISIBLE}={setting!r} lets this kernel's processes see"
+    if isinstance(gpu, int):
+        if gpu < len(visible):
+            return visible[gpu]
+        seen = f"only {len(visible)}, counted from 0" if visible else "none"
+        msg = f"gpu={gpu}: there is no such GPU: {told} {seen}."
         raise ConfigurationError(msg)
+    # A number or a part of a GPU cannot be compared with the name of a GPU.
+    comparable = all(name.startswith("GPU-") for name in (gpu, *visible))
+    if comparable and not any(name.startswith(gpu) or gpu.startswith(name) for name in visible):
+        msg = f"gpu={gpu!r}: {told} {', '.join(visible) or 'none'}."
+        raise ConfigurationError(msg)
+    return str(gpu)
 
 
-def _check_flags(flags: Sequence[str], installation: Installation | None, gpu: int | None) -> None:
+def _may_be_device(name: str) -> bool:
+    return name.isdecimal() or _DEVICE_NAME.fullmatch(name) is not None
+
+
+def _check_flags(
+    flags: Sequence[str], installation: Installation | None, gpu: int | str | None
+) -> None:
     known = installation.flags if installation else frozenset[str]()
     for name in _names(flags):
         if name == "--":
@@ -254,7 +305,9 @@ def _environment(python: Path, *, demo: bool, extra: Mapping[str, str]) -> dict[
 
 def _same_interpreter(python: Path) -> bool:
     # Compared as written: two environments may well link to one and the same program.
-    return os.path.normcase(python.absolute()) == os.path.normcase(Path(sys.executable).absolute())
+    return os.path.normcase(python.absolute()) == os.path.normcase(
+        Path(sys.executable or "").absolute()
+    )
 
 
 def _enter_environment(env: dict[str, str], python: Path) -> None:

@@ -1,4 +1,4 @@
-"""Finds a Fooocus checkout on disk: its version, its interpreter and the flags that it accepts.
+"""Finds a Fooocus checkout on disk: its version and the flags that it accepts.
 
 Nothing of the checkout is run or imported here; its source is only read.
 """
@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import ast
 import os
-import shutil
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from fooocus_nb.errors import InstallError
-from fooocus_nb.fooocus.checkout._source import called_name, parse_source
+from fooocus_nb.fooocus.checkout._source import called_name, is_there, parse_source
+from fooocus_nb.fooocus.checkout.interpreter import find_python
 
-__all__ = ["Installation", "find_checkout", "find_installation", "find_python", "read_version"]
+__all__ = [
+    "Installation",
+    "find_checkout",
+    "find_installation",
+    "locate_checkout",
+    "read_version",
+]
 
 WINDOWS = os.name == "nt"
 LAUNCHER = "launch.py"
@@ -26,23 +35,12 @@ FLAG_FILES = (
     "backend/headless/fcbh/cli_args.py",
     "fcbh/cli_args.py",
 )
-#: Environments that people and installers put in a checkout or beside it.
-ENVIRONMENTS = (
-    "venv",
-    ".venv",
-    "env",
-    "fooocus_env",
-    "conda_env",
-    "python_embeded",
-    "python_embedded",
-    "../python_embeded",
-    "../python_embedded",
-    "../venv",
-    "../.venv",
-    "../fooocus_env",
-)
-WINDOWS_INTERPRETERS = ("python.exe", "Scripts/python.exe", "bin/python.exe")
-INTERPRETERS = WINDOWS_INTERPRETERS if WINDOWS else ("bin/python3", "bin/python")
+#: Where a checkout is below a folder that somebody names: in an archive's, in a Pinokio app's.
+INNER = ("", "Fooocus", "fooocus", "app")
+#: Files that people name instead of the folder that they stand in.
+SCRIPTS = {".bat", ".cmd", ".ps1", ".py", ".sh"}
+ARCHIVES = {".7z", ".gz", ".rar", ".tar", ".zip"}
+_DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -63,33 +61,94 @@ def find_installation(
     path: str | os.PathLike[str], *, python: str | os.PathLike[str] | None = None
 ) -> Installation:
     """Find the checkout, version, interpreter and flags of an installation."""
-    checkout = find_checkout(path)
+    place = locate_checkout(path)
+    checkout = place.resolve()
     version = read_version(checkout)
-    return Installation(checkout, version, find_python(checkout, python), _flags(checkout))
+    return Installation(checkout, version, find_python(place, python), _flags(checkout))
 
 
 def find_checkout(path: str | os.PathLike[str]) -> Path:
-    """Return the checkout at a path: the folder, one in it, or the one that holds the file."""
-    path = Path(path).expanduser()
+    """Return the checkout at a path, links resolved; see :func:`locate_checkout`."""
+    return locate_checkout(path).resolve()
+
+
+def locate_checkout(path: str | os.PathLike[str]) -> Path:
+    """Return the checkout at a path: the folder, one in it, or the one that holds the file.
+
+    Links are kept: an environment may stand beside one.
+    """
+    given, path = path, _cleaned(path)
     try:
         if not path.exists():
-            msg = (
-                f"There is no folder {str(path)!r}. Give the folder that holds Fooocus's launch.py."
-            )
+            hint = _hint(str(path))
+            msg = f"There is no folder {str(path)!r}. {hint}"
             raise InstallError(msg)
-        if path.is_file() and path.name in {LAUNCHER, "entry_with_update.py", "webui.py"}:
+        if path.is_file() and path.suffix.casefold() in SCRIPTS:
             path = path.parent
-        for candidate in (path, path / "Fooocus", path / "fooocus"):
+        for candidate in dict.fromkeys(path / name for name in INNER):
             if (candidate / LAUNCHER).is_file():
-                return candidate.resolve()
+                return candidate.absolute()
+        below = _one_level_down(path)
+        if len(below) == 1:
+            return below[0].absolute()
+        msg = f"{os.fspath(given)!r} is no Fooocus checkout: {_missing(path, below)}"
     except OSError as error:
         msg = f"The folder {str(path)!r} cannot be read: {error.strerror or error}."
         raise InstallError(msg) from error
-    msg = (
-        f"{str(path)!r} is no Fooocus checkout: it holds no {LAUNCHER}. "
-        "Get one with: git clone https://github.com/lllyasviel/Fooocus"
-    )
     raise InstallError(msg)
+
+
+def _cleaned(path: str | os.PathLike[str]) -> Path:
+    """Return a path without what copying it or a shell would have left or resolved."""
+    text = os.fspath(path)
+    if is_there(text):
+        return Path(text)
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    if text.startswith("file:"):
+        return Path(url2pathname(urlsplit(text.replace("\\", "/")).path))
+    text = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - pathlib raises without a home
+    return Path(text)
+
+
+def _one_level_down(folder: Path) -> list[Path]:
+    """Return the checkouts in the folders of a folder, such as where an archive was unpacked."""
+    # Other programs have a launch.py, too: here it takes a version as well.
+    return [
+        candidate
+        for child in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        for candidate in dict.fromkeys(child / name for name in INNER)
+        if is_there(candidate / LAUNCHER) and _has_version(candidate)
+    ]
+
+
+def _has_version(folder: Path) -> bool:
+    return any(is_there(folder / name) for name in VERSION_FILES)
+
+
+def _missing(path: Path, below: list[Path]) -> str:
+    """Say why a path is no checkout, and what would be one."""
+    if below:
+        return f"it holds several. Give one of them: {', '.join(map(str, below))}"
+    above = next((folder for folder in path.parents[:3] if _has_version(folder)), None)
+    if above is not None and (above / LAUNCHER).is_file():
+        return f"it holds no {LAUNCHER}, but {str(above)!r} does: give that folder."
+    if path.suffix.casefold() in ARCHIVES:
+        return "it is a packed archive. Unpack it, and give the folder that this makes."
+    return f"it holds no {LAUNCHER}. Get one with: git clone https://github.com/lllyasviel/Fooocus"
+
+
+def _hint(text: str) -> str:
+    """Say what may be meant by a path that is not there."""
+    if not WINDOWS and (drive := _DRIVE.fullmatch(text)) is not None:
+        there = f"/mnt/{drive[1].lower()}/" + drive[2].replace("\\", "/")
+        return f"That is a path of Windows; in WSL the same folder is {there!r}."
+    if "$" in text or "%" in text:
+        return "It names a variable that is not set where the kernel was started."
+    if text.startswith("~"):
+        return "Nothing tells where this user's home is: give the whole path."
+    return f"Give the folder that holds Fooocus's {LAUNCHER}."
 
 
 def read_version(checkout: Path) -> str:
@@ -122,71 +181,6 @@ def _assigned(node: ast.stmt, name: str) -> str | None:
     if named and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value.strip()
     return None
-
-
-def find_python(checkout: Path, python: str | os.PathLike[str] | None = None) -> Path:
-    """Return the given interpreter, else that of an environment in or beside the checkout."""
-    # Never the interpreter that runs this: Fooocus needs packages of its own.
-    return _named_python(python) if python else _own_python(checkout)
-
-
-def _named_python(python: str | os.PathLike[str]) -> Path:
-    given = Path(python).expanduser()
-    if given.is_dir():
-        found = _interpreter_in(given)
-        if found is None:
-            msg = f"python={str(python)!r} is a folder that holds no Python interpreter."
-            raise InstallError(msg)
-        return found
-    if given.parent == Path() and not given.is_file():
-        command = shutil.which(str(given))
-        if command is None:
-            msg = f"python={str(python)!r}: there is no such command on the PATH."
-            raise InstallError(msg)
-        return Path(command)
-    if WINDOWS and not given.suffix:
-        given = given.with_suffix(".exe")
-    if not given.is_file():
-        msg = f"python={str(python)!r}: there is no such file{_dangling(given)}."
-        raise InstallError(msg)
-    if not os.access(given, os.X_OK):
-        msg = f"python={str(python)!r} may not be executed."
-        raise InstallError(msg)
-    return given.absolute()  # not resolved: a venv's python is a link, and must stay one
-
-
-def _own_python(checkout: Path) -> Path:
-    broken = ""
-    for environment in ENVIRONMENTS:
-        folder = Path(os.path.normpath(checkout / environment))
-        found = _interpreter_in(folder)
-        if found is not None:
-            return found
-        for name in INTERPRETERS:
-            if (folder / name).is_symlink():
-                broken = f" {folder / name} is there{_dangling(folder / name)}."
-    msg = (
-        f"No Python interpreter was found for the Fooocus in {str(checkout)!r}.{broken} "
-        f"Looked for the environments {', '.join(ENVIRONMENTS)}. Name the interpreter that "
-        "Fooocus is installed in with python=, such as python='/opt/fooocus-env/bin/python' (in a "
-        "magic and on the command line --python); if it really is the notebook's own, say "
-        "python=sys.executable."
-    )
-    raise InstallError(msg)
-
-
-def _interpreter_in(folder: Path) -> Path | None:
-    for name in INTERPRETERS:
-        candidate = folder / name
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            return candidate.absolute()
-    return None
-
-
-def _dangling(path: Path) -> str:
-    if path.is_symlink():
-        return f", but it is a link to {path.readlink()}, which is gone"
-    return ""
 
 
 def _flags(checkout: Path) -> frozenset[str]:

@@ -21,7 +21,7 @@ def add_options(parser: Parser) -> None:
     add("--path", help="the folder of the Fooocus checkout")
     add("--python", help="the interpreter that Fooocus is installed in")
     add("--demo", action="store_true", help="the demo engine, which draws without AI")
-    add("--gpu", type=int, help="the index of the GPU")
+    add("--gpu", help="the index of the GPU among the visible ones, or its name")
     add("--port", type=int, help="the port of its web server")
     add("--output-dir", help="where images are copied to")
     add("--restart", nargs="?", const="on-failure", choices=("never", "on-failure"),

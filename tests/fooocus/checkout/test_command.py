@@ -223,3 +223,74 @@ def test_names_of_variables_have_no_case_on_windows(monkeypatch) -> None:
     made = launch(None, env={"Path": "there"})
     assert made.env["PATH"] == "there"
     assert "Path" not in made.env
+
+
+# -- which GPU ----------------------------------------------------------------------------------
+
+UUID = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+MIG = "MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/1/2"
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu", "flag", "variable"),
+    [
+        (None, 1, "1", None),
+        (None, "1", "1", None),
+        ("2,3", 1, "3", "2,3"),
+        (" 2 , 3 ", 0, "2", " 2 , 3 "),
+        (f"0,{UUID}", 1, None, UUID),
+        (None, UUID, None, UUID),
+        ("2,3", MIG, None, MIG),
+        (UUID, UUID, None, UUID),
+        (UUID[:10], UUID, None, UUID),
+        (UUID, UUID[:10], None, UUID[:10]),
+        (UUID, MIG, None, MIG),
+    ],
+)
+def test_a_gpu_counts_among_the_visible_ones(
+    installation: Installation, monkeypatch, visible, gpu, flag, variable
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    made = launch(installation, gpu=gpu)
+    given = dict(zip(made.argv, made.argv[1:], strict=False))
+    assert given.get("--gpu-device-id") == flag
+    assert made.env.get("CUDA_VISIBLE_DEVICES") == variable
+
+
+def test_a_gpu_counts_among_those_that_env_makes_visible(installation, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    made = launch(installation, gpu=1, env={"CUDA_VISIBLE_DEVICES": f"5,{UUID}"})
+    assert made.env["CUDA_VISIBLE_DEVICES"] == UUID
+
+
+def test_a_version_without_the_flag_gets_its_gpu_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    old = Installation(tmp_path, "2.1.0", Path(sys.executable), FLAGS - {"--gpu-device-id"})
+    made = launch(old, gpu=1)
+    assert "--gpu-device-id" not in made.argv
+    assert made.env["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu", "message"),
+    [
+        ("2,3", 2, "only 2, counted from 0"),
+        ("2,-1,3", 1, "only 1,"),
+        ("", 0, "see none"),
+        ("NoDevFiles", 0, "see none"),
+        (UUID, "GPU-1111", f"see {UUID}"),
+        (None, -1, "from 0 up"),
+        (None, "cuda:1", "nvidia-smi -L"),
+        (None, True, "from 0 up"),
+        (None, 1.5, "from 0 up"),
+    ],
+)
+def test_a_gpu_that_there_is_not(installation, monkeypatch, visible, gpu, message) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(ConfigurationError, match="gpu=") as caught:
+        launch(installation, gpu=gpu)
+    assert message in str(caught.value)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fooocus_nb.errors import InstallError
-from fooocus_nb.fooocus.checkout.installation import WINDOWS_INTERPRETERS, find_installation
+from fooocus_nb.fooocus.checkout.installation import find_installation
+from fooocus_nb.fooocus.checkout.interpreter import WINDOWS_INTERPRETERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,11 +157,178 @@ def test_a_version_that_cannot_be_read(checkout: Path, source: str) -> None:
 def test_the_embedded_python_of_the_windows_archive(
     checkout: Path, place: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("fooocus_nb.fooocus.checkout.installation.WINDOWS", True)
+    monkeypatch.setattr("fooocus_nb.fooocus.checkout.interpreter.WINDOWS", True)
     monkeypatch.setattr(
-        "fooocus_nb.fooocus.checkout.installation.INTERPRETERS", WINDOWS_INTERPRETERS
+        "fooocus_nb.fooocus.checkout.interpreter.INTERPRETERS", WINDOWS_INTERPRETERS
     )
     python = executable((checkout / place).resolve() / "python.exe")
     assert find_installation(checkout).python == python
     assert find_installation(checkout, python=python.with_suffix("")).python == python
     assert find_installation(checkout, python=python.parent).python == python
+
+
+# -- where else an interpreter can be -----------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, in which conda notes its environments."""
+    folder = tmp_path / "home"
+    (folder / ".conda").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    return folder
+
+
+def conda_environment(folder: Path) -> Path:
+    (folder / "conda-meta").mkdir(parents=True)
+    return executable(folder / "bin/python3")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta/history"])
+def test_an_environment_of_another_name_in_the_checkout(checkout: Path, mark: str) -> None:
+    python = executable(checkout / "my own" / "bin/python3")
+    with pytest.raises(InstallError, match="No Python interpreter"):
+        find_installation(checkout)  # any folder could have a bin/python3
+    (checkout / "my own" / mark).parent.mkdir(exist_ok=True)
+    (checkout / "my own" / mark).touch()
+    assert find_installation(checkout).python == python
+    second = executable(checkout / "second" / "bin/python3")
+    (checkout / "second/pyvenv.cfg").touch()
+    with pytest.raises(InstallError, match="Several") as caught:
+        find_installation(checkout)
+    assert str(python) in str(caught.value)
+    assert str(second) in str(caught.value)
+    usual = executable(checkout / "venv/bin/python3")
+    assert find_installation(checkout).python == usual
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
+def test_conda_environments_are_found_by_name(checkout: Path, home: Path) -> None:
+    other = conda_environment(home / "envs/sd")
+    python = conda_environment(home / "envs/fooocus")
+    listed = home / ".conda/environments.txt"
+    listed.write_text(f"{home}/envs/gone/fooocus\n{home}/envs/sd\n")
+    with pytest.raises(InstallError, match="conda"):
+        find_installation(checkout)
+    listed.write_text(f"{listed.read_text()}{home}/envs/fooocus\n")
+    assert find_installation(checkout).python == python
+    conda_environment(home / "envs/Fooocus-mre")
+    listed.write_text(f"{listed.read_text()}{home}/envs/Fooocus-mre\n")
+    assert find_installation(checkout).python == python
+    assert other.is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
+def test_an_environment_of_a_container_image(checkout: Path, home: Path, monkeypatch) -> None:
+    python = executable(home / "image/venv/bin/python3")
+    monkeypatch.setattr(
+        "fooocus_nb.fooocus.checkout.interpreter.IMAGE_ENVIRONMENT", home / "image/venv"
+    )
+    assert find_installation(checkout).python == python
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
+@pytest.mark.parametrize("place", ["app", "."])
+def test_pinokio_has_the_checkout_in_app(checkout: Path, place: str) -> None:
+    checkout = checkout.rename(checkout.parent / "app")
+    python = executable(checkout.parent / "env/bin/python3")
+    found = find_installation(checkout.parent / place)
+    assert (found.path, found.python) == (checkout, python)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take a right there")
+def test_an_environment_beside_a_link_to_the_checkout(checkout: Path, tmp_path: Path) -> None:
+    python = executable(tmp_path / "apps/venv/bin/python3")
+    (tmp_path / "apps/Fooocus").symlink_to(checkout)
+    with pytest.raises(InstallError, match="No Python interpreter"):
+        find_installation(checkout)
+    found = find_installation(tmp_path / "apps/Fooocus")
+    assert (found.path, found.python) == (checkout, python)
+    beside = executable(tmp_path / "venv/bin/python3")
+    assert find_installation(tmp_path / "apps/Fooocus").python == beside
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
+def test_an_interpreter_named_by_its_version_alone(checkout: Path) -> None:
+    executable(checkout / "venv/bin/python3.10-config")
+    python = executable(checkout / "venv/bin/python3.10")
+    assert find_installation(checkout).python == python
+    assert find_installation(checkout, python=python.parent).python == python
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permission")
+def test_an_environment_without_the_right_to_run_is_named(checkout: Path) -> None:
+    python = executable(checkout / "venv/bin/python3")
+    python.chmod(0o644)
+    for options in ({}, {"python": checkout / "venv"}):
+        with pytest.raises(InstallError, match=r"may not be executed: chmod \+x .*/venv/bin"):
+            find_installation(checkout, **options)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="as seen from WSL")
+@pytest.mark.parametrize("place", ["venv/Scripts/python.exe", "../python_embeded/python.exe"])
+def test_a_python_of_windows_is_named(checkout: Path, place: str) -> None:
+    python = executable((checkout / place).resolve())
+    for options in ({}, {"python": python}, {"python": python.parent}):
+        with pytest.raises(InstallError, match=r"python\.exe'? is a Python of Windows.*WSL"):
+            find_installation(checkout, **options)
+
+
+# -- paths as people give them ------------------------------------------------------------------
+
+
+def test_paths_as_they_are_copied(checkout: Path, tmp_path: Path, monkeypatch) -> None:
+    executable(checkout / "venv/bin/python3")
+    monkeypatch.setenv("WHERE_IT_IS", str(tmp_path))
+    (tmp_path / "run.bat").touch()
+    odd = tmp_path / "a $WHERE_IT_IS"
+    for given in (
+        f'"{checkout}"',
+        f" '{checkout}' ",
+        checkout.as_uri(),
+        f"file://localhost{checkout}",
+        "$WHERE_IT_IS/Fooocus",
+        "${WHERE_IT_IS}",
+        tmp_path / "run.bat",
+        checkout / "fooocus_version.py",
+    ):
+        assert find_installation(given).path == checkout, given
+    checkout.rename(odd)
+    assert find_installation(odd).path == odd  # what is there is meant as it stands
+    assert find_installation(odd.as_uri()).path == odd
+
+
+def test_an_archive_unpacked_into_a_folder_of_its_name(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "outer").mkdir()
+    inner = checkout.rename(tmp_path / "outer/Fooocus-2.5.5")
+    executable(inner / "venv/bin/python3")
+    other = tmp_path / "outer/another-webui"
+    other.mkdir()
+    (other / "launch.py").touch()
+    assert find_installation(tmp_path / "outer").path == inner
+    second = tmp_path / "outer/win64/Fooocus"
+    second.mkdir(parents=True)
+    for name in ("launch.py", "fooocus_version.py"):
+        (second / name).write_bytes((inner / name).read_bytes())
+    with pytest.raises(InstallError, match="several") as caught:
+        find_installation(tmp_path / "outer")
+    assert str(inner) in str(caught.value)
+    assert str(second) in str(caught.value)
+    assert str(other) not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths of POSIX")
+def test_a_path_that_is_no_checkout_says_what_may_be_meant(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "models/loras").mkdir(parents=True)
+    (tmp_path / "Fooocus.7z").touch()
+    for given, told in {
+        checkout / "models/loras": f"'{checkout}' does: give that folder",
+        tmp_path / "Fooocus.7z": "Unpack it",
+        r"C:\Users\me\Fooocus": "'/mnt/c/Users/me/Fooocus'",
+        "$NOBODY_SETS_THIS/Fooocus": "variable that is not set",
+    }.items():
+        with pytest.raises(InstallError) as caught:
+            find_installation(given)
+        assert told in str(caught.value)
