@@ -175,6 +175,13 @@ def _download(seconds: str) -> None:
     bar.close()
 
 
+def _compute(seconds: str) -> None:
+    """Keep a processor busy without a word."""
+    until = time.monotonic() + float(seconds or 3)
+    while time.monotonic() < until:
+        pass
+
+
 def _miss_a_module(_: str) -> None:
     msg = "No module named 'torch'"
     raise ModuleNotFoundError(msg)
@@ -302,6 +309,11 @@ FAULTS = {
         "download for so many seconds (default 3) before the server starts",
         Moment.START,
         _download,
+    ),
+    "silent-start": Fault(
+        "compute for so many seconds (default 3) without a word before the server starts",
+        Moment.START,
+        _compute,
     ),
     "crash-start": Fault("end with a traceback while starting", Moment.START, _miss_a_module),
     "family": Fault(

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineProcess", "spawn"]
 
-#: How long a start may show no progress at all before it is given up: a checkpoint that comes from
-#: a slow disk is the longest silence that was seen.
+#: How long a start may neither print nor use a processor or a disk before it is given up.
 DEFAULT_START_TIMEOUT = 300.0
+#: How often a silent start is asked whether it works.
+WORK_SECONDS = 5.0
 TICK_SECONDS = 0.2
 #: How long a process may take to end, once something of it has.
 END_LAG_SECONDS = 1.0
@@ -65,6 +66,7 @@ class EngineProcess:
         self.left_out = left_out
         self._on_line = on_line
         self._moved = threading.Event()
+        self._asked_work = 0.0
         child.add_listener(self._take)
 
     # -- what is known of it ----------------------------------------------------------------
@@ -123,10 +125,11 @@ class EngineProcess:
                 raise self.start_error()
             if self.ready_before:
                 break
-            if time.monotonic() - self.tracker.last_movement > patience:
+            if self._quiet_for(patience):
                 msg = (
                     f"Engine {self.child.spec.name!r} is not ready: nothing has moved for "
-                    f"{patience:g} s. It was waiting for: {self.tracker.detail}."
+                    f"{patience:g} s: it printed nothing, and used neither a processor nor a disk. "
+                    f"It was waiting for: {self.tracker.detail}."
                 )
                 raise StartTimeout(
                     msg,
@@ -139,6 +142,17 @@ class EngineProcess:
         on_tick()
         if not self.ready_before:
             self.child.label(ready=True)
+
+    def _quiet_for(self, patience: float) -> bool:
+        """Whether the start has neither printed nor worked for so long."""
+        now, interval = time.monotonic(), min(WORK_SECONDS, patience / 4)
+        if now - self.tracker.last_movement < interval:
+            return False
+        # An import, or a checkpoint from a slow disk, takes minutes without a word.
+        if now - self._asked_work >= interval:
+            self._asked_work = now
+            self.child.ask_work(interval / 2)
+        return now - max(self.tracker.last_movement, self.child.last_work or 0.0) > patience
 
     def start_error(self) -> StartError:
         """Return the error for a child that ended before it was ready, with the cause."""

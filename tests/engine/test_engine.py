@@ -273,6 +273,11 @@ def test_a_child_that_never_gets_ready_is_given_up(start_demo):
         start_demo("never-ready", timeout=2)
 
 
+def test_a_start_that_works_without_a_word_is_not_given_up(start_demo):
+    engine = start_demo("silent-start=6", timeout=3)
+    assert engine.state is EngineState.READY
+
+
 def test_nothing_is_left_after_stop(start_demo):
     engine = start_demo("daemon")
     engine.generate("x", image_number=1)
