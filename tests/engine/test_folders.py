@@ -191,7 +191,8 @@ def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, p
     first = peer()
     folder, guardian = first.run(
         "engine = fooocus_nb.start(demo=True)\n"
-        "value = [str(engine._lifecycle.process.temp_dir), engine._lifecycle.process.child.shim_pid]"
+        "value = [str(engine._lifecycle.process.temp_dir), "
+        "engine._lifecycle.process.child.shim_pid]"
     )
     (entry,) = registry.entries()
     assert Path(folder).name.rpartition("-")[2] == entry.run_dir.name.rpartition("-")[2]
