@@ -80,6 +80,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "engine": (
         {"config"},
+        {"old_logs"},
         {"folders"},
         {"state"},
         {"queue"},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb.engine.folders import new_log_folder, runtime_paths
+from fooocus_nb.engine.old_logs import mark_failed
 from fooocus_nb.errors import StartError, StartTimeout, while_starting
 from fooocus_nb.fooocus.checkout.command import LEFT_OUT_ADVICE, build_launch, free_port
 from fooocus_nb.fooocus.logs.diagnosis import Notice, diagnose
@@ -122,10 +123,13 @@ class EngineProcess:
         patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
         while self.tracker.stage is not Stage.READY or self.tracker.worker_dead:
             if not self.child.alive() or self.tracker.worker_dead:
+                if self.child.ending is None:
+                    self.note_failure()
                 raise self.start_error()
             if self.ready_before:
                 break
             if self._quiet_for(patience):
+                self.note_failure()
                 msg = (
                     f"Engine {self.child.spec.name!r} is not ready: nothing has moved for "
                     f"{patience:g} s: it printed nothing, and used neither a processor nor a disk. "
@@ -175,6 +179,10 @@ class EngineProcess:
         )
 
     # -- its end ----------------------------------------------------------------------------
+
+    def note_failure(self) -> None:
+        """Note that it has failed, so that its log is kept for longer."""
+        mark_failed(self.child.spec.log_path.parent)
 
     def keep(self, idle_timeout: float | None) -> None:
         """Let it go on without users until it was idle for so long; None changes nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
+from fooocus_nb.engine.old_logs import describe_run, remove_old_logs
 from fooocus_nb.errors import StartError
 from fooocus_nb.supervisor.system import make_private
 
@@ -21,33 +21,19 @@ __all__ = ["RUNTIME_VARIABLE", "new_log_folder", "runtime_folder", "runtime_path
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
 
-#: How many runs are remembered, those that go on not counted.
-KEPT = 20
-#: The file that tells which run a folder belongs to.
-_RUN = "run"
-
 
 def new_log_folder(name: str, run_dir: Path) -> Path:
-    """Make and return the log folder of one run, and remove the oldest ones.
+    """Make and return the log folder of one run, and remove those that are too old.
 
-    The newest 20 of all runs are kept, and those of every run that goes on: `run_dir` is the run's
-    own folder, which its guardian removes at its end.
+    `run_dir` is the run's own folder, which its guardian removes at its end.
     """
     root = platformdirs.user_log_path("fooocus-nb", appauthor=False)
     safe = re.sub(r"[^\w.-]+", "_", name)
     folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
     folder.mkdir(mode=0o700, parents=True)
-    (folder / _RUN).write_text(str(run_dir), encoding="utf-8")
-    for old in sorted(root.iterdir())[:-KEPT]:
-        if not _goes_on(old):
-            shutil.rmtree(old, ignore_errors=True)
+    describe_run(folder, run_dir)
+    remove_old_logs(root, folder, runtime_paths())
     return folder
-
-
-def _goes_on(folder: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        return Path((folder / _RUN).read_text(encoding="utf-8")).is_dir()
-    return False
 
 
 def runtime_paths() -> tuple[Path, ...]:

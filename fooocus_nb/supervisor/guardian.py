@@ -60,6 +60,8 @@ EXIT_TIMEOUT = 0.3
 #: How often to look for what sends us no signal.
 LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 1.0
+#: How often to touch the log of a silent child, so that its age tells others that the child runs.
+TOUCH_SECONDS = 3600.0
 #: How often to check whether a child without clients works, though it prints nothing.
 USAGE_LOOK_SECONDS = 5.0
 #: What is no idleness: this share of one processor, or so many bytes to or from a disk each second.
@@ -83,6 +85,7 @@ class Guardian:
         self._had_client = False
         self._clientless_since = time.monotonic()
         self._next_check = self._clientless_since
+        self._next_touch = self._clientless_since + TOUCH_SECONDS
         self._worked_at = self._clientless_since
         self._usage: tuple[float, float, int] | None = None
         self._starter = os.getppid()
@@ -374,6 +377,10 @@ class Guardian:
             self._next_check = now + IDLE_LOOK_SECONDS
             self._stay_published()
             self._drop_dead_clients(now)
+        if now >= self._next_touch:
+            self._next_touch = now + TOUCH_SECONDS
+            with contextlib.suppress(OSError):
+                os.utime(self._spec["log_path"])
         if any(client.admitted for client in self._clients):
             return
         idle_timeout = self._spec["idle_timeout"]
