@@ -103,6 +103,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"control"},
         {"stream"},
         {"job_log"},
+        {"unchanged"},
         {"image_collector"},
         {"records"},
         {"context"},

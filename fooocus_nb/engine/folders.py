@@ -47,7 +47,7 @@ def runtime_paths() -> tuple[Path, ...]:
         # Not by platformdirs, which knows fallbacks of its own, other ones in each version.
         found.append(Path(runtime).absolute() / "fooocus-nb")
     # Containers and macOS seldom have one; what the system empties at its start is next best. There
-    # anybody may have taken the name, so the last resort is at home.
+    # anybody may have taken the name, so the last resort is the user's cache.
     found.append(Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}")
     found.append(platformdirs.user_cache_path("fooocus-nb", appauthor=False) / "run")
     return tuple(found)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
-from fooocus_nb.engine.failures import no_images
+from fooocus_nb.engine.failures import no_images, not_enhanced
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -522,6 +522,8 @@ class Job:
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
             raise no_images(context.name, self.engine.url, context.owned, log)
+        if self._collector.unchanged and not self._control.used:
+            raise not_enhanced(context.name, self.engine.url, context.owned, log)
 
     def _made(self) -> Result:
         parameters = self._collector.parameters
