@@ -459,6 +459,10 @@ class Process:
         """Whether the guardian has answered the last heartbeat. It never waits."""
         return self._heartbeat.check()
 
+    def stopped(self) -> bool:
+        """Whether the child is there, but stopped (SIGSTOP), and so does nothing."""
+        return self.exists() and _platform.is_stopped(self.pid)
+
     def guardian_stopped(self) -> bool:
         """Whether the guardian is there, but stopped (SIGSTOP), and so drains nothing."""
         return self._guardian.stopped()

@@ -62,8 +62,9 @@ __all__ = ["Job"]
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
 COPY_SECONDS = 120.0
-#: How long an interrupted call waits for the engine to end its current step.
-INTERRUPT_TIMEOUT = 30.0
+#: How long an interrupted call waits for the engine to end its current step. Notebooks offer to
+#: restart the kernel some 10 s after an interrupt.
+INTERRUPT_TIMEOUT = 8.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
 #: How soon a server without a queue begins.
@@ -235,7 +236,8 @@ class Job:
         """Wait for the images.
 
         Ctrl-C, or the notebook's stop button, stops the generation and not the engine: the images
-        that are done stay in the output folder and in ``engine.last_result``.
+        that are done stay in the output folder and in ``engine.last_result``. Where a single step
+        takes longer than 8 s the interrupt says so, and the engine is busy until it has ended.
 
         Parameters
         ----------
@@ -266,8 +268,9 @@ class Job:
                 msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
             ) from error
         except KeyboardInterrupt:
-            self._stop_and_wait()
-            raise
+            if self._stop_and_wait():
+                raise
+            raise KeyboardInterrupt(self._still_busy()) from None
 
     def __await__(self) -> Generator[Any, None, Result]:
         return self._wait().__await__()
@@ -276,15 +279,25 @@ class Job:
         try:
             return await await_future(self._future)
         except asyncio.CancelledError:
-            await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
-            raise
+            if await asyncio.shield(asyncio.to_thread(self._stop_and_wait)):
+                raise
+            raise asyncio.CancelledError(self._still_busy()) from None
 
-    def _stop_and_wait(self) -> None:
-        """Stop, then give the engine the time to end its step and us to copy what is done."""
+    def _stop_and_wait(self) -> bool:
+        """Stop, give the engine the time to end its step, and return whether it has ended."""
+        deadline = time.monotonic() + INTERRUPT_TIMEOUT
         with contextlib.suppress(Exception):
             self.stop()
         with contextlib.suppress(Exception):
-            wait_future(self._future, INTERRUPT_TIMEOUT)
+            wait_future(self._future, max(deadline - time.monotonic(), 0.0))
+        return self._future.done()
+
+    def _still_busy(self) -> str:
+        """Say that an interrupted generation has not ended yet, and what that means."""
+        return (
+            f"Engine {self._context.name!r} is still busy with its step, and stops after it: "
+            "the next generation waits until then. What is done by then is in engine.last_result."
+        )
 
     # -- control ----------------------------------------------------------------------------
 
