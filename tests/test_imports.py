@@ -80,6 +80,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "engine": (
         {"config"},
+        {"old_logs"},
         {"folders", "unmanaged"},
         {"state"},
         {"queue"},
@@ -102,6 +103,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"control"},
         {"stream"},
         {"job_log"},
+        {"unchanged"},
         {"image_collector"},
         {"records"},
         {"context"},

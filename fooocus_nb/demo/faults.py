@@ -74,6 +74,8 @@ class Moment(Enum):
     GENERATION = auto()
     #: After each image.
     IMAGE = auto()
+    #: On the worker's thread, when an image was not enhanced.
+    ENHANCEMENT = auto()
 
 
 #: What a fault does; it is given what follows the ``=``, or nothing.
@@ -118,6 +120,11 @@ class Faults:
     def images_get_lost(self) -> bool:
         """Whether no image is saved."""
         return "empty-gallery" in self._wanted
+
+    @property
+    def enhancing_fails(self) -> bool:
+        """Whether an image that is to be enhanced is handed back as it is."""
+        return "enhance-fails" in self._wanted
 
     @property
     def server_is_dead(self) -> bool:
@@ -173,6 +180,13 @@ def _download(seconds: str) -> None:
         time.sleep(0.1)
         bar.advance()
     bar.close()
+
+
+def _compute(seconds: str) -> None:
+    """Keep a processor busy without a word."""
+    until = time.monotonic() + float(seconds or 3)
+    while time.monotonic() < until:
+        pass
 
 
 def _miss_a_module(_: str) -> None:
@@ -267,6 +281,12 @@ def _run_out_of_memory(_: str) -> None:
     raise OutOfMemoryError(CUDA_MESSAGE)
 
 
+def _fail_to_enhance(how: str) -> None:
+    if how != "quietly":
+        raise OutOfMemoryError(CUDA_MESSAGE)
+    say("[Enhance] No mask found, skipping")
+
+
 def _print_bad_bytes(_: str) -> None:
     _write(b"\xff\xfe broken \x80 bytes \xc3\n")
 
@@ -302,6 +322,11 @@ FAULTS = {
         "download for so many seconds (default 3) before the server starts",
         Moment.START,
         _download,
+    ),
+    "silent-start": Fault(
+        "compute for so many seconds (default 3) without a word before the server starts",
+        Moment.START,
+        _compute,
     ),
     "crash-start": Fault("end with a traceback while starting", Moment.START, _miss_a_module),
     "family": Fault(
@@ -364,5 +389,10 @@ FAULTS = {
         _print_endless_line,
     ),
     "empty-gallery": Fault("end a generation without an image and without a word"),
+    "enhance-fails": Fault(
+        "run out of memory before an image is enhanced, or find nothing (quietly)",
+        Moment.ENHANCEMENT,
+        _fail_to_enhance,
+    ),
     "flood": Fault("print so many MB (default 10) after each image", Moment.IMAGE, _flood),
 }

@@ -132,6 +132,10 @@ class Worker:
         """Enhance an image and save it after each step, or after the last one only."""
         from fooocus_nb.demo.retouching import enhance_steps
 
+        if task.images.only_enhances and self._faults.enhancing_fails:
+            self._save(task, index, image, percent)  # as Fooocus does
+            self._faults.strike(Moment.ENHANCEMENT)
+            return
         final_only = bool(task.values.get("save_final_only"))
         if not (final_only or task.images.only_enhances):
             self._save(task, index, image, percent)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb.engine.folders import new_log_folder, runtime_paths
+from fooocus_nb.engine.old_logs import mark_failed
 from fooocus_nb.errors import StartError, StartTimeout, while_starting
 from fooocus_nb.fooocus.checkout.command import LEFT_OUT_ADVICE, build_launch, free_port
 from fooocus_nb.fooocus.logs.diagnosis import Notice, diagnose
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineProcess", "spawn"]
 
-#: How long a start may show no progress at all before it is given up: a checkpoint that comes from
-#: a slow disk is the longest silence that was seen.
+#: How long a start may neither print nor use a processor or a disk before it is given up.
 DEFAULT_START_TIMEOUT = 300.0
+#: How often a silent start is asked whether it works.
+WORK_SECONDS = 5.0
 TICK_SECONDS = 0.2
 #: How long a process may take to end, once something of it has.
 END_LAG_SECONDS = 1.0
@@ -65,6 +67,7 @@ class EngineProcess:
         self.left_out = left_out
         self._on_line = on_line
         self._moved = threading.Event()
+        self._asked_work = 0.0
         child.add_listener(self._take)
 
     # -- what is known of it ----------------------------------------------------------------
@@ -130,13 +133,17 @@ class EngineProcess:
         patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
         while self.tracker.stage is not Stage.READY or self.tracker.worker_dead:
             if not self.child.alive() or self.tracker.worker_dead:
+                if self.child.ending is None:
+                    self.note_failure()
                 raise self.start_error()
             if self.ready_before:
                 break
-            if time.monotonic() - self.tracker.last_movement > patience:
+            if self._quiet_for(patience):
+                self.note_failure()
                 msg = (
                     f"Engine {self.child.spec.name!r} is not ready: nothing has moved for "
-                    f"{patience:g} s. It was waiting for: {self.tracker.detail}."
+                    f"{patience:g} s: it printed nothing, and used neither a processor nor a disk. "
+                    f"It was waiting for: {self.tracker.detail}."
                 )
                 raise StartTimeout(
                     msg,
@@ -149,6 +156,17 @@ class EngineProcess:
         on_tick()
         if not self.ready_before:
             self.child.label(ready=True)
+
+    def _quiet_for(self, patience: float) -> bool:
+        """Whether the start has neither printed nor worked for so long."""
+        now, interval = time.monotonic(), min(WORK_SECONDS, patience / 4)
+        if now - self.tracker.last_movement < interval:
+            return False
+        # An import, or a checkpoint from a slow disk, takes minutes without a word.
+        if now - self._asked_work >= interval:
+            self._asked_work = now
+            self.child.ask_work(interval / 2)
+        return now - max(self.tracker.last_movement, self.child.last_work or 0.0) > patience
 
     def start_error(self) -> StartError:
         """Return the error for a child that ended before it was ready, with the cause."""
@@ -171,6 +189,10 @@ class EngineProcess:
         )
 
     # -- its end ----------------------------------------------------------------------------
+
+    def note_failure(self) -> None:
+        """Note that it has failed, so that its log is kept for longer."""
+        mark_failed(self.child.spec.log_path.parent)
 
     def keep(self, idle_timeout: float | None) -> None:
         """Let it go on without users until it was idle for so long; None changes nothing."""

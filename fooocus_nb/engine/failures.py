@@ -36,12 +36,15 @@ __all__ = [
     "engine_failure",
     "no_images",
     "no_progress",
+    "not_enhanced",
     "stalled_call",
 ]
 
 #: How many of the last lines may tell what ended a process.
 LAST_LINES = 120
 RESTART = "engine.restart() starts it again."
+#: What the lines of a log begin with that tell of an enhancement.
+ENHANCING = "[Enhance]"
 
 
 @dataclass(frozen=True)
@@ -198,4 +201,16 @@ def no_images(name: str, url: str | None, owned: bool, log: Sequence[str]) -> Ge
     msg = f"The server at {url} ended the generation without an image."
     return GenerationError(
         msg, remedy="We only connected to it, so its log is not ours: look there for the cause."
+    )
+
+
+def not_enhanced(name: str, url: str | None, owned: bool, log: Sequence[str]) -> GenerationError:
+    """Return the error for an enhancement that gave back the image as it was."""
+    who = f"Engine {name!r}" if owned else f"The server at {url}"
+    said = [line for line in log if line.startswith(ENHANCING)]
+    return GenerationError(
+        f"{who} gave the image back as it was: nothing in it was enhanced.",
+        log=said[-5:] or log[-10:],
+        remedy="Mostly it did not find what it was to look for: try another detect=, another "
+        "mask model, or lower thresholds.",
     )

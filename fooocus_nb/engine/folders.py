@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from fooocus_nb.engine.old_logs import describe_run, remove_old_logs
 from fooocus_nb.errors import ConfigurationError, StartError
 from fooocus_nb.supervisor.system import make_private
 
@@ -25,18 +25,12 @@ __all__ = ["RUNTIME_VARIABLE", "new_log_folder", "resolved", "runtime_folder", "
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
 
-#: How many runs are remembered, those that go on not counted.
-KEPT = 20
-#: The file that tells which run a folder belongs to.
-_RUN = "run"
-
 
 def new_log_folder(name: str, run_dir: Path) -> Path:
-    """Make and return the log folder of one run, and remove the oldest ones.
+    """Make and return the log folder of one run, and remove those that are too old.
 
-    The newest 20 of all runs are kept, and those of every run that goes on: `run_dir` is the run's
-    own folder, which its guardian removes at its end. Where the user has no home that can be
-    written to, it is in the runtime folder.
+    `run_dir` is the run's own folder, which its guardian removes at its end. Where the user has no
+    home that can be written to, it is in the runtime folder.
     """
     failures: list[OSError] = []
     for root in filter(None, (_user_path(platformdirs.user_log_path), run_dir.parent / "logs")):
@@ -51,17 +45,9 @@ def _log_folder_in(root: Path, name: str, run_dir: Path) -> Path:
     safe = re.sub(r"[^\w.-]+", "_", name)
     folder = root / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe}_{os.getpid()}_{time.time_ns()}"
     folder.mkdir(mode=0o700, parents=True)
-    (folder / _RUN).write_bytes(os.fsencode(run_dir))
-    for old in sorted(root.iterdir())[:-KEPT]:
-        if not _goes_on(old):
-            shutil.rmtree(old, ignore_errors=True)
+    describe_run(folder, run_dir)
+    remove_old_logs(root, folder, runtime_paths())
     return folder
-
-
-def _goes_on(folder: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        return Path(os.fsdecode((folder / _RUN).read_bytes())).is_dir()
-    return False
 
 
 def _user_path(find: Callable[..., Path]) -> Path | None:
@@ -99,7 +85,7 @@ def runtime_paths() -> tuple[Path, ...]:
         # Not by platformdirs, which knows fallbacks of its own, other ones in each version.
         found.append(Path(runtime).absolute() / "fooocus-nb")
     # Containers and macOS seldom have one; what the system empties at its start is next best. There
-    # anybody may have taken the name, so the last resort is in the home folder.
+    # anybody may have taken the name, so the last resort is the user's cache.
     found.append(Path(tempfile.gettempdir()) / f"fooocus-nb-{os.getuid()}")
     if (cache := _user_path(platformdirs.user_cache_path)) is not None:
         found.append(cache / "run")

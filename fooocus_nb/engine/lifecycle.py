@@ -322,6 +322,8 @@ class EngineLifecycle:
         before, self.reason = self.reason, reason  # who hears of the state asks for the reason
         if self.state.move(EngineState.UNRESPONSIVE, str(reason)):
             self._unresponsive_since = time.monotonic()
+            if (process := self.process) is not None:
+                process.note_failure()
             self.alarm.emit(None)
             self.watchdog.wake()
         else:
@@ -349,6 +351,7 @@ class EngineLifecycle:
             return
         how = "with its guardian" if process.guardian_lost else f"with {returncode}"
         if self.state.move(EngineState.DEAD, f"the process ended {how}"):
+            process.note_failure()
             self.alarm.emit(None)
             self.watchdog.wake()
 

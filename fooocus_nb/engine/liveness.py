@@ -10,14 +10,14 @@ from fooocus_nb._background import submit
 from fooocus_nb.engine.failures import diagnosed, engine_failure, no_progress, stalled_call
 from fooocus_nb.engine.health import PROBE_TIMEOUT
 from fooocus_nb.engine.state import FINAL, RUNNING, EngineState, UnresponsiveReason
-from fooocus_nb.errors import GenerationError, GenerationStopped
+from fooocus_nb.errors import EngineError, GenerationError, GenerationStopped
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from fooocus_nb.engine.lifecycle import EngineLifecycle
-    from fooocus_nb.errors import ConnectionLost, EngineError
+    from fooocus_nb.errors import ConnectionLost
     from fooocus_nb.fooocus.logs.diagnosis import Diagnosis
 
 __all__ = ["GENERATING", "REACHABLE", "STALL_TIMEOUT", "Liveness"]
@@ -33,6 +33,10 @@ LOOK_SECONDS = 0.5
 DEATH_LAG_SECONDS = 3.0
 #: How long the log may lag behind what the server reports.
 LOG_LAG_SECONDS = 1.0
+#: How long to look there for the reason of a failure; on a busy machine it may take its time.
+REASON_LAG_SECONDS = 3.0
+#: How long the log has to be quiet before it is judged: a traceback may come in pieces.
+LOG_QUIET_SECONDS = 0.1
 #: The states in which a generation goes on.
 GENERATING = RUNNING
 #: Those in which another call goes on: it may be what keeps the web server from answering.
@@ -141,16 +145,23 @@ class Liveness:
 
         The log may come a moment later than the report. None where it says nothing, either.
         """
-        lag = LOG_LAG_SECONDS if isinstance(error, GenerationError) else 0.0
-        deadline = time.monotonic() + lag
-        while self._lifecycle.owned and not error.log:
-            found = diagnose(lines())
-            if found is not None and not issubclass(found.error, GenerationStopped):
-                return self.diagnosed(found)
-            if time.monotonic() >= deadline:
-                break
+        # A plain EngineError is a refusal of the server; the others are of our own finding.
+        reported = type(error) is EngineError or isinstance(error, GenerationError)
+        if not (self._lifecycle.owned and reported) or error.log:
+            return None
+        deadline = time.monotonic() + REASON_LAG_SECONDS
+        seen, quiet_since = -1, 0.0
+        while True:
+            said, now = lines(), time.monotonic()
+            if len(said) != seen:
+                seen, quiet_since = len(said), now
+            if now - quiet_since >= LOG_QUIET_SECONDS or now >= deadline:
+                found = diagnose(said)
+                if found is not None and not issubclass(found.error, GenerationStopped):
+                    return self.diagnosed(found)
+            if now >= deadline:
+                return None
             await asyncio.sleep(0.05)
-        return None
 
     def diagnosed(self, found: Diagnosis) -> EngineError:
         """Return the error that the log explains."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["presenters", "wait_shown"]
 
 #: How long an interrupted call waits for the engine to end its current step.
-INTERRUPT_TIMEOUT = 30.0
+INTERRUPT_TIMEOUT = 8.0
 
 #: Each is called with the job and entered for the time of the wait. The magics add theirs.
 presenters: list[Callable[[Job], contextlib.AbstractContextManager[object]]] = []

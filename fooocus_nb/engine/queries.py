@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -90,16 +91,13 @@ class Description(str):
 class Query(Generic[T]):
     """An answer of the engine that is under way: wait for it, or await it."""
 
-    def __init__(
-        self, future: concurrent.futures.Future[list[Any]], read: Callable[[list[Any]], T]
-    ) -> None:
+    def __init__(self, future: concurrent.futures.Future[T]) -> None:
         self._future = future
-        self._read = read
 
     def result(self) -> T:
         """Wait for the answer; an interrupt gives it up."""
         try:
-            return self._read(wait_future(self._future))
+            return wait_future(self._future)
         finally:
             self._future.cancel()
 
@@ -107,7 +105,7 @@ class Query(Generic[T]):
         return self._wait().__await__()
 
     async def _wait(self) -> T:
-        return self._read(await await_future(self._future))
+        return await await_future(self._future)
 
 
 def answer(query: Query[T]) -> T:
@@ -171,16 +169,16 @@ class Queries:
             call = self._call(verb)
             values = self._checked(verb, {_image_of(call): image})
 
-            async def read() -> list[Any]:
-                answer = await self._answer(call, verb, values)
-                return [await self._with_styles(_read(answer, image))]
+            async def read() -> Metadata:
+                answer = await self._answer(call, verb, values, lambda answer: answer)
+                return await self._with_styles(_read(answer, image))
         else:
             found = _read_here(image)
 
-            async def read() -> list[Any]:
-                return [await self._with_styles(found)]
+            async def read() -> Metadata:
+                return await self._with_styles(found)
 
-        return Query(submit(read()), lambda answer: answer[0])
+        return Query(submit(read()))
 
     def with_recorded_styles(self, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add the styles that the record leaves out from which parameters come."""
@@ -207,7 +205,9 @@ class Queries:
             call = self._call(APPLY)
             values = self._checked(APPLY, {_image_of(call): bare_image(found)})
             with contextlib.suppress(EngineError):
-                styles = _applied_styles(call, await self._answer(call, APPLY, values))
+                styles = await self._answer(
+                    call, APPLY, values, functools.partial(_applied_styles, call)
+                )
         return found if styles is None else with_styles(found, styles)
 
     def preset(self, name: str) -> Query[ParameterDiff]:
@@ -257,16 +257,20 @@ class Queries:
     def _ask(
         self, verb: str, values: Mapping[str, Any], read: Callable[[Call, list[Any]], T]
     ) -> Query[T]:
-        """Send a call, and read its answer when that is waited for."""
+        """Send a call and read its answer; where that is none, the log may say why."""
         call = self._call(verb)
-        return Query(submit(self._answer(call, verb, values)), lambda answer: read(call, answer))
+        return Query(submit(self._answer(call, verb, values, lambda answer: read(call, answer))))
 
-    async def _answer(self, call: Call, verb: str, values: Mapping[str, Any]) -> list[Any]:
+    async def _answer(
+        self, call: Call, verb: str, values: Mapping[str, Any], read: Callable[[list[Any]], T]
+    ) -> T:
         """Call on the background loop: in turn with the jobs if the server would queue it, too."""
         async with self._queue.slot if call.queued else contextlib.nullcontext():
-            return await self._run_with_liveness(verb, values)
+            return await self._run_with_liveness(verb, values, read)
 
-    async def _run_with_liveness(self, verb: str, values: Mapping[str, Any]) -> list[Any]:
+    async def _run_with_liveness(
+        self, verb: str, values: Mapping[str, Any], read: Callable[[list[Any]], T]
+    ) -> T:
         """Call until it ends, the engine is gone, or nothing has moved for too long."""
         lines: list[str] = []
         moved = time.monotonic()
@@ -278,12 +282,13 @@ class Queries:
 
         unsubscribe = self._lifecycle.lines.subscribe(take)
         try:
-            return await self._liveness.run(
+            answer = await self._liveness.run(
                 self._client.call(verb, values),
                 states=REACHABLE,
                 silence=lambda: time.monotonic() - moved,
                 stalled=lambda: self._liveness.stalled_call(verb),
             )
+            return await asyncio.to_thread(read, answer)
         except ConnectionLost:
             failure = await self._liveness.await_failure(REACHABLE)
             if failure is not None:
@@ -303,7 +308,7 @@ class Queries:
         prompt, styles = values.get("prompt"), values.get("style_selections")
         if not isinstance(prompt, str):
             msg = f"Engine {self._lifecycle.name!r} did not describe the image."
-            raise GenerationError(msg, log=self._lifecycle.tail(5))
+            raise GenerationError(msg)
         return Description(prompt, styles if isinstance(styles, list) else ())
 
     def _load(self, call: Call, answer: list[Any], values: Mapping[str, Any]) -> ParameterDiff:

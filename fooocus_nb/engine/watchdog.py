@@ -292,8 +292,10 @@ class Watchdog:
         if self._state.state is EngineState.BUSY:
             # While it loads a model, Fooocus may leave a request waiting for long. The way to
             # somebody else's server may lead through a proxy; there the generation's own
-            # connection tells.
-            return process is None or _listens(client.url)
+            # connection tells. The system accepts connections also for one that is stopped.
+            if process is None:
+                return True
+            return not process.child.stopped() and _listens(client.url)
         # Where our own event loop does not answer in time, that tells nothing of the engine.
         return web_server_answers(client, min(PROBE_TIMEOUT, self.answer_timeout), unknown=True)
 

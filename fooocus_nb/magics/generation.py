@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
+from fooocus_nb.engine.state import EngineState
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.cell_notes import CellNotes
 from fooocus_nb.magics.image_options import find_image
@@ -89,8 +90,14 @@ def _interrupted(
     result = monitor.result()
     count = 0 if result is None else len(result)
     done = "1 image is done" if count == 1 else f"{count} images are done"
+    engine = session.engine(options.name)
     if result is not None:
         session.keep(options.output, result)
+    if engine.state is EngineState.BUSY:
+        return KeyboardInterrupt(
+            f"{done}; the engine is still busy with its step, and stops after it: the next "
+            "generation waits until then."
+        )
     return KeyboardInterrupt(f"{done}; the engine is ready for the next generation.")
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["usage_of"]
 
+_DISK_COUNTERS = (b"read_bytes:", b"write_bytes:")
+
 
 def usage_of(pids: Iterable[int]) -> tuple[float, int]:
-    """Return the seconds of processor time and the bytes read that processes have used so far."""
+    """Return the processor seconds and the bytes to and from disks that processes have used."""
     if sys.platform == "linux":
         used = [_linux_usage(pid) for pid in pids]
-        return sum(seconds for seconds, _ in used), sum(read for _, read in used)
+        return sum(seconds for seconds, _ in used), sum(moved for _, moved in used)
     if sys.platform == "win32":
         from fooocus_nb.supervisor import _windows
 
@@ -36,10 +38,10 @@ def _linux_usage(pid: int) -> tuple[float, int]:
     seconds = 0.0
     if fields:  # time in user and in system mode, in ticks
         seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    read = 0
+    moved = 0
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/io", "rb") as file:  # noqa: PTH123
-        read = next(int(line.split()[1]) for line in file if line.startswith(b"read_bytes:"))
-    return seconds, read
+        moved = sum(int(line.split()[1]) for line in file if line.startswith(_DISK_COUNTERS))
+    return seconds, moved
 
 
 def _clock_seconds(text: str) -> float:

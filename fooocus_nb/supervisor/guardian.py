@@ -60,12 +60,15 @@ EXIT_TIMEOUT = 0.3
 #: How often to look for what sends us no signal.
 LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 1.0
+#: How often to touch the log of a silent child, so that its age tells others that the child runs.
+TOUCH_SECONDS = 3600.0
 #: How often to check whether a child without clients works, though it prints nothing.
 USAGE_LOOK_SECONDS = 5.0
-#: What is no idleness: this share of one processor, or so many bytes read from a disk each second.
-#: An engine that waits takes one or two per cent to look for work.
+#: What is no idleness: this share of one processor, or so many bytes to or from a disk each second.
+#: An engine that waits takes one or two per cent to look for work, and no disk; a slow network disk
+#: gives small pieces a few times a second.
 WORKING_SHARE = 0.1
-WORKING_BYTES = 100_000
+WORKING_BYTES = 10_000
 
 
 class Guardian:
@@ -82,6 +85,7 @@ class Guardian:
         self._had_client = False
         self._clientless_since = time.monotonic()
         self._next_check = self._clientless_since
+        self._next_touch = self._clientless_since + TOUCH_SECONDS
         self._worked_at = self._clientless_since
         self._usage: tuple[float, float, int] | None = None
         self._starter = os.getppid()
@@ -314,6 +318,10 @@ class Guardian:
         match command["op"]:
             case "ping":
                 client.add(message(event="pong", lost=self._output.lost()))
+            case "work":
+                now = time.monotonic()
+                self._check_usage(now, min(USAGE_LOOK_SECONDS, number(command["interval"])))
+                client.add(message(event="work", idle=now - self._worked_at))
             case "label":
                 labels = {**self._spec["labels"], **command["labels"]}
                 if len(json.dumps(labels)) <= COMMAND_BYTES:
@@ -369,6 +377,10 @@ class Guardian:
             self._next_check = now + IDLE_LOOK_SECONDS
             self._stay_published()
             self._drop_dead_clients(now)
+        if now >= self._next_touch:
+            self._next_touch = now + TOUCH_SECONDS
+            with contextlib.suppress(OSError):
+                os.utime(self._spec["log_path"])
         if any(client.admitted for client in self._clients):
             return
         idle_timeout = self._spec["idle_timeout"]
@@ -392,9 +404,9 @@ class Guardian:
         before, self._usage = self._usage, (now, *usage_of(self._process_tree()))
         if before is None:
             return
-        seconds, cpu, read = (new - old for new, old in zip(self._usage, before, strict=True))
+        seconds, cpu, moved = (new - old for new, old in zip(self._usage, before, strict=True))
         # Less than before means that one of them has ended.
-        if cpu > WORKING_SHARE * seconds or read > WORKING_BYTES * seconds:
+        if cpu > WORKING_SHARE * seconds or moved > WORKING_BYTES * seconds:
             self._worked_at = now
 
     def _drop_dead_clients(self, now: float) -> None:

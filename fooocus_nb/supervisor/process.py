@@ -26,7 +26,7 @@ from fooocus_nb.supervisor.guardian_handle import (
     specification,
 )
 from fooocus_nb.supervisor.log_files import Line, LineSplitter, Tail
-from fooocus_nb.supervisor.protocol import LOG, FrameReader, message, parse_object
+from fooocus_nb.supervisor.protocol import LOG, FrameReader, message, number, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,27 +56,27 @@ LineListener = Callable[[Line], None]
 
 
 class Heartbeat:
-    """Asks the guardian for a sign of life, one ping at a time, without ever waiting for it."""
+    """Asks the guardian the same question again and again, without ever waiting for its answer."""
 
-    def __init__(self, send_ping: Callable[[], None]) -> None:
-        self._send_ping = send_ping
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
         self._lock = threading.Lock()
         self._outstanding = False
 
     def received(self) -> None:
-        """Note that the pong has come."""
+        """Note that the answer has come."""
         with self._lock:
             self._outstanding = False
 
     def check(self) -> bool:
-        """Return whether the last ping has been answered; if so, send the next one."""
+        """Return whether the last question has been answered; if so, ask the next one."""
         with self._lock:
             # Never more than one: a stopped guardian reads nothing, and its connection would fill.
             if self._outstanding:
                 return False
             self._outstanding = True
         with contextlib.suppress(OSError):  # which is no answer, too
-            self._send_ping()
+            self._ask()
         return True
 
 
@@ -113,6 +113,9 @@ class Process:
     lost : int
         How many bytes of output never reached the log file, as far as the guardian has told: it
         does so with every heartbeat, and at its end.
+    last_work : float or None
+        When the child, or what it has started, was last known to use a processor or a disk, as
+        `time.monotonic` counts; None before :meth:`ask_work` has had an answer.
     reason : str or None
         Why the guardian ended the child, once it has.
     ending : str or None
@@ -133,6 +136,7 @@ class Process:
         self.shim_pid: int = answer["guardian"]
         self.started_at: float = answer["started_at"]
         self.lost = 0
+        self.last_work: float | None = None
         self.reason: str | None = None
         self.ending: str | None = None
         self._created: str | None = answer["created"]
@@ -155,6 +159,8 @@ class Process:
         self._gone = threading.Event()
         self._closing = False
         self._heartbeat = Heartbeat(lambda: self._send(op="ping"))
+        self._work = Heartbeat(lambda: self._send(op="work", interval=self._work_interval))
+        self._work_interval = 0.0
         # Held while we use the child, and taken before we are admitted: who gets it for itself
         # alone knows that nobody else uses the child, also when the guardian does not answer.
         self._user_lock = _platform.lock_shared(str(spec.run_dir))
@@ -376,6 +382,9 @@ class Process:
             case "pong":
                 self.lost = content["lost"]
                 self._heartbeat.received()
+            case "work":
+                self.last_work = time.monotonic() - number(content["idle"])
+                self._work.received()
             case "exit":
                 self._deliver(self._splitter.flush())
                 self._set_exited(content["returncode"])
@@ -449,6 +458,10 @@ class Process:
     def guardian_answers(self) -> bool:
         """Whether the guardian has answered the last heartbeat. It never waits."""
         return self._heartbeat.check()
+
+    def stopped(self) -> bool:
+        """Whether the child is there, but stopped (SIGSTOP), and so does nothing."""
+        return self.exists() and _platform.is_stopped(self.pid)
 
     def guardian_stopped(self) -> bool:
         """Whether the guardian is there, but stopped (SIGSTOP), and so drains nothing."""
@@ -539,6 +552,19 @@ class Process:
             self._gone.wait(ANSWER_TIMEOUT)
         self.close()
         return self._returncode
+
+    def ask_work(self, interval: float) -> None:
+        """Ask the guardian when the child last worked; the answer arrives in `last_work`.
+
+        Never waits for it. A guardian of version 0.1.0 does not answer.
+
+        Parameters
+        ----------
+        interval : float
+            Seconds over which the use of processors and disks is measured, at the least.
+        """
+        self._work_interval = interval
+        self._work.check()
 
     def label(self, **labels: object) -> None:
         """Change what others are told about the child. A guardian that is gone is no error.

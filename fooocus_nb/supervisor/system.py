@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fooocus_nb.supervisor._place import here, where
 from fooocus_nb.supervisor._platform import creation_time, is_private, make_private
 
-__all__ = ["creation_time", "is_private", "make_private"]
+__all__ = ["creation_time", "here", "is_private", "make_private", "where"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LAUNCH = """
@@ -170,6 +172,18 @@ def gpu(programs: Path) -> Callable[..., Path]:
     return make
 
 
+_all_processes = psutil.process_iter
+_MARK = "FOOOCUS_NB_TEST_SESSION"
+
+
+def _own_processes() -> Iterator[psutil.Process]:
+    """Yield the processes that this run of the tests has started."""
+    for process in _all_processes():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == os.environ[_MARK]:
+                yield process
+
+
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path: Path, monkeypatch) -> None:
     """Keep other people's engines and settings out of sight."""
@@ -177,5 +191,7 @@ def _own_places(tmp_path: Path, monkeypatch) -> None:
         (tmp_path / name).mkdir(mode=0o700)
         monkeypatch.setenv(variable, str(tmp_path / name))
     monkeypatch.setattr("tempfile.tempdir", None)
+    # Other runs of the tests start and kill engines on this machine, too.
+    monkeypatch.setattr("psutil.process_iter", _own_processes)
     monkeypatch.delenv("FOOOCUS_HOME", raising=False)
     monkeypatch.delenv("config_path", raising=False)

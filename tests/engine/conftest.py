@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import fooocus_nb
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder
+from fooocus_nb.errors import ConnectionLost
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 
@@ -55,8 +58,12 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
     monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
     found = Registry(runtime_folder())
     yield found
-    for entry in found.entries():
-        Process.attach(entry.run_dir).stop(grace=1)
+    deadline = time.monotonic() + 60
+    while entries := found.entries():
+        assert time.monotonic() < deadline, f"these do not end: {entries}"
+        for entry in entries:
+            with contextlib.suppress(ConnectionLost):  # it is ending already
+                Process.attach(entry.run_dir).stop(grace=1)
 
 
 @pytest.fixture

@@ -155,17 +155,69 @@ def test_a_job_that_waits_can_be_stopped(start_demo):
     assert len(first.result(60)) == 1
 
 
+@contextlib.contextmanager
+def interrupt_at(engine, kind):
+    """Interrupt this thread when the engine's next generation has told an event of that kind."""
+
+    def watch():
+        wait_for(lambda: engine.current_job is not None, 60)
+        if any(isinstance(event, kind) for event in engine.current_job.events(60)):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    thread.join()
+
+
 def test_an_interrupt_stops_the_generation_and_not_the_engine(start_demo):
     engine = start_demo(slow=True)
-    timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupt_at(engine, ImageFinished), pytest.raises(KeyboardInterrupt):
         engine.generate("a city", image_number=30, steps=4)
-    timer.join()
     assert engine.last_result.stopped
     assert engine.last_result[0].path.is_file()
     assert engine.state is EngineState.READY
     assert len(engine.generate("a", image_number=1, steps=1)) == 1
+
+
+def test_an_interrupt_in_a_long_step_says_so_and_the_state_stays_true(
+    start_demo, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fooocus_nb.engine.jobs.job.INTERRUPT_TIMEOUT", 1.0)
+    cue = tmp_path / "cue"
+    engine = start_demo(f"cue={cue}")
+    with interrupt_at(engine, Progress), pytest.raises(KeyboardInterrupt, match="still busy"):
+        engine.generate("a city", image_number=30, steps=1)
+    job = engine.current_job
+    assert engine.state is EngineState.BUSY
+    assert not job.done()
+    cue.touch()
+    wait_for(job.done, 60)
+    wait_for(lambda: engine.state is EngineState.READY)
+    assert job.result().stopped
+    assert len(engine.generate("a", image_number=1, steps=1)) == 1
+
+
+def test_a_cancelled_wait_in_a_long_step_says_so(start_demo, tmp_path, monkeypatch):
+    monkeypatch.setattr("fooocus_nb.engine.jobs.job.INTERRUPT_TIMEOUT", 1.0)
+    cue = tmp_path / "cue"
+    engine = start_demo(f"cue={cue}")
+
+    async def cancel():
+        job = engine.submit("a city", image_number=30, steps=1)
+        task = asyncio.ensure_future(job._wait())
+        async for event in job:
+            if isinstance(event, Progress):
+                task.cancel()
+                break
+        with pytest.raises(asyncio.CancelledError, match="still busy"):
+            await task
+        return job
+
+    job = asyncio.run(cancel())
+    assert engine.state is EngineState.BUSY
+    cue.touch()
+    wait_for(job.done, 60)
 
 
 @pytest.mark.parametrize("moment", ["handed in", "shown"])
@@ -271,6 +323,11 @@ def test_a_child_that_crashes_at_start_says_why(start_demo):
 def test_a_child_that_never_gets_ready_is_given_up(start_demo):
     with pytest.raises(StartTimeout, match="nothing has moved"):
         start_demo("never-ready", timeout=2)
+
+
+def test_a_start_that_works_without_a_word_is_not_given_up(start_demo):
+    engine = start_demo("silent-start=6", timeout=3)
+    assert engine.state is EngineState.READY
 
 
 def test_nothing_is_left_after_stop(start_demo):

@@ -1,8 +1,9 @@
-"""How long the logs of engines are kept."""
+"""The folders of engines: their logs, how long these are kept, and the runtime folder."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import shutil
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fooocus_nb
-from fooocus_nb.engine.folders import KEPT, RUNTIME_VARIABLE, new_log_folder, runtime_folder
+from fooocus_nb.engine.folders import RUNTIME_VARIABLE, new_log_folder, runtime_folder
+from fooocus_nb.engine.old_logs import mark_failed
 from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartError
+from fooocus_nb.supervisor import ChildSpec, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,30 +36,135 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "logs"
 
 
-def test_the_oldest_logs_go(logs: Path, tmp_path: Path) -> None:
-    made = [new_log_folder("a name/with: signs", tmp_path / "ended") for _ in range(KEPT + 5)]
-    assert set(logs.iterdir()) == set(made[-KEPT:])
+def age(folder: Path, days: float) -> None:
+    """Let a log folder, with all that is in it, have been written so many days ago."""
+    moment = time.time() - days * 86_400
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (moment, moment))
+
+
+def make_log(tmp_path: Path, text: str = "App started successful\n", *, days: float = 0) -> Path:
+    """Make the log folder of an engine that has ended."""
+    folder = new_log_folder("a name/with: signs", tmp_path / "ended")
+    (folder / "engine.log").write_text(text)
+    age(folder, days)
+    return folder
+
+
+FAILURE = """Traceback (most recent call last):
+  File "/home/me/Fooocus/modules/async_worker.py", line 1471, in worker
+    handler(task)
+torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
+"""
+
+
+def test_logs_go_by_their_age(logs: Path, tmp_path: Path) -> None:
+    old, young = make_log(tmp_path, days=15), make_log(tmp_path, days=13)
+    many = [new_log_folder("demo", tmp_path / "ended") for _ in range(30)]
+    assert set(logs.iterdir()) == {young, *many}
+    assert not old.exists()
     assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in logs.iterdir())
+
+
+def test_those_of_failures_stay_longer(logs: Path, tmp_path: Path) -> None:
+    failed, marked = make_log(tmp_path, FAILURE, days=40), make_log(tmp_path)
+    mark_failed(marked)
+    age(marked, 40)
+    older = make_log(tmp_path, FAILURE, days=70)
+    newest = make_log(tmp_path)
+    assert set(logs.iterdir()) == {failed, marked, newest}
+    assert not older.exists()
+
+
+def test_all_together_come_to_no_more_than_the_limit(logs: Path, tmp_path, monkeypatch) -> None:
+    failed = make_log(tmp_path, FAILURE + "x" * 1000, days=5)
+    made = [make_log(tmp_path, "x" * 1000, days=4 - number) for number in range(4)]
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 3500)
+    newest = make_log(tmp_path)
+    assert set(logs.iterdir()) == {failed, made[-1], newest}
 
 
 def test_the_log_of_an_engine_that_runs_stays(logs: Path, tmp_path: Path, start_demo) -> None:
     engine = start_demo()
-    assert engine.log_path.is_relative_to(logs)
-    for _ in range(KEPT + 5):
-        new_log_folder("later", tmp_path / "ended")
+    folder = engine.log_path.parent
+    assert folder.parent == logs
+    age(folder, 100)
+    new_log_folder("later", tmp_path / "ended")
     assert "App started successful" in engine.log_path.read_text()
     engine.stop()
     assert engine.log_path.is_file()  # to be looked at after the end
-    for _ in range(KEPT):
-        new_log_folder("later", tmp_path / "ended")
+    age(folder, 100)
+    new_log_folder("later", tmp_path / "ended")
     assert not engine.log_path.exists()
+
+
+@pytest.mark.parametrize("other", [{"host": "elsewhere", "boot": "b"}, {"pid_namespace": "x"}])
+def test_a_run_that_cannot_be_seen_from_here_is_not_taken_for_ended(
+    logs: Path, tmp_path: Path, other: dict[str, str]
+) -> None:
+    """As of another container with the same home, whose run folders are its own."""
+    folder = make_log(tmp_path)
+    place = json.loads((folder / "place").read_text())
+    (folder / "place").write_text(json.dumps(place | other))
+    age(folder, 80)
+    new_log_folder("later", tmp_path / "ended")
+    assert folder.exists()
+    age(folder, 100)  # while it runs, its guardian touches the log
+    new_log_folder("later", tmp_path / "ended")
+    assert not folder.exists()
+
+
+def test_a_guardian_touches_the_log_of_a_silent_engine(monkeypatch, tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    argv = (sys.executable, "-I", "-S", "-c", "import time; print('x', flush=True); time.sleep(90)")
+    (tmp_path / "run").mkdir(mode=0o700)
+    spec = ChildSpec(argv, dict(os.environ), "test", tmp_path / "run", log)
+    source = tmp_path / "guardian" / "fooocus_nb"
+    shutil.copytree(Path(fooocus_nb.__file__).parent / "supervisor", source / "supervisor")
+    (source / "__init__.py").touch()
+    guardian = source / "supervisor" / "guardian.py"
+    text = guardian.read_text()
+    assert "TOUCH_SECONDS = 3600.0" in text
+    guardian.write_text(text.replace("TOUCH_SECONDS = 3600.0", "TOUCH_SECONDS = 0.5"))
+    monkeypatch.setattr("fooocus_nb.supervisor.guardian_handle._PACKAGE_PARENT", source.parent)
+    child = Process.start(spec)
+    try:
+        deadline = time.monotonic() + 20
+        while not log.exists() or not log.read_text():
+            assert time.monotonic() < deadline
+        os.utime(log, (0, 0))
+        while log.stat().st_mtime == 0:
+            assert time.monotonic() < deadline
+    finally:
+        child.stop(grace=1)
+
+
+@pytest.mark.parametrize("how", ["dies", "never starts"])
+def test_an_engine_that_failed_is_marked(logs: Path, start_demo, how: str) -> None:
+    if how == "dies":
+        engine = start_demo()
+        os.kill(engine.pid, 9)
+        deadline = time.monotonic() + 20
+        while engine.state != "dead":
+            assert time.monotonic() < deadline
+    else:
+        with pytest.raises(StartError):
+            start_demo("crash-start")
+    (folder,) = logs.iterdir()
+    assert (folder / "failed").exists()
+
+
+def test_an_engine_that_was_stopped_is_not_marked(logs: Path, start_demo) -> None:
+    start_demo().stop()
+    (folder,) = logs.iterdir()
+    assert not (folder / "failed").exists()
 
 
 def test_folders_of_earlier_versions_go_too(logs: Path, tmp_path: Path) -> None:
     old = logs / "2020-01-01_00-00-00_demo_1_1"
     old.mkdir(parents=True)
-    for _ in range(KEPT):
-        new_log_folder("later", tmp_path / "ended")
+    age(old, 100)
+    new_log_folder("later", tmp_path / "ended")
     assert not old.exists()
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import time
+import warnings
 from collections import Counter
 from contextlib import aclosing
 
@@ -25,6 +27,14 @@ from fooocus_nb.fooocus.schema.parameters import ParameterTable
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_others():
+    """Collect what other modules have left, so that it is not warned of in a test of this one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 def run(coroutine):

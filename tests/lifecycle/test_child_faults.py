@@ -180,6 +180,17 @@ def test_the_guardian_fails_in_a_generation(bench: Bench, fate: str) -> None:
     assert_restarts(engine)
 
 
+@posix
+def test_it_is_stopped_in_a_generation(bench: Bench) -> None:
+    engine, job = bench.begin("hang")
+    engine.answer_timeout = 0.5
+    os.kill(engine.pid, signal.SIGSTOP)
+    assert_told(engine, job, errors.ConnectionLost, "does not answer any more", UNRESPONSIVE)
+    os.kill(engine.pid, signal.SIGCONT)
+    until(lambda: engine.state is READY)
+    assert_restarts(engine)
+
+
 def test_a_worker_that_takes_up_nothing(bench: Bench) -> None:
     engine = bench.start("deaf-worker")
     engine.stall_timeout = 1.0

@@ -123,7 +123,7 @@ def test_a_terminal_gets_one_line_that_moves_and_then_text(tmp_path) -> None:
     import pexpect
 
     environment = os.environ | {
-        "FOOOCUS_DEMO_STEP_SECONDS": "0.2",  # so that a busy machine, too, draws several
+        "FOOOCUS_DEMO_STEP_SECONDS": "0.4",  # so that a busy machine, too, draws several
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "TERM": "xterm",
         "NO_COLOR": "1",
@@ -133,7 +133,7 @@ def test_a_terminal_gets_one_line_that_moves_and_then_text(tmp_path) -> None:
         ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
         cwd=str(tmp_path),
         env=environment,
-        timeout=60,
+        timeout=240,
         encoding="utf-8",
         dimensions=(40, 110),
     )

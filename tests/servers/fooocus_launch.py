@@ -1,11 +1,15 @@
 """What Fooocus's own launch.py does, in the words of the stand-in: serve, and say when ready.
 
-``FLOOD_MEGABYTES`` is how much it prints with each generation.
+``FLOOD_MEGABYTES`` is how much it prints with each generation. The calls that ``FAILING_CALLS``
+names run out of memory, and what is printed to stderr comes up to ``LATE_SECONDS`` late.
 """
 
 import os
+import queue
+import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 import gradio3_app
@@ -13,10 +17,48 @@ import gradio3_app
 LINES = ("flood " * 20 + "\n") * 8000
 
 
+class OutOfMemoryError(RuntimeError):
+    """Prints as PyTorch's own."""
+
+
+OutOfMemoryError.__module__ = "torch.cuda"
+
+
+class Late:
+    """A stream that prints what it is given later, in order, and in the pieces that it came in."""
+
+    def __init__(self, stream, seconds):
+        self._stream = stream
+        self._seconds = seconds
+        self._pieces = queue.SimpleQueue()
+        threading.Thread(target=self._print, daemon=True).start()
+
+    def write(self, text):
+        self._pieces.put(text)
+        return len(text)
+
+    def _print(self):
+        while True:
+            piece = self._pieces.get()
+            if piece.startswith("Traceback"):
+                time.sleep(random.random() * self._seconds)
+            self._stream.write(piece)
+            self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+if "LATE_SECONDS" in os.environ:
+    sys.stderr = Late(sys.stderr, float(os.environ["LATE_SECONDS"]))
+
+
 class Flood(gradio3_app.Recorder):
-    """Floods the log with each generation."""
+    """Floods the log with each generation, and fails where it shall."""
 
     def write(self, **entry):
+        if entry["call"] in os.environ.get("FAILING_CALLS", "").split():
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if entry["call"] == "generate":
             for _ in range(int(os.environ.get("FLOOD_MEGABYTES", "0"))):
                 print(LINES, end="", flush=True)

@@ -7,6 +7,7 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.engine.jobs.unchanged import enhanced_image, shows_the_same
 from fooocus_nb.errors import ConnectionLost
 from fooocus_nb.results import Image
 
@@ -28,7 +29,8 @@ class ImageCollector:
     """Copies the images of one generation to the output folder, each once.
 
     `copy` copies an image of the server there, and returns where it is then. `final` is the
-    server's own list of the images there are; None before the end.
+    server's own list of the images there are; None before the end. An image that was to be enhanced
+    and that the server handed back as it is counts as none.
     """
 
     def __init__(self, request: Request, copy: Callable[[str], Awaitable[Path]]) -> None:
@@ -38,6 +40,8 @@ class ImageCollector:
         self._copy = copy
         self._announced: dict[str, None] = {}
         self._copied: dict[str, Path] = {}
+        self._given = enhanced_image(request)
+        self._unchanged: set[str] = set()
         self._saved: list[int] = []
         self._known: dict[str, int] = {}
 
@@ -49,7 +53,12 @@ class ImageCollector:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files in the output folder, in the order of their coming."""
-        return tuple(self._copied.values())
+        return tuple(path for name, path in self._copied.items() if name not in self._unchanged)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether all that came is the image that was to be enhanced."""
+        return bool(self._unchanged) and self._unchanged == set(self._copied)
 
     def holds(self, name: str) -> bool:
         """Whether an image is copied, by the name of its file."""
@@ -63,7 +72,12 @@ class ImageCollector:
         self._announced[server_path] = None
         identified = name_key(server_path) in self._known
         if not (server_path in self._copied or (identified and self.holds(server_path))):
-            self._copied[server_path] = await self._copy(server_path)
+            path = await self._copy(server_path)
+            if self._given is not None and await asyncio.to_thread(
+                shows_the_same, path, self._given
+            ):
+                self._unchanged.add(server_path)
+            self._copied[server_path] = path
 
     async def take_all(self) -> None:
         """Copy what was announced and could not be copied then, trying more than once."""
@@ -89,8 +103,9 @@ class ImageCollector:
 
     def images(self) -> list[Image]:
         """Return the images in the order in which they were asked for."""
-        finals = [path for path in self.final or () if path in self._copied]
-        ordered = [*finals, *(path for path in self._copied if path not in finals)]
+        made = [path for path in self._copied if path not in self._unchanged]
+        finals = [path for path in self.final or () if path in made]
+        ordered = [*finals, *(path for path in made if path not in finals)]
         numbers = self._numbers(ordered)
         if self._known:
             numbers = {path: self._known.get(name_key(path), numbers[path]) for path in ordered}

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
-from fooocus_nb.engine.failures import no_images
+from fooocus_nb.engine.failures import no_images, not_enhanced
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -63,8 +63,9 @@ __all__ = ["Job"]
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
 COPY_SECONDS = 120.0
-#: How long an interrupted call waits for the engine to end its current step.
-INTERRUPT_TIMEOUT = 30.0
+#: How long an interrupted call waits for the engine to end its current step. Notebooks offer to
+#: restart the kernel some 10 s after an interrupt.
+INTERRUPT_TIMEOUT = 8.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
 #: How soon a server without a queue begins.
@@ -243,7 +244,8 @@ class Job:
         """Wait for the images.
 
         Ctrl-C, or the notebook's stop button, stops the generation and not the engine: the images
-        that are done stay in the output folder and in ``engine.last_result``.
+        that are done stay in the output folder and in ``engine.last_result``. Where a single step
+        takes longer than 8 s the interrupt says so, and the engine is busy until it has ended.
 
         Parameters
         ----------
@@ -274,8 +276,9 @@ class Job:
                 msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
             ) from error
         except KeyboardInterrupt:
-            self._stop_and_wait()
-            raise
+            if self._stop_and_wait():
+                raise
+            raise KeyboardInterrupt(self._still_busy()) from None
 
     def __await__(self) -> Generator[Any, None, Result]:
         return self._wait().__await__()
@@ -284,15 +287,25 @@ class Job:
         try:
             return await await_future(self._future)
         except asyncio.CancelledError:
-            await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
-            raise
+            if await asyncio.shield(asyncio.to_thread(self._stop_and_wait)):
+                raise
+            raise asyncio.CancelledError(self._still_busy()) from None
 
-    def _stop_and_wait(self) -> None:
-        """Stop, then give the engine the time to end its step and us to copy what is done."""
+    def _stop_and_wait(self) -> bool:
+        """Stop, give the engine the time to end its step, and return whether it has ended."""
+        deadline = time.monotonic() + INTERRUPT_TIMEOUT
         with contextlib.suppress(Exception):
             self.stop()
         with contextlib.suppress(Exception):
-            wait_future(self._future, INTERRUPT_TIMEOUT)
+            wait_future(self._future, max(deadline - time.monotonic(), 0.0))
+        return self._future.done()
+
+    def _still_busy(self) -> str:
+        """Say that an interrupted generation has not ended yet, and what that means."""
+        return (
+            f"Engine {self._context.name!r} is still busy with its step, and stops after it: "
+            "the next generation waits until then. What is done by then is in engine.last_result."
+        )
 
     # -- control ----------------------------------------------------------------------------
 
@@ -530,6 +543,8 @@ class Job:
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
             raise no_images(context.name, self.engine.url, context.owned, log)
+        if self._collector.unchanged and not self._control.used:
+            raise not_enhanced(context.name, self.engine.url, context.owned, log)
 
     def _made(self) -> Result:
         parameters = self._collector.parameters

@@ -57,6 +57,8 @@ _STEP = re.compile(r"^\[Fooocus\] (.+)")
 #: What the engine says before its worker has a request: it may then never get it.
 _NOT_BEGUN = "Waiting for task"
 _IMAGES = {".jpeg", ".jpg", ".png", ".webp"}
+#: How long it may take to copy what was announced, when nothing more can be learnt.
+ANNOUNCED_SECONDS = 10.0
 #: What the engine replaces in a prompt: wildcards, arrays and LoRAs.
 _REPLACED = re.compile(r"__|\[\[|<lora:")
 
@@ -177,10 +179,10 @@ class Recovery:
             if self._is_hopeless(moved, patience):
                 if self._is_complete():
                     break
-                raise self._given_up(error)
+                raise await self._given_up(error)
             await asyncio.sleep(POLL_SECONDS)
         if not self._is_complete() and not self._control.used and not self._explained():
-            raise self._given_up(error)
+            raise await self._given_up(error)
         yield Finished(tuple(found.path for found in self._in_order()))
 
     async def sweep(self) -> list[str]:
@@ -347,7 +349,11 @@ class Recovery:
         share = 100 * len(self._found) // max(1, _count(self._request))
         return Progress(max(self._stream.now.percent, min(share, 99)), text)
 
-    def _given_up(self, error: ConnectionLost) -> ConnectionLost:
+    async def _given_up(self, error: ConnectionLost) -> ConnectionLost:
+        # What was announced may have been on its way when the connection broke.
+        with contextlib.suppress(FooocusError, TimeoutError):
+            async with asyncio.timeout(ANNOUNCED_SECONDS):
+                await self._collector.take_all()
         done, asked = len(self._collector.paths), _count(self._request)
         msg = (
             f"The connection to engine {self._context.name!r} broke in the middle of a generation, "

@@ -10,7 +10,7 @@ import pytest
 
 from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.jobs import image_collector
-from fooocus_nb.engine.jobs.image_collector import FETCH_ATTEMPTS, Harvest
+from fooocus_nb.engine.jobs.image_collector import FETCH_ATTEMPTS, ImageCollector
 from fooocus_nb.errors import ConnectionLost
 from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.schema import Schema
@@ -37,8 +37,8 @@ class Server:
         return Path("outputs") / Path(server_path).name
 
 
-def collect(fetch: Callable[[str], Awaitable[Path]]) -> Harvest:
-    collector = Harvest(REQUEST, fetch)
+def collect(fetch: Callable[[str], Awaitable[Path]]) -> ImageCollector:
+    collector = ImageCollector(REQUEST, fetch)
     collector.final = ("/tmp/gradio/one.png", "/tmp/gradio/two.png")
     asyncio.run(collector.take_all())
     return collector
