@@ -89,7 +89,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"failures"},
         {"watchdog"},
         {"lifecycle"},
-        {"liveness"},
+        {"interrupts", "liveness"},
         {"jobs"},
         {"presenters"},
         {"queries"},

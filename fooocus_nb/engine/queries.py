@@ -19,6 +19,7 @@ from fooocus_nb.errors import (
     MetadataError,
     ParameterError,
     UnsupportedParameter,
+    show_plainly,
 )
 from fooocus_nb.fooocus.metadata import bare_image, parse_metadata, read_metadata, with_styles
 from fooocus_nb.fooocus.metadata.style_texts import find_styles, style_texts_of
@@ -100,6 +101,12 @@ class Query(Generic[T]):
         """Wait for the answer; an interrupt gives it up."""
         try:
             return self._read(wait_future(self._future))
+        except KeyboardInterrupt:
+            error = KeyboardInterrupt(
+                "The call was given up; the engine may still be busy with it."
+            )
+            show_plainly(error, "python")
+            raise error from None
         finally:
             self._future.cancel()
 

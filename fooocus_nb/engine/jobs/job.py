@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
 from fooocus_nb.engine.failures import no_images
+from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption, interruption_text
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -26,6 +27,7 @@ from fooocus_nb.errors import (
     GenerationError,
     GenerationStopped,
     OutputError,
+    show_plainly,
 )
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.events import (
@@ -62,8 +64,6 @@ __all__ = ["Job"]
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
 COPY_SECONDS = 120.0
-#: How long an interrupted call waits for the engine to end its current step.
-INTERRUPT_TIMEOUT = 30.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
 #: How soon a server without a queue begins.
@@ -133,8 +133,7 @@ class Job:
         try:
             submit(self._run())
         except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
-            self._stop_and_wait()
-            raise
+            raise self._interrupted() from None
 
     def __repr__(self) -> str:
         return f"<Job on {self._context.name!r}: {self.snapshot().state}>"
@@ -234,8 +233,10 @@ class Job:
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the images.
 
-        Ctrl-C, or the notebook's stop button, stops the generation and not the engine: the images
-        that are done stay in the output folder and in ``engine.last_result``.
+        Ctrl-C, or the notebook's stop button, stops the generation and not the engine. The call
+        ends within 10 s with a KeyboardInterrupt that says how many images are done, and whether
+        the engine is still busy; these images are in the output folder and in
+        ``engine.last_result``.
 
         Parameters
         ----------
@@ -266,8 +267,7 @@ class Job:
                 msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
             ) from error
         except KeyboardInterrupt:
-            self._stop_and_wait()
-            raise
+            raise self._interrupted() from None
 
     def __await__(self) -> Generator[Any, None, Result]:
         return self._wait().__await__()
@@ -277,14 +277,26 @@ class Job:
             return await await_future(self._future)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
-            raise
+            text = interruption_text(len(self._collector.paths), ended=self.done())
+            error = asyncio.CancelledError(text)
+            show_plainly(error, "python")
+            raise error from None
+
+    def _interrupted(self) -> KeyboardInterrupt:
+        """Stop after an interrupt, and return what ends the call; a second one ends it at once."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._stop_and_wait()
+        return interruption(len(self._collector.paths), ended=self.done())
 
     def _stop_and_wait(self) -> None:
         """Stop, then give the engine the time to end its step and us to copy what is done."""
+        deadline = time.monotonic() + INTERRUPT_TIMEOUT
         with contextlib.suppress(Exception):
             self.stop()
         with contextlib.suppress(Exception):
-            wait_future(self._future, INTERRUPT_TIMEOUT)
+            wait_future(self._future, max(deadline - time.monotonic(), 0.0))
+        if not self.done() and self._collector.paths:  # else it was published when it ended
+            self._context.publish(self._made())
 
     # -- control ----------------------------------------------------------------------------
 
