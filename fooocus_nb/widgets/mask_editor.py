@@ -60,8 +60,8 @@ class MaskEditor(anywidget.AnyWidget):
         When `image` or `mask` is not an image, or their sizes differ.
     """
 
-    _esm = joined("dom.js", "mask_history.js", "mask_editor.js")
-    _css = joined("mask_editor.css")
+    _esm = joined("dom.js", "kernel.js", "mask_history.js", "mask_editor.js")
+    _css = joined("kernel.css", "mask_editor.css")
     picture = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)

@@ -403,4 +403,4 @@ function render({ model, el: host }) {
   };
 }
 
-export default { render };
+export default { render: watched(render) };
