@@ -39,7 +39,8 @@ class StaticFallback:
                 fallback, _ = bundle_of(None, text=self._text(), html=self._html())
             for display_id in display_ids:
                 _publish(fallback, {}, display_id, update=True)
-                _publish({"text/html": ""}, {}, _kept(display_id), update=True)
+                nothing = {"text/html": "", "text/plain": ""}
+                _publish(nothing, {}, _kept(display_id), update=True)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""

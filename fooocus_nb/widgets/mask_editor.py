@@ -62,7 +62,7 @@ class MaskEditor(anywidget.AnyWidget):
 
     _esm = joined("dom.js", "kernel.js", "mask_history.js", "mask_editor.js")
     _css = joined("kernel.css", "mask_editor.css")
-    picture = traitlets.Bytes().tag(sync=True)
+    background = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
     brush = traitlets.Int(1, min=1).tag(sync=True)
@@ -73,7 +73,7 @@ class MaskEditor(anywidget.AnyWidget):
         width, height = self._image.size
         if brush is None:
             brush = max(1, min(width, height) // 8)
-        super().__init__(picture=_shown(self._image), width=width, height=height, brush=brush)
+        super().__init__(background=_shown(self._image), width=width, height=height, brush=brush)
         if mask is not None:
             self.mask = mask
 

@@ -88,7 +88,7 @@ def test_a_photo_taken_upright_is_painted_upright(tmp_path):
 def test_a_huge_image_travels_small_and_is_painted_whole():
     noise = np.random.default_rng(1).integers(0, 255, (64, 4000, 3), dtype=np.uint8)
     editor = MaskEditor(noise)
-    assert PIL.Image.open(io.BytesIO(editor.picture)).size == (2048, 33)
+    assert PIL.Image.open(io.BytesIO(editor.background)).size == (2048, 33)
     assert editor.mask.size == (4000, 64)
 
 

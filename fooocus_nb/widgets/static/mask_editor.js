@@ -110,7 +110,7 @@ function render({ model, el: host }) {
   const bar = el("div", "fnb-mask-bar", { role: "toolbar", "aria-label": "Mask tools" });
   const stage = el("div", "fnb-mask-stage");
   const sheet = el("div", "fnb-mask-sheet");
-  const background = el("img", "fnb-mask-picture", { alt: "The image", draggable: "false" });
+  const background = el("img", "fnb-mask-background", { alt: "The image", draggable: "false" });
   const canvas = el("canvas", "fnb-mask-canvas", {
     tabindex: "0", role: "application", "aria-roledescription": "mask",
     "aria-label": "Mask over the image. Arrow keys move the brush, space starts and ends a stroke.",
@@ -375,14 +375,14 @@ function render({ model, el: host }) {
   let url = null;
   function drawBackground() {
     if (url) URL.revokeObjectURL(url);
-    const bytes = bytesOf(model.get("picture"));
+    const bytes = bytesOf(model.get("background"));
     url = bytes ? URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) : null;
     if (url) background.src = url;
   }
 
   model.on("change:brush", drawBrush);
   model.on("change:mask_png", receive);
-  model.on("change:picture", drawBackground);
+  model.on("change:background", drawBackground);
   // Keys must not reach the notebook's shortcuts: its "b" makes a new cell. Lumino looks for the
   // attribute at the focused element first, so each element needs it.
   for (const node of root.querySelectorAll("button, input, canvas")) {
@@ -399,7 +399,7 @@ function render({ model, el: host }) {
     if (url) URL.revokeObjectURL(url);
     model.off("change:brush", drawBrush);
     model.off("change:mask_png", receive);
-    model.off("change:picture", drawBackground);
+    model.off("change:background", drawBackground);
   };
 }
 
