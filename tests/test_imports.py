@@ -111,10 +111,10 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "widgets": (
         {"_assets", "_html"},
-        {"_gallery_items", "mask_editor", "monitor_widget", "panel_form", "panel_values"},
+        {"_gallery_items", "monitor_widget", "panel_form", "panel_values"},
         {"renderer", "status", "surfaces"},
         {"base", "job_monitor"},
-        {"gallery", "log_view", "start_monitor"},
+        {"gallery", "log_view", "mask_editor", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
     ),

@@ -35,8 +35,8 @@ _KEPT = (
     ".fnb-kept{display:none}"
     ".jp-OutputArea-child .fnb-kept{display:block;animation:fnb-kept 0s .8s both}"
     "@keyframes fnb-kept{from{max-height:0;overflow:hidden}to{max-height:none}}"
-    ".jp-OutputArea-child:has(.fnb-widget)+.jp-OutputArea-child:has(.fnb-kept){display:none}"
-    ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.fnb-widget))"
+    ".jp-OutputArea-child:has(.fnb-widget,.fnb-mask)+.jp-OutputArea-child:has(.fnb-kept){display:none}"
+    ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.fnb-widget,.fnb-mask))"
     ":has(+.jp-OutputArea-child .fnb-kept){display:none}"
 )
 

@@ -18,8 +18,8 @@ CRASH = "os.kill(os.getpid(), 9)"
 RESTARTED = "The kernel was restarted; run this cell again."
 #: The monitor, the panel's form, monitor and gallery, the log, the gallery, the mask editor.
 COUNT = 7
-#: The monitor, the panel, the log and the gallery.
-FALLBACKS = 4
+#: The same, but for the parts of the panel.
+FALLBACKS = 5
 
 
 def shown(open_notebook, app):
@@ -107,5 +107,6 @@ def test_a_reopened_notebook_shows_what_the_views_were(open_notebook, app):
     expect(kept.locator("visible=true")).to_have_count(FALLBACKS)
     expect(output).to_contain_text("Control panel of demo")
     expect(output).to_contain_text("The last lines of the log of 'demo'")
-    expect(error.locator("visible=true")).to_have_count(1)  # a mask editor has no fallback
+    expect(output.get_by_alt_text("The image, with what is painted in red")).to_be_visible()
+    expect(error.locator("visible=true")).to_have_count(0)
     notebook.shot(f"reopened-{app}", notebook.cell(1))
