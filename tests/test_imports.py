@@ -79,7 +79,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"history"},
     ),
     "engine": (
-        {"config", "names"},
+        {"config", "interrupts", "names"},
         {"folders"},
         {"state"},
         {"queue"},
@@ -89,7 +89,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"failures"},
         {"watchdog"},
         {"lifecycle"},
-        {"interrupts", "liveness"},
+        {"liveness"},
         {"jobs"},
         {"presenters"},
         {"queries"},

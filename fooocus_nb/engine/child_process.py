@@ -180,10 +180,10 @@ class EngineProcess:
         self.child.stop()
         _remove(self.temporary)
 
-    def release(self) -> None:
+    def release(self, grace: float | None = None) -> None:
         """Do the same, unless others use it: then only detach from it."""
         self.child.label(**user_label(uses=False))
-        if self.child.leave():
+        if self.child.leave(grace=grace):
             _remove(self.temporary)
         self.temporary.clear()
 

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from fooocus_nb.errors import show_plainly
 
-__all__ = ["INTERRUPT_TIMEOUT", "interruption", "interruption_text"]
+__all__ = [
+    "INTERRUPT_GRACE",
+    "INTERRUPT_TIMEOUT",
+    "interruption",
+    "interruption_text",
+    "start_interruption",
+]
 
 #: How long an interrupted call waits for the engine to end its current step, the stop itself
 #: included. VS Code offers to restart the kernel 10 s after an interrupt.
 INTERRUPT_TIMEOUT = 7.0
+#: How long an engine whose start was interrupted gets to end by itself.
+INTERRUPT_GRACE = 3.0
 
 
 def interruption(images: int, *, ended: bool) -> KeyboardInterrupt:
     """Return the error that ends an interrupted call, which IPython shows without stack frames."""
     error = KeyboardInterrupt(interruption_text(images, ended=ended))
+    show_plainly(error, "python")
+    return error
+
+
+def start_interruption(name: str) -> KeyboardInterrupt:
+    """Return the error that ends an interrupted start."""
+    error = KeyboardInterrupt(f"The start of engine {name!r} was interrupted.")
     show_plainly(error, "python")
     return error
 

@@ -81,8 +81,8 @@ class Attachment:
         if process is not None:
             process.keep(idle_timeout)
 
-    def release(self, how: Release) -> None:
-        """End the process, or detach from it."""
+    def release(self, how: Release, grace: float | None = None) -> None:
+        """End the process, or detach from it; the `grace` is that of one that others may use."""
         process = self._process()
         if process is None:
             return
@@ -90,7 +90,7 @@ class Attachment:
             case Release.END:
                 process.stop()
             case Release.UNLESS_SHARED:
-                process.release()
+                process.release(grace)
             case Release.DETACH:
                 process.detach()
 

@@ -79,3 +79,28 @@ def test_an_interrupted_call_returns_though_the_engine_does_not(new_notebook, co
     assert "1 image is done, in engine.last_result; the engine is still busy" in cell.error
     assert notebook.value("[image.seed for image in engine.last_result]") == [1]
     notebook.run("result = engine.generate('a dog', steps=2, width=128, height=128)")
+
+
+START = """
+import os, signal, fooocus_nb
+def freeze(engine):
+    if engine.pid and os.environ.pop("FREEZE", ""):
+        os.kill(engine.pid, signal.SIGSTOP)
+        display("frozen")
+os.environ["FREEZE"] = "1"
+engine = fooocus_nb.start(demo=True, grace=3600, on_progress=freeze)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process by a signal")
+def test_an_interrupted_start_does_not_wait_for_an_engine_that_is_stuck(new_notebook):
+    notebook = new_notebook(FOOOCUS_DEMO_STEP_SECONDS="0")
+
+    def frozen(message):
+        return "frozen" in message["content"].get("data", {}).get("text/plain", "")
+
+    cell = notebook.run(START, hook=notebook.interrupt_when(frozen), fails=True)
+    assert len(cell.error.splitlines()) == 1, cell.error
+    assert "The start of engine 'demo' was interrupted" in cell.error
+    assert notebook.value("len(fooocus_nb.engines())") == 0
+    notebook.run("engine = fooocus_nb.start(demo=True)")
