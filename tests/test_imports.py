@@ -79,7 +79,8 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"history"},
     ),
     "engine": (
-        {"config", "interrupts", "names"},
+        {"interrupts", "names"},
+        {"config"},
         {"folders"},
         {"state"},
         {"queue"},

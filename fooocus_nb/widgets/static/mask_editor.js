@@ -110,7 +110,7 @@ function render({ model, el: host }) {
   const bar = el("div", "fnb-mask-bar", { role: "toolbar", "aria-label": "Mask tools" });
   const stage = el("div", "fnb-mask-stage");
   const sheet = el("div", "fnb-mask-sheet");
-  const background = el("img", "fnb-mask-background", { alt: "The image", draggable: "false" });
+  const background = el("img", "fnb-mask-image", { alt: "The image", draggable: "false" });
   const canvas = el("canvas", "fnb-mask-canvas", {
     tabindex: "0", role: "application", "aria-roledescription": "mask",
     "aria-label": "Mask over the image. Arrow keys move the brush, space starts and ends a stroke.",
