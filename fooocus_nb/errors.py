@@ -431,9 +431,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
 
 
-def show_plainly(error: BaseException) -> None:
-    """Let IPython show only the message of an error below a magic, in the words of magics."""
-    kind, message = type(error).__name__, clean(in_words_of("magic", str(error)))
+def show_plainly(error: BaseException, reader: Reader = "magic") -> None:
+    """Let IPython show only the message of an error, in the words of who reads it."""
+    kind, message = type(error).__name__, clean(in_words_of(reader, str(error)))
     lines = f"\x1b[31m{kind}\x1b[39m: {message}".splitlines()
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 

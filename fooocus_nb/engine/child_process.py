@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb.engine.folders import new_log_folder, runtime_paths
+from fooocus_nb.engine.names import NAME_LABEL, listed_name, unique_name, user_label
 from fooocus_nb.engine.old_logs import mark_failed
 from fooocus_nb.errors import StartError, StartTimeout, while_starting
 from fooocus_nb.fooocus.checkout.command import LEFT_OUT_ADVICE, build_launch, free_port
 from fooocus_nb.fooocus.logs.diagnosis import Notice, diagnose
 from fooocus_nb.fooocus.logs.startup import Stage
 from fooocus_nb.supervisor import ChildSpec, Line, Process
-from fooocus_nb.supervisor.registry import RUN_PREFIX
+from fooocus_nb.supervisor.registry import RUN_PREFIX, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.config import ProcessSettings
     from fooocus_nb.fooocus.checkout.command import Launch
     from fooocus_nb.fooocus.logs.startup import StartupTracker
+    from fooocus_nb.supervisor.registry import Entry
 
 __all__ = ["EngineProcess", "spawn"]
 
@@ -76,6 +78,11 @@ class EngineProcess:
     def url(self) -> str:
         """Where its web server answers, or will."""
         return str(self.child.spec.labels["url"])
+
+    @property
+    def listed_name(self) -> str:
+        """The name by which all kernels list it."""
+        return listed_name(self.child.spec.name, self.child.spec.labels)
 
     @property
     def run_dir(self) -> Path:
@@ -205,14 +212,16 @@ class EngineProcess:
         self.child.stop()
         _remove(self.temporary)
 
-    def release(self) -> None:
+    def release(self, grace: float | None = None) -> None:
         """Do the same, unless others use it: then only detach from it."""
-        if self.child.leave():
+        self.child.label(**user_label(uses=False))
+        if self.child.leave(grace=grace):
             _remove(self.temporary)
         self.temporary.clear()
 
     def detach(self) -> None:
         """Close the connection to it: it ends with its last user, or when it idles for too long."""
+        self.child.label(**user_label(uses=False))
         self.child.close()
         self.temporary.clear()
 
@@ -265,7 +274,7 @@ def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> 
             grace=settings.grace,
             idle_timeout=settings.idle_timeout,
             cleanup=tuple(temporary),
-            labels=_labels(settings, launch, key),
+            labels=_labels(settings, launch, key) | _name_labels(name),
             fallbacks=tuple(other for other in runtime_paths() if other != runtime_dir),
         )
         return Spawned(Process.start(spec), tuple(temporary), _left_out(launch))
@@ -293,6 +302,25 @@ def _labels(settings: ProcessSettings, launch: Launch, key: str) -> dict[str, An
         "title": f"Fooocus {installation.version}" if installation else "demo engine",
         "ready": False,
     }
+
+
+def _name_labels(name: str) -> dict[str, Any]:
+    """Return the name by which it is listed, which no other engine of the user has, and its user.
+
+    What starts at the same instant may get the same one: then the listing tells them apart.
+    """
+    taken = {
+        listed
+        for entry in Registry(*runtime_paths()).survey()
+        if (listed := listed_name(entry.name, entry.labels)).startswith(name) and not _ends(entry)
+    }
+    return {NAME_LABEL: unique_name(name, taken), **user_label()}
+
+
+def _ends(entry: Entry) -> bool:
+    """Whether it is ending, such as that of a kernel that was just restarted."""
+    said = entry.look()
+    return said is not None and said.ending is not None
 
 
 def _remove(folders: list[Path]) -> None:

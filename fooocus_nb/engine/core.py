@@ -481,6 +481,10 @@ class Engine(ImageTasks):
             When a name, type, choice or range is wrong. Nothing has been sent then.
         GenerationError
             When the engine failed, with the cause from its log.
+        KeyboardInterrupt
+            Within 10 s after Ctrl-C, the notebook's stop button, or Stop in the cell's monitor. It
+            says how many images are done, which are in :attr:`last_result`, and whether the engine
+            is still busy. A cell of the magics ends in the same way.
         """
         return wait_shown(self.submit(prompt, **parameters))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb._background import Signal, run_sync
 from fooocus_nb.engine.failures import FailureFacts, engine_failure
+from fooocus_nb.engine.interrupts import INTERRUPT_GRACE, start_interruption
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
 from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
@@ -185,6 +186,9 @@ class EngineLifecycle:
             reason = f"could not start: {type(error).__name__}"
             if by_itself and self.state.move(EngineState.DEAD, reason):
                 self._discard(Release.UNLESS_SHARED)
+            elif isinstance(error, KeyboardInterrupt):
+                self._release(reason, Release.UNLESS_SHARED, INTERRUPT_GRACE)
+                raise start_interruption(self.name) from None
             else:
                 self._release(reason, Release.UNLESS_SHARED)
             raise
@@ -296,12 +300,12 @@ class EngineLifecycle:
         # Without a lock: a stop must get through to it. The state has it to itself.
         self._come_up(None, by_itself=True)
 
-    def _release(self, reason: str, how: Release) -> None:
+    def _release(self, reason: str, how: Release, grace: float | None = None) -> None:
         self.state.move(EngineState.STOPPING, reason)
-        self._discard(how)
+        self._discard(how, grace)
         self.state.move(EngineState.STOPPED, reason)
 
-    def _discard(self, how: Release) -> None:
+    def _discard(self, how: Release, grace: float | None = None) -> None:
         """End every job and connection, and release the process."""
         if how is Release.UNLESS_SHARED and self.settings is not None and self.settings.shared:
             # It may go on for others, and must not go on with what was asked for us.
@@ -313,7 +317,7 @@ class EngineLifecycle:
         if client is not None:
             with contextlib.suppress(Exception):
                 run_sync(client.aclose(), CLOSE_TIMEOUT)
-        self.attachment.release(how)
+        self.attachment.release(how, grace)
 
     # -- what happens to it -----------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from fooocus_nb import _html
 from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
+from fooocus_nb.engine.names import listed_name, notebooks_in, unique_name
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
@@ -34,7 +36,10 @@ END_TIMEOUT = 25.0
 POLL_SECONDS = 0.05
 #: An engine that goes on without a kernel says something with each step.
 SILENCE_SECONDS = 60.0
-HEADINGS = ("name", "what", "pid", "address", "state", "users", "lifetime", "since", "memory")
+HEADINGS = (
+    *("name", "what", "pid", "address", "state", "users", "notebook"),
+    *("lifetime", "since", "memory"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class EngineInfo:
     Attributes
     ----------
     name : str
-        What it was called when it was started. Names may repeat: each kernel has its own.
+        What it was called when it was started, with a number where another engine of the user
+        had that name already: each kernel has its own names, but here they are unique.
     title : str
         What runs: ``Fooocus 2.5.5`` or ``demo engine``.
     pid : int
@@ -57,6 +63,9 @@ class EngineInfo:
         whether it runs: it was started in another container or on another host.
     users : int or None
         How many kernels use it; None where its guardian does not answer.
+    notebooks : tuple of str
+        The notebooks and scripts that use it, as far as they are known: their paths, or the id of
+        the kernel.
     lifetime : str
         ``kernel`` or ``detached``.
     idle_timeout : float or None
@@ -77,6 +86,7 @@ class EngineInfo:
     url: str
     state: str
     users: int | None
+    notebooks: tuple[str, ...]
     lifetime: str
     idle_timeout: float | None
     shared: bool
@@ -126,10 +136,11 @@ class EngineInfo:
         if self.idle_timeout is not None:
             lifetime += f", idles up to {_html.duration(self.idle_timeout)}"
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
+        notebooks = ", ".join(PurePath(notebook).name for notebook in self.notebooks)
         users = "?" if self.users is None else str(self.users)
         return (
             *(self.name, self.title, str(self.pid), self.url),
-            *(self.state, users, lifetime, since, memory),
+            *(self.state, users, notebooks, lifetime, since, memory),
         )
 
 
@@ -184,7 +195,12 @@ def engines() -> EngineList:
     EngineList
         Oldest first.
     """
-    return EngineList([_info(entry) for entry in Registry(*runtime_paths()).survey()])
+    found: dict[str, EngineInfo] = {}
+    for info in map(_info, Registry(*runtime_paths()).survey()):
+        # Those that were started at the same instant could not know of each other.
+        name = unique_name(info.name, found)
+        found[name] = dataclasses.replace(info, name=name)
+    return EngineList(list(found.values()))
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
@@ -222,12 +238,13 @@ def _info(entry: Entry) -> EngineInfo:
     else:
         state = "busy" if _generates(entry, said) else "ready"
     return EngineInfo(
-        name=entry.name,
+        name=listed_name(entry.name, entry.labels),
         title=str(entry.labels.get("title", "")),
         pid=entry.pid,
         url=url,
         state=state,
         users=None if said is None else said.users,
+        notebooks=notebooks_in(entry.labels, elsewhere=entry.elsewhere is not None),
         lifetime="kernel" if entry.idle_timeout is None else "detached",
         idle_timeout=entry.idle_timeout,
         shared=entry.labels.get("shared") is True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from fooocus_nb._background import async_twin
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.folders import resolved
+from fooocus_nb.engine.names import unique_name
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 
@@ -299,7 +300,8 @@ def get(name: str) -> Engine:
     Parameters
     ----------
     name : str
-        What it was called when it was started.
+        What it was called when it was started, or what :func:`engines` lists of an engine of this
+        kernel: its unique name or its process id.
 
     Returns
     -------
@@ -314,6 +316,10 @@ def get(name: str) -> Engine:
     with _lock:
         if name in _engines:
             return _engines[name].engine
+        for started in _engines.values():
+            process = started.lifecycle.process
+            if process is not None and name in (process.listed_name, str(started.engine.pid)):
+                return started.engine
         names = list(_engines)
     known = f"There are: {', '.join(names)}." if names else "None has been started yet."
     msg = f"There is no engine named {name!r}. {known}{nearest(name, names)}"
@@ -377,10 +383,7 @@ def _reserve(name: str | None, default: str) -> str:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
             raise ConfigurationError(msg)
         return name
-    number = 1
-    while (candidate := default if number == 1 else f"{default}-{number}") in taken:
-        number += 1
-    return candidate
+    return unique_name(default, taken)
 
 
 def _begin(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
+
+from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,9 +15,6 @@ if TYPE_CHECKING:
     from fooocus_nb.results import Result
 
 __all__ = ["presenters", "wait_shown"]
-
-#: How long an interrupted call waits for the engine to end its current step.
-INTERRUPT_TIMEOUT = 8.0
 
 #: Each is called with the job and entered for the time of the wait. The magics add theirs.
 presenters: list[Callable[[Job], contextlib.AbstractContextManager[object]]] = []
@@ -30,9 +30,11 @@ def wait_shown(job: Job) -> Result:
             waiting = True  # from here on it stops itself where it is interrupted
             return job.result()
         except KeyboardInterrupt:
-            if not waiting:
-                with contextlib.suppress(Exception):
-                    job.stop()
-                with contextlib.suppress(Exception):
-                    job.result(INTERRUPT_TIMEOUT)
-            raise
+            if waiting:
+                raise
+            deadline = time.monotonic() + INTERRUPT_TIMEOUT
+            with contextlib.suppress(Exception):
+                job.stop()
+            with contextlib.suppress(Exception):
+                job.result(max(deadline - time.monotonic(), 0.0))
+            raise interruption(len(job.snapshot().paths), ended=job.done()) from None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import os
 import time
@@ -20,6 +21,7 @@ from fooocus_nb.errors import (
     MetadataError,
     ParameterError,
     UnsupportedParameter,
+    show_plainly,
 )
 from fooocus_nb.fooocus.metadata import bare_image, parse_metadata, read_metadata, with_styles
 from fooocus_nb.fooocus.metadata.style_texts import find_styles, style_texts_of
@@ -53,6 +55,8 @@ T = TypeVar("T")
 #: The parameter of the styles, and the call that fills in the page from an image.
 STYLES, APPLY = "style_selections", "apply_metadata"
 
+#: The longer side of a mask in a notebook's output, in pixels.
+SHOWN_SIDE = 320
 #: What images are described as, and the name by which the page's choice is known.
 _CONTENTS = ("photo", "anime")
 #: The names of a mask's settings, and what the page calls them.
@@ -98,6 +102,12 @@ class Query(Generic[T]):
         """Wait for the answer; an interrupt gives it up."""
         try:
             return wait_future(self._future)
+        except KeyboardInterrupt:
+            error = KeyboardInterrupt(
+                "The call was given up; the engine may still be busy with it."
+            )
+            show_plainly(error, "python")
+            raise error from None
         finally:
             self._future.cancel()
 
@@ -361,7 +371,23 @@ def _masked(call: Call, answer: list[Any]) -> PIL.Image.Image:
     if not isinstance(value, str):
         msg = "The engine found nothing to mask, and answered without an image."
         raise GenerationError(msg)
-    return open_data_uri("mask", value).convert("L")
+    return _shown_small(open_data_uri("mask", value).convert("L"))
+
+
+def _shown_small(mask: PIL.Image.Image) -> PIL.Image.Image:
+    """Let notebooks show a mask as a thumbnail; in all else it stays the image that it is."""
+
+    def png() -> bytes:
+        small = mask.copy()
+        small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        buffer = io.BytesIO()
+        small.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    # IPython asks the object, and Pillow would answer with all of it, once for each of the formats.
+    mask._repr_png_ = png  # type: ignore[method-assign]
+    mask._repr_jpeg_ = lambda: None  # type: ignore[method-assign]
+    return mask
 
 
 def _applied_styles(call: Call, answer: list[Any]) -> list[str] | None:

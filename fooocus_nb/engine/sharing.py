@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fooocus_nb._version import __version__
 from fooocus_nb.engine.child_process import EngineProcess, spawn
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder, runtime_paths
+from fooocus_nb.engine.names import user_label
 from fooocus_nb.errors import ConnectionLost, DiskFull, EngineError, StartError, while_starting
 from fooocus_nb.results.output_folder import FULL
 from fooocus_nb.supervisor import Process
@@ -80,8 +81,8 @@ class Attachment:
         if process is not None:
             process.keep(idle_timeout)
 
-    def release(self, how: Release) -> None:
-        """End the process, or detach from it."""
+    def release(self, how: Release, grace: float | None = None) -> None:
+        """End the process, or detach from it; the `grace` is that of one that others may use."""
         process = self._process()
         if process is None:
             return
@@ -89,7 +90,7 @@ class Attachment:
             case Release.END:
                 process.stop()
             case Release.UNLESS_SHARED:
-                process.release()
+                process.release(grace)
             case Release.DETACH:
                 process.detach()
 
@@ -113,6 +114,7 @@ def open_process(
     def attach(child: Process) -> EngineProcess:
         process = EngineProcess(child, tracker, on_line, attached=True)
         process.keep(settings.idle_timeout)
+        child.label(**user_label())
         return process
 
     try:

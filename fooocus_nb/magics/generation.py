@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
-from fooocus_nb.engine.state import EngineState
+from fooocus_nb.engine.interrupts import interruption
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.cell_notes import CellNotes
 from fooocus_nb.magics.image_options import find_image
@@ -60,6 +60,8 @@ def generate(session: Session, options: GenerateOptions) -> Result:
             raise _interrupted(session, options, monitor) from None
         finally:
             _monitor.reset(before)
+        if monitor.stopped:  # the button ends the cell as an interrupt does
+            raise _interrupted(session, options, monitor)
     return _bound(session, options, results)
 
 
@@ -80,6 +82,8 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result:
                 # What interrupts a cell that awaits is a cancellation. For the notebook it
                 # is the same as in every other cell.
                 raise _interrupted(session, options, monitor) from None
+        if monitor.stopped:  # the button ends the cell as an interrupt does
+            raise _interrupted(session, options, monitor)
     return _bound(session, options, results)
 
 
@@ -88,17 +92,11 @@ def _interrupted(
 ) -> KeyboardInterrupt:
     """Keep the images that are done, and return what ends the cell."""
     result = monitor.result()
-    count = 0 if result is None else len(result)
-    done = "1 image is done" if count == 1 else f"{count} images are done"
-    engine = session.engine(options.name)
+    if result is None and monitor.count:  # of a generation that the engine has not ended yet
+        result = session.engine(options.name).last_result
     if result is not None:
         session.keep(options.output, result)
-    if engine.state is EngineState.BUSY:
-        return KeyboardInterrupt(
-            f"{done}; the engine is still busy with its step, and stops after it: the next "
-            "generation waits until then."
-        )
-    return KeyboardInterrupt(f"{done}; the engine is ready for the next generation.")
+    return interruption(monitor.count, ended=monitor.ended)
 
 
 def _bound(session: Session, options: GenerateOptions, results: list[Result]) -> Result:

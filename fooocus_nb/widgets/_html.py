@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fooocus_nb._html import clip, data_uri, duration, escape, wrap
 
-__all__ = ["View", "monitor_html", "monitor_text", "note", "note_html", "page"]
+__all__ = ["View", "kept_html", "monitor_html", "monitor_text", "note", "note_html", "page"]
 
 MAX_THUMBNAILS = 8
 BOX_WIDTH = 208
@@ -27,6 +27,18 @@ background:var(--jp-layout-color1,transparent)}
 .fnb-wait{animation:fnb-wait 1.6s ease-in-out infinite}
 @keyframes fnb-wait{from{transform:translateX(-100%)}to{transform:translateX(330%)}}}
 """
+
+#: Where outputs are no siblings of each other, as in VS Code, nobody can tell whether there is a
+#: widget: there the fallback stays hidden. It appears late, so that nothing jumps while a widget is
+#: loaded. The last rule hides JupyterLab's own "Error displaying widget" above it.
+_KEPT = (
+    ".fnb-kept{display:none}"
+    ".jp-OutputArea-child .fnb-kept{display:block;animation:fnb-kept 0s .8s both}"
+    "@keyframes fnb-kept{from{max-height:0;overflow:hidden}to{max-height:none}}"
+    ".jp-OutputArea-child:has(.fnb-widget,.fnb-mask)+.jp-OutputArea-child:has(.fnb-kept){display:none}"
+    ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.fnb-widget,.fnb-mask))"
+    ":has(+.jp-OutputArea-child .fnb-kept){display:none}"
+)
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,15 @@ def note(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:
 def page(*parts: str) -> str:
     """Wrap parts into one output with the style sheet."""
     return wrap(*parts, sheet=_SHEET)
+
+
+def kept_html(html: str) -> str:
+    """Wrap the static fallback of a widget, which is shown below it once the widget is gone."""
+    return (
+        f"<style>{_KEPT}</style>"
+        f'<div class="fnb-kept">{html}<div style="margin-top:4px;font-size:12px;opacity:.7">'
+        "As it was when the cell ran. Run the cell again for the live view.</div></div>"
+    )
 
 
 def monitor_text(view: View, width: int = 0) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Self
 import anywidget
 import traitlets
 
-from fooocus_nb.widgets.surfaces import allowed_formats, widgets_wanted
+from fooocus_nb.widgets._html import kept_html
+from fooocus_nb.widgets.surfaces import VIEW_MIME, allowed_formats, widgets_wanted
 
 __all__ = ["LiveView", "StaticFallback", "bundle_of"]
 
@@ -22,7 +23,13 @@ class StaticFallback:
     def _ipython_display_(self, **options: Any) -> None:
         display_id = uuid.uuid4().hex
         self._display_ids += (display_id,)
-        _publish(*self._repr_mimebundle_(**options), display_id, update=False)
+        data, metadata = self._repr_mimebundle_(**options)
+        # Frontends that show widgets show nothing else of a bundle, also where the widget is gone
+        # with its kernel. So the fallback is an output of its own, hidden while there is a widget.
+        html = data.pop("text/html", None) if VIEW_MIME in data else None
+        _publish(data, metadata, display_id, update=False)
+        if html is not None:
+            _publish({"text/html": kept_html(html)}, {}, _kept(display_id), update=False)
 
     def _show_fallback(self) -> None:
         """Replace what is shown by the static fallback, in each output."""
@@ -32,6 +39,8 @@ class StaticFallback:
                 fallback, _ = bundle_of(None, text=self._text(), html=self._html())
             for display_id in display_ids:
                 _publish(fallback, {}, display_id, update=True)
+                nothing = {"text/html": "", "text/plain": ""}
+                _publish(nothing, {}, _kept(display_id), update=True)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""
@@ -86,6 +95,11 @@ def bundle_of(
     """Return a widget's own bundle, if there is one, with the static fallback beside it."""
     data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
     return {**data, **allowed_formats({"text/plain": text, "text/html": html})}, metadata
+
+
+def _kept(display_id: str) -> str:
+    """Return the display id of the fallback below a widget."""
+    return f"{display_id}-kept"
 
 
 def _publish(

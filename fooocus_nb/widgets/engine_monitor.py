@@ -111,7 +111,7 @@ class EngineMonitor(StaticFallback):
                 ).start()
             return self._widget
 
-    def acquire(self) -> LiveMonitor:
+    def hold(self) -> LiveMonitor:
         """Return the widget for a panel, which calls :meth:`release` when it is closed."""
         with self._lock:
             self._panels += 1

@@ -77,13 +77,14 @@ class Gallery(LiveView):
 
     _esm = joined(
         "dom.js",
+        "kernel.js",
         "gallery_cards.js",
         "gallery_moves.js",
         "gallery_images.js",
         "gallery_box.js",
         "gallery.js",
     )
-    _css = joined("base.css", "gallery.css", "gallery_box.css")
+    _css = joined("base.css", "kernel.css", "gallery.css", "gallery_box.css")
     title = traitlets.Unicode().tag(sync=True)
     newest_first = traitlets.Bool().tag(sync=True)
     hint = traitlets.Unicode().tag(sync=True)

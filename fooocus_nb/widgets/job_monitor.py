@@ -127,6 +127,16 @@ class JobMonitor:
         results = [result for job in self._jobs if (result := _result_of(job))]
         return type(results[0]).combined(results) if results else None
 
+    @property
+    def ended(self) -> bool:
+        """Whether all generations have ended."""
+        return all(job.done() for job in self._jobs)
+
+    @property
+    def count(self) -> int:
+        """How many images are finished, also of a generation that has not ended."""
+        return sum(len(job.snapshot().paths) for job in self._jobs)
+
     def _final_bundle(self) -> dict[str, Any] | None:
         """Return the bundle that stays: the images, or a line that says how it ended."""
         if not self._jobs:

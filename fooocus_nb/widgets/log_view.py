@@ -70,8 +70,8 @@ class LogView(LiveView):
         The view itself, for layouts: ``VBox([engine.logs().widget])``.
     """
 
-    _esm = joined("dom.js", "log_rows.js", "log_search.js", "log_view.js")
-    _css = joined("base.css", "log_view.css")
+    _esm = joined("dom.js", "kernel.js", "log_rows.js", "log_search.js", "log_view.js")
+    _css = joined("base.css", "kernel.css", "log_view.css")
     label = traitlets.Unicode().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     first = traitlets.Dict().tag(sync=True)

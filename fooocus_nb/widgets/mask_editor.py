@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
+from fooocus_nb._html import data_uri, wrap
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.requests.images import PAINTED, encode_image, open_data_uri
 from fooocus_nb.widgets._assets import joined
+from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -22,9 +24,11 @@ MAX_SHOWN_SIDE = 2048
 SHOWN_QUALITY = 85
 #: Larger than any mask of a real image, and small enough for any kernel.
 MAX_MASK_BYTES = 64_000_000
+#: The size of what a notebook shows without its kernel.
+STATIC_SIDE = 320
 
 
-class MaskEditor(anywidget.AnyWidget):
+class MaskEditor(LiveView):
     """Paints a mask over an image: with a brush and an eraser, by mouse, pen, finger or keyboard.
 
     Show it as the last value of a cell, paint, and use its mask in the next one::
@@ -60,9 +64,9 @@ class MaskEditor(anywidget.AnyWidget):
         When `image` or `mask` is not an image, or their sizes differ.
     """
 
-    _esm = joined("dom.js", "mask_history.js", "mask_editor.js")
-    _css = joined("mask_editor.css")
-    picture = traitlets.Bytes().tag(sync=True)
+    _esm = joined("dom.js", "kernel.js", "mask_history.js", "mask_editor.js")
+    _css = joined("kernel.css", "mask_editor.css")
+    background = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
     brush = traitlets.Int(1, min=1).tag(sync=True)
@@ -73,7 +77,7 @@ class MaskEditor(anywidget.AnyWidget):
         width, height = self._image.size
         if brush is None:
             brush = max(1, min(width, height) // 8)
-        super().__init__(picture=_shown(self._image), width=width, height=height, brush=brush)
+        super().__init__(background=_shown(self._image), width=width, height=height, brush=brush)
         if mask is not None:
             self.mask = mask
 
@@ -131,6 +135,31 @@ class MaskEditor(anywidget.AnyWidget):
         buffer = io.BytesIO()
         PIL.Image.merge("LA", (painted, painted)).save(buffer, "PNG")
         self.mask_png = buffer.getvalue()
+
+    def _begin(self) -> None:
+        """Do nothing: the widget has all that it shows."""
+
+    def _text(self) -> str:
+        return repr(self)
+
+    def _html(self) -> str:
+        import PIL.Image
+
+        small = self._image.convert("RGB")
+        small.thumbnail((STATIC_SIDE, STATIC_SIDE))
+        with contextlib.suppress(ParameterError):  # the browser may have sent anything
+            half = self.mask.resize(small.size).point(lambda value: value // 2)
+            small = PIL.Image.composite(PIL.Image.new("RGB", small.size, "red"), small, half)
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=SHOWN_QUALITY)
+        width, height = small.size
+        return wrap(
+            f'<img src="{data_uri(buffer.getvalue(), "image/webp")}" width="{width}" '
+            f'height="{height}" alt="The image, with what is painted in red">',
+            '<div class="fnb-dim">The mask editor needs a running kernel and a notebook that shows '
+            "widgets.</div>",
+            label="Mask editor",
+        )
 
     @property
     def _size(self) -> tuple[int, int]:

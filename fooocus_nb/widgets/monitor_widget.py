@@ -38,8 +38,8 @@ _answered = threading.Event()
 class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
-    _esm = joined("dom.js", "monitor.js")
-    _css = joined("base.css", "monitor.css")
+    _esm = joined("dom.js", "kernel.js", "monitor.js")
+    _css = joined("base.css", "kernel.css", "monitor.css")
     view = traitlets.Dict().tag(sync=True)
     preview = traitlets.Bytes().tag(sync=True)
     thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)

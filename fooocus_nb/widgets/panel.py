@@ -234,7 +234,7 @@ class Panel(StaticFallback):
         with self._lock:
             if self._view is None:
                 self._form = PanelForm(self._handle, form=form_of(self._schema))
-                self._monitor = self.engine.monitor().acquire()
+                self._monitor = self.engine.monitor().hold()
                 self._view = ipywidgets.VBox(layout={"grid_gap": "10px"})
                 self._view.add_class("fnb-panel-page")
                 self._lay_out()

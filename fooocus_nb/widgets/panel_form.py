@@ -98,8 +98,8 @@ _GROUPS = (
 class PanelForm(anywidget.AnyWidget):
     """Shows the form, and passes the browser's messages on, one by one on a thread of its own."""
 
-    _esm = joined("dom.js", "panel_search.js", "panel_controls.js", "panel.js")
-    _css = joined("base.css", "panel.css")
+    _esm = joined("dom.js", "kernel.js", "panel_search.js", "panel_controls.js", "panel.js")
+    _css = joined("base.css", "kernel.css", "panel.css")
     form = traitlets.Dict().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
     #: A small JPEG of each image that is set, by the name of its slot.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
 __all__ = [
+    "VIEW_MIME",
     "DisplayBackend",
     "HtmlBackend",
     "TerminalBackend",

@@ -59,6 +59,34 @@ def test_no_engine_is_no_error(registry, capsys):
     assert "There is no engine named 'x'. None runs." in run(capsys, "stop", "x", code=1)
 
 
+def test_each_engine_has_a_name_of_its_own_and_says_who_uses_it(registry, capsys, peer):
+    """Kernels know nothing of each other's names; the list and the shell need different ones."""
+    start = "value = fooocus_nb.start(demo=True, name='mine', share={}).pid"
+    first, second = peer(JPY_SESSION_NAME="/home/me/a.ipynb"), peer(JPY_SESSION_NAME="b.ipynb")
+    pids = [first.run(start.format(False)), second.run(start.format(False))]
+    shared = first.run(start.replace("mine", "ours").format(True))
+    assert second.run(start.replace("mine", "ours").format(True)) == shared
+    assert [(info.name, info.pid, info.notebooks) for info in fooocus_nb.engines()] == [
+        ("mine", pids[0], ("/home/me/a.ipynb",)),
+        ("mine-2", pids[1], ("b.ipynb",)),
+        ("ours", shared, ("/home/me/a.ipynb", "b.ipynb")),
+    ]
+    assert "a.ipynb, b.ipynb" in run(capsys, "ps")
+    # In its own kernel each is found by the name that was given, by that in the list, and by its
+    # process id.
+    for name in ("mine", "mine-2", str(pids[1])):
+        assert second.run(f"value = fooocus_nb.get({name!r}).pid") == pids[1]
+    # The name stays when the other one has ended, and a user that was killed is none.
+    first.kill()
+    deadline = time.monotonic() + 30
+    while len(fooocus_nb.engines()) > 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    left, ours = fooocus_nb.engines()
+    assert (left.name, left.pid, ours.notebooks) == ("mine-2", pids[1], ("b.ipynb",))
+    assert run(capsys, "stop", "mine-2") == f"mine-2 ({pids[1]}) is stopped.\n"
+
+
 def test_names_are_found_or_refused():
     found = [SimpleNamespace(name=name, pid=pid) for name, pid in [("a", 1), ("a", 2), ("demo", 3)]]
     assert named("demo", found).pid == 3

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import pickle
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 import fooocus_nb
@@ -171,6 +174,16 @@ def test_a_mask_of_the_engine_goes_back_into_it(engine, photo):
     assert asyncio.run(engine.amake_mask(photo, detect="the light")).tobytes() == mask.tobytes()
     assert engine.make_mask(photo).tobytes() != mask.tobytes()
     assert len(engine.inpaint(photo, mask, "x", image_number=1, steps=1)) == 1
+
+
+def test_a_notebook_shows_a_thumbnail_of_a_mask(engine, photo):
+    mask = engine.make_mask(photo.open().resize((1200, 800)), detect="the light")
+    assert (type(mask), mask.size) == (Image.Image, (1200, 800))
+    shown, _ = DisplayFormatter().format(mask)
+    assert set(shown) == {"image/png", "text/plain"}
+    with Image.open(io.BytesIO(shown["image/png"])) as small:
+        assert small.size == (320, 213)
+    assert pickle.loads(pickle.dumps(mask)).tobytes() == mask.copy().tobytes()
 
 
 def test_what_it_describes_can_be_drawn(engine, photo):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 
 import numpy as np
 import PIL.Image
@@ -88,7 +90,7 @@ def test_a_photo_taken_upright_is_painted_upright(tmp_path):
 def test_a_huge_image_travels_small_and_is_painted_whole():
     noise = np.random.default_rng(1).integers(0, 255, (64, 4000, 3), dtype=np.uint8)
     editor = MaskEditor(noise)
-    assert PIL.Image.open(io.BytesIO(editor.picture)).size == (2048, 33)
+    assert PIL.Image.open(io.BytesIO(editor.background)).size == (2048, 33)
     assert editor.mask.size == (4000, 64)
 
 
@@ -113,3 +115,17 @@ def test_bad_input_says_what_is_wrong(image):
     with pytest.raises(ParameterError, match=r"image=.*cannot be read"):
         MaskEditor("no such file.png")
     assert "MaskEditor" in fooocus_nb.__all__
+
+
+def test_the_static_fallback_shows_what_is_painted():
+    editor = MaskEditor(PIL.Image.new("RGB", (640, 400), "blue"))
+    painted = PIL.Image.new("L", (640, 400))
+    painted.paste(255, (0, 0, 320, 400))
+    editor.mask = painted
+    data = re.search(r'src="data:image/webp;base64,([^"]+)"', editor.static_html())[1]
+    with PIL.Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert image.size == (320, 200)
+        left, right = image.getpixel((60, 100)), image.getpixel((260, 100))
+    assert left[0] > 80 > right[0]
+    editor.mask_png = b"nothing that a browser should send"
+    assert "data:image/webp" in editor.static_html()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
 from fooocus_nb.engine.failures import no_images, not_enhanced
+from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption, interruption_text
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -27,6 +28,7 @@ from fooocus_nb.errors import (
     GenerationError,
     GenerationStopped,
     OutputError,
+    show_plainly,
 )
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.events import (
@@ -63,9 +65,6 @@ __all__ = ["Job"]
 RESCUE_SECONDS = 10.0
 #: How long it may take to copy what a generation that failed had announced, also from far away.
 COPY_SECONDS = 120.0
-#: How long an interrupted call waits for the engine to end its current step. Notebooks offer to
-#: restart the kernel some 10 s after an interrupt.
-INTERRUPT_TIMEOUT = 8.0
 #: How long a stop or skip may take to be accepted by the server.
 CONTROL_TIMEOUT = 5.0
 #: How soon a server without a queue begins.
@@ -135,8 +134,7 @@ class Job:
         try:
             submit(self._run())
         except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
-            self._stop_and_wait()
-            raise
+            raise self._interrupted() from None
 
     def __reduce__(self) -> NoReturn:
         msg = (
@@ -243,9 +241,10 @@ class Job:
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the images.
 
-        Ctrl-C, or the notebook's stop button, stops the generation and not the engine: the images
-        that are done stay in the output folder and in ``engine.last_result``. Where a single step
-        takes longer than 8 s the interrupt says so, and the engine is busy until it has ended.
+        Ctrl-C, or the notebook's stop button, stops the generation and not the engine. The call
+        ends within 10 s with a KeyboardInterrupt that says how many images are done, and whether
+        the engine is still busy; these images are in the output folder and in
+        ``engine.last_result``.
 
         Parameters
         ----------
@@ -276,9 +275,7 @@ class Job:
                 msg, log=self.log[-5:], remedy="It goes on: wait again, or call stop()."
             ) from error
         except KeyboardInterrupt:
-            if self._stop_and_wait():
-                raise
-            raise KeyboardInterrupt(self._still_busy()) from None
+            raise self._interrupted() from None
 
     def __await__(self) -> Generator[Any, None, Result]:
         return self._wait().__await__()
@@ -287,25 +284,27 @@ class Job:
         try:
             return await await_future(self._future)
         except asyncio.CancelledError:
-            if await asyncio.shield(asyncio.to_thread(self._stop_and_wait)):
-                raise
-            raise asyncio.CancelledError(self._still_busy()) from None
+            await asyncio.shield(asyncio.to_thread(self._stop_and_wait))
+            text = interruption_text(len(self._collector.paths), ended=self.done())
+            error = asyncio.CancelledError(text)
+            show_plainly(error, "python")
+            raise error from None
 
-    def _stop_and_wait(self) -> bool:
-        """Stop, give the engine the time to end its step, and return whether it has ended."""
+    def _interrupted(self) -> KeyboardInterrupt:
+        """Stop after an interrupt, and return what ends the call; a second one ends it at once."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._stop_and_wait()
+        return interruption(len(self._collector.paths), ended=self.done())
+
+    def _stop_and_wait(self) -> None:
+        """Stop, then give the engine the time to end its step and us to copy what is done."""
         deadline = time.monotonic() + INTERRUPT_TIMEOUT
         with contextlib.suppress(Exception):
             self.stop()
         with contextlib.suppress(Exception):
             wait_future(self._future, max(deadline - time.monotonic(), 0.0))
-        return self._future.done()
-
-    def _still_busy(self) -> str:
-        """Say that an interrupted generation has not ended yet, and what that means."""
-        return (
-            f"Engine {self._context.name!r} is still busy with its step, and stops after it: "
-            "the next generation waits until then. What is done by then is in engine.last_result."
-        )
+        if not self.done() and self._collector.paths:  # else it was published when it ended
+            self._context.publish(self._made())
 
     # -- control ----------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventStream", "Snapshot"]
 
-#: Below this share the pace so far tells nothing of how long the rest takes.
+#: How much of it must have been sampled before the pace tells how long the rest takes: before the
+#: first step models are loaded and prompts encoded, which says nothing of the steps.
 LEAST_PERCENT = 5
 
 
@@ -44,7 +45,7 @@ class Snapshot:
     elapsed : float
         Seconds since the request was submitted.
     remaining : float or None
-        Seconds that are left, as far as the pace so far tells.
+        Seconds that are left, as far as the pace of the sampling steps tells; None before.
     last_line : str
         The engine's last log line.
     rank : int
@@ -80,6 +81,8 @@ class EventStream:
         self.last_movement = time.monotonic()
         self._lock = threading.Lock()
         self._now = Snapshot()
+        #: When the first step was told, and the percent at that moment.
+        self._first_step: tuple[float, int] | None = None
         self._history: list[Event] = []
         self._over = False
         self._told: Signal[Event | None] = Signal("the events of a generation")
@@ -100,6 +103,8 @@ class EventStream:
         """Change the snapshot without an event."""
         with self._lock:
             self._now = dataclasses.replace(self._now, **changes)
+            if self._first_step is None and self._now.step:
+                self._first_step = time.monotonic(), self._now.percent
 
     def publish(self, event: Event) -> None:
         """Tell an event to all who listen."""
@@ -154,11 +159,13 @@ class EventStream:
     def snapshot(self, last_line: str) -> Snapshot:
         """Return what the generation looks like now."""
         with self._lock:
-            now, began, ended = self._now, self.began, self.ended
+            now, first, ended = self._now, self._first_step, self.ended
         until = ended or time.monotonic()
         remaining = None
-        if began is not None and ended is None and LEAST_PERCENT <= now.percent < 100:
-            remaining = (until - began) * (100 - now.percent) / now.percent
+        if first is not None and ended is None and now.percent < 100:
+            since, percent = first
+            if (done := now.percent - percent) >= LEAST_PERCENT:
+                remaining = (until - since) * (100 - now.percent) / done
         return dataclasses.replace(
             now, elapsed=until - self.submitted, remaining=remaining, last_line=last_line
         )

@@ -385,4 +385,4 @@ function render({ model, el: host }) {
   };
 }
 
-export default { initialize, render };
+export default { initialize, render: watched(render) };

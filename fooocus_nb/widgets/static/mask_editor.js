@@ -375,14 +375,14 @@ function render({ model, el: host }) {
   let url = null;
   function drawBackground() {
     if (url) URL.revokeObjectURL(url);
-    const bytes = bytesOf(model.get("picture"));
+    const bytes = bytesOf(model.get("background"));
     url = bytes ? URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) : null;
     if (url) background.src = url;
   }
 
   model.on("change:brush", drawBrush);
   model.on("change:mask_png", receive);
-  model.on("change:picture", drawBackground);
+  model.on("change:background", drawBackground);
   // Keys must not reach the notebook's shortcuts: its "b" makes a new cell. Lumino looks for the
   // attribute at the focused element first, so each element needs it.
   for (const node of root.querySelectorAll("button, input, canvas")) {
@@ -399,8 +399,8 @@ function render({ model, el: host }) {
     if (url) URL.revokeObjectURL(url);
     model.off("change:brush", drawBrush);
     model.off("change:mask_png", receive);
-    model.off("change:picture", drawBackground);
+    model.off("change:background", drawBackground);
   };
 }
 
-export default { render };
+export default { render: watched(render) };

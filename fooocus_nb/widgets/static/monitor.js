@@ -252,4 +252,4 @@ function render({ model, el: host }) {
   };
 }
 
-export default { initialize, render };
+export default { initialize, render: watched(render) };

@@ -212,4 +212,4 @@ function show(model, host) {
   };
 }
 
-export default { render };
+export default { render: watched(render) };

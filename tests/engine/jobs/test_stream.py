@@ -41,3 +41,18 @@ def test_a_listener_that_raises_costs_no_generation(start_demo, caplog):
     assert heard[-1] is None
     assert failed == heard
     assert "a listener for the events of a generation failed" in caplog.text
+
+
+def test_the_remaining_time_is_told_only_from_the_pace_of_steps():
+    stream = EventStream()
+    assert stream.snapshot("").remaining is None
+    stream.begin()
+    # Loading models and encoding the prompt are percents, too, and have another pace.
+    stream.change(state="running", percent=13, text="Encoding positive #1 ...")
+    assert stream.snapshot("").remaining is None
+    stream.change(percent=15, step=1, steps=30)
+    assert stream.snapshot("").remaining is None
+    stream.change(percent=40, step=10)
+    assert stream.snapshot("").remaining > 0
+    stream.finish("done")
+    assert stream.snapshot("").remaining is None
