@@ -37,6 +37,7 @@ from fooocus_nb.errors import GPUUnusable as GPUUnusable
 from fooocus_nb.errors import IgnoredParameter as IgnoredParameter
 from fooocus_nb.errors import IncompleteMetadata as IncompleteMetadata
 from fooocus_nb.errors import InstallError as InstallError
+from fooocus_nb.errors import LoginError as LoginError
 from fooocus_nb.errors import MetadataError as MetadataError
 from fooocus_nb.errors import MissingDependency as MissingDependency
 from fooocus_nb.errors import ModelNotFound as ModelNotFound

@@ -26,9 +26,10 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: The floors of the house, from the ground up. A room sees itself and the floors below its own.
 FLOORS: tuple[set[str], ...] = (
-    {"_html", "_version"},
+    {"_secrets", "_version"},
+    {"_html"},
     {"errors"},
-    {"_background"},
+    {"_background", "_limits", "_plain_files"},
     {"fooocus", "supervisor"},
     {"results"},
     {"engine"},
@@ -55,7 +56,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"requests"},
         {"client"},
     ),
-    "fooocus.transport": ({"data_uris", "http"}, {"__init__"}, {"gradio3", "gradio4"}),
+    "fooocus.transport": ({"data_uris", "login"}, {"http"}, {"__init__"}, {"gradio3", "gradio4"}),
     "fooocus.schema": (
         {"_alignment", "_report", "_template", "config"},
         {"parameters"},
@@ -67,7 +68,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "fooocus.requests": ({"images", "tasks"}, {"shorthands"}, {"lint"}, {"__init__"}),
     "fooocus.checkout": (
         {"_limits", "_source"},
-        {"installation", "config_txt", "model_files"},
+        {"installation", "config_txt", "login_file", "model_files"},
         {"command", "downloads"},
     ),
     "results": (

@@ -67,7 +67,7 @@ class ProcessSettings:
     temp_dir: Path | None = None
     gpu: int | None = None
     #: Wins over what is inherited.
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds between asking the child to end and killing it.
     grace: float = 10.0
     #: Whether other kernels may use it, too.

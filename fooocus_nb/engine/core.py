@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.metadata import Metadata
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
+    from fooocus_nb.fooocus.transport.login import Login
     from fooocus_nb.results import Result
     from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
 
@@ -803,11 +804,19 @@ def assemble(
     output_dir: Path,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
+    logins: Callable[[], Sequence[Login]] = tuple,
 ) -> tuple[Engine, EngineLifecycle]:
     """Make an engine of its parts, and return it with the lifecycle that starts it."""
     state = StateMachine()
     queue = JobQueue(state)
     lifecycle = EngineLifecycle(
-        name, state, queue, settings=settings, url=url, restart=restart, avoid=avoid
+        name,
+        state,
+        queue,
+        settings=settings,
+        url=url,
+        restart=restart,
+        avoid=avoid,
+        logins=logins,
     )
     return Engine(lifecycle, queue, output_dir), lifecycle

@@ -26,7 +26,7 @@ from fooocus_nb.fooocus.logs.startup import StartupTracker
 from fooocus_nb.supervisor.protocol import STOPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.child_process import EngineProcess
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.engine.state import StateMachine
     from fooocus_nb.engine.watchdog import RestartPolicy
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["READY_TIMEOUT", "EngineLifecycle"]
 
@@ -77,6 +78,7 @@ class EngineLifecycle:
         url: str | None = None,
         restart: RestartPolicy | None = None,
         avoid: Collection[Path] = (),
+        logins: Callable[[], Sequence[Login]] = tuple,
     ) -> None:
         self.name = name
         self.state = state
@@ -109,6 +111,8 @@ class EngineLifecycle:
         self._queue = queue
         self._url = url
         self._avoided = set(avoid)
+        # Asked at each start: the checkout's own file may have changed.
+        self._logins = logins
         self._unresponsive_since = 0.0
         self._starting = threading.RLock()
         self._guarding = threading.RLock()
@@ -215,7 +219,8 @@ class EngineLifecycle:
             msg = f"Engine {self.name!r} has no address."
             raise StartError(msg)
         try:
-            return run_sync(Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5)
+            connecting = Client.connect(url, timeout=CONNECT_TIMEOUT, logins=self._logins())
+            return run_sync(connecting, CONNECT_TIMEOUT + 5)
         except ConnectionLost as error:
             # Mostly the process has just ended, which says more.
             if process is not None and process.ended():

@@ -12,6 +12,8 @@ from fooocus_nb._background import async_twin
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.fooocus.checkout.login_file import logins_of
+from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.lifecycle import EngineLifecycle
     from fooocus_nb.engine.watchdog import RestartPolicy
+    from fooocus_nb.fooocus.checkout.installation import Installation
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = [
     "aconnect",
@@ -67,6 +71,7 @@ def start(
     share: bool | None = None,
     lifetime: Lifetime = "kernel",
     idle_timeout: float = IDLE_TIMEOUT,
+    auth: tuple[str, str] | str | None = None,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
     """Start Fooocus and wait until it can generate.
@@ -118,6 +123,10 @@ def start(
     idle_timeout : float
         Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
         when it neither prints nor works.
+    auth : (str, str) or str, optional
+        User and password, also as ``"user:secret"``, where the checkout's server wants a login. By
+        default those of ``FOOOCUS_NB_AUTH`` in the environment, then of the checkout's own
+        ``auth.json``.
     on_progress : callable, optional
         Called with the engine about five times a second while it starts.
 
@@ -134,6 +143,8 @@ def start(
         When another kernel has been starting an engine for a minute without getting anywhere.
     InstallError
         When there is no usable Fooocus in `path`.
+    LoginError
+        When the server wants a login, and none was given or it is wrong.
     StartError
         When the engine ends, or stops moving, before it is ready.
     """
@@ -145,6 +156,7 @@ def start(
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
+    login = None if auth is None else parse_login(auth)
     settings = ProcessSettings(
         installation=None
         if demo
@@ -170,6 +182,7 @@ def start(
         output_dir=folder,
         restart=restart_policy(restart),
         avoid=_run_dirs(),
+        logins=functools.partial(_logins, login, settings.installation),
     )
     return _begin(_Started(engine, lifecycle), timeout, on_progress)
 
@@ -223,17 +236,22 @@ def connect(
     *,
     name: str | None = None,
     output_dir: str | os.PathLike[str] | None = None,
+    auth: tuple[str, str] | str | None = None,
 ) -> Engine:
     """Use a Fooocus that somebody else runs. It is never stopped by us.
 
     Parameters
     ----------
     url : str
-        Where its web page is, such as ``http://127.0.0.1:7865``.
+        Where its web page is, such as ``http://127.0.0.1:7865``. A user and a password in it are
+        taken as `auth`, and shown nowhere.
     name : str, optional
         What to call the engine.
     output_dir : path-like, optional
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    auth : (str, str) or str, optional
+        User and password, also as ``"user:secret"``, for Gradio's login or HTTP basic
+        authentication. By default those of ``FOOOCUS_NB_AUTH`` in the environment.
 
     Returns
     -------
@@ -244,13 +262,20 @@ def connect(
     ------
     ConnectionLost
         When nothing answers there.
+    LoginError
+        When the server wants a login, and none was given or it is wrong.
     UnsupportedServer
         When what answers is no Fooocus that we can speak to.
     """
     from fooocus_nb.engine.core import assemble
 
+    bare, in_url = split_login(url)
+    login = in_url if auth is None else parse_login(auth)
     engine, lifecycle = assemble(
-        _reserve(name, "remote"), url=url.rstrip("/"), output_dir=_output_dir(output_dir)
+        _reserve(name, "remote"),
+        url=bare.rstrip("/"),
+        output_dir=_output_dir(output_dir),
+        logins=functools.partial(_logins, login),
     )
     return _begin(_Started(engine, lifecycle), None, None)
 
@@ -343,6 +368,15 @@ def name_to_say(engine: Engine) -> str:
         started = _engines.get(engine.name)
         known = started is not None and started.engine is engine
     return engine.name if known and current() is not engine else ""
+
+
+def _logins(given: Login | None, installation: Installation | None = None) -> list[Login]:
+    """Return the logins to try: what was given, or what environment and checkout hold."""
+    if given is not None:
+        return [given]
+    known = login_from_environment()
+    own = logins_of(installation.path) if installation is not None else []
+    return [*([known] if known is not None else []), *own]
 
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:

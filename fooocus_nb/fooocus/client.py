@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.schema.calls import Call, Outputs
     from fooocus_nb.fooocus.transport import Message, Transport
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["Client", "new_session_hash"]
 
@@ -62,9 +63,11 @@ class Client:
         self.schema = schema
 
     @classmethod
-    async def connect(cls, url: str, *, timeout: float = 10.0) -> Client:
+    async def connect(
+        cls, url: str, *, timeout: float = 10.0, logins: Sequence[Login] = ()
+    ) -> Client:
         """Read a server's description and return a client that fits it."""
-        transport: Transport = Gradio3Transport(url, timeout=timeout)
+        transport: Transport = Gradio3Transport(url, timeout=timeout, logins=logins)
         try:
             try:
                 async with asyncio.timeout(timeout):
@@ -72,7 +75,7 @@ class Client:
             except TimeoutError as error:
                 msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
                 raise ConnectionLost(msg) from error
-            transport = await _fitting(transport, config, timeout)
+            transport = await _fitting(transport, config, timeout, transport.logins)
             return cls(transport, await _schema(transport, config))
         except BaseException:
             await transport.aclose()
@@ -224,13 +227,17 @@ class Client:
         await self.aclose()
 
 
-async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: float) -> Transport:
+async def _fitting(
+    transport: Transport, config: Mapping[str, Any], timeout: float, logins: Sequence[Login]
+) -> Transport:
     """Return the transport for the protocol that the server names."""
     if config.get("protocol", "ws") in ("ws", None):
         return transport
     from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
 
-    fitting = Gradio4Transport(transport.url, config, timeout=timeout, image_endpoints=[ENDPOINT])
+    fitting = Gradio4Transport(
+        transport.url, config, timeout=timeout, image_endpoints=[ENDPOINT], logins=logins
+    )
     await transport.aclose()
     return fitting
 

@@ -3,6 +3,7 @@
 ``FLOOD_MEGABYTES`` is how much it prints with each generation.
 """
 
+import json
 import os
 import sys
 import threading
@@ -23,6 +24,14 @@ class Flood(gradio3_app.Recorder):
             print("Total time: 0.00 seconds", flush=True)
 
 
+def users():
+    """Return the users of auth.json, which a checkout may have."""
+    path = Path("auth.json")
+    if not path.exists():
+        return []
+    return [(user["user"], user["pass"]) for user in json.loads(path.read_text())]
+
+
 # As the app itself reads them; what else a launch.py takes is left alone.
 given, _ = gradio3_app.parser().parse_known_args(
     ["--record", "", "--step-seconds", "0", *sys.argv[1:]]
@@ -32,6 +41,7 @@ blocks.queue().launch(
     server_name="127.0.0.1",
     server_port=given.port,
     allowed_paths=[given.temp_path],
+    auth=users() or None,
     share=False,
     show_api=False,
     quiet=True,

@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from fooocus_nb._limits import MAX_FILE_BYTES
+from fooocus_nb._plain_files import UnfitFileError, read_plain_file
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata._completeness import complete
 from fooocus_nb.fooocus.metadata._containers import (
@@ -28,7 +30,6 @@ from fooocus_nb.fooocus.metadata._containers import (
     write_fields,
 )
 from fooocus_nb.fooocus.metadata._log_rows import rows_of
-from fooocus_nb.fooocus.metadata._plain_files import MAX_FILE_BYTES, read_plain_file
 from fooocus_nb.fooocus.metadata.infotext import (
     dump_a1111,
     dump_json,
@@ -473,6 +474,8 @@ def _naming(file: Path) -> Iterator[None]:
         raise MetadataError(msg) from error
     except OSError as error:
         msg = f"{file}: {error.strerror or error}."
+        if isinstance(error, UnfitFileError) and error.too_large:
+            msg += " max_bytes= lets it be larger."
         raise MetadataError(msg) from error
 
 
