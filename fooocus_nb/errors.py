@@ -286,9 +286,12 @@ class ConnectionLost(EngineError):
     ----------
     handed_in : bool
         Whether the server had what was asked of it by then, so that it may be at work on it.
+    timed_out : bool
+        Whether it is only slow, as far as we can tell.
     """
 
     handed_in: bool = False
+    timed_out: bool = False
 
 
 class EngineUnresponsive(EngineError):

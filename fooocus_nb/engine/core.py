@@ -23,6 +23,7 @@ from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.errors import (
     ConfigurationError,
+    GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
     warn_user,
@@ -34,6 +35,7 @@ from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.output_folder import OutputFolder
+from fooocus_nb.results.thumbnails import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -497,6 +499,9 @@ class Engine(ImageTasks):
         if self.owned and await asyncio.to_thread(local.is_file):
             return await asyncio.to_thread(self._outputs.copy, local)
         data = await self._lifecycle.require_client().fetch(server_path)
+        if not await asyncio.to_thread(is_image, data):
+            msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
+            raise GenerationError(msg)
         return await asyncio.to_thread(self._outputs.write, local.name, data)
 
     def _publish(self, result: Result) -> None:

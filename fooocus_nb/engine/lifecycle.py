@@ -40,6 +40,7 @@ __all__ = ["READY_TIMEOUT", "EngineLifecycle"]
 
 #: How long the web page of an engine that is ready may take to describe itself.
 CONNECT_TIMEOUT = 20.0
+CONNECT_ATTEMPTS = 3
 CLOSE_TIMEOUT = 5.0
 #: A port can be taken between choosing it and binding it; then we choose another.
 PORT_ATTEMPTS = 3
@@ -218,14 +219,28 @@ class EngineLifecycle:
         if url is None:
             msg = f"Engine {self.name!r} has no address."
             raise StartError(msg)
+        # A machine that is busy is no reason to give up an engine that is ready.
+        for attempt in range(1, CONNECT_ATTEMPTS + 1):
+            try:
+                return self._connect_once(url)
+            except ConnectionLost as error:
+                # Mostly the process has just ended, which says more.
+                if process is not None and process.ended():
+                    raise process.start_error() from error
+                if process is None or not error.timed_out or attempt == CONNECT_ATTEMPTS:
+                    raise
+                self._require_starting()
+        raise AssertionError
+
+    def _connect_once(self, url: str) -> Client:
+        connecting = Client.connect(url, timeout=CONNECT_TIMEOUT, logins=self._logins())
         try:
-            connecting = Client.connect(url, timeout=CONNECT_TIMEOUT, logins=self._logins())
             return run_sync(connecting, CONNECT_TIMEOUT + 5)
-        except ConnectionLost as error:
-            # Mostly the process has just ended, which says more.
-            if process is not None and process.ended():
-                raise process.start_error() from error
-            raise
+        except TimeoutError as error:
+            msg = f"The server at {url} could not be asked for its description in time."
+            lost = ConnectionLost(msg, remedy="Try again when this machine has less to do.")
+            lost.timed_out = True
+            raise lost from error
 
     def _spawn(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from fooocus_nb.fooocus.checkout.login_file import logins_of
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from fooocus_nb.engine.core import Engine
@@ -48,6 +48,8 @@ class _Started:
 _lock = threading.Lock()
 _engines: dict[str, _Started] = {}
 
+#: It becomes part of the names of files.
+MAX_NAME = 100
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
 #: How long a detached engine may be idle without a kernel.
 IDLE_TIMEOUT = 1800.0
@@ -380,13 +382,22 @@ def _logins(given: Login | None, installation: Installation | None = None) -> li
 
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:
-    return Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+    try:
+        folder = Path(given or DEFAULT_OUTPUT_DIR).expanduser().resolve()
+        os.fsencode(folder)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"output_dir={given!r} is no folder that can be used: {error}."
+        raise ConfigurationError(msg) from error
+    return folder
 
 
 def _reserve(name: str | None, default: str) -> str:
     """Return a name that no running engine has."""
     taken = running()
     if name is not None:
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            msg = f"name={str(name)[:MAX_NAME]!r} cannot name an engine: give a short, plain text."
+            raise ConfigurationError(msg)
         if name in taken:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
             raise ConfigurationError(msg)

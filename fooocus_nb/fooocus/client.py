@@ -74,7 +74,9 @@ class Client:
                     config = await transport.config()
             except TimeoutError as error:
                 msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
-                raise ConnectionLost(msg) from error
+                lost = ConnectionLost(msg)
+                lost.timed_out = True
+                raise lost from error
             transport = await _fitting(transport, config, timeout, transport.logins)
             return cls(transport, await _schema(transport, config))
         except BaseException:

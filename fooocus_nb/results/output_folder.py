@@ -6,11 +6,13 @@ import contextlib
 import errno
 import filecmp
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fooocus_nb._limits import max_file_bytes
+from fooocus_nb._plain_files import open_plain_file
 from fooocus_nb.errors import DiskFull, OutputError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class OutputFolder:
 
     def copy(self, source: Path) -> Path:
         """Copy a file; equal bytes are copied once, and no file is ever overwritten."""
-        return self._place(source.name, lambda part: shutil.copyfile(source, part), str(source))
+        return self._place(source.name, lambda part: _copy_plain(source, part), str(source))
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a file, as :meth:`copy` does."""
@@ -57,9 +59,9 @@ class OutputFolder:
     @contextlib.contextmanager
     def _part(self) -> Iterator[Path]:
         """Yield a temporary file in the folder, so that no partial image is ever seen."""
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
-        os.close(handle)
-        part = Path(name)
+        part = self.folder / f".part-{secrets.token_hex(8)}"
+        # Not mkstemp: its files are their owner's alone, and here the umask decides.
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             yield part
         finally:
@@ -67,16 +69,20 @@ class OutputFolder:
 
     def _rename(self, part: Path, name: str) -> Path:
         """Rename the file to its name, with a number if another image has that name."""
-        part.chmod(0o644)
         wanted = Path(name)
         number = 1
         target = self.folder / wanted.name
         while not _claim(part, target):
-            if filecmp.cmp(part, target, shallow=False):
+            if target.is_file() and filecmp.cmp(part, target, shallow=False):
                 return target
             number += 1
             target = self.folder / f"{wanted.stem}-{number}{wanted.suffix}"
         return target
+
+
+def _copy_plain(source: Path, part: Path) -> None:
+    with open_plain_file(source, max_file_bytes()) as stream, part.open("wb") as copy:
+        shutil.copyfileobj(stream, copy)
 
 
 def _claim(part: Path, target: Path) -> bool:
@@ -86,7 +92,7 @@ def _claim(part: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links, such as a mounted cloud drive
-        if target.exists():
+        if os.path.lexists(target):
             return False
         part.replace(target)
     return True

@@ -275,7 +275,9 @@ class HttpSession:
             yield
         except (httpx.TimeoutException, TimeoutError) as error:
             msg = f"The server at {self.url} did not answer {what} in time."
-            raise _lost(msg, error) from error
+            lost = _lost(msg, error)
+            lost.timed_out = True
+            raise lost from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"The server at {self.url} cannot be reached: {_reason(error)}."
             raise _lost(msg, error) from error
