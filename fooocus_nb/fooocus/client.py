@@ -176,11 +176,18 @@ class Client:
         if not call.queued:
             return await self._transport.post(call.fn_index, payload, session, timeout=timeout)
         answer: list[Any] = []
-        async with aclosing(self._transport.call(call.fn_index, payload, session)) as messages:
-            async for message in messages:
-                if isinstance(message, Completed):
-                    self._check(message, f"{verb.replace('_', ' ')} failed")
-                    answer = list(message.data)
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                aclosing(self._transport.call(call.fn_index, payload, session)) as messages,
+            ):
+                async for message in messages:
+                    if isinstance(message, Completed):
+                        self._check(message, f"{verb.replace('_', ' ')} failed")
+                        answer = list(message.data)
+        except TimeoutError as error:
+            msg = f"The server at {self.url} did not answer {verb!r} in {timeout:g} s."
+            raise ConnectionLost(msg) from error
         return answer
 
     async def fetch(self, path: str) -> bytes:
