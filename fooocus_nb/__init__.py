@@ -11,7 +11,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from fooocus_nb._version import __version__ as __version__
+__version__ = ""
 
 #: The rooms that are of no use without processes and sockets.
 _NEED_PROCESSES = tuple(f"{__name__}.{room}" for room in ("doctor", "engine", "magics"))
@@ -54,7 +54,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(_homes())
+    return sorted([*_homes(), "__version__"])
 
 
 class _FrontDoor(ModuleType):

@@ -1,6 +1,5 @@
 """The public names and where each lives. `__init__.py` reads this file when one is asked for."""
 
-from fooocus_nb._version import __version__ as __version__
 from fooocus_nb.doctor import adoctor as adoctor
 from fooocus_nb.doctor import doctor as doctor
 from fooocus_nb.engine.core import Engine as Engine
@@ -37,6 +36,7 @@ from fooocus_nb.errors import GPUUnusable as GPUUnusable
 from fooocus_nb.errors import IgnoredParameter as IgnoredParameter
 from fooocus_nb.errors import IncompleteMetadata as IncompleteMetadata
 from fooocus_nb.errors import InstallError as InstallError
+from fooocus_nb.errors import LoginError as LoginError
 from fooocus_nb.errors import MetadataError as MetadataError
 from fooocus_nb.errors import MissingDependency as MissingDependency
 from fooocus_nb.errors import ModelNotFound as ModelNotFound
@@ -73,3 +73,5 @@ from fooocus_nb.results import Image as Image
 from fooocus_nb.results import Result as Result
 from fooocus_nb.widgets.gallery import gallery as gallery
 from fooocus_nb.widgets.mask_editor import MaskEditor as MaskEditor
+
+__version__: str

@@ -43,7 +43,10 @@ SHOWN_SIDE = 440
 _APART = '<span style="display:none"> · </span>'
 
 _CONTROL = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    # Strings for the terminal, such as a title or the clipboard, with what is in them.
+    r"|(?:\x1b[\]P^_X]|[\x9d\x90\x9e\x9f\x98])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 
 #: The order in which people look for them; all others come behind, as recorded.

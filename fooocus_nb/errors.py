@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fooocus_nb._html import clean
+from fooocus_nb._secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ __all__ = [
     "IgnoredParameter",
     "IncompleteMetadata",
     "InstallError",
+    "LoginError",
     "MetadataError",
     "MissingDependency",
     "ModelNotFound",
@@ -104,6 +106,11 @@ _FORMS = {
 #: The longest first: `fooocus-nb doctor` begins other commands.
 _FORM = re.compile("|".join(map(re.escape, sorted(_FORMS, key=len, reverse=True))))
 
+#: A message may quote what a server, a log or a file holds, in which there may be anything.
+MAX_MESSAGE = 4000
+MAX_LOG_LINE = 500
+MAX_WITH_LOG = 12_000
+
 _PACKAGE = __name__.partition(".")[0]
 _EVERYTHING = "Verbose"
 _MESSAGE_ONLY = "Minimal"
@@ -160,6 +167,13 @@ class PartialResult(Protocol):
 class FooocusError(Exception):
     """Base of all exceptions of this package."""
 
+    _longest = MAX_MESSAGE
+
+    # Whatever it quotes, no message holds a secret, and none is longer than a screen or two.
+    def __init__(self, *args: object) -> None:
+        fitting = (_fit(each, self._longest) if isinstance(each, str) else each for each in args)
+        super().__init__(*fitting)
+
     def _render_traceback_(self) -> list[str]:
         """Show the message below the user's own lines; IPython asks for this."""
         return rendered(self)
@@ -207,6 +221,10 @@ class UnsupportedServer(FooocusError):
     """The server is not shaped as any Fooocus that we can speak to."""
 
 
+class LoginError(UnsupportedServer, ConfigurationError):
+    """The server wants a login, and none was given or it is wrong."""
+
+
 class EngineError(FooocusError):
     """Something went wrong in, or on the way to, one engine.
 
@@ -227,12 +245,13 @@ class EngineError(FooocusError):
     """
 
     result: PartialResult | None = None
+    _longest = MAX_WITH_LOG
 
     def __init__(self, message: str, *, log: Sequence[str] = (), remedy: str | None = None) -> None:
-        self.message = message
-        self.log = tuple(log)
+        self.message = _fit(message)
+        self.log = tuple(_fit(line, MAX_LOG_LINE) for line in log)
         self.remedy = remedy
-        parts = [message]
+        parts = [self.message]
         if self.log:
             parts.append("The engine's log says:\n" + "\n".join(f"    {line}" for line in self.log))
         if remedy:
@@ -267,9 +286,12 @@ class ConnectionLost(EngineError):
     ----------
     handed_in : bool
         Whether the server had what was asked of it by then, so that it may be at work on it.
+    timed_out : bool
+        Whether it is only slow, as far as we can tell.
     """
 
     handed_in: bool = False
+    timed_out: bool = False
 
 
 class EngineUnresponsive(EngineError):
@@ -338,6 +360,16 @@ class ModelNotFound(GenerationError):
 
 class CorruptedModel(GenerationError):
     """A model file could not be loaded; Fooocus renames such a file to ``*.corrupted``."""
+
+
+def _fit(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return a text without secrets, its middle left out where it is too long."""
+    text = redact(text)
+    if len(text) <= limit:
+        return text
+    end = limit // 4
+    left_out = len(text) - limit
+    return f"{text[: limit - end]} [... {left_out:,} characters left out ...] {text[-end:]}"
 
 
 def while_starting(kind: type[EngineError]) -> type[StartError]:

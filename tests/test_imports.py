@@ -26,9 +26,10 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: The floors of the house, from the ground up. A room sees itself and the floors below its own.
 FLOORS: tuple[set[str], ...] = (
-    {"_html", "_version"},
+    {"_secrets", "_version"},
+    {"_html"},
     {"errors"},
-    {"_background"},
+    {"_background", "_limits", "_plain_files"},
     {"fooocus", "supervisor"},
     {"results"},
     {"engine"},
@@ -55,7 +56,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"requests"},
         {"client"},
     ),
-    "fooocus.transport": ({"data_uris", "http"}, {"__init__"}, {"gradio3", "gradio4"}),
+    "fooocus.transport": ({"data_uris", "login"}, {"http"}, {"__init__"}, {"gradio3", "gradio4"}),
     "fooocus.schema": (
         {"_alignment", "_report", "_template", "config"},
         {"parameters"},
@@ -67,7 +68,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "fooocus.requests": ({"images", "tasks"}, {"shorthands"}, {"lint"}, {"__init__"}),
     "fooocus.checkout": (
         {"_limits", "_source", "interpreter"},
-        {"installation", "config_txt", "model_files"},
+        {"installation", "config_txt", "login_file", "model_files"},
         {"command", "downloads"},
     ),
     "results": (
@@ -437,7 +438,7 @@ def test_nobody_reaches_into_the_privates_of_another_object() -> None:
 DOCUMENTED = {"mask._repr_jpeg_", "mask._repr_png_", "os._exit"}
 
 
-@pytest.mark.parametrize("room", ["_html", "_version", "errors", "supervisor"])
+@pytest.mark.parametrize("room", ["_html", "_secrets", "errors", "supervisor"])
 def test_the_ground_floor_stands_on_the_standard_library(room: str) -> None:
     for found in imports():
         if found.source != "fooocus_nb" and room_of(f"{found.source}.") == room:

@@ -22,10 +22,8 @@ MODULES = {"socket", "subprocess", "urllib", "request"}
 #: What may wait for ever, and what ends it.
 ALLOWED = {
     ("supervisor/_drain.py", "_save"): "the guardian's own thread, which the child's end wakes",
-    (
-        "fooocus/transport/gradio3.py",
-        "_converse",
-    ): "engine.liveness watches every generation",
+    ("fooocus/transport/gradio3.py", "take"): "engine.liveness watches every generation",
+    ("fooocus/transport/gradio3.py", "_received"): "take waits for it",
     ("engine/jobs/job.py", "_leave_queue"): "it is inside of asyncio.wait_for",
     ("engine/lifecycle.py", "end"): "Watchdog.join has a timeout of its own",
 }

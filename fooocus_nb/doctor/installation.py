@@ -13,6 +13,7 @@ from fooocus_nb.doctor.report import Check, Status, gigabytes
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.downloads import find_downloads as wanted_models
 from fooocus_nb.fooocus.checkout.installation import read_version
+from fooocus_nb.fooocus.checkout.login_file import AUTH_FILE, logins_of
 from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ __all__ = [
 ]
 
 SHOWN = 6
-#: With a user in it, Fooocus asks for a login.
-AUTH_FILE = "auth.json"
 
 
 def version_check(checkout: Path) -> Check:
@@ -73,8 +72,10 @@ def login_checks(checkout: Path) -> Iterator[Check]:
     if not path.is_file():
         return
     text = f"{AUTH_FILE} in the checkout has the engine ask for a login, also on this machine"
-    advice = f"Name user and password when you start it, or move {AUTH_FILE} out of the checkout."
+    advice = "We log in with the user and the password in it."
     users = _users(path)
+    if users and not logins_of(checkout):
+        advice = f'{AUTH_FILE} holds no password, only its hash: give auth=("user", "secret").'
     if users == 0:
         text = f"{AUTH_FILE} in the checkout names no user with a password, so it has no effect"
         advice = 'It is a list of objects with "user" and "pass".'

@@ -8,8 +8,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb import _html
-from fooocus_nb._version import __version__
+from fooocus_nb import __version__, _html
 from fooocus_nb.errors import in_words_of
 
 if TYPE_CHECKING:

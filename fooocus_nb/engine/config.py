@@ -68,7 +68,7 @@ class ProcessSettings:
     #: Its index among the visible ones, or its name.
     gpu: int | str | None = None
     #: Wins over what is inherited.
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds between asking the child to end and killing it.
     grace: float = 10.0
     #: Whether other kernels may use it, too.

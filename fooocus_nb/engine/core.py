@@ -23,6 +23,7 @@ from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.errors import (
     ConfigurationError,
+    GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
     warn_user,
@@ -34,6 +35,7 @@ from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.output_folder import OutputFolder
+from fooocus_nb.results.thumbnails import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.metadata import Metadata
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
+    from fooocus_nb.fooocus.transport.login import Login
     from fooocus_nb.results import Result
     from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
 
@@ -514,6 +517,9 @@ class Engine(ImageTasks):
         if self.owned and await asyncio.to_thread(local.is_file):
             return await asyncio.to_thread(self._outputs.copy, local)
         data = await self._lifecycle.require_client().fetch(server_path)
+        if not await asyncio.to_thread(is_image, data):
+            msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
+            raise GenerationError(msg)
         return await asyncio.to_thread(self._outputs.write, local.name, data)
 
     def _publish(self, result: Result) -> None:
@@ -821,11 +827,19 @@ def assemble(
     output_dir: Path,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
+    logins: Callable[[], Sequence[Login]] = tuple,
 ) -> tuple[Engine, EngineLifecycle]:
     """Make an engine of its parts, and return it with the lifecycle that starts it."""
     state = StateMachine()
     queue = JobQueue(state)
     lifecycle = EngineLifecycle(
-        name, state, queue, settings=settings, url=url, restart=restart, avoid=avoid
+        name,
+        state,
+        queue,
+        settings=settings,
+        url=url,
+        restart=restart,
+        avoid=avoid,
+        logins=logins,
     )
     return Engine(lifecycle, queue, output_dir), lifecycle

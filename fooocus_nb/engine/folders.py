@@ -62,7 +62,8 @@ def _user_path(find: Callable[..., Path]) -> Path | None:
 def resolved(path: str | os.PathLike[str], name: str) -> Path:
     """Return the absolute path of a folder that was given as the parameter `name`."""
     try:
-        return Path(path).expanduser().resolve()
+        folder = Path(path).expanduser().resolve()
+        os.fsencode(folder)
     except RuntimeError as error:
         msg = f"{name}={os.fspath(path)!r}: nothing tells where your home is. Give the whole path."
         raise ConfigurationError(msg) from error
@@ -72,6 +73,10 @@ def resolved(path: str | os.PathLike[str], name: str) -> Path:
             "removed. Change to another one (%cd ~), or give the whole path."
         )
         raise ConfigurationError(msg) from error
+    except (OSError, TypeError, ValueError) as error:
+        msg = f"{name}={path!r} is no folder that can be used: {error}."
+        raise ConfigurationError(msg) from error
+    return folder
 
 
 def runtime_paths() -> tuple[Path, ...]:

@@ -27,7 +27,7 @@ from fooocus_nb.fooocus.logs.startup import StartupTracker
 from fooocus_nb.supervisor.protocol import STOPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.child_process import EngineProcess
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.engine.state import StateMachine
     from fooocus_nb.engine.watchdog import RestartPolicy
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["READY_TIMEOUT", "EngineLifecycle"]
 
 #: How long the web page of an engine that is ready may take to describe itself.
 CONNECT_TIMEOUT = 20.0
+CONNECT_ATTEMPTS = 3
 CLOSE_TIMEOUT = 5.0
 #: A port can be taken between choosing it and binding it; then we choose another.
 PORT_ATTEMPTS = 3
@@ -78,6 +80,7 @@ class EngineLifecycle:
         url: str | None = None,
         restart: RestartPolicy | None = None,
         avoid: Collection[Path] = (),
+        logins: Callable[[], Sequence[Login]] = tuple,
     ) -> None:
         self.name = name
         self.state = state
@@ -110,6 +113,8 @@ class EngineLifecycle:
         self._queue = queue
         self._url = url
         self._avoided = set(avoid)
+        # Asked at each start: the checkout's own file may have changed.
+        self._logins = logins
         self._unresponsive_since = 0.0
         self._starting = threading.RLock()
         self._guarding = threading.RLock()
@@ -218,13 +223,28 @@ class EngineLifecycle:
         if url is None:
             msg = f"Engine {self.name!r} has no address."
             raise StartError(msg)
+        # A machine that is busy is no reason to give up an engine that is ready.
+        for attempt in range(1, CONNECT_ATTEMPTS + 1):
+            try:
+                return self._connect_once(url)
+            except ConnectionLost as error:
+                # Mostly the process has just ended, which says more.
+                if process is not None and process.ended():
+                    raise process.start_error() from error
+                if process is None or not error.timed_out or attempt == CONNECT_ATTEMPTS:
+                    raise
+                self._require_starting()
+        raise AssertionError
+
+    def _connect_once(self, url: str) -> Client:
+        connecting = Client.connect(url, timeout=CONNECT_TIMEOUT, logins=self._logins())
         try:
-            return run_sync(Client.connect(url, timeout=CONNECT_TIMEOUT), CONNECT_TIMEOUT + 5)
-        except ConnectionLost as error:
-            # Mostly the process has just ended, which says more.
-            if process is not None and process.ended():
-                raise process.start_error() from error
-            raise
+            return run_sync(connecting, CONNECT_TIMEOUT + 5)
+        except TimeoutError as error:
+            msg = f"The server at {url} could not be asked for its description in time."
+            lost = ConnectionLost(msg, remedy="Try again when this machine has less to do.")
+            lost.timed_out = True
+            raise lost from error
 
     def _spawn(
         self,

@@ -13,6 +13,8 @@ from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.names import unique_name
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest, warn_user
+from fooocus_nb.fooocus.checkout.login_file import logins_of
+from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.lifecycle import EngineLifecycle
     from fooocus_nb.engine.watchdog import RestartPolicy
+    from fooocus_nb.fooocus.checkout.installation import Installation
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = [
     "aconnect",
@@ -46,6 +50,8 @@ class _Started:
 _lock = threading.Lock()
 _engines: dict[str, _Started] = {}
 
+#: It becomes part of the names of files.
+MAX_NAME = 100
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
 #: How long a detached engine may be idle without a kernel.
 IDLE_TIMEOUT = 1800.0
@@ -69,6 +75,7 @@ def start(
     share: bool | None = None,
     lifetime: Lifetime = "kernel",
     idle_timeout: float = IDLE_TIMEOUT,
+    auth: tuple[str, str] | str | None = None,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
     """Start Fooocus and wait until it can generate.
@@ -122,6 +129,10 @@ def start(
     idle_timeout : float
         Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
         when it neither prints nor works.
+    auth : (str, str) or str, optional
+        User and password, also as ``"user:secret"``, where the checkout's server wants a login. By
+        default those of ``FOOOCUS_NB_AUTH`` in the environment, then of the checkout's own
+        ``auth.json``.
     on_progress : callable, optional
         Called with the engine about five times a second while it starts.
 
@@ -138,6 +149,8 @@ def start(
         When another kernel has been starting an engine for a minute without getting anywhere.
     InstallError
         When there is no usable Fooocus in `path`.
+    LoginError
+        When the server wants a login, and none was given or it is wrong.
     StartError
         When the engine ends, or stops moving, before it is ready.
     """
@@ -150,6 +163,7 @@ def start(
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
+    login = None if auth is None else parse_login(auth)
     settings = ProcessSettings(
         installation=None
         if demo
@@ -176,6 +190,7 @@ def start(
         output_dir=folder,
         restart=restart_policy(restart),
         avoid=_run_dirs(),
+        logins=functools.partial(_logins, login, settings.installation),
     )
     return _begin(_Started(engine, lifecycle), timeout, on_progress)
 
@@ -244,17 +259,22 @@ def connect(
     *,
     name: str | None = None,
     output_dir: str | os.PathLike[str] | None = None,
+    auth: tuple[str, str] | str | None = None,
 ) -> Engine:
     """Use a Fooocus that somebody else runs. It is never stopped by us.
 
     Parameters
     ----------
     url : str
-        Where its web page is, such as ``http://127.0.0.1:7865``.
+        Where its web page is, such as ``http://127.0.0.1:7865``. A user and a password in it are
+        taken as `auth`, and shown nowhere.
     name : str, optional
         What to call the engine.
     output_dir : path-like, optional
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    auth : (str, str) or str, optional
+        User and password, also as ``"user:secret"``, for Gradio's login or HTTP basic
+        authentication. By default those of ``FOOOCUS_NB_AUTH`` in the environment.
 
     Returns
     -------
@@ -265,13 +285,20 @@ def connect(
     ------
     ConnectionLost
         When nothing answers there.
+    LoginError
+        When the server wants a login, and none was given or it is wrong.
     UnsupportedServer
         When what answers is no Fooocus that we can speak to.
     """
     from fooocus_nb.engine.core import assemble
 
+    bare, in_url = split_login(url)
+    login = in_url if auth is None else parse_login(auth)
     engine, lifecycle = assemble(
-        _reserve(name, "remote"), url=url.rstrip("/"), output_dir=_output_dir(output_dir)
+        _reserve(name, "remote"),
+        url=bare.rstrip("/"),
+        output_dir=_output_dir(output_dir),
+        logins=functools.partial(_logins, login),
     )
     return _begin(_Started(engine, lifecycle), None, None)
 
@@ -371,6 +398,15 @@ def name_to_say(engine: Engine) -> str:
     return engine.name if known and current() is not engine else ""
 
 
+def _logins(given: Login | None, installation: Installation | None = None) -> list[Login]:
+    """Return the logins to try: what was given, or what environment and checkout hold."""
+    if given is not None:
+        return [given]
+    known = login_from_environment()
+    own = logins_of(installation.path) if installation is not None else []
+    return [*([known] if known is not None else []), *own]
+
+
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:
     return resolved(given or DEFAULT_OUTPUT_DIR, "output_dir")
 
@@ -379,6 +415,9 @@ def _reserve(name: str | None, default: str) -> str:
     """Return a name that no running engine has."""
     taken = running()
     if name is not None:
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            msg = f"name={str(name)[:MAX_NAME]!r} cannot name an engine: give a short, plain text."
+            raise ConfigurationError(msg)
         if name in taken:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
             raise ConfigurationError(msg)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fooocus_nb._version import __version__
+from fooocus_nb import __version__
 from fooocus_nb.engine.child_process import EngineProcess, spawn
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder, runtime_paths
 from fooocus_nb.engine.names import user_label

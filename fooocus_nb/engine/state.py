@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fooocus_nb._background import Signal
+from fooocus_nb._secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +137,7 @@ class StateMachine:
     def _record(
         self, state: EngineState, reason: str
     ) -> tuple[Transition, Callable[[Transition], None]]:
-        transition = Transition(state, time.time(), reason)
+        transition = Transition(state, time.time(), redact(reason))
         self._history.append(transition)
         del self._history[:-KEPT]
         return transition, self._changed.prepare()

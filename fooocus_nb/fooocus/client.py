@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.schema.calls import Call, Outputs
     from fooocus_nb.fooocus.transport import Message, Transport
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["Client", "new_session_hash"]
 
@@ -62,17 +63,21 @@ class Client:
         self.schema = schema
 
     @classmethod
-    async def connect(cls, url: str, *, timeout: float = 10.0) -> Client:
+    async def connect(
+        cls, url: str, *, timeout: float = 10.0, logins: Sequence[Login] = ()
+    ) -> Client:
         """Read a server's description and return a client that fits it."""
-        transport: Transport = Gradio3Transport(url, timeout=timeout)
+        transport: Transport = Gradio3Transport(url, timeout=timeout, logins=logins)
         try:
             try:
                 async with asyncio.timeout(timeout):
                     config = await transport.config()
             except TimeoutError as error:
                 msg = f"The server at {transport.url} did not describe itself in {timeout:g} s."
-                raise ConnectionLost(msg) from error
-            transport = await _fitting(transport, config, timeout)
+                lost = ConnectionLost(msg)
+                lost.timed_out = True
+                raise lost from error
+            transport = await _fitting(transport, config, timeout, transport.logins)
             return cls(transport, await _schema(transport, config))
         except BaseException:
             await transport.aclose()
@@ -171,11 +176,18 @@ class Client:
         if not call.queued:
             return await self._transport.post(call.fn_index, payload, session, timeout=timeout)
         answer: list[Any] = []
-        async with aclosing(self._transport.call(call.fn_index, payload, session)) as messages:
-            async for message in messages:
-                if isinstance(message, Completed):
-                    self._check(message, f"{verb.replace('_', ' ')} failed")
-                    answer = list(message.data)
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                aclosing(self._transport.call(call.fn_index, payload, session)) as messages,
+            ):
+                async for message in messages:
+                    if isinstance(message, Completed):
+                        self._check(message, f"{verb.replace('_', ' ')} failed")
+                        answer = list(message.data)
+        except TimeoutError as error:
+            msg = f"The server at {self.url} did not answer {verb!r} in {timeout:g} s."
+            raise ConnectionLost(msg) from error
         return answer
 
     async def fetch(self, path: str) -> bytes:
@@ -224,13 +236,17 @@ class Client:
         await self.aclose()
 
 
-async def _fitting(transport: Transport, config: Mapping[str, Any], timeout: float) -> Transport:
+async def _fitting(
+    transport: Transport, config: Mapping[str, Any], timeout: float, logins: Sequence[Login]
+) -> Transport:
     """Return the transport for the protocol that the server names."""
     if config.get("protocol", "ws") in ("ws", None):
         return transport
     from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
 
-    fitting = Gradio4Transport(transport.url, config, timeout=timeout, image_endpoints=[ENDPOINT])
+    fitting = Gradio4Transport(
+        transport.url, config, timeout=timeout, image_endpoints=[ENDPOINT], logins=logins
+    )
     await transport.aclose()
     return fitting
 

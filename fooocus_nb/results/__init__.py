@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import open_plain_file, read_plain_file
 from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.fooocus.schema.parameters import plain
 from fooocus_nb.results._views import open_gallery
@@ -69,14 +71,15 @@ class Image:
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the file's bytes, in hexadecimal. Read when first asked for."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        data = read_plain_file(self.path, max_file_bytes())
+        return hashlib.sha256(data).hexdigest()
 
     def open(self) -> PIL.Image.Image:
         """Return the image for Pillow, its pixels loaded and its file closed."""
         import PIL.Image
 
-        with PIL.Image.open(self.path) as opened:
+        file = open_plain_file(self.path, max_file_bytes())
+        with file, PIL.Image.open(file) as opened:
             opened.load()
             return opened
 
@@ -315,7 +318,8 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
     import PIL.Image
 
     try:
-        with PIL.Image.open(image.path) as opened:
+        file = open_plain_file(image.path, max_file_bytes())
+        with file, PIL.Image.open(file) as opened:
             width, height = opened.size
         data = webp_thumbnail(image.path, side, min(limit, MAX_THUMBNAIL_BYTES))
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):

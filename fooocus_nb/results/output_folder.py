@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import DiskFull, OutputError
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +44,7 @@ class OutputFolder:
 
     def copy(self, source: Path) -> Path:
         """Copy a file; equal bytes are copied once, and no file is ever overwritten."""
-        return self._place(source.name, source.read_bytes, str(source))
+        return self._place(source.name, lambda: _plain_bytes(source), str(source))
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a file, as :meth:`copy` does."""
@@ -77,13 +79,12 @@ class OutputFolder:
     @contextlib.contextmanager
     def _part(self, data: bytes) -> Iterator[Path]:
         """Yield a temporary file in the folder, so that no partial image is ever seen."""
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
-        part = Path(name)
+        part = self.folder / f".part-{secrets.token_hex(8)}"
+        # Not mkstemp: its files are their owner's alone, and here the umask decides.
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
                 file.write(data)
-            with contextlib.suppress(OSError):  # some file systems have no modes
-                part.chmod(0o644)
             yield part
         finally:
             with contextlib.suppress(OSError):
@@ -95,11 +96,21 @@ class OutputFolder:
         number = 1
         target = self.folder / wanted.name
         while not claim(target):
-            if target.stat().st_size == len(data) and target.read_bytes() == data:
+            if _holds(target, data):
                 return target
             number += 1
             target = self.folder / f"{wanted.stem}-{number}{wanted.suffix}"
         return target
+
+
+def _plain_bytes(source: Path) -> bytes:
+    with open_plain_file(source, max_file_bytes()) as stream:
+        return stream.read()
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a plain file has these bytes."""
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def _is_there(path: Path) -> bool:
@@ -113,7 +124,7 @@ def _rename(part: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links, such as a mounted cloud drive
-        if target.exists():
+        if os.path.lexists(target):
             return False
         part.replace(target)
     return True

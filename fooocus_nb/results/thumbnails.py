@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
+
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +15,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-__all__ = ["contact_sheet", "preview_jpeg", "webp_thumbnail"]
+__all__ = ["contact_sheet", "is_image", "preview_jpeg", "webp_thumbnail"]
 
 #: A thumbnail in base64 must stay below 60 KB, so its bytes below three quarters of that.
 MAX_THUMBNAIL_BYTES = 44_000
@@ -51,6 +55,19 @@ def preview_jpeg(
     return jpeg, image.width, image.height
 
 
+def is_image(data: bytes) -> bool:
+    """Whether data begin as those of an image that can be read."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            return opened.width > 0 and opened.height > 0
+    except PIL.Image.DecompressionBombError:
+        return True  # whoever asked for one so large shall have its file
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return False
+
+
 def contact_sheet(paths: Sequence[Path], max_bytes: int = MAX_SHEET_BYTES) -> bytes:
     """Return one PNG that shows images side by side, nine at the most."""
     if not paths:
@@ -85,7 +102,7 @@ def _tiled(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
 def _shrunk(path: Path, max_side: int) -> PIL.Image.Image:
     import PIL.Image
 
-    with PIL.Image.open(path) as opened:
+    with open_plain_file(path, max_file_bytes()) as file, PIL.Image.open(file) as opened:
         opened.draft("RGB", (max_side, max_side))
         image = _flattened(opened)
     image.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)

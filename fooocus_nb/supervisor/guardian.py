@@ -23,6 +23,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb._secrets import redact_words
 from fooocus_nb.supervisor import _place, _platform
 from fooocus_nb.supervisor._drain import Client, Output
 from fooocus_nb.supervisor._resources import usage_of
@@ -145,6 +146,7 @@ class Guardian:
     def _publish(self) -> None:
         """Publish what is guarded for kernels that come later; nobody else can read it."""
         known = {key: value for key, value in self._spec.items() if key != "env"}
+        known["argv"] = redact_words(known["argv"])
         path = os.path.join(self._spec["run_dir"], "guardian.json")  # noqa: PTH118
         draft = f"{path}.{os.getpid()}"
         with contextlib.suppress(OSError):

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fooocus_nb._secrets import redact
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -90,7 +92,7 @@ class LineSplitter:
             last = self._cut(buffer[begin : ending.start()], lines, now)
             transient = ending[0] == b"\r"
             if last or not transient:
-                lines.append(Line(last.decode("utf-8", "replace"), transient, now))
+                lines.append(Line(_text(last), transient, now))
             begin = ending.end()
         rest = buffer[begin:]
         waiting = b"\r" if rest.endswith(b"\r") else b""
@@ -100,21 +102,25 @@ class LineSplitter:
     @property
     def rest(self) -> str:
         """What has come of a line whose ending has not, such as a progress bar's newest state."""
-        return self._rest.removesuffix(b"\r").decode("utf-8", "replace")
+        return _text(self._rest.removesuffix(b"\r"))
 
     def flush(self) -> list[Line]:
         """Return what is left when the output has ended without a line ending."""
         rest = self._rest.removesuffix(b"\r")
         self._rest = b""
-        return [Line(rest.decode("utf-8", "replace"))] if rest else []
+        return [Line(_text(rest))] if rest else []
 
     def _cut(self, data: bytes, lines: list[Line], now: float) -> bytes:
         """Add all of `data` beyond the limit to `lines` and return the last piece."""
         while len(data) > self._limit:
             cut = _character_boundary(data, self._limit)
-            lines.append(Line(data[:cut].decode("utf-8", "replace"), False, now))
+            lines.append(Line(_text(data[:cut]), False, now))
             data = data[cut:]
         return data
+
+
+def _text(data: bytes) -> str:
+    return redact(data.decode("utf-8", "replace"))
 
 
 def _character_boundary(data: bytes, limit: int) -> int:

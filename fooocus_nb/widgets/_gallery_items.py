@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean, clip, parameter_rows
 from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import read_log, read_metadata
+from fooocus_nb.fooocus.plain_files import open_plain_file
 from fooocus_nb.results import Image, Result
 from fooocus_nb.results.thumbnails import webp_thumbnail
 
@@ -191,9 +193,10 @@ class Items:
         import PIL.Image
 
         try:
-            status = entry.path.stat()
-            with PIL.Image.open(entry.path) as opened:
-                width, height = opened.size
+            with open_plain_file(entry.path, max_file_bytes()) as file:
+                status = os.fstat(file.fileno())
+                with PIL.Image.open(file) as opened:
+                    width, height = opened.size
         except (*_UNREADABLE, PIL.Image.DecompressionBombError) as error:
             entry.facts = {"error": _reason(error)}
             return

@@ -13,6 +13,7 @@ from fooocus_nb import _html
 from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.engine.manager import name_to_say
 from fooocus_nb.errors import EngineError, ParameterError
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
@@ -252,7 +253,7 @@ class Gallery(LiveView):
             if size > MAX_ORIGINAL_BYTES:
                 self.send({**answer, "error": f"The file is too large to show: {size:,} bytes."})
                 return
-            data = entry.path.read_bytes()
+            data = read_plain_file(entry.path, MAX_ORIGINAL_BYTES)
         except OSError as error:
             self.send({**answer, "error": clip(error.strerror or "It cannot be read.")})
             return

@@ -204,3 +204,15 @@ def entry_dirs(registry) -> list:
     folders = [*entry.cleanup, entry.run_dir]
     assert all(folder.is_dir() for folder in folders)
     return folders
+
+
+def test_a_log_cannot_steer_the_terminal(engine, capsys):
+    lines = (
+        b"one \x1b]52;c;Y2xpcA==\x07two \x1b]0;title\x1b\\three",
+        b"four \xc2\x9b31mfive \xc2\x9d0;title\xc2\x9csix \x1bPx\x1b\\seven \x1bceight",
+    )
+    with engine.log_path.open("ab") as file:
+        file.write(b"\n".join((b"", *lines, b"")))
+    said = run(capsys, "logs", str(engine.pid), "-n", "5")
+    assert "one two three\nfour five six seven eight" in said
+    assert not [sign for sign in said if not sign.isprintable() and sign != "\n"]

@@ -89,11 +89,15 @@ def _await_http(server: Gradio3Server, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.process.poll() is None, log.read_text(errors="replace")
-        with (
-            contextlib.suppress(urllib.error.URLError, OSError),
-            opener.open(f"{server.url}/config", timeout=5),
-        ):
-            return
+        try:
+            with opener.open(f"{server.url}/config", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 401:  # it wants a login
+                return
+        except OSError:
+            pass
         time.sleep(0.1)
     server.stop()
     pytest.fail(f"Gradio did not start:\n{log.read_text(errors='replace')}")

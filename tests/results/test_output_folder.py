@@ -140,3 +140,47 @@ def test_a_folder_of_somebody_else_is_known_before():
         assert f"{folder} may not be written to" in done.stderr
         os.chown(folder, 4321, -1)
         subprocess.run(argv, check=True, timeout=60)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes and links are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_follow_the_umask(tmp_path, umask):
+    source = tmp_path / "a.png"
+    source.write_bytes(b"one")
+    before = os.umask(umask)
+    try:
+        outputs = OutputFolder(tmp_path / "out")
+        for path in (outputs.copy(source), outputs.write("b.png", b"two")):
+            assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes and links are POSIX's")
+@pytest.mark.parametrize("links", [True, False])
+def test_links_are_respected(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    real, folder = tmp_path / "real", tmp_path / "out"
+    real.mkdir()
+    folder.symlink_to(real)
+    (real / "a.png").symlink_to(tmp_path / "gone.png")
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert OutputFolder(folder).write("a.png", b"one") == folder / "a-2.png"
+    assert folder.is_symlink()
+    assert (real / "a.png").is_symlink()
+    assert not (tmp_path / "gone.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes and links are POSIX's")
+def test_only_plain_files_of_bounded_size_are_copied(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(5_000_000_000)
+    outputs = OutputFolder(tmp_path / "out")
+    for name in ("pipe.png", "large.png"):
+        with pytest.raises(FooocusError, match=r"plain file|too large"):
+            outputs.copy(tmp_path / name)
+    assert not list((tmp_path / "out").iterdir())

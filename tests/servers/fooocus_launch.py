@@ -4,6 +4,7 @@
 names run out of memory, and what is printed to stderr comes up to ``LATE_SECONDS`` late.
 """
 
+import json
 import os
 import queue
 import random
@@ -65,6 +66,14 @@ class Flood(gradio3_app.Recorder):
             print("Total time: 0.00 seconds", flush=True)
 
 
+def users():
+    """Return the users of auth.json, which a checkout may have."""
+    path = Path("auth.json")
+    if not path.exists():
+        return []
+    return [(user["user"], user["pass"]) for user in json.loads(path.read_text())]
+
+
 # As the app itself reads them; what else a launch.py takes is left alone.
 given, _ = gradio3_app.parser().parse_known_args(
     ["--record", "", "--step-seconds", "0", *sys.argv[1:]]
@@ -74,6 +83,7 @@ blocks.queue().launch(
     server_name="127.0.0.1",
     server_port=given.port,
     allowed_paths=[given.temp_path],
+    auth=users() or None,
     share=False,
     show_api=False,
     quiet=True,

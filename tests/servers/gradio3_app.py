@@ -486,6 +486,7 @@ def parser():
     parser.add_argument("--disable-metadata", action="store_true")
     parser.add_argument("--disable-image-log", action="store_true")
     parser.add_argument("--named-only", action="store_true")
+    parser.add_argument("--auth", type=lambda text: tuple(text.split(":")))
     return parser
 
 
@@ -498,6 +499,7 @@ def main():
         server_name="127.0.0.1",
         server_port=args.port,
         allowed_paths=[args.temp_path],
+        auth=args.auth,
         share=False,
         show_api=False,
         quiet=True,

@@ -48,6 +48,7 @@ def main():
         server_name="127.0.0.1",
         server_port=args.port,
         allowed_paths=[args.temp_path],
+        auth=args.auth,
         share=False,
         quiet=True,
     )

@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from fooocus_nb._html import clean
 from fooocus_nb.cli.command import OK, Command
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def run(options: argparse.Namespace) -> int:
             for line in splitter.feed(data):
                 tail.append(line)
         for line in tail.lines()[-options.n :] if options.n else ():
-            print(line.text)
+            print(clean(line.text))
         if options.follow:
             _follow(info, reader, splitter)
         for line in splitter.flush():
-            print(line.text)
+            print(clean(line.text))
     finally:
         reader.close()
     return OK
@@ -70,7 +71,7 @@ def _follow(info: EngineInfo, reader: LogReader, splitter: LineSplitter) -> None
         while data := reader.read(READ_BYTES):
             for line in splitter.feed(data):
                 if not line.transient:
-                    print(line.text)
+                    print(clean(line.text))
         sys.stdout.flush()
         threading.Event().wait(POLL_SECONDS)
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.jobs.unchanged import enhanced_image, shows_the_same
-from fooocus_nb.errors import ConnectionLost
+from fooocus_nb.errors import ConnectionLost, GenerationError
 from fooocus_nb.results import Image
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ __all__ = ["ImageCollector", "name_key"]
 #: How often an image is asked for, and the seconds between: a connection may break at any time.
 FETCH_ATTEMPTS = 3
 FETCH_PAUSE = 0.5
+#: An image with its mask and five enhancements, each of them before and after, has fewer.
+FILES_AN_IMAGE = 20
 _SAVING = re.compile(r"Saving image (\d+)/\d+")
 
 
@@ -69,6 +71,9 @@ class ImageCollector:
 
         Where the server cannot be reached, the image is not forgotten: see :meth:`take_all`.
         """
+        if server_path not in self._announced and len(self._announced) >= self._most:
+            msg = f"The server names more than {self._most} files for {self._count} images."
+            raise GenerationError(msg)
         self._announced[server_path] = None
         identified = name_key(server_path) in self._known
         if not (server_path in self._copied or (identified and self.holds(server_path))):
@@ -124,6 +129,11 @@ class ImageCollector:
         else:
             counted = list(range(len(paths)))
         return dict(zip(paths, counted, strict=True))
+
+    @property
+    def _most(self) -> int:
+        """How many files there can be: an image comes with its steps, and all with a grid."""
+        return (self._count + 1) * FILES_AN_IMAGE
 
     @property
     def _count(self) -> int:

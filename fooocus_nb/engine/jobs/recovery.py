@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.jobs.image_collector import name_key
 from fooocus_nb.errors import ConnectionLost, EngineError, FooocusError, MetadataError
 from fooocus_nb.fooocus.events import Event, Finished, ImageFinished, Progress
+from fooocus_nb.fooocus.limits import MAX_FILE_BYTES
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.fooocus.metadata import parse_log, read_metadata
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 if TYPE_CHECKING:
@@ -267,7 +269,7 @@ class Recovery:
 
     async def _read(self, page: str) -> bytes:
         if self._context.owned:
-            return await asyncio.to_thread(Path(page).read_bytes)
+            return await asyncio.to_thread(read_plain_file, Path(page), MAX_FILE_BYTES)
         data = await self._context.client().fetch(page)
         self._reached = time.monotonic()
         return data

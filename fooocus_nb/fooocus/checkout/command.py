@@ -40,6 +40,7 @@ KERNEL_ONLY = frozenset(
     {
         "CLICOLOR",
         "CLICOLOR_FORCE",
+        "FOOOCUS_NB_AUTH",  # a password that is none of the engine's business
         "FORCE_COLOR",  # ipykernel sets it, and a log is no terminal
         "GIT_PAGER",
         "GRADIO_ROOT_PATH",

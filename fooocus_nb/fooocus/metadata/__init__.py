@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from fooocus_nb.errors import MetadataError
+from fooocus_nb.fooocus.limits import MAX_FILE_BYTES
 from fooocus_nb.fooocus.metadata._completeness import complete
 from fooocus_nb.fooocus.metadata._containers import (
     MAX_TEXT,
@@ -28,7 +29,6 @@ from fooocus_nb.fooocus.metadata._containers import (
     write_fields,
 )
 from fooocus_nb.fooocus.metadata._log_rows import rows_of
-from fooocus_nb.fooocus.metadata._plain_files import MAX_FILE_BYTES, read_plain_file
 from fooocus_nb.fooocus.metadata.infotext import (
     dump_a1111,
     dump_json,
@@ -37,6 +37,7 @@ from fooocus_nb.fooocus.metadata.infotext import (
     parameters_of,
     raw_of,
 )
+from fooocus_nb.fooocus.plain_files import UnfitFileError, read_plain_file
 from fooocus_nb.fooocus.schema.named_values import NamedValues, PartialRecord
 
 if TYPE_CHECKING:
@@ -473,6 +474,8 @@ def _naming(file: Path) -> Iterator[None]:
         raise MetadataError(msg) from error
     except OSError as error:
         msg = f"{file}: {error.strerror or error}."
+        if isinstance(error, UnfitFileError) and error.too_large:
+            msg += " max_bytes= lets it be larger."
         raise MetadataError(msg) from error
 
 

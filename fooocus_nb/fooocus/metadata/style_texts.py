@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import MetadataError
-from fooocus_nb.fooocus.metadata._plain_files import MAX_FILE_BYTES, read_plain_file
+from fooocus_nb.fooocus.limits import MAX_FILE_BYTES
+from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ def style_texts_of(checkout: Path) -> dict[str, StyleText]:
     for path in sorted((checkout / _FOLDER).glob("*.json")):
         try:
             entries = json.loads(read_plain_file(path, MAX_FILE_BYTES))
-        except (OSError, ValueError, RecursionError, MetadataError):
+        except (OSError, ValueError, RecursionError):
             continue  # Fooocus goes without such a file, too
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("name"), str):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import ipaddress
 import os
 import re
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
 
 if TYPE_CHECKING:
@@ -36,9 +40,9 @@ __all__ = [
 ]
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-#: The largest image that is fetched from a web address, and the seconds that it may take.
-MAX_BYTES = 64 * 2**20
+#: Seconds between two pieces of an image that is fetched from a web address, and for all of it.
 TIMEOUT = 30.0
+WHOLE_TIMEOUT = 120.0
 MAX_REDIRECTS = 5
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: Brighter pixels of a mask are painted, as in Fooocus.
@@ -72,17 +76,25 @@ def download(name: str, url: str, *, private: bool = False) -> bytes:
     import httpx
 
     try:
-        with httpx.Client(timeout=TIMEOUT) as client:
+        with httpx.Client(timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
             target = httpx.URL(url)
             for _ in range(MAX_REDIRECTS + 1):
-                _check_address(name, target, private)
-                with client.stream("GET", target) as answer:
+                # To the very address that was looked at: asked again, a name may lead elsewhere.
+                request = client.build_request(
+                    "GET",
+                    target.copy_with(host=_address_of(name, target, private)),
+                    headers={"Host": target.netloc.decode("ascii")},
+                    extensions={"sni_hostname": target.host},
+                )
+                with contextlib.closing(client.send(request, stream=True)) as answer:
                     if answer.has_redirect_location:
                         target = target.join(answer.headers["location"])
                         continue
                     answer.raise_for_status()
                     return _limited(name, url, answer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        if isinstance(error, ParameterError):
+            raise
         msg = f"{name}={_short(url)!r} cannot be fetched: {error}."
         raise ParameterError(msg) from error
     msg = f"{name}={_short(url)!r} cannot be fetched: it redirects more than {MAX_REDIRECTS} times."
@@ -90,32 +102,38 @@ def download(name: str, url: str, *, private: bool = False) -> bytes:
 
 
 def _limited(name: str, url: str, answer: httpx.Response) -> bytes:
+    limit, end = max_file_bytes(), time.monotonic() + WHOLE_TIMEOUT
     data = bytearray()
-    for part in answer.iter_bytes():
+    for part in answer.iter_raw():
         data += part
-        if len(data) > MAX_BYTES:
-            msg = f"{name}={_short(url)!r} is larger than {MAX_BYTES // 2**20} MiB."
+        if len(data) > limit:
+            msg = f"{name}={_short(url)!r} is larger than {limit / 1e6:g} MB."
+            raise ParameterError(msg)
+        if time.monotonic() > end:
+            msg = f"{name}={_short(url)!r} did not come within {WHOLE_TIMEOUT:g} s."
             raise ParameterError(msg)
     return bytes(data)
 
 
-def _check_address(name: str, url: httpx.URL, private: bool) -> None:
-    """Refuse other schemes, and addresses that are not public."""
+def _address_of(name: str, url: httpx.URL, private: bool) -> str:
+    """Return where a host is; other schemes, and addresses that are not public, are refused."""
     if url.scheme not in ("http", "https"):
         msg = f"{name}={_short(str(url))!r}: only http and https can be fetched."
         raise ParameterError(msg)
-    if private:
-        return
     port = url.port or (443 if url.scheme == "https" else 80)
-    for *_, address in socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM):
-        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
-        mapped = getattr(found, "ipv4_mapped", None)
-        if not (mapped or found).is_global:
+    answers = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+    found = [str(address[0]) for *_, address in answers]
+    for each in found:
+        address = ipaddress.ip_address(each.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        if not private and not (mapped or address).is_global:
             msg = (
                 f"{name}={_short(str(url))!r} is on this machine or in a private network, which "
                 "is not reached unless you allow it: set engine.allow_private_urls = True."
             )
             raise ParameterError(msg)
+    # Many machines have addresses of the newer kind without a way to them.
+    return next((each for each in found if ":" not in each), found[0])
 
 
 def _short(url: str) -> str:
@@ -243,7 +261,7 @@ def _blank(size: tuple[int, int]) -> str:
 
 def _read(name: str, path: str | os.PathLike[str]) -> bytes:
     try:
-        return Path(path).expanduser().read_bytes()
+        return read_plain_file(Path(path).expanduser(), max_file_bytes())
     except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a null byte
         reason = getattr(error, "strerror", None) or error
         msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
@@ -274,12 +292,15 @@ def _from_image(name: str, value: Any) -> str:
 
     try:
         image = value if isinstance(value, Image.Image) else Image.fromarray(value)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, MemoryError, OSError) as error:
         msg = (
             f"{name}= is a {type(value).__name__}, but must be a path, bytes, a PIL image or an "
             "array of 8-bit pixels."
         )
         raise ParameterError(msg) from error
+    if 0 in image.size:
+        msg = f"{name}= has no pixels: its size is {image.width}x{image.height}."
+        raise ParameterError(msg)
     if image.mode in _CONVERTIBLE:
         image = image.convert("RGB")
     if image.mode not in _MODES:

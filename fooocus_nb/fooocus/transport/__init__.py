@@ -12,13 +12,14 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fooocus_nb.errors import ConnectionLost, EngineError, UnsupportedServer
-from fooocus_nb.fooocus.transport.http import decode
+from fooocus_nb.errors import ConnectionLost, EngineError, LoginError, UnsupportedServer
+from fooocus_nb.fooocus.transport.http import login_advice, prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from fooocus_nb.fooocus.transport.http import HttpSession
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = [
     "Completed",
@@ -35,6 +36,8 @@ __all__ = [
 MOST_CONFIG = 32 * 2**20
 #: Seconds to wait for the answer of a function that the server does not queue.
 POST_TIMEOUT = 30.0
+#: No queue is longer; a number of hundreds of digits is no rank.
+MAX_RANK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def parse_message(answer: Mapping[str, Any], outputs: tuple[Any, ...]) -> Messag
     match answer.get("msg"):
         case "estimation":
             rank = answer.get("rank")
-            return Estimation(rank if isinstance(rank, int) and rank > 0 else 0)
+            return Estimation(min(rank, MAX_RANK) if isinstance(rank, int) and rank > 0 else 0)
         case "process_starts":
             return Started()
         case "process_generating":
@@ -106,12 +109,17 @@ class Transport(ABC):
         #: Seconds to wait for the server's description.
         self._timeout = timeout
         #: Where the server's functions are; later Gradios have a path of their own for them.
-        self._prefix = prefix
+        self._prefix = prefix_of(prefix, http.url)
 
     @property
     def url(self) -> str:
         """The server's address, without a slash at its end."""
         return self._http.url
+
+    @property
+    def logins(self) -> Sequence[Login]:
+        """What logs us in where the server wants that."""
+        return self._http.logins
 
     @abstractmethod
     def call(
@@ -134,21 +142,21 @@ class Transport(ABC):
 
     async def config(self) -> dict[str, Any]:
         """Return the answer to ``/config``, and remember where a redirection led."""
-        answer, content = await self._http.bounded(
-            "/config", most=MOST_CONFIG, timeout=self._timeout
-        )
-        if answer.status_code in (502, 503, 504):
-            msg = f"What answers at {self.url} says {answer.status_code}: no server runs behind it."
+        answer = await self._http.request("GET", "/config", timeout=self._timeout, follow=True)
+        if answer.status in (502, 503, 504):
+            msg = f"What answers at {self.url} says {answer.status}: no server runs behind it."
             raise ConnectionLost(msg)
-        if answer.status_code in (401, 403):
-            msg = f"The server at {self.url} wants a login, which is not supported."
+        if answer.status in (401, 403):
+            given = bool(self._http.logins)
+            what = "does not take the login that it was given" if given else "wants a login"
+            msg = f"The server at {self.url} {what}. {login_advice(given)}"
+            raise LoginError(msg)
+        config = self._http.json_of(answer)
+        if answer.status != 200 or not isinstance(config, dict):
+            msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status})."
             raise UnsupportedServer(msg)
-        config = decode(content)
-        if answer.status_code != 200 or not isinstance(config, dict):
-            msg = f"What answers at {self.url} is no Gradio app (/config: {answer.status_code})."
-            raise UnsupportedServer(msg)
-        if answer.history:
-            self._http.move(str(answer.url).partition("/config")[0])
+        if answer.redirected:
+            self._http.move(answer.url.partition("/config")[0])
         return config
 
     async def info(self) -> dict[str, Any] | None:
@@ -158,9 +166,10 @@ class Transport(ABC):
     async def fetch(self, path: str) -> bytes:
         """Return the bytes of a file that the server offers, by the path that the server gave."""
         # Never redirected: the server would send us to any address that is put for a path.
-        answer = await self._http.request("GET", self._file_url(path))
-        if answer.status_code != 200:
-            msg = f"The server at {self.url} does not give out {path!r} ({answer.status_code})."
+        limit = self._http.max_file
+        answer = await self._http.request("GET", self._file_url(path), limit=limit)
+        if answer.status != 200:
+            msg = f"The server at {self.url} does not give out {path!r} ({answer.status})."
             raise EngineError(msg)
         return answer.content
 
@@ -168,7 +177,7 @@ class Transport(ABC):
         """Return how many seconds ago a file was written; None where the server does not tell."""
         # Both dates are the server's own, to a second: its clock may differ from ours.
         answer = await self._http.request("HEAD", self._file_url(path))
-        if answer.status_code != 200:
+        if answer.status != 200:
             return None
         now, written = (_seconds(answer.headers.get(name)) for name in ("date", "last-modified"))
         return None if now is None or written is None else now - written
@@ -179,14 +188,14 @@ class Transport(ABC):
             answer = await self._http.request("GET", "/app_id", timeout=timeout)
         except ConnectionLost:
             return False
-        return answer.status_code < 500
+        return answer.status < 500
 
     async def aclose(self) -> None:
         """Close every connection; running calls end. May be repeated."""
         await self._http.aclose()
 
     def _file_url(self, path: str) -> str:
-        return f"{self._prefix}/file={quote(path, safe='/')}"
+        return f"{self._prefix}/file={quote(path, safe='/', errors='replace')}"
 
 
 def _seconds(date: str | None) -> float | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
+from collections import deque
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -25,14 +27,13 @@ from fooocus_nb.fooocus.transport import (
     output_of,
     parse_message,
 )
-from fooocus_nb.fooocus.transport.http import HttpSession, is_loopback, normalise_url
+from fooocus_nb.fooocus.transport.http import HttpSession, is_loopback, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from websockets.asyncio.client import ClientConnection
-
     from fooocus_nb.fooocus.transport import Message
+    from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["Gradio3Transport"]
 
@@ -44,6 +45,15 @@ CLOSE_TIMEOUT = 1.0
 JOIN_ATTEMPTS = 3
 #: Since its version 15 websockets obeys the environment's proxy, unless told not to.
 _TAKES_PROXY = "proxy" in inspect.signature(connect).parameters
+#: Since its version 14 it hands out bytes where that is asked.
+_DECODES = "decode" in inspect.signature(ClientConnection.recv).parameters
+#: How a message begins that tells the state of a generation, in full.
+_STATE = re.compile(rb'\s*\{\s*"msg"\s*:\s*"process_generating"')
+#: How many messages a call may have, and how many may wait unread.
+MAX_MESSAGES = 10_000_000
+MAX_UNREAD = 100_000
+#: With this code a websocket is closed on which too large a message comes.
+TOO_BIG = 1009
 
 
 class _HungUpEarlyError(Exception):
@@ -53,8 +63,8 @@ class _HungUpEarlyError(Exception):
 class Gradio3Transport(Transport):
     """A connection to a Gradio 3 server."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
-        super().__init__(HttpSession(normalise_url(url)), timeout)
+    def __init__(self, url: str, *, timeout: float = 10.0, logins: Sequence[Login] = ()) -> None:
+        super().__init__(HttpSession(url, logins), timeout)
         self._sockets: set[ClientConnection] = set()
         self._closed = False
 
@@ -106,7 +116,7 @@ class Gradio3Transport(Transport):
         if self._closed:
             raise self._lost(ConnectionError("we have closed the connection"))
         try:
-            socket = await connect(self._queue_url(), **self._options())
+            socket = await self._connect()
         except InvalidStatus as error:
             status = error.response.status_code
             msg = f"The server at {self.url} has no queue for us (status {status})."
@@ -124,6 +134,18 @@ class Gradio3Transport(Transport):
             self._sockets.discard(socket)
             await socket.close()
 
+    async def _connect(self) -> ClientConnection:
+        before = self._http.logins_done
+        try:
+            return await connect(self._queue_url(), **self._options())
+        except InvalidStatus as error:
+            # Starlette refuses a websocket with 403; a proxy says 401, and why.
+            refused = error.response.status_code in (401, 403)
+            headers = {name.lower(): value for name, value in error.response.headers.raw_items()}
+            if not refused or not await self._http.log_in_again(headers, before):
+                raise
+        return await connect(self._queue_url(), **self._options())
+
     def _queue_url(self) -> str:
         return "ws" + self.url.removeprefix("http") + "/queue/join"
 
@@ -135,11 +157,8 @@ class Gradio3Transport(Transport):
             # is responsive is judged by the engine, which reads the log too.
             "ping_timeout": None,
             # Previews and galleries come as one message each.
-            "max_size": None,
-            # No back-pressure from unread messages: Gradio gives each one second to be received
-            # and then drops the client for good, without hanging up. (A number, since
-            # websockets 13 knows no None here.)
-            "max_queue": 1_000_000,
+            "max_size": self._http.max_message,
+            "additional_headers": self._http.headers(),
             # Images do not get smaller, and the server has only one thread.
             "compression": None,
         }
@@ -152,33 +171,43 @@ class Gradio3Transport(Transport):
     ) -> AsyncGenerator[Message, None]:
         """Send what the server asks for, and yield its messages."""
         handed_in = False
-        while True:
-            try:
-                answer = _decode(await socket.recv())
-                kind = answer.get("msg")
-                if kind == "send_hash":
-                    await socket.send(json.dumps(identity))
-                elif kind == "send_data":
-                    handed_in = True
-                    await socket.send(json.dumps({**identity, "data": data}))
-            except ConnectionClosed as error:
-                if not handed_in:
-                    raise _HungUpEarlyError from error
-                lost = self._lost(error)
-                lost.handed_in = True
-                raise lost from error
-            if kind == "queue_full":
-                msg = f"The queue of the server at {self.url} is full."
-                raise GenerationError(msg, remedy="Try again when it has less to do.")
-            data_out = output_of(answer).get("data")
-            outputs = tuple(data_out) if isinstance(data_out, list) else ()
-            message = parse_message(answer, outputs)
-            if message is not None:
-                yield message
-            if isinstance(message, Completed):
-                return
+        limit = self._http.max_message
+        async with _Inbox(socket, 2 * limit) as inbox:
+            for _ in range(MAX_MESSAGES):
+                try:
+                    answer = _decode(await inbox.take(), limit)
+                    kind = answer.get("msg")
+                    if kind == "send_hash":
+                        await socket.send(json.dumps(identity))
+                    elif kind == "send_data":
+                        handed_in = True
+                        await socket.send(json.dumps({**identity, "data": data}))
+                except ConnectionError as error:
+                    lost = self._lost(error)
+                    lost.handed_in = handed_in
+                    raise lost from error
+                except ConnectionClosed as error:
+                    if not handed_in:
+                        raise _HungUpEarlyError from error
+                    lost = self._lost(error)
+                    lost.handed_in = True
+                    raise lost from error
+                if kind == "queue_full":
+                    msg = f"The queue of the server at {self.url} is full."
+                    raise GenerationError(msg, remedy="Try again when it has less to do.")
+                data_out = output_of(answer).get("data")
+                outputs = tuple(data_out) if isinstance(data_out, list) else ()
+                message = parse_message(answer, outputs)
+                if message is not None:
+                    yield message
+                if isinstance(message, Completed):
+                    return
+        msg = f"The server at {self.url} sent more than {MAX_MESSAGES:,} messages."
+        raise ConnectionLost(msg)
 
     def _lost(self, error: BaseException) -> ConnectionLost:
+        if isinstance(error, ConnectionClosed) and error.sent and error.sent.code == TOO_BIG:
+            return self._http.too_large("a call", self._http.max_message)
         if isinstance(error, ConnectionClosed):
             return ConnectionLost(f"The server at {self.url} broke the connection: {error}.")
         if isinstance(error, TimeoutError):
@@ -187,9 +216,71 @@ class Gradio3Transport(Transport):
         return ConnectionLost(f"The server at {self.url} cannot be reached: {reason}.")
 
 
-def _decode(text: str | bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
+class _Inbox:
+    """Takes messages off a websocket as they come, and keeps those not read yet, in bounds.
+
+    No back-pressure from unread messages: Gradio gives each one second to be received and then
+    drops the client for good, without hanging up.
+    """
+
+    def __init__(self, socket: ClientConnection, limit: int) -> None:
+        self._socket = socket
+        self._limit = limit
+        self._messages: deque[bytes] = deque()
+        self._size = 0
+        self._error: Exception | None = None
+        self._arrived = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def take(self) -> bytes:
+        """Return the next message; what ended the connection is raised behind the last."""
+        while not self._messages:
+            if self._error is not None:
+                raise self._error
+            self._arrived.clear()
+            await self._arrived.wait()
+        message = self._messages.popleft()
+        self._size -= len(message)
+        return message
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._keep(await _received(self._socket))
+                self._arrived.set()
+        except Exception as error:  # noqa: BLE001 - who reads must hear of it
+            self._error = error
+            self._arrived.set()
+
+    def _keep(self, message: bytes) -> None:
+        self._messages.append(message)
+        self._size += len(message)
+        if self._size <= self._limit and len(self._messages) <= MAX_UNREAD:
+            return
+        # Each tells the whole state, so an older one is no loss.
+        place = next((n for n, each in enumerate(self._messages) if _STATE.match(each)), None)
+        if place is None or place == len(self._messages) - 1:
+            msg = f"it sends more than {self._limit / 1e6:g} MB that nobody can take"
+            raise ConnectionError(msg)
+        self._size -= len(self._messages[place])
+        del self._messages[place]
+
+
+async def _received(socket: ClientConnection) -> bytes:
+    """Return the next message; as text it could take four times the room."""
+    data = await (socket.recv(decode=False) if _DECODES else socket.recv())
+    return data.encode("utf-8", "replace") if isinstance(data, str) else data
+
+
+def _decode(data: bytes, limit: int) -> dict[str, Any]:
+    answer = parse_json(data, limit)
     return answer if isinstance(answer, dict) else {}

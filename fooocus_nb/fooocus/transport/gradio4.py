@@ -28,7 +28,7 @@ from fooocus_nb.fooocus.transport import (
     parse_message,
 )
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri
-from fooocus_nb.fooocus.transport.http import HttpSession, normalise_url
+from fooocus_nb.fooocus.transport.http import HttpSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from fooocus_nb.fooocus.transport import Message
+    from fooocus_nb.fooocus.transport.login import Login
 
     #: Uploads bytes of a media type and returns how an input names the file.
     _Upload = Callable[[bytes, str], Awaitable[dict[str, Any]]]
@@ -53,6 +54,8 @@ CLOSE_TIMEOUT = 1.0
 #: Seconds for the server to accept a call, and to accept an image.
 JOIN_TIMEOUT = 30.0
 UPLOAD_TIMEOUT = 120.0
+#: How many calls of one session a server may speak of.
+MAX_CALLS = 1000
 
 
 class Gradio4Transport(Transport):
@@ -65,9 +68,10 @@ class Gradio4Transport(Transport):
         *,
         timeout: float = 10.0,
         image_endpoints: Collection[str] = (),
+        logins: Sequence[Login] = (),
     ) -> None:
-        http = HttpSession(normalise_url(url))
-        super().__init__(http, timeout, str(config.get("api_prefix") or "").rstrip("/"))
+        http = HttpSession(url, logins)
+        super().__init__(http, timeout, config.get("api_prefix") or "")
         self._sessions: dict[str, _Session] = {}
         self._closed = False
         self._utils: Any = None
@@ -79,10 +83,15 @@ class Gradio4Transport(Transport):
             )
             raise UnsupportedServer(msg)
         self._differences = PROTOCOLS[protocol]
-        self._functions = {
-            item.get("id", position): item for position, item in enumerate(config["dependencies"])
-        }
-        self._kinds = {item["id"]: str(item["type"]) for item in config["components"]}
+        try:
+            self._functions = {
+                item.get("id", position): item
+                for position, item in enumerate(config["dependencies"])
+            }
+            self._kinds = {item["id"]: str(item["type"]) for item in config["components"]}
+        except (AttributeError, KeyError, TypeError) as error:
+            msg = f"The server at {self.url} does not describe its page as Gradio does."
+            raise UnsupportedServer(msg) from error
         #: The `api_name` of functions whose image output is the result itself, not a preview.
         self._image_endpoints = frozenset(image_endpoints)
 
@@ -90,7 +99,7 @@ class Gradio4Transport(Transport):
         """Return the answer to ``/info``: the functions with a name, and their parameters."""
         answer = await self._http.request("GET", f"{self._prefix}/info", timeout=self._timeout)
         content = self._http.json_of(answer)
-        if answer.status_code != 200 or not isinstance(content, dict):
+        if answer.status != 200 or not isinstance(content, dict):
             msg = f"The server at {self.url} does not describe its functions."
             raise UnsupportedServer(msg)
         return content
@@ -202,8 +211,8 @@ class Gradio4Transport(Transport):
             timeout=UPLOAD_TIMEOUT,
         )
         paths = self._http.json_of(answer)
-        if answer.status_code != 200 or not isinstance(paths, list) or not paths:
-            msg = f"The server at {self.url} did not take an image ({answer.status_code})."
+        if answer.status != 200 or not isinstance(paths, list) or not paths:
+            msg = f"The server at {self.url} did not take an image ({answer.status})."
             raise EngineError(msg)
         return {"path": paths[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
@@ -212,15 +221,15 @@ class Gradio4Transport(Transport):
         answer = await self._http.request("POST", path, json=body, timeout=JOIN_TIMEOUT)
         content = self._http.json_of(answer)
         found = content if isinstance(content, dict) else {}
-        if answer.status_code == 200 and isinstance(found.get("event_id"), str):
+        if answer.status == 200 and isinstance(found.get("event_id"), str):
             return str(found["event_id"])
         reason = str(found.get("detail") or found.get("error") or "it gave no reason")[:500]
-        msg = f"The server at {self.url} did not take the call ({answer.status_code}): {reason}."
-        if answer.status_code in (401, 403):
+        msg = f"The server at {self.url} did not take the call ({answer.status}): {reason}."
+        if answer.status in (401, 403):
             raise UnsupportedServer(msg)
-        if answer.status_code in (502, 504):
+        if answer.status in (502, 504):
             raise ConnectionLost(msg)
-        remedy = "Try again when it has less to do." if answer.status_code == 503 else ""
+        remedy = "Try again when it has less to do." if answer.status == 503 else ""
         raise GenerationError(msg, remedy=remedy)
 
     async def _leave(self, session: _Session, session_hash: str, event: str, fn_index: int) -> None:
@@ -303,6 +312,7 @@ class _Session:
         self._http = http
         self._path = path
         self._queues: dict[str, asyncio.Queue[dict[str, Any] | Exception]] = {}
+        self._sizes: dict[str, int] = {}
         self._pending: set[str] = set()
         self._ended: set[str] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -318,6 +328,7 @@ class _Session:
     def forget(self, event: str) -> bool:
         """Drop a call, and return whether it had not ended."""
         self._queues.pop(event, None)
+        self._sizes.pop(event, None)
         unfinished = event in self._pending
         self._pending.discard(event)
         return unfinished
@@ -351,7 +362,7 @@ class _Session:
         """Dispatch the events of one stream, and return whether there were any."""
         told = False
         async with contextlib.aclosing(self._http.events(self._path, SILENCE)) as stream:
-            async for message in stream:
+            async for message, size in stream:
                 kind, event = message.get("msg"), message.get("event_id")
                 if kind == "close_stream":
                     break
@@ -361,11 +372,16 @@ class _Session:
                     raise ConnectionLost(msg)
                 if isinstance(event, str):
                     told = True
-                    self._take(event, message)
+                    self._take(event, message, size)
         return told
 
-    def _take(self, event: str, message: dict[str, Any]) -> None:
-        self._queue(event).put_nowait(message)
+    def _take(self, event: str, message: dict[str, Any], size: int) -> None:
+        # What waits is read soon, or is of a call that nobody has made.
+        waiting = self._queue(event)
+        self._sizes[event] = size + (0 if waiting.empty() else self._sizes.get(event, 0))
+        if sum(self._sizes.values()) > self._http.max_message or len(self._queues) > MAX_CALLS:
+            raise self._http.too_large("its calls", self._http.max_message)
+        waiting.put_nowait(message)
         if message.get("msg") == "process_completed":
             self._pending.discard(event)
             self._ended.add(event)

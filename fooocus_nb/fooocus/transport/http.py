@@ -1,31 +1,56 @@
-"""HTTP requests to a Gradio server, with our exceptions for httpx's."""
+"""HTTP requests to a Gradio server, with our exceptions for httpx's, and bounds for what comes."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json as json_module
+import re
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from fooocus_nb.errors import (
-    ConfigurationError,
-    ConnectionLost,
-    EngineError,
-    UnsupportedServer,
+from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, UnsupportedServer
+from fooocus_nb.fooocus.limits import (
+    FILE_VARIABLE,
+    MESSAGE_VARIABLE,
+    max_file_bytes,
+    max_message_bytes,
 )
+from fooocus_nb.fooocus.transport.login import LOGIN_VARIABLE, split_login
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
-__all__ = ["HttpSession", "decode", "is_loopback", "normalise_url"]
+    from fooocus_nb.fooocus.transport.login import Login
+
+__all__ = [
+    "Answer",
+    "HttpSession",
+    "is_loopback",
+    "login_advice",
+    "normalise_url",
+    "parse_json",
+    "prefix_of",
+]
 
 #: Seconds to open a connection. A server that loads a model may hold its GIL for long.
 CONNECT_TIMEOUT = 10.0
 #: Seconds between two pieces of an answer.
 READ_TIMEOUT = 30.0
+#: Seconds for a whole answer where the call names none: an image over a slow line.
+ANSWER_TIMEOUT = 300.0
+MAX_REDIRECTS = 5
+#: A proxy may want a login, and then the server behind it.
+LOGIN_ROUNDS = 2
+#: Far more than a page with thousands of models has; small values take more room than their text.
+MAX_VALUES = 500_000
+_SPACE = re.compile(r"\s")
+#: A path of plain names: anything else could lead to another host.
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[\w.~-]+)*/?", re.ASCII)
 
 
 def normalise_url(url: str) -> str:
@@ -37,7 +62,7 @@ def normalise_url(url: str) -> str:
         host, _port = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigurationError(refusal) from error
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or _SPACE.search(parts.netloc):
         raise ConfigurationError(refusal)
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
@@ -55,20 +80,66 @@ def is_loopback(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def prefix_of(value: object, url: str) -> str:
+    """Return the path that a server gives its functions; one that leads elsewhere is refused."""
+    text = value if isinstance(value, str) else ""
+    if (value and not text) or _PREFIX.fullmatch(text) is None or len(text) > 1000:
+        msg = (
+            f"The server at {url} gives its functions the path {str(value)[:200]!r}, which is none."
+        )
+        raise UnsupportedServer(msg)
+    return text.rstrip("/")
+
+
+def parse_json(data: bytes | str, limit: int) -> object:
+    """Parse JSON of unknown origin; None for what is none, or too large, too deep or too much."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "replace")
+    # A text takes four bytes a character as soon as one of them is far from ASCII.
+    if len(data) > (limit if data.isascii() else limit // 4) or data.count(b",") > MAX_VALUES:
+        return None
+    try:
+        return json_module.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    #: Where it came from, after any redirections.
+    url: str
+    redirected: bool = False
+
+
 class HttpSession:
-    """Requests to one server."""
+    """Requests to one server, which are logged in where it wants that and `logins` has one."""
 
     # No connection is kept: on an idle one the server may hang up at the very moment that a stop is
     # sent, and a repeated POST is not always harmless.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, logins: Sequence[Login] = ()) -> None:
+        bare, login = split_login(url)
+        self.url = normalise_url(bare)
+        self.logins = (login, *logins) if login else tuple(logins)
+        self.max_message = max_message_bytes()
+        self.max_file = max_file_bytes()
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_keepalive_connections=0),
             # A proxy named in the environment cannot reach this machine's loopback.
-            trust_env=not is_loopback(url),
+            trust_env=not is_loopback(self.url),
+            # Unpacking could make much of little.
+            headers={"Accept-Encoding": "identity"},
         )
+        self._login_lock = asyncio.Lock()
+        self._logged_in = 0
+
+    # -- requests -----------------------------------------------------------------------------
 
     async def request(
         self,
@@ -78,63 +149,140 @@ class HttpSession:
         json: Any = None,
         files: Any = None,
         timeout: float | None = None,
+        limit: int | None = None,
         follow: bool = False,
-    ) -> httpx.Response:
-        """Send one request, whatever its status then is."""
-        limits = (
-            httpx.USE_CLIENT_DEFAULT
-            if timeout is None
-            else httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
-        )
-        with self._our_errors(f"{method} {_brief(path)}"):
-            return await self._client.request(
-                method,
-                self.url + path,
-                json=json,
-                files=files,
-                timeout=limits,
-                follow_redirects=follow,
+    ) -> Answer:
+        """Send one request, whatever its status then is; at most `limit` bytes are taken."""
+        for _ in range(LOGIN_ROUNDS):
+            before = self._logged_in
+            answer = await self._send(method, path, json, files, timeout, limit, follow)
+            if answer.status != 401 or not await self._log_in(answer, before):
+                return answer
+        return await self._send(method, path, json, files, timeout, limit, follow)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        files: Any,
+        timeout: float | None,
+        limit: int | None,
+        follow: bool,
+    ) -> Answer:
+        what = f"{method} {_brief(path)}"
+        whole = ANSWER_TIMEOUT if timeout is None else timeout
+        silence = READ_TIMEOUT if timeout is None else timeout
+        limits = httpx.Timeout(silence, connect=min(silence, CONNECT_TIMEOUT))
+        target = httpx.URL(self.url + path) if self._is_address(path) else None
+        if target is None:
+            msg = f"The server at {self.url} has no address for {what}."
+            raise EngineError(msg)
+        with self._our_errors(what):
+            async with asyncio.timeout(whole):
+                for redirections in range(MAX_REDIRECTS + 1):
+                    async with self._client.stream(
+                        method, target, json=json, files=files, timeout=limits
+                    ) as answer:
+                        if follow and answer.has_redirect_location:
+                            target = self._redirected(target, answer.headers["location"])
+                            continue
+                        content = await self._content(answer, what, limit or self.max_message)
+                        return Answer(
+                            answer.status_code,
+                            answer.headers,
+                            content,
+                            str(target),
+                            redirections > 0,
+                        )
+        msg = f"The server at {self.url} redirects more than {MAX_REDIRECTS} times."
+        raise UnsupportedServer(msg)
+
+    def _is_address(self, path: str) -> bool:
+        """Whether a path leads to the server, as httpx reads it."""
+        try:
+            target, own = httpx.URL(self.url + path), httpx.URL(self.url)
+        except (httpx.InvalidURL, ValueError):
+            return False
+        return (target.host, target.port) == (own.host, own.port) and not target.userinfo
+
+    def _redirected(self, target: httpx.URL, location: str) -> httpx.URL:
+        """Return where a redirection leads; another host than the one that was named is refused."""
+        there = target.join(location)
+        if there.scheme not in ("http", "https") or there.host != httpx.URL(self.url).host:
+            where = str(there.copy_with(userinfo=b"", query=None, fragment=None))[:200]
+            msg = (
+                f"The server at {self.url} sends us on to another host, {where}, where nothing is "
+                "asked unless you name it. If you know it, connect to that address."
             )
+            raise UnsupportedServer(msg)
+        return there.copy_with(userinfo=b"")
 
-    async def bounded(
-        self, path: str, *, most: int, timeout: float | None = None
-    ) -> tuple[httpx.Response, bytes]:
-        """Get a page of at most so many bytes, wherever a redirection leads."""
-        limits = httpx.Timeout(timeout or READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-        content = bytearray()
-        with self._our_errors(f"GET {_brief(path)}"):
-            async with self._client.stream(
-                "GET", self.url + path, timeout=limits, follow_redirects=True
-            ) as answer:
-                async for part in answer.aiter_bytes():
-                    content += part
-                    if len(content) > most:
-                        msg = f"The server at {self.url} sends more than {most:,} bytes for {path}."
-                        raise UnsupportedServer(msg)
-        return answer, bytes(content)
+    async def _content(self, answer: httpx.Response, what: str, limit: int) -> bytes:
+        if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            msg = f"The server at {self.url} packed its answer to {what}, which was not asked for."
+            raise ConnectionLost(msg)
+        data = bytearray()
+        async for part in answer.aiter_raw():
+            if len(data) + len(part) > limit:
+                raise self.too_large(what, limit)
+            data += part
+        return bytes(data)
 
-    async def events(self, path: str, silence: float) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the JSON objects of a stream of server-sent events."""
+    def too_large(self, what: str, limit: int) -> ConnectionLost:
+        """Return the error for an answer that does not end within its bounds."""
+        name = FILE_VARIABLE if limit == self.max_file else MESSAGE_VARIABLE
+        msg = f"The server at {self.url} answered {what} with more than {limit / 1e6:g} MB."
+        return ConnectionLost(msg, remedy=f"{name} in the environment allows more.")
+
+    async def events(
+        self, path: str, silence: float
+    ) -> AsyncGenerator[tuple[dict[str, Any], int], None]:
+        """Yield the JSON objects of a stream of server-sent events, each with its size."""
         limits = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
-        with self._our_errors(f"GET {_brief(path)}"):
-            async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
-                if answer.status_code != 200:
-                    msg = f"The server at {self.url} has no event stream ({answer.status_code})."
-                    raise ConnectionLost(msg)
-                async for line in answer.aiter_lines():
-                    if line.startswith("data:"):
-                        event = decode(line.removeprefix("data:"))
-                        if isinstance(event, dict):
-                            yield event
+        what = f"GET {_brief(path)}"
+        for attempt in range(LOGIN_ROUNDS + 1):
+            before = self._logged_in
+            with self._our_errors(what):
+                async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
+                    if answer.status_code == 200:
+                        async for line in self._lines(answer.aiter_raw(), what):
+                            if line.startswith(b"data:"):
+                                event = parse_json(line.removeprefix(b"data:"), self.max_message)
+                                if isinstance(event, dict):
+                                    yield event, len(line)
+                        return
+                    refused = Answer(answer.status_code, answer.headers, b"", self.url)
+            if attempt == LOGIN_ROUNDS or refused.status != 401:
+                break
+            if not await self._log_in(refused, before):
+                break
+        msg = f"The server at {self.url} has no event stream ({refused.status})."
+        raise ConnectionLost(msg)
+
+    async def _lines(self, parts: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]:
+        """Yield the lines of a stream; one that does not end within the bounds is an error."""
+        rest = bytearray()
+        async for part in parts:
+            rest += part
+            if b"\n" in part:
+                *lines, last = bytes(rest).split(b"\n")
+                rest = bytearray(last)
+                for line in lines:
+                    yield line.removesuffix(b"\r")
+            if len(rest) > self.max_message:
+                raise self.too_large(what, self.max_message)
 
     @contextmanager
     def _our_errors(self, what: str) -> Iterator[None]:
         """Raise our exceptions for httpx's."""
         try:
             yield
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             msg = f"The server at {self.url} did not answer {what} in time."
-            raise _lost(msg, error) from error
+            lost = _lost(msg, error)
+            lost.timed_out = True
+            raise lost from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"The server at {self.url} cannot be reached: {_reason(error)}."
             raise _lost(msg, error) from error
@@ -148,22 +296,75 @@ class HttpSession:
         """Post JSON and return the JSON object that is answered."""
         answer = await self.request("POST", path, json=dict(body), timeout=timeout)
         content = self.json_of(answer)
-        if answer.status_code != 200 or not isinstance(content, dict):
+        if answer.status != 200 or not isinstance(content, dict):
             reason = content.get("error") if isinstance(content, dict) else None
             msg = (
                 f"The server at {self.url} refused function {body.get('fn_index')} "
-                f"({answer.status_code}): {reason or 'it gave no reason'}."
+                f"({answer.status}): {reason or 'it gave no reason'}."
             )
             raise EngineError(msg)
         return content
 
-    @staticmethod
-    def json_of(answer: httpx.Response) -> object:
+    def json_of(self, answer: Answer) -> object:
         """Return the JSON of an answer; None where there is none."""
-        try:
-            return answer.json()
-        except (ValueError, RecursionError):
-            return None
+        return parse_json(answer.content, self.max_message)
+
+    # -- login --------------------------------------------------------------------------------
+
+    async def log_in_again(self, headers: Mapping[str, str], before: int) -> bool:
+        """Log in after a refusal that did not come through :meth:`request`."""
+        return await self._log_in(Answer(401, headers, b"", self.url), before)
+
+    @property
+    def logins_done(self) -> int:
+        """How often we have logged in."""
+        return self._logged_in
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of our login, for a connection that is not made here."""
+        request = self._client.build_request("GET", self.url + "/")
+        names = ("authorization", "cookie")
+        return {name: request.headers[name] for name in names if name in request.headers}
+
+    async def _log_in(self, refusal: Answer, before: int) -> bool:
+        """Answer a refusal with the first login that is taken; whether there was one.
+
+        `before` is how often we had logged in when the refused request was sent.
+        """
+        async with self._login_lock:
+            if self._logged_in != before:
+                return True  # another request has done it meanwhile
+            challenge = refusal.headers.get("www-authenticate", "").lower()
+            basic = challenge.startswith("basic")
+            for login in self.logins:
+                taken = await (self._try_basic(login) if basic else self._try_form(login))
+                if taken:
+                    self._logged_in += 1
+                    return True
+            return False
+
+    async def _try_basic(self, login: Login) -> bool:
+        before = self._client.headers.get("Authorization")
+        self._client.headers["Authorization"] = login.basic
+        answer = await self._send("GET", "/config", None, None, CONNECT_TIMEOUT, None, False)
+        if (
+            answer.status == 401
+            and answer.headers.get("www-authenticate", "").lower()[:5] == "basic"
+        ):
+            del self._client.headers["Authorization"]
+            if before is not None:
+                self._client.headers["Authorization"] = before
+            return False
+        return True
+
+    async def _try_form(self, login: Login) -> bool:
+        form = {"username": login.user, "password": login.secret}
+        with self._our_errors("POST /login"):
+            async with (
+                asyncio.timeout(READ_TIMEOUT),
+                self._client.stream("POST", self.url + "/login", data=form) as answer,
+            ):
+                return answer.status_code == 200 and "set-cookie" in answer.headers
 
     def move(self, url: str) -> None:
         """Send further requests to where a redirection led."""
@@ -174,18 +375,19 @@ class HttpSession:
         await self._client.aclose()
 
 
-def decode(text: str | bytes) -> object:
-    """Return parsed JSON; None for what is none, or of absurd depth."""
-    try:
-        return json_module.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def login_advice(given: bool) -> str:
+    """Return what to do about a login that is missing, or was not taken."""
+    what = "Correct the user or the password" if given else "Give user and password"
+    return (
+        f'{what}: auth=("user", "secret") in start() or connect(), --auth user:secret in a magic, '
+        f"or {LOGIN_VARIABLE}=user:secret in the environment."
+    )
 
 
 def _lost(message: str, error: Exception) -> ConnectionLost:
     lost = ConnectionLost(message)
     # Without a connection nothing was sent; after that nobody knows how much has arrived.
-    lost.handed_in = isinstance(error, httpx.TransportError) and not isinstance(
+    lost.handed_in = isinstance(error, httpx.TransportError | TimeoutError) and not isinstance(
         error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
     )
     return lost

@@ -26,6 +26,7 @@ def add_options(parser: Parser) -> None:
     add("--output-dir", help="where images are copied to")
     add("--restart", nargs="?", const="on-failure", choices=("never", "on-failure"),
         help="restart it when it fails by itself")  # fmt: skip
+    add("--auth", metavar="USER:SECRET", help="where the checkout's server wants a login")
     add("--timeout", type=float, help="seconds without progress after which to give up")
     add("--keep", dest="lifetime", action="store_const", const="detached", default="kernel",
         help="keep it through restarts of the kernel, until it idles for 30 minutes")  # fmt: skip

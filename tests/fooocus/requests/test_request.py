@@ -392,6 +392,49 @@ def test_anything_else_is_a_parameter_error(name: str, value: Any) -> None:
         json.dumps(request.given)
 
 
+class Unreadable:
+    def __float__(self) -> float:
+        raise RuntimeError
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+FOREIGN = [
+    10**400,
+    10**5000,
+    float("nan"),
+    np.array([1, 2]),
+    np.array(5.5),
+    np.zeros((0, 0, 3), np.uint8),
+    np.zeros((4, 4), object),
+    Image.new("RGB", (0, 5)),
+    "\0",
+    "\ud800",
+    "/dev/zero",
+    ["\ud800"],
+    [["a", 10**400]],
+    [[]],
+    {"image": "\0", "mask": "\ud800"},
+    complex(1, 2),
+    Unreadable(),
+    Upscale(b"x", 10**400),
+    Upscale(np.zeros((0, 0), np.uint8)),
+    [ImagePrompt(np.zeros((0, 0), np.uint8))],
+]
+
+
+@pytest.mark.parametrize("value", FOREIGN, ids=[str(n) for n in range(len(FOREIGN))])
+def test_no_foreign_error_for_any_value(value: Any) -> None:
+    names = ("styles", "seed", "loras", "aspect_ratio", "task", "image_prompts", "enhance")
+    for name in (*ITEMS, *names, "\0", "\ud800"):
+        try:
+            request = build_request(SCHEMA, "", {name: value})
+        except ParameterError:
+            continue
+        json.dumps(request.values)
+
+
 # -- servers on which one does not paint ---------------------------------------------------------
 
 

@@ -1,0 +1,73 @@
+"""Passwords and tokens are masked wherever something is shown or written."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["MASK", "redact", "redact_words", "remember_secret"]
+
+MASK = "***"
+#: Shorter ones are parts of common words; masking them would spoil texts and hide nothing.
+MIN_SECRET = 4
+#: What a text has at least one of where it holds a secret in a known form. Looking for these first
+#: keeps a flood of log lines cheap.
+_SIGNS = ("@", "auth", "passw", "secret", "token", "api", "bearer", "hf_", "gh", "sk-")
+_NAMES = r"(?:auth|password|passwd|secret|token|api[-_]?key)"
+_FORMS = (
+    # user:password@host
+    (re.compile(r"(?<=://)[^\s/?#'\"<>]+@"), f"{MASK}@"),
+    (re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?)(?:\w+\s+)?[^\s\"',]+"), rf"\1{MASK}"),
+    (re.compile(r"\b([Bb]earer\s+)[\w+/=.~-]{16,}"), rf"\1{MASK}"),
+    # auth=("user", "secret")
+    (re.compile(r"(?i)(\bauth\s*=\s*)\([^()]*\)"), rf"\1{MASK}"),
+    # --hf-token secret
+    (re.compile(rf"(?i)(--[\w-]*{_NAMES}(?:\s*=\s*|\s+))(?!-)[^\s\"']+"), rf"\1{MASK}"),
+    # "password": "secret"
+    (re.compile(rf"(?i)([\"'][\w-]*{_NAMES}[\"']\s*:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
+    # HF_TOKEN=secret, ?token=secret
+    (re.compile(rf"(?i)((?<!-)\b[\w-]*{_NAMES}=[\"']?)[^\s\"'&,;(){{}}\[\]<>]+"), rf"\1{MASK}"),
+    # What services give out.
+    (re.compile(r"\b(?:hf_|gh[opusr]_|github_pat_|sk-)[\w-]{16,}"), MASK),
+)
+_OPTION = re.compile(rf"(?i)--?[\w-]*{_NAMES}")
+
+_lock = threading.Lock()
+_remembered: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+
+def remember_secret(secret: str) -> None:
+    """Mask a password from now on, wherever it stands by itself."""
+    global _pattern
+    if len(secret) < MIN_SECRET:
+        return
+    with _lock:
+        _remembered.add(secret)
+        # The longest first: one may begin another.
+        words = "|".join(map(re.escape, sorted(_remembered, key=len, reverse=True)))
+        _pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+
+
+def redact(text: str) -> str:
+    """Return a text with its passwords and tokens masked."""
+    folded = text.lower()
+    if any(sign in folded for sign in _SIGNS):
+        for form, mask in _FORMS:
+            text = form.sub(mask, text)
+    pattern = _pattern
+    return text if pattern is None else pattern.sub(MASK, text)
+
+
+def redact_words(words: Sequence[str]) -> list[str]:
+    """Return a command line with its passwords and tokens masked."""
+    found = []
+    hide = False
+    for word in words:
+        found.append(MASK if hide and not word.startswith("-") else redact(word))
+        hide = _OPTION.fullmatch(word) is not None
+    return found

@@ -1,0 +1,180 @@
+"""Engines whose server wants a login, and that no secret is shown or written anywhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+import fooocus_nb
+from fooocus_nb._secrets import redact, redact_words, remember_secret
+from fooocus_nb.engine.listing import engines
+from fooocus_nb.errors import ConfigurationError, GenerationError, LoginError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "sesame-5173"
+SMALL = {"image_number": 1, "steps": 1}
+
+
+@pytest.fixture(autouse=True)
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    for engine in fooocus_nb.running().values():
+        engine.stop()
+
+
+def test_the_checkouts_own_login(gradio3_checkout: Path) -> None:
+    (gradio3_checkout / "auth.json").write_text(json.dumps([{"user": "me", "pass": SECRET}]))
+    engine = fooocus_nb.start(gradio3_checkout, timeout=120, share=False)
+    assert len(engine.generate("x", image_number=1)) == 1
+    engine.restart()
+    assert len(engine.generate("x", image_number=1)) == 1
+    look_for_the_secret(engine)
+
+
+def test_a_login_that_is_given_or_in_the_environment(
+    gradio3_checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gradio3_checkout / "auth.json").write_text(json.dumps([{"user": "me", "pass": SECRET}]))
+    started = fooocus_nb.start(gradio3_checkout, timeout=120, auth=("me", SECRET), share=False)
+    url = started.url
+    assert url is not None
+    with pytest.raises(LoginError, match="wants a login") as caught:
+        fooocus_nb.connect(url)
+    assert "auth=" in str(caught.value)
+    with pytest.raises(LoginError, match="does not take") as caught:
+        fooocus_nb.connect(url, auth=("me", "another-5173"))
+    assert "another-5173" not in str(caught.value)
+    for engine in (
+        fooocus_nb.connect(url, auth=f"me:{SECRET}"),
+        fooocus_nb.connect(url.replace("://", f"://me:{SECRET}@")),
+    ):
+        assert len(engine.generate("x", image_number=1)) == 1
+        look_for_the_secret(engine)
+    monkeypatch.setenv("FOOOCUS_NB_AUTH", f"me:{SECRET}")
+    assert len(fooocus_nb.connect(url).generate("x", image_number=1)) == 1
+
+
+@pytest.mark.parametrize("auth", ["me", ("me",), 7, ()])
+def test_what_is_no_login_is_refused_before_anything_starts(auth: object) -> None:
+    with pytest.raises(ConfigurationError, match="auth"):
+        fooocus_nb.start(demo=True, auth=auth)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="auth"):
+        fooocus_nb.connect("http://127.0.0.1:1", auth=auth)  # type: ignore[arg-type]
+    assert not fooocus_nb.running()
+
+
+def look_for_the_secret(engine: fooocus_nb.Engine) -> None:
+    """Fail where the secret stands in anything that is shown or written of an engine."""
+    shown = {
+        "repr": repr(engine),
+        "url": str(engine.url),
+        "history": repr(engine.history),
+        "notices": repr(engine.notices()),
+        "log": "\n".join(engine.tail(1000)),
+        "listing": repr(engines()) + engines()._repr_html_(),
+        "json": json.dumps([info.as_dict() for info in engines()]),
+        "health": repr(engine.health()),
+        "monitor": repr(engine.monitor()._repr_mimebundle_()),
+        "panel": repr(engine.panel()._repr_mimebundle_()),
+        "gallery": repr(engine.gallery()._repr_mimebundle_()),
+        "result": repr(engine.last_result and engine.last_result._repr_mimebundle_()),
+    }
+    for folder in {info.log_path.parent for info in engines()} | {
+        path.parent for path in Path(fooocus_nb_runtime()).rglob("guardian.json")
+    }:
+        for file in folder.iterdir():
+            if file.is_file():
+                shown[str(file)] = file.read_text(errors="replace")
+    for process in psutil.process_iter(["cmdline"]):
+        if process.pid != psutil.Process().pid:
+            shown[f"process {process.pid}"] = " ".join(process.info["cmdline"] or ())
+    assert not [name for name, text in shown.items() if SECRET in text]
+
+
+def fooocus_nb_runtime() -> str:
+    from fooocus_nb.engine.folders import runtime_folder
+
+    return str(runtime_folder())
+
+
+def test_secrets_in_arguments_and_addresses(tmp_path: Path) -> None:
+    engine = fooocus_nb.start(
+        demo=True, env={"HF_TOKEN": SECRET, "PIP_INDEX_URL": f"https://me:{SECRET}@host/simple"}
+    )
+    engine.generate("x", **SMALL)
+    look_for_the_secret(engine)
+    with pytest.raises(ParameterError) as caught:
+        engine.upscale(f"http://me:{SECRET}@127.0.0.1/x.png")
+    assert SECRET not in str(caught.value)
+    with pytest.raises(fooocus_nb.FooocusError) as failed:
+        fooocus_nb.connect(f"http://me:{SECRET}@127.0.0.1:1")
+    assert SECRET not in f"{failed.value!r} {failed.value}"
+
+
+def test_secrets_that_an_engine_prints(tmp_path: Path) -> None:
+    code = f"print('Looking in https://me:{SECRET}@host/simple --hf-token {SECRET} key')"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
+    ).stdout
+    from fooocus_nb.supervisor import LineSplitter
+
+    (line,) = LineSplitter().feed(printed)
+    assert SECRET not in line.text
+    assert "host/simple" in line.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://a:b@host/x and ftp://t@h", "http://***@host/x and ftp://***@h"),
+        ("http://a:b@c@host/", "http://***@host/"),
+        ("http://host/x@y", "http://host/x@y"),
+        ("--auth me:secret --port 3", "--auth *** --port 3"),
+        ("--api-key=abc x", "--api-key=*** x"),
+        ("--hf_token abc", "--hf_token ***"),
+        ("auth=('me', 'secret')", "auth=***"),
+        ('{"password": "abc", "user": "me"}', '{"password": "***", "user": "me"}'),
+        ("http://h/x?token=abc&a=b", "http://h/x?token=***&a=b"),
+        ("Authorization: Basic bWU6YQ==", "Authorization: ***"),
+        ("HF_TOKEN=hf_abc next", "HF_TOKEN=*** next"),
+        ("hf_abcdefghijklmnopqrstuv", "***"),
+        (
+            "a photo of a token, secretly painted @home",
+            "a photo of a token, secretly painted @home",
+        ),
+        ("--always-high-vram --preset auth", "--always-high-vram --preset auth"),
+        ("Token indices sequence length is longer", "Token indices sequence length is longer"),
+    ],
+)
+def test_what_is_masked(text: str, expected: str) -> None:
+    assert redact(text) == expected
+    assert redact(expected) == expected
+
+
+def test_a_command_line_is_masked_word_by_word() -> None:
+    words = ["x", "--auth", "me:s", "--port", "3", "--token=abc", "http://a:b@h"]
+    assert redact_words(words) == [
+        "x",
+        "--auth",
+        "***",
+        "--port",
+        "3",
+        "--token=***",
+        "http://***@h",
+    ]
+
+
+def test_a_known_secret_is_masked_wherever_it_stands_by_itself() -> None:
+    remember_secret("open-sesame-17")
+    error = GenerationError("the server says open-sesame-17!", log=["x open-sesame-17"])
+    assert "open-sesame-17" not in f"{error} {error!r} {error.log} {error.message}"
+    assert redact("reopen-sesame-177") == "reopen-sesame-177"
