@@ -349,23 +349,23 @@ def _figure(card: Card) -> str:
     if card.thumbnail:
         told = f"made with seed {card.seed}" if card.seed is not None else card.path.name
         alt = escape(f"Image {told}", 100)
-        picture = (
+        shown_image = (
             f'<img src="{data_uri(card.thumbnail, "image/webp")}" alt="{alt}" width="{width}" '
             f'height="{height}" style="display:block;width:100%;height:auto;margin:0">'
         )
     else:
-        picture = (
+        shown_image = (
             '<div class="fnb-dim" style="padding:40px 12px;text-align:center">'
             "The file is no longer there.</div>"
         )
     if card.href:
-        picture = (
+        shown_image = (
             f'<a href="{escape(card.href, 2000)}" target="_blank" rel="noopener" '
-            f'title="{escape("Open " + card.path.name)}" style="display:block">{picture}</a>'
+            f'title="{escape("Open " + card.path.name)}" style="display:block">{shown_image}</a>'
         )
     return (
         '<figure style="margin:0;border-radius:8px;overflow:hidden">'
-        f"{picture}"
+        f"{shown_image}"
         '<figcaption style="display:flex;flex-wrap:wrap;justify-content:space-between;'
         'gap:0 8px;padding:5px 9px;font-size:12px" class="fnb-dim">'
         f'<span style="white-space:nowrap">{_named(card)}</span>'

@@ -47,7 +47,7 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
             "    fooocus_nb.start('~/Fooocus')\n"
             "    export FOOOCUS_HOME=~/Fooocus            before the notebook is started\n"
             "    c.Fooocus.path = '/home/me/Fooocus'      in ipython_config.py\n"
-            "Without an installed Fooocus, the demo engine draws pictures without AI:\n"
+            "Without an installed Fooocus, the demo engine draws images without AI:\n"
             "    fooocus_nb.start(demo=True)"
         )
         raise ConfigurationError(msg)
