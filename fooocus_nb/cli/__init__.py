@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from fooocus_nb._version import __version__
+from fooocus_nb import __version__
 from fooocus_nb.cli.command import FAILED, INTERRUPTED
 from fooocus_nb.cli.commands import commands
 from fooocus_nb.errors import FooocusError, in_words_of
