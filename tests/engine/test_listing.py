@@ -85,6 +85,7 @@ def test_each_engine_has_a_name_of_its_own_and_says_who_uses_it(registry, capsys
     left, ours = fooocus_nb.engines()
     assert (left.name, left.pid, ours.notebooks) == ("mine-2", pids[1], ("b.ipynb",))
     assert run(capsys, "stop", "mine-2") == f"mine-2 ({pids[1]}) is stopped.\n"
+    assert run(capsys, "stop", "ours") == f"ours ({shared}) is stopped.\n"
 
 
 def test_names_are_found_or_refused():
