@@ -235,7 +235,7 @@ class Recovery:
         tells when it began with ours and how many images of it were saved.
         """
         folder = self._context.temp_dir()
-        saved = sum(map(bool, map(_SAVED.match, self._own_lines())))
+        saved = sum(map(bool, map(_SAVED.match, self._request_log())))
         if folder is None or not saved:
             return
         ages = {path: _age(path) for path in folder.glob("*-*-*/*") if path.suffix in _IMAGES}
@@ -306,14 +306,14 @@ class Recovery:
 
     def _is_over(self) -> bool:
         """Whether the log says that the engine has ended this very generation."""
-        lines = self._own_lines()
+        lines = self._request_log()
         return any(map(_END.match, lines)) or self._explained()
 
     def _explained(self) -> bool:
         """Whether the log tells why the generation ended before its end."""
-        return self._context.owned and diagnose(self._own_lines()) is not None
+        return self._context.owned and diagnose(self._request_log()) is not None
 
-    def _own_lines(self) -> list[str]:
+    def _request_log(self) -> list[str]:
         """Return the log of this request; nothing where the engine has not begun with it."""
         return list(self._lines) if self._lines.begun else []
 
@@ -322,7 +322,7 @@ class Recovery:
         now = time.monotonic()
         if self._context.owned:
             # Once it works on the request, its silence is noticed as in any generation.
-            return not self._own_lines() and now - self._stream.last_movement > patience
+            return not self._request_log() and now - self._stream.last_movement > patience
         gone = now - self._reached > GONE_SECONDS
         return not self._linked or gone or now - moved > patience
 
@@ -342,7 +342,7 @@ class Recovery:
 
     def _description(self) -> str:
         done = f"{len(self._found)} of {_count(self._request)} images found"
-        doing = [step[1] for line in self._own_lines() if (step := _STEP.match(line))]
+        doing = [step[1] for line in self._request_log() if (step := _STEP.match(line))]
         return f"Connection lost, {done}" + (f": {doing[-1]}" if doing else " so far")
 
     def _progress(self, text: str) -> Progress:
