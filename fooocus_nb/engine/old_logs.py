@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections import deque
@@ -51,7 +52,7 @@ class _Ended:
 
 def describe_run(folder: Path, run_dir: Path) -> None:
     """Write into a log folder which run it belongs to, and where that runs."""
-    (folder / _RUN).write_text(str(run_dir), encoding="utf-8")
+    (folder / _RUN).write_bytes(os.fsencode(run_dir))
     (folder / _PLACE).write_text(json.dumps(here()), encoding="utf-8")
 
 
@@ -147,6 +148,6 @@ def _read(path: Path) -> str:
     """Return a small file's text; nothing where it is none."""
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
-            with path.open(encoding="utf-8") as file:
-                return file.read(4096)
+            with path.open("rb") as file:
+                return os.fsdecode(file.read(4096))
     return ""
