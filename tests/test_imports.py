@@ -26,10 +26,10 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: The floors of the house, from the ground up. A room sees itself and the floors below its own.
 FLOORS: tuple[set[str], ...] = (
-    {"_secrets", "_version"},
+    {"_secrets"},
     {"_html"},
     {"errors"},
-    {"_background", "_limits", "_plain_files"},
+    {"_background"},
     {"fooocus", "supervisor"},
     {"results"},
     {"engine"},
@@ -48,6 +48,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"guardian", "process", "registry"},
     ),
     "fooocus": (
+        {"limits", "plain_files"},
         {"transport"},
         {"events"},
         {"outputs"},

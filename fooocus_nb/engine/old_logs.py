@@ -149,6 +149,6 @@ def _read(path: Path) -> str:
     """Return a small file's text; nothing where it is none."""
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
-            with path.open(encoding="utf-8") as file:
-                return file.read(4096)
+            with path.open("rb") as file:
+                return os.fsdecode(file.read(4096))
     return ""
