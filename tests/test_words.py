@@ -90,9 +90,7 @@ PHRASES = {
     r"\bwhose turn\b": "queue",
 }
 #: Public names and other people's words that keep what is refused elsewhere.
-KEPT = re.compile(r"\"(?:change:)?picture\"|\bPicture-in-picture\b")
-#: `MaskEditor.picture` is public.
-KEPT_NAMES = {("mask_editor", "picture")}
+KEPT = re.compile(r"\bPicture-in-picture\b")
 
 
 def _parts(name: str) -> set[str]:
@@ -143,8 +141,6 @@ def prose(path: Path) -> tuple[tuple[int, str], ...]:
 def test_names_follow_the_glossary(path: Path) -> None:
     wrong = []
     for line, name in defined_names(path):
-        if (path.stem, name) in KEPT_NAMES:
-            continue
         for old in (_parts(name) & set(NAMES)) | ({_snake(name)} & set(WHOLE_NAMES)):
             now = NAMES.get(old) or WHOLE_NAMES[old]
             wrong.append(f"line {line}: {name} (we say: {now})")

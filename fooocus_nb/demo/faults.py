@@ -149,6 +149,8 @@ class Faults:
         if "cue" not in self._wanted:
             return
         path, deadline = Path(self._wanted["cue"]), time.monotonic() + LONGEST_SECONDS
+        if not path.exists():
+            say("[Demo] waits for its cue")
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(CUE_SECONDS)
 

@@ -182,11 +182,13 @@ def test_direct_calls(wire):
     assert answer["data"] == [None]
     with pytest.raises(urllib.error.HTTPError) as caught:
         client.post("get_task", client.task())
+    caught.value.close()
     assert caught.value.code == 401
     with pytest.raises(urllib.error.HTTPError) as caught:
         client.post("preset", ["no such preset", False, ""])
     assert caught.value.code == 500
     assert json.loads(caught.value.read()) == {"error": None}
+    caught.value.close()
 
 
 def test_a_preset_fills_in_the_page(wire):
@@ -209,6 +211,7 @@ def test_pages_and_files(wire):
     for name in outside:
         with pytest.raises(urllib.error.HTTPError) as caught:
             client.get(f"/file={urllib.request.quote(name)}")
+        caught.value.close()
         assert caught.value.code == 403
 
 

@@ -155,6 +155,24 @@ def test_a_job_that_waits_can_be_stopped(start_demo):
     assert len(first.result(60)) == 1
 
 
+def waits_for_its_cue(engine):
+    return any("waits for its cue" in line for line in engine.tail(50))
+
+
+@contextlib.contextmanager
+def interrupt_when(condition):
+    """Interrupt this thread once a condition holds."""
+
+    def watch():
+        wait_for(condition, 60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    thread.join()
+
+
 @contextlib.contextmanager
 def interrupt_at(engine, kind):
     """Interrupt this thread when the engine's next generation has told an event of that kind."""
@@ -186,7 +204,8 @@ def test_an_interrupt_in_a_long_step_says_so_and_the_state_stays_true(
     monkeypatch.setattr("fooocus_nb.engine.jobs.job.INTERRUPT_TIMEOUT", 1.0)
     cue = tmp_path / "cue"
     engine = start_demo(f"cue={cue}")
-    with interrupt_at(engine, Progress), pytest.raises(KeyboardInterrupt, match="still busy"):
+    interrupt = interrupt_when(lambda: waits_for_its_cue(engine))
+    with interrupt, pytest.raises(KeyboardInterrupt, match="still busy"):
         engine.generate("a city", image_number=30, steps=1)
     job = engine.current_job
     assert engine.state is EngineState.BUSY
@@ -206,10 +225,8 @@ def test_a_cancelled_wait_in_a_long_step_says_so(start_demo, tmp_path, monkeypat
     async def cancel():
         job = engine.submit("a city", image_number=30, steps=1)
         task = asyncio.ensure_future(job._wait())
-        async for event in job:
-            if isinstance(event, Progress):
-                task.cancel()
-                break
+        await asyncio.to_thread(wait_for, lambda: waits_for_its_cue(engine), 60)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError, match="still busy"):
             await task
         return job

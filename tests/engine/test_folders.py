@@ -122,6 +122,7 @@ def test_a_guardian_touches_the_log_of_a_silent_engine(monkeypatch, tmp_path: Pa
     source = tmp_path / "guardian" / "fooocus_nb"
     shutil.copytree(Path(fooocus_nb.__file__).parent / "supervisor", source / "supervisor")
     (source / "__init__.py").touch()
+    shutil.copy2(Path(fooocus_nb.__file__).with_name("_secrets.py"), source)
     guardian = source / "supervisor" / "guardian.py"
     text = guardian.read_text()
     assert "TOUCH_SECONDS = 3600.0" in text

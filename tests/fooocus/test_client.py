@@ -242,14 +242,14 @@ def test_a_server_that_is_read_in_part_generates_and_keeps_the_doubtful(start_gr
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [("[" * 60_000, "is no Gradio app"), (" " * (32 * 2**20 + 1), "more than 33,554,432 bytes")],
+    [("[" * 60_000, "is no Gradio app"), (" " * (32 * 2**20 + 1), "with more than 32 MB")],
 )
 def test_a_description_without_bounds_is_refused(wire, body, message):
     async def talk():
         async with wire.serving(answers={"/config": (200, body, {})}) as server:
             await Client.connect(server.url)
 
-    with pytest.raises(UnsupportedServer, match=message):
+    with pytest.raises((ConnectionLost, UnsupportedServer), match=message):
         run(talk())
 
 
@@ -368,6 +368,11 @@ def test_many_generations_leak_nothing(gradio3_server):
             before = held()
             for _ in range(25):
                 await events_of(client, values)
+            # What was cancelled last ends in the next rounds of the loop; a leak stays.
+            for _ in range(500):
+                if held() == before:
+                    break
+                await asyncio.sleep(0.01)
             return before, held()
 
     before, after = run(talk())

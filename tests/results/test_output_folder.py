@@ -183,4 +183,4 @@ def test_only_plain_files_of_bounded_size_are_copied(tmp_path):
     for name in ("pipe.png", "large.png"):
         with pytest.raises(FooocusError, match=r"plain file|too large"):
             outputs.copy(tmp_path / name)
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("*"))
