@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CELLS, REPEATS = 20, 10
 MEGABYTES = 5
 
