@@ -117,9 +117,11 @@ def binder(session: nox.Session) -> None:
     def run(*command: str) -> None:
         session.run(*command, env=environment, external=True)
 
-    run("python", "-m", "pip", "install", "-r", "binder/requirements.txt")
+    # By its path: nox looks a name up where it runs itself.
+    python = str(bin_folder / "python")
+    run(python, "-m", "pip", "install", "-r", "binder/requirements.txt")
     run("bash", "binder/postBuild")
-    run("python", "tests/tools/check_binder.py", "bash", "binder/start")
+    run(python, "tests/tools/check_binder.py", "bash", "binder/start")
 
 
 @nox.session(tags=["everyday", "all"])
