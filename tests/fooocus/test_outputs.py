@@ -41,6 +41,7 @@ def test_reads_what_the_engine_says(value, text, expected):
     assert parse_progress(page(value, text)) == Progress(percent, text, step, steps, image, images)
 
 
+@pytest.mark.recorded
 def test_every_progress_of_the_recordings_is_read(wire):
     texts = []
     for case in ("two", "stop", "skip", "badmodel", "jpeg_meta"):
