@@ -321,15 +321,3 @@ def gallery(
     """
     title = Path(source).name if isinstance(source, (str, os.PathLike)) else "Gallery"
     return Gallery(source, title=title or "Gallery", recursive=recursive)
-
-
-def engine_gallery(engine: Engine, history: ImageHistory, schema: Callable[[], Schema]) -> Gallery:
-    """Return a gallery of an engine's images, to which each further one is added."""
-    return Gallery(
-        title=f"Images of {engine.name}",
-        newest_first=True,
-        hint="No images yet: each appears here as soon as it is finished.",
-        engine=engine,
-        schema=schema,
-        history=history,
-    )

@@ -32,8 +32,6 @@ __all__ = [
     "parse_message",
 ]
 
-#: The most bytes of a server's description; the largest known has 2 MB.
-MOST_CONFIG = 32 * 2**20
 #: Seconds to wait for the answer of a function that the server does not queue.
 POST_TIMEOUT = 30.0
 #: No queue is longer; a number of hundreds of digits is no rank.
