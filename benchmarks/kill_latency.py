@@ -36,7 +36,7 @@ while len(found) < 3:
     said = re.findall(r"Started (?:family|daemon) with PIDs? ([0-9 ]+)", "|".join(engine.tail(99)))
     found = [int(word) for words in said for word in words.split()]
     time.sleep(0.01)
-pids = [engine.pid, engine._process.child.shim_pid, *found]
+pids = [engine.pid, engine._process.child.guardian_pid, *found]
 """
 
 PLAIN = """

@@ -68,7 +68,7 @@ class Sample:
 
     @classmethod
     def take(cls, engine: fooocus_nb.Engine) -> Sample:
-        us, guardian = psutil.Process(), psutil.Process(engine._process.child.shim_pid)
+        us, guardian = psutil.Process(), psutil.Process(engine._process.child.guardian_pid)
         return cls(
             us.num_fds(),
             us.num_threads(),
@@ -151,7 +151,7 @@ class Soak:
 
     def strike(self, engine: fooocus_nb.Engine) -> None:
         whom, number = self.random.choice(SIGNALS)
-        pid = engine.pid if whom == "engine" else engine._process.child.shim_pid
+        pid = engine.pid if whom == "engine" else engine._process.child.guardian_pid
         self.told[f"sent {number.name} to the {whom}"] += 1
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

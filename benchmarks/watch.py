@@ -25,7 +25,7 @@ def cpu(engine: fooocus_nb.Engine, interval: float) -> tuple[float, float, float
     engine.watch_interval = interval
     time.sleep(1)
     processes = [
-        psutil.Process(pid) for pid in (os.getpid(), engine._process.child.shim_pid, engine.pid)
+        psutil.Process(pid) for pid in (os.getpid(), engine._process.child.guardian_pid, engine.pid)
     ]
 
     def now() -> list[float]:

@@ -117,14 +117,14 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "widgets": (
         {"_assets", "_html"},
         {"_gallery_items", "monitor_widget", "panel_form", "panel_values"},
-        {"renderer", "status", "surfaces"},
+        {"renderer", "status", "display_backends"},
         {"base", "job_monitor"},
         {"gallery", "log_view", "mask_editor", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
     ),
     "magics": (
-        {"options", "variables", "parameter_options", "image_options", "session", "cell_notes"},
+        {"options", "variables", "parameter_options", "image_options", "session", "loop_monitor"},
         {"verbs"},
         {"parsing"},
         {"generation"},

@@ -133,11 +133,11 @@ class EngineProcess:
             self._on_line(line.text)
 
     def wait_ready(self, timeout: float | None, on_tick: Callable[[], None]) -> None:
-        """Wait until the worker is ready; give up when nothing has moved for `timeout` seconds.
+        """Wait until the worker is ready; give up after `timeout` s without a sign of work.
 
         `on_tick` is called about five times a second, and ends the wait by raising.
         """
-        patience = DEFAULT_START_TIMEOUT if timeout is None else timeout
+        seconds = DEFAULT_START_TIMEOUT if timeout is None else timeout
         while self.tracker.stage is not Stage.READY or self.tracker.worker_dead:
             if not self.child.alive() or self.tracker.worker_dead:
                 if self.child.ending is None:
@@ -145,11 +145,11 @@ class EngineProcess:
                 raise self.start_error()
             if self.ready_before:
                 break
-            if self._quiet_for(patience):
+            if self._has_been_quiet_for(seconds):
                 self.note_failure()
                 msg = (
-                    f"Engine {self.child.spec.name!r} is not ready: nothing has moved for "
-                    f"{patience:g} s: it printed nothing, and used neither a processor nor a disk. "
+                    f"Engine {self.child.spec.name!r} is not ready: for {seconds:g} s "
+                    "it printed nothing, and used neither a processor nor a disk. "
                     f"It was waiting for: {self.tracker.detail}."
                 )
                 raise StartTimeout(
@@ -164,16 +164,16 @@ class EngineProcess:
         if not self.ready_before:
             self.child.label(ready=True)
 
-    def _quiet_for(self, patience: float) -> bool:
+    def _has_been_quiet_for(self, seconds: float) -> bool:
         """Whether the start has neither printed nor worked for so long."""
-        now, interval = time.monotonic(), min(WORK_SECONDS, patience / 4)
+        now, interval = time.monotonic(), min(WORK_SECONDS, seconds / 4)
         if now - self.tracker.last_movement < interval:
             return False
         # An import, or a checkpoint from a slow disk, takes minutes without a word.
         if now - self._asked_work >= interval:
             self._asked_work = now
             self.child.ask_work(interval / 2)
-        return now - max(self.tracker.last_movement, self.child.last_work or 0.0) > patience
+        return now - max(self.tracker.last_movement, self.child.last_work or 0.0) > seconds
 
     def start_error(self) -> StartError:
         """Return the error for a child that ended before it was ready, with the cause."""

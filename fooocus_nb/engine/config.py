@@ -12,6 +12,7 @@ from traitlets import Unicode
 from traitlets.config import Configurable
 
 from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,7 @@ class ProcessSettings:
     #: Wins over what is inherited.
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds between asking the child to end and killing it.
-    grace: float = 10.0
+    grace: float = DEFAULT_GRACE
     #: Whether other kernels may use it, too.
     shared: bool = False
     #: Whether one that others share is used instead of a new one.

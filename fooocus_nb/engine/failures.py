@@ -73,7 +73,7 @@ class FailureFacts:
         return replace(
             self,
             returncode=process.child.returncode,
-            guardian_pid=process.child.shim_pid,
+            guardian_pid=process.child.guardian_pid,
             guardian_lost=process.guardian_lost,
             guardian_stopped=process.child.guardian_stopped(),
         )
@@ -137,7 +137,7 @@ def _unresponsive(facts: FailureFacts) -> EngineError:
             return WorkerDead(msg, log=found.lines if found else log[-10:], remedy=remedy)
         case UnresponsiveReason.DEVICE:
             found = diagnose(log)
-            if found is not None and found.lasting:
+            if found is not None and found.unrecoverable:
                 return diagnosed(facts, found)
             msg = f"Engine {name!r} has lost its GPU, and cannot compute any more."
             return GPUUnusable(msg, log=log[-10:], remedy=remedy)
@@ -185,8 +185,8 @@ def stalled_call(facts: FailureFacts, verb: str, timeout: float) -> EngineTimeou
 
 
 def diagnosed(facts: FailureFacts, found: Diagnosis) -> EngineError:
-    """Return the error that the log explains; a lasting failure is mended by a restart only."""
-    remedy = f"{found.remedy}\n{_remedy(facts)}" if found.lasting else found.remedy
+    """Return the error that the log explains; only a restart mends what is unrecoverable."""
+    remedy = f"{found.remedy}\n{_remedy(facts)}" if found.unrecoverable else found.remedy
     return found.error(f"Engine {facts.name!r}: {found.cause}", log=found.lines, remedy=remedy)
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
 from fooocus_nb.errors import show_plainly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "INTERRUPT_GRACE",
@@ -10,6 +17,7 @@ __all__ = [
     "interruption",
     "interruption_text",
     "start_interruption",
+    "stop_and_wait",
 ]
 
 #: How long an interrupted call waits for the engine to end its current step, the stop itself
@@ -17,6 +25,15 @@ __all__ = [
 INTERRUPT_TIMEOUT = 7.0
 #: How long an engine whose start was interrupted gets to end by itself.
 INTERRUPT_GRACE = 3.0
+
+
+def stop_and_wait(stop: Callable[[], object], wait: Callable[[float], object]) -> None:
+    """Stop a generation, and give the engine the time to end its step; never raises an error."""
+    deadline = time.monotonic() + INTERRUPT_TIMEOUT
+    with contextlib.suppress(Exception):
+        stop()
+    with contextlib.suppress(Exception):
+        wait(max(deadline - time.monotonic(), 0.0))
 
 
 def interruption(images: int, *, ended: bool) -> KeyboardInterrupt:

@@ -171,11 +171,11 @@ class EngineLifecycle:
             if not self.state.move(EngineState.STARTING, "starting"):
                 msg = f"Engine {self.name!r} is {self.state.state}, so it cannot be started."
                 raise EngineError(msg)
-            self._come_up(timeout, on_tick)
+            self._run_start(timeout, on_tick)
         finally:
             self._starting.release()
 
-    def _come_up(
+    def _run_start(
         self,
         timeout: float | None,
         on_tick: Callable[[], None] | None = None,
@@ -318,7 +318,7 @@ class EngineLifecycle:
             self._release(reason, Release.END)
             self.state.move(EngineState.STARTING, reason)
         # Without a lock: a stop must get through to it. The state has it to itself.
-        self._come_up(None, by_itself=True)
+        self._run_start(None, by_itself=True)
 
     def _release(self, reason: str, how: Release, grace: float | None = None) -> None:
         self.state.move(EngineState.STOPPING, reason)

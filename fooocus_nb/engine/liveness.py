@@ -69,7 +69,7 @@ class Liveness:
             if self._state.state is not EngineState.UNRESPONSIVE:  # it is being restarted
                 return error
             found = diagnose(self._lifecycle.facts().log)
-            if found is not None and (found.because is not None or found.lasting):
+            if found is not None and (found.because is not None or found.unrecoverable):
                 return self.failure()
             await asyncio.sleep(0.05)
         return error

@@ -15,6 +15,7 @@ from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
+from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
     import os
@@ -70,7 +71,7 @@ def start(
     gpu: int | str | None = None,
     env: Mapping[str, str] | None = None,
     restart: RestartPolicy | str | None = None,
-    grace: float = 10.0,
+    grace: float = DEFAULT_GRACE,
     timeout: float | None = None,
     share: bool | None = None,
     lifetime: Lifetime = "kernel",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
-from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption
+from fooocus_nb.engine.interrupts import interruption, stop_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +31,5 @@ def wait_shown(job: Job) -> Result:
         except KeyboardInterrupt:
             if waiting:
                 raise
-            deadline = time.monotonic() + INTERRUPT_TIMEOUT
-            with contextlib.suppress(Exception):
-                job.stop()
-            with contextlib.suppress(Exception):
-                job.result(max(deadline - time.monotonic(), 0.0))
+            stop_and_wait(job.stop, job.result)
             raise interruption(len(job.snapshot().paths), ended=job.done()) from None

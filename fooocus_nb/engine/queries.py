@@ -281,7 +281,7 @@ class Queries:
     async def _run_with_liveness(
         self, verb: str, values: Mapping[str, Any], read: Callable[[list[Any]], T]
     ) -> T:
-        """Call until it ends, the engine is gone, or nothing has moved for too long."""
+        """Call until it ends, the engine is gone, or it shows no sign of work for too long."""
         lines: list[str] = []
         moved = time.monotonic()
 

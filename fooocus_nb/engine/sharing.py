@@ -180,7 +180,7 @@ def _attach_or_spawn(
     Two that come at the same instant end with one engine: whoever starts it holds the registry's
     lock until it can be found there.
     """
-    patience = time.monotonic() + ENDING_TIMEOUT
+    deadline = time.monotonic() + ENDING_TIMEOUT
     while True:
         with registry.lock(LOCK_TIMEOUT):
             ending = False
@@ -191,6 +191,6 @@ def _attach_or_spawn(
                     return attach(Process.attach(entry.run_dir))
                 except ConnectionLost:
                     ending = True  # or it does not answer: it is waited for, but not for ever
-            if not ending or time.monotonic() > patience:
+            if not ending or time.monotonic() > deadline:
                 return start()
         threading.Event().wait(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The watchdog: a look at an engine every few seconds, so that its state is true unasked.
+"""The watchdog: looks at an engine every few seconds, so that its state is true without a call.
 
 It emits what it finds, and asks for the restarts that its policy allows. What follows is decided by
 the lifecycle.

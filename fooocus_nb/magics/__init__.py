@@ -60,7 +60,7 @@ class _Extension:
         # Asking whether the frontend has widgets loads them, so it waits for the first cell that
         # uses an engine. The answer comes between that cell and the next.
         if _ENGINES in sys.modules:
-            from fooocus_nb.widgets.surfaces import probe_frontend
+            from fooocus_nb.widgets.display_backends import probe_frontend
 
             self._stop_probing()
             probe_frontend()

@@ -13,8 +13,8 @@ from IPython.core.error import UsageError
 from fooocus_nb.engine.image_tasks import prompt_of
 from fooocus_nb.engine.interrupts import interruption
 from fooocus_nb.magics import verbs
-from fooocus_nb.magics.cell_notes import CellNotes
 from fooocus_nb.magics.image_options import find_image
+from fooocus_nb.magics.loop_monitor import LoopMonitor
 from fooocus_nb.magics.options import GeneratingVerb
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
@@ -32,14 +32,14 @@ __all__ = ["agenerate", "generate", "present", "with_images"]
 _monitor: contextvars.ContextVar[JobMonitor | None] = contextvars.ContextVar(
     "fooocus_nb_monitor", default=None
 )
-_notes = CellNotes()
+_loop_monitor = LoopMonitor()
 
 
 def present(job: Job) -> contextlib.AbstractContextManager[object]:
     """Show the job of an ``engine.generate()``, whose value shows the images."""
     monitor = _monitor.get()
     if monitor is None:
-        return _notes.show(job)
+        return _loop_monitor.show(job)
     monitor.watch(job)
     return contextlib.nullcontext()
 

@@ -40,8 +40,8 @@ __all__ = ["main"]
 RECEIVE_BYTES = 1 << 16
 #: The longest command of a client, and the most that labels may come to.
 COMMAND_BYTES = 1 << 16
-#: So many connections may not have sent the token yet; more must not use up our descriptors.
-MAX_STRANGERS = 32
+#: The most connections that have not sent the token yet; more must not use up our descriptors.
+MAX_UNADMITTED = 32
 
 #: A kernel connects within milliseconds of our answer, unless it has ended in between.
 FIRST_CLIENT_TIMEOUT = 10.0
@@ -264,9 +264,9 @@ class Guardian:
         except OSError:  # it has ended before we came to it
             connection.close()
             return True
-        strangers = [each for each in self._clients if not each.admitted and not each.left]
-        if len(strangers) >= MAX_STRANGERS:
-            self._drop(strangers[0])
+        unadmitted = [each for each in self._clients if not each.admitted and not each.left]
+        if len(unadmitted) >= MAX_UNADMITTED:
+            self._drop(unadmitted[0])
         self._clients[client] = FrameReader(COMMAND_BYTES)
         self._selector.register(connection, selectors.EVENT_READ, client)
         if client.pidfd is not None:

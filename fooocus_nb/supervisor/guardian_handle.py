@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import StartError
 from fooocus_nb.supervisor import _platform
-from fooocus_nb.supervisor.protocol import number, parse_object
+from fooocus_nb.supervisor.protocol import DEFAULT_GRACE, number, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,7 +108,7 @@ class ChildSpec:
     run_dir: Path
     log_path: Path
     cwd: Path | None = None
-    grace: float = 10.0
+    grace: float = DEFAULT_GRACE
     log_bytes: int = 10_000_000
     log_backups: int = 2
     idle_timeout: float | None = None

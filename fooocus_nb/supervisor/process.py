@@ -104,7 +104,7 @@ class Process:
     ----------
     pid : int
         The child's process id; it leads a session and a process group of its own.
-    shim_pid : int
+    guardian_pid : int
         The guardian's process id.
     spec : ChildSpec
         What was started.
@@ -133,7 +133,7 @@ class Process:
     ) -> None:
         self.spec = spec
         self.pid: int = answer["pid"]
-        self.shim_pid: int = answer["guardian"]
+        self.guardian_pid: int = answer["guardian"]
         self.started_at: float = answer["started_at"]
         self.lost = 0
         self.last_work: float | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "DEFAULT_GRACE",
     "LOG",
     "MESSAGE",
     "STOPPED",
@@ -27,6 +28,8 @@ __all__ = [
 LOG = b"L"
 #: The payload is a JSON object.
 MESSAGE = b"M"
+#: Seconds between asking a child to end and killing it, where nobody says otherwise.
+DEFAULT_GRACE = 10.0
 #: Why a child is ended, where a client has asked for it.
 STOPPED = "stopped on request"
 

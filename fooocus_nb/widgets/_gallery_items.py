@@ -23,7 +23,7 @@ from fooocus_nb.results.thumbnails import webp_thumbnail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["MIME", "Entry", "Items", "Worker", "entries_of"]
+__all__ = ["MIME", "GalleryItem", "Items", "Worker", "items_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ MAX_REQUESTED = 200
 
 
 @dataclass
-class Entry:
+class GalleryItem:
     """One image of a gallery, with a number that never changes."""
 
     number: int
@@ -59,7 +59,7 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]:
+def items_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]:
     """Iterate the images of a source; those of a folder come newest first."""
     if isinstance(source, Image):
         yield source
@@ -77,9 +77,9 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
             # A file of a list may be missing: then its card says so, and the others show.
             if isinstance(part, (str, os.PathLike)) and not isinstance(part, Image):
                 path = Path(part).expanduser()
-                yield from entries_of(path, recursive=recursive) if path.is_dir() else (path,)
+                yield from items_of(path, recursive=recursive) if path.is_dir() else (path,)
             else:
-                yield from entries_of(part, recursive=recursive)
+                yield from items_of(part, recursive=recursive)
     else:
         msg = (
             f"gallery(source={clip(repr(source), 80)}): it must be a folder, a file, an Image, a "
@@ -112,26 +112,26 @@ class Items:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._entries: list[Entry] = []
-        self._by_path: dict[Path, Entry] = {}
+        self._entries: list[GalleryItem] = []
+        self._by_path: dict[Path, GalleryItem] = {}
         self._logs: dict[Path, Mapping[str, Mapping[str, Any]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[GalleryItem]:
         return iter(self._entries[:])
 
-    def get(self, number: object) -> Entry | None:
+    def get(self, number: object) -> GalleryItem | None:
         """Return the entry of that number; None where there is none."""
         entries = self._entries
         if isinstance(number, int) and 0 <= number < len(entries):
             return entries[number]
         return None
 
-    def add(self, things: Iterable[Path | Image]) -> list[Entry]:
+    def add(self, things: Iterable[Path | Image]) -> list[GalleryItem]:
         """Add images and files, and return the new and changed entries."""
-        changed: list[Entry] = []
+        changed: list[GalleryItem] = []
         with self._lock:
             for thing in things:
                 path = thing.path if isinstance(thing, Image) else thing
@@ -140,7 +140,7 @@ class Items:
                 if entry is None:
                     if len(self._entries) >= MAX_IMAGES:
                         break
-                    entry = Entry(len(self._entries), path, image)
+                    entry = GalleryItem(len(self._entries), path, image)
                     self._entries.append(entry)
                     self._by_path[path] = entry
                 elif image is not None and image is not entry.image:
@@ -150,13 +150,13 @@ class Items:
                 changed.append(entry)
         return changed
 
-    def entry_of(self, thing: object) -> Entry | None:
+    def entry_of(self, thing: object) -> GalleryItem | None:
         """Return the entry of an image or a file; None where there is none."""
         if isinstance(thing, (Image, str, os.PathLike)):
             return self._by_path.get(Path(thing))
         return None
 
-    def image(self, entry: Entry) -> Image:
+    def image(self, entry: GalleryItem) -> Image:
         """Return the image of an entry, with the parameters that its file records."""
         with self._lock:
             if entry.image is None:
@@ -184,11 +184,11 @@ class Items:
             self._logs[folder] = {entry.path.name: entry.metadata.parameters for entry in entries}
         return self._logs[folder].get(path.name, {})
 
-    def card(self, entry: Entry) -> dict[str, Any]:
+    def card(self, entry: GalleryItem) -> dict[str, Any]:
         """Return the content of an entry's card, as far as it is known."""
         return {"id": entry.number, "name": clip(entry.path.name, 200), **entry.facts}
 
-    def read(self, entry: Entry) -> None:
+    def read(self, entry: GalleryItem) -> None:
         """Read an entry's file, and store the content of its card."""
         import PIL.Image
 
@@ -225,8 +225,8 @@ class Worker:
         self._send = send
         self._lock = threading.Lock()
         self._tasks: deque[Callable[[], None]] = deque()
-        self._requested: deque[Entry] = deque()
-        self._unread: deque[Entry] = deque()
+        self._requested: deque[GalleryItem] = deque()
+        self._unread: deque[GalleryItem] = deque()
         self._thumbnails: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
         self._thread: threading.Thread | None = None
@@ -238,13 +238,13 @@ class Worker:
             self._tasks.append(work)
         self._start()
 
-    def request_thumbnails(self, entries: Iterable[Entry]) -> None:
+    def request_thumbnails(self, entries: Iterable[GalleryItem]) -> None:
         """Make and send these thumbnails, instead of those that were requested before."""
         with self._lock:
             self._requested = deque(list(entries)[:MAX_REQUESTED])
         self._start()
 
-    def read(self, entries: Iterable[Entry]) -> None:
+    def read(self, entries: Iterable[GalleryItem]) -> None:
         """Read these files and send their cards, when nothing else is requested."""
         unread = list(entries)
         with self._lock:
@@ -288,23 +288,23 @@ class Worker:
             self._thread = None
             return None
 
-    def _read_and_send(self, entries: list[Entry]) -> None:
+    def _read_and_send(self, entries: list[GalleryItem]) -> None:
         for entry in entries:
             if not entry.facts:
                 self._items.read(entry)
         self._send_cards(entries)
 
-    def _send_cards(self, entries: list[Entry]) -> None:
+    def _send_cards(self, entries: list[GalleryItem]) -> None:
         cards = [self._items.card(entry) for entry in entries]
         self._send({"kind": "cards", "total": len(self._items), "cards": cards}, [])
 
-    def _send_thumbnails(self, entries: list[Entry]) -> None:
+    def _send_thumbnails(self, entries: list[GalleryItem]) -> None:
         made = [(entry.number, data) for entry in entries if (data := self.thumbnail(entry))]
         if made:
             numbers = [number for number, _ in made]
             self._send({"kind": "thumbs", "ids": numbers}, [data for _, data in made])
 
-    def thumbnail(self, entry: Entry) -> bytes:
+    def thumbnail(self, entry: GalleryItem) -> bytes:
         """Return a small WebP of an entry; empty where its file cannot be read."""
         import PIL.Image
 
@@ -329,7 +329,7 @@ class Worker:
         return data
 
 
-def _take(waiting: deque[Entry], count: int) -> list[Entry]:
+def _take(waiting: deque[GalleryItem], count: int) -> list[GalleryItem]:
     return [waiting.popleft() for _ in range(min(count, len(waiting)))]
 
 

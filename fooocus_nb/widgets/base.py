@@ -10,7 +10,7 @@ import anywidget
 import traitlets
 
 from fooocus_nb.widgets._html import kept_html
-from fooocus_nb.widgets.surfaces import VIEW_MIME, allowed_formats, widgets_wanted
+from fooocus_nb.widgets.display_backends import VIEW_MIME, allowed_formats, widgets_wanted
 
 __all__ = ["LiveView", "StaticFallback", "bundle_of"]
 

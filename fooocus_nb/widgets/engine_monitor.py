@@ -11,10 +11,10 @@ from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.base import StaticFallback, bundle_of
+from fooocus_nb.widgets.display_backends import ignore_command, widget_bundle, widgets_wanted
 from fooocus_nb.widgets.job_monitor import JobViewBuilder, image_size
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
-from fooocus_nb.widgets.surfaces import ignore_command, widget_bundle, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets._gallery_items import MIME, Items, Worker, entries_of
+from fooocus_nb.widgets._gallery_items import MIME, Items, Worker, items_of
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.results.history import ImageHistory
-    from fooocus_nb.widgets._gallery_items import Entry
+    from fooocus_nb.widgets._gallery_items import GalleryItem
 
 __all__ = ["Gallery", "gallery"]
 
@@ -113,7 +113,7 @@ class Gallery(LiveView):
         self._selecting = threading.local()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._worker = Worker(self._items, self.send)
-        self._items.add(entries_of(source, recursive=recursive))
+        self._items.add(items_of(source, recursive=recursive))
         super().__init__(
             title=clip(title, 80),
             newest_first=newest_first,
@@ -147,7 +147,7 @@ class Gallery(LiveView):
         ParameterError
             When `source` is none of these, or there is no such file or folder.
         """
-        self._worker.read(self._items.add(entries_of(source, recursive=self._recursive)))
+        self._worker.read(self._items.add(items_of(source, recursive=self._recursive)))
 
     def refresh(self) -> None:
         """Read the folders of its source again, and add new images."""
@@ -204,14 +204,14 @@ class Gallery(LiveView):
             case "original" if entries:
                 self._worker.submit(lambda: self._send_original(entries[0], viewer))
 
-    def _select(self, entries: list[Entry], viewer: str) -> None:
+    def _select(self, entries: list[GalleryItem], viewer: str) -> None:
         self._selecting.viewer = viewer
         try:
             self.selected = [self._items.image(entry) for entry in entries]
         finally:
             self._selecting.viewer = ""
 
-    def _send_details(self, entry: Entry, viewer: str) -> None:
+    def _send_details(self, entry: GalleryItem, viewer: str) -> None:
         image = self._items.image(entry)
         parameters = {**image.parameters, "image_number": 1}
         cell = ""
@@ -246,7 +246,7 @@ class Gallery(LiveView):
             return {}
         return {name: parameter.default for name, parameter in schema.parameters.items()}
 
-    def _send_original(self, entry: Entry, viewer: str) -> None:
+    def _send_original(self, entry: GalleryItem, viewer: str) -> None:
         answer = {"kind": "original", "id": entry.number, "viewer": viewer}
         try:
             size = entry.path.stat().st_size

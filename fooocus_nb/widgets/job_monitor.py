@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._html import duration
 from fooocus_nb.results.thumbnails import preview_jpeg
 from fooocus_nb.widgets._html import View, note_html
+from fooocus_nb.widgets.display_backends import choose_backend, own_bundle
 from fooocus_nb.widgets.renderer import Renderer
-from fooocus_nb.widgets.surfaces import choose_backend, own_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.events import Preview
     from fooocus_nb.results import Result
-    from fooocus_nb.widgets.surfaces import DisplayBackend
+    from fooocus_nb.widgets.display_backends import DisplayBackend
 
 __all__ = [
     "JobMonitor",

@@ -194,11 +194,11 @@ class LogPump:
 
     # -- requests of the view ---------------------------------------------------------------
 
-    def begin(self, patience: float = UNCONFIRMED_SECONDS) -> dict[str, Any]:
+    def begin(self, seconds: float = UNCONFIRMED_SECONDS) -> dict[str, Any]:
         """Return the last lines, and follow from there for a view that is about to be shown."""
         with self._lock:
             first = self._start_over()
-            self._unconfirmed_until = time.monotonic() + patience
+            self._unconfirmed_until = time.monotonic() + seconds
         self._start_or_wake()
         return first
 

@@ -14,10 +14,10 @@ from fooocus_nb.fooocus.requests.images import encode_image
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets.base import StaticFallback, bundle_of
+from fooocus_nb.widgets.display_backends import widget_bundle, widgets_wanted
 from fooocus_nb.widgets.job_monitor import small_jpeg
 from fooocus_nb.widgets.panel_form import companions, form_of, to_json
 from fooocus_nb.widgets.panel_values import PanelValues
-from fooocus_nb.widgets.surfaces import widget_bundle, widgets_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

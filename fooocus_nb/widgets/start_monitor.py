@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from fooocus_nb._html import duration
 from fooocus_nb.fooocus.logs.startup import Stage
 from fooocus_nb.widgets._html import View
+from fooocus_nb.widgets.display_backends import choose_backend
 from fooocus_nb.widgets.job_monitor import note_bundle
 from fooocus_nb.widgets.renderer import MAX_INTERVAL, MIN_INTERVAL
-from fooocus_nb.widgets.surfaces import choose_backend
 
 if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.fooocus.logs.startup import Startup
-    from fooocus_nb.widgets.surfaces import DisplayBackend
+    from fooocus_nb.widgets.display_backends import DisplayBackend
 
 __all__ = ["StartMonitor", "start_view"]
 

@@ -456,7 +456,7 @@ def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, p
     folder, guardian = first.run(
         "engine = fooocus_nb.start(demo=True)\n"
         "process = engine._lifecycle.process\n"
-        "value = [str(process.temp_dir), process.child.shim_pid]"
+        "value = [str(process.temp_dir), process.child.guardian_pid]"
     )
     (entry,) = registry.entries()
     assert Path(folder).name.rpartition("-")[2] == entry.run_dir.name.rpartition("-")[2]

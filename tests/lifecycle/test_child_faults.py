@@ -111,7 +111,7 @@ def assert_restarts(engine: Engine) -> None:
 
 def _family(engine: Engine) -> list[psutil.Process]:
     found = []
-    for pid in filter(None, (engine.pid, engine._process.child.shim_pid)):
+    for pid in filter(None, (engine.pid, engine._process.child.guardian_pid)):
         with contextlib.suppress(psutil.NoSuchProcess):  # what has failed ends at any moment
             process = psutil.Process(pid)
             found += [process, *process.children(recursive=True)]
@@ -150,12 +150,12 @@ def test_a_fault_in_a_generation(bench: Bench, fault: str) -> None:
 
 
 def _kill_guardian(engine: Engine) -> None:
-    os.kill(engine._process.child.shim_pid, signal.SIGKILL)
+    os.kill(engine._process.child.guardian_pid, signal.SIGKILL)
 
 
 def _stop_guardian(engine: Engine) -> None:
     engine.answer_timeout = 0.3
-    os.kill(engine._process.child.shim_pid, signal.SIGSTOP)
+    os.kill(engine._process.child.guardian_pid, signal.SIGSTOP)
 
 
 GUARDIAN = {
@@ -278,7 +278,7 @@ def test_what_does_not_answer_is_noticed_unasked_and_so_is_its_recovery(bench: B
     engine = bench.start()
     engine.answer_timeout = 0.3
     for pid, error in (
-        (engine._process.child.shim_pid, errors.EngineUnresponsive),
+        (engine._process.child.guardian_pid, errors.EngineUnresponsive),
         (engine.pid, errors.ConnectionLost),
     ):
         os.kill(pid, signal.SIGSTOP)

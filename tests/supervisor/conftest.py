@@ -78,7 +78,7 @@ def start(make_spec) -> Iterator[Callable[..., Process]]:
     for process in processes:
         process.stop(grace=0.5)
         assert _platform.creation_time(process.pid) is None
-        assert _platform.creation_time(process.shim_pid) is None
+        assert _platform.creation_time(process.guardian_pid) is None
 
 
 KERNEL = """
@@ -94,7 +94,7 @@ process = Process.start(ChildSpec(
 ))
 def say(line):
     os.write(1, f"{line.text}\\n".encode())
-say(type("Line", (), {"text": f"pids {process.pid} {process.shim_pid}"}))
+say(type("Line", (), {"text": f"pids {process.pid} {process.guardian_pid}"}))
 process.add_listener(say)
 exec(sys.argv[4])
 time.sleep(120)

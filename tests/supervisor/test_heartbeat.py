@@ -55,14 +55,14 @@ def test_a_guardian_answers(start, until):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_stopped_guardian_is_noticed_and_ended_all_the_same(start, until, gone):
     process = start(SLEEP)
-    os.kill(process.shim_pid, signal.SIGSTOP)
+    os.kill(process.guardian_pid, signal.SIGSTOP)
     until(process.guardian_stopped)
     assert process.guardian_answers()  # it asks
     assert not process.guardian_answers()
     began = time.monotonic()
     process.stop()
     assert gone(process.pid)
-    assert gone(process.shim_pid)
+    assert gone(process.guardian_pid)
     assert not process.exists()
     assert time.monotonic() - began < process.spec.grace
 

@@ -139,7 +139,9 @@ def test_a_kernel_and_its_guardian_that_are_killed_at_once(start_kernel, until, 
 def test_a_second_watcher_is_small_and_goes_with_the_guardian(start, until, gone):
     process = start("print('ready'); time.sleep(120)")
     (watcher,) = (
-        child for child in psutil.Process(process.shim_pid).children() if child.pid != process.pid
+        child
+        for child in psutil.Process(process.guardian_pid).children()
+        if child.pid != process.pid
     )
     assert watcher.memory_info().rss < 10_000_000
     assert os.getsid(watcher.pid) == watcher.pid
@@ -153,11 +155,11 @@ def test_a_second_watcher_is_small_and_goes_with_the_guardian(start, until, gone
 
 def test_a_guardian_does_without_its_watcher(start, gone):
     process = start("print('ready'); time.sleep(120)")
-    for child in psutil.Process(process.shim_pid).children():
+    for child in psutil.Process(process.guardian_pid).children():
         if child.pid != process.pid:
             child.kill()
     assert process.stop() == -signal.SIGTERM
-    assert gone(process.shim_pid)
+    assert gone(process.guardian_pid)
 
 
 def test_only_what_has_the_marker_is_killed(start, until, gone):
@@ -165,7 +167,7 @@ def test_only_what_has_the_marker_is_killed(start, until, gone):
     other = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(120)"])
     try:
         process = start("print('ready'); time.sleep(120)")
-        os.kill(process.shim_pid, signal.SIGKILL)
+        os.kill(process.guardian_pid, signal.SIGKILL)
         until(lambda: gone(process.pid), timeout=10)
         assert other.poll() is None
     finally:

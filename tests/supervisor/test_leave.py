@@ -89,11 +89,11 @@ def test_what_was_on_its_way_when_it_left_does_no_harm(leaver):
 def test_a_stopped_guardian_is_left_alone_while_others_use_it(start, until, gone):
     first = start("print('ready')" + SLEEP)
     second = Process.attach(first.spec.run_dir)
-    os.kill(first.shim_pid, signal.SIGSTOP)
+    os.kill(first.guardian_pid, signal.SIGSTOP)
     until(first.guardian_stopped)
     assert not second.leave()
     assert not gone(first.pid)
-    os.kill(first.shim_pid, signal.SIGCONT)
+    os.kill(first.guardian_pid, signal.SIGCONT)
     until(lambda: first.guardian_answers())
     assert first.alive()
     assert first.leave()
@@ -108,10 +108,10 @@ def test_a_guardian_that_does_not_answer_in_time_is_left_alone_while_others_use_
     monkeypatch.setattr("fooocus_nb.supervisor.process.Process.guardian_stopped", lambda _: False)
     first = start("print('ready')" + SLEEP)
     second = Process.attach(first.spec.run_dir)
-    os.kill(first.shim_pid, signal.SIGSTOP)
+    os.kill(first.guardian_pid, signal.SIGSTOP)
     assert not first.leave()  # also the one that has started it
     assert not gone(second.pid)
-    os.kill(first.shim_pid, signal.SIGCONT)
+    os.kill(first.guardian_pid, signal.SIGCONT)
     until(lambda: second.guardian_answers())
     assert second.leave()
     assert gone(first.pid)
@@ -121,11 +121,11 @@ def test_a_guardian_that_does_not_answer_in_time_is_left_alone_while_others_use_
 def test_a_stopped_guardian_goes_with_its_only_user(start, until, gone):
     process = start("print('ready')" + SLEEP)
     until(lambda: process.tail() == ["ready"])
-    os.kill(process.shim_pid, signal.SIGSTOP)
+    os.kill(process.guardian_pid, signal.SIGSTOP)
     until(process.guardian_stopped)
     assert process.leave()
     assert gone(process.pid)
-    assert gone(process.shim_pid)
+    assert gone(process.guardian_pid)
 
 
 def test_ten_rounds_of_leaving_while_another_uses_it(start, until):

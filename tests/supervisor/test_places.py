@@ -183,7 +183,7 @@ def test_a_listing_from_another_container_touches_nothing(begin, registry, tmp_p
     known = json.loads(path.read_text())
     path.write_text(json.dumps({**known, "cleanup": [str(folder)]}))
     if stopped:
-        os.kill(process.shim_pid, signal.SIGSTOP)
+        os.kill(process.guardian_pid, signal.SIGSTOP)
         code = LIST.replace("entry.look().users", "entry.look(0.2)")
     else:
         code = LIST
@@ -192,7 +192,7 @@ def test_a_listing_from_another_container_touches_nothing(begin, registry, tmp_p
     name = process.spec.name
     told = f"{name} in another container of this machine False {what}\nConnectionLost\n"
     assert done.stdout == told
-    os.kill(process.shim_pid, signal.SIGCONT)
+    os.kill(process.guardian_pid, signal.SIGCONT)
     assert folder.exists()
     assert process.alive()
     assert process.exists()

@@ -90,7 +90,7 @@ def test_a_process_that_has_ended_is_no_peer():
 def test_the_guardian_goes_first_and_the_child_does_not(start):
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     process = start("time.sleep(60)")
-    assert os.getpriority(os.PRIO_PROCESS, process.shim_pid) == max(ours - 10, -20)
-    for thread in Path(f"/proc/{process.shim_pid}/task").iterdir():
+    assert os.getpriority(os.PRIO_PROCESS, process.guardian_pid) == max(ours - 10, -20)
+    for thread in Path(f"/proc/{process.guardian_pid}/task").iterdir():
         assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == max(ours - 10, -20)
     assert os.getpriority(os.PRIO_PROCESS, process.pid) == ours

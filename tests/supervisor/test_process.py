@@ -134,9 +134,9 @@ def test_an_interrupt_of_our_group_does_not_reach_them(start, until):
     process = start("print('ready')" + SLEEP)
     until(lambda: process.tail() == ["ready"])
     ours = os.getpgid(0)
-    assert ours not in (os.getpgid(process.pid), os.getpgid(process.shim_pid))
-    os.kill(process.shim_pid, signal.SIGINT)
-    os.kill(process.shim_pid, signal.SIGHUP)
+    assert ours not in (os.getpgid(process.pid), os.getpgid(process.guardian_pid))
+    os.kill(process.guardian_pid, signal.SIGINT)
+    os.kill(process.guardian_pid, signal.SIGHUP)
     assert process.wait(0.2) is None
     assert process.alive()
 
@@ -181,7 +181,7 @@ def test_a_gigabyte_while_nobody_reads(start, until, gone):
     peak = []
 
     def ended():
-        peak.append(resident_megabytes(process.shim_pid))
+        peak.append(resident_megabytes(process.guardian_pid))
         return gone(process.pid)
 
     until(ended, timeout=240)
@@ -262,7 +262,7 @@ def test_stop_asks_and_is_harmless_twice(start, gone):
     assert codes == [-signal.SIGTERM]
     process.add_exit_listener(codes.append)
     assert codes == [-signal.SIGTERM] * 2
-    assert gone(process.shim_pid)
+    assert gone(process.guardian_pid)
     assert process.reason == "stopped on request"
     assert [path.name for path in process.spec.run_dir.iterdir()] in ([], ["logs"])
 
@@ -327,7 +327,7 @@ def test_a_killed_guardian_takes_the_tree_along(start, until, gone):
     daemon = daemon_pid(process, until)
     codes = []
     process.add_exit_listener(codes.append)
-    os.kill(process.shim_pid, signal.SIGKILL)
+    os.kill(process.guardian_pid, signal.SIGKILL)
     until(lambda: gone(process.pid), timeout=2)
     until(lambda: codes == [None])
     assert gone(daemon)
@@ -338,7 +338,7 @@ def test_a_killed_guardian_takes_the_tree_along(start, until, gone):
 @posix
 def test_a_guardian_that_is_told_to_end_ends_the_child_first(start, gone):
     process = start(SLEEP)
-    os.kill(process.shim_pid, signal.SIGTERM)
+    os.kill(process.guardian_pid, signal.SIGTERM)
     assert process.wait(5) == -signal.SIGTERM
 
 
@@ -347,11 +347,11 @@ def test_a_stopped_guardian_is_killed_with_its_tree(start, until, gone, monkeypa
     monkeypatch.setattr("fooocus_nb.supervisor.process.ANSWER_TIMEOUT", 0.5)
     process = start(DAEMON.format(first="") + SLEEP)
     daemon = daemon_pid(process, until)
-    os.kill(process.shim_pid, signal.SIGSTOP)
+    os.kill(process.guardian_pid, signal.SIGSTOP)
     process.stop()
     assert gone(process.pid)
     assert gone(daemon)
-    assert gone(process.shim_pid)
+    assert gone(process.guardian_pid)
 
 
 def test_the_folders_given_for_cleanup_go_with_the_child(start, tmp_path):
@@ -377,7 +377,7 @@ def test_the_child_stays_until_its_last_client_goes(start, until, gone):
     first = start("print('hello')" + SLEEP)
     until(lambda: first.tail() == ["hello"])
     second = Process.attach(first.spec.run_dir)
-    assert (second.pid, second.shim_pid) == (first.pid, first.shim_pid)
+    assert (second.pid, second.guardian_pid) == (first.pid, first.guardian_pid)
     assert second.started_at == first.started_at
     until(lambda: second.tail() == ["hello"])
     first.close()
@@ -385,7 +385,7 @@ def test_the_child_stays_until_its_last_client_goes(start, until, gone):
     assert first.alive()
     assert second.wait(0.2) is None
     second.close()
-    until(lambda: gone(first.shim_pid), timeout=3)
+    until(lambda: gone(first.guardian_pid), timeout=3)
     assert not first.alive()
 
 
@@ -402,10 +402,10 @@ def test_a_detached_child_lives_on_until_it_is_idle(start, until, gone):
     second = Process.attach(first.spec.run_dir)
     assert second.alive()
     second.stop()
-    assert gone(first.shim_pid)
+    assert gone(first.guardian_pid)
     idle = start(SLEEP, idle_timeout=0.2)
     idle.close()
-    until(lambda: gone(idle.shim_pid), timeout=5)
+    until(lambda: gone(idle.guardian_pid), timeout=5)
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]"])

@@ -82,7 +82,7 @@ def test_what_runs_is_there_until_it_has_ended(registry, begin):
     assert registry.entries() == []
     first, second = begin("one", labels={"key": "a"}), begin("two")
     one, two = registry.entries()
-    assert (one.name, one.pid, one.guardian) == ("one", first.pid, first.shim_pid)
+    assert (one.name, one.pid, one.guardian) == ("one", first.pid, first.guardian_pid)
     assert (one.labels, two.labels) == ({"key": "a"}, {})
     assert one.proven()
     first.label(key="b", ready=True)
@@ -145,8 +145,8 @@ def test_what_a_killed_guardian_left_is_removed_with_its_processes(registry, beg
     pids = [int(line) for line in process.tail()]
     run_dir = process.spec.run_dir
     process._closing = True  # its own kernel does nothing about it, as if it were dead, too
-    os.kill(process.shim_pid, signal.SIGKILL)
-    until(lambda: _platform.creation_time(process.shim_pid) is None)
+    os.kill(process.guardian_pid, signal.SIGKILL)
+    until(lambda: _platform.creation_time(process.guardian_pid) is None)
     assert registry.entries() == []
     assert not any(map(_platform.creation_time, pids))
     assert not run_dir.exists()

@@ -19,7 +19,7 @@ process = Process.start(ChildSpec(
     argv=(sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"), env=dict(os.environ),
     name="x", run_dir=run_dir, log_path=run_dir / "log",
 ))
-print(sys.argv[2:], Path(f"/proc/{process.shim_pid}/cmdline").read_bytes().split(b"\\0")[1:4])
+print(sys.argv[2:], Path(f"/proc/{process.guardian_pid}/cmdline").read_bytes().split(b"\\0")[1:4])
 process.stop()
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")

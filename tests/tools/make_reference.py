@@ -21,7 +21,7 @@ import fooocus_nb
 from fooocus_nb.demo.page import Page
 from fooocus_nb.engine.core import Engine
 from fooocus_nb.fooocus.schema import Schema
-from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
+from fooocus_nb.fooocus.schema._template import TEMPLATE, Group, Input
 from fooocus_nb.fooocus.schema.parameters import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
@@ -97,7 +97,7 @@ def parameter_rows() -> list[str]:
 
 def versions() -> dict[str, str]:
     """Return since which version each input is there, and until which."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[Input]] = {}
     for item in TEMPLATE:
         if isinstance(item, Group):
             prefix = f"{item.name}_N_" if item.name else ""
@@ -113,7 +113,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def era(entries: list[Entry]) -> str:
+def era(entries: list[Input]) -> str:
     """Return the time of an input; one that only moved is in the vocabulary twice."""
     since = min(entry.since or OLDEST for entry in entries)
     until = max((entry.until or (99,) for entry in entries), default=(99,))

@@ -15,7 +15,7 @@ from fooocus_nb._html import parameter_rows
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.metadata import append_log
 from fooocus_nb.results.history import ImageHistory
-from fooocus_nb.widgets._gallery_items import Items, Worker, entries_of
+from fooocus_nb.widgets._gallery_items import Items, Worker, items_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def look(items):
 
 def test_a_folder(folder):
     items = Items()
-    items.add(entries_of(folder))
+    items.add(items_of(folder))
     cards = look(items)
     assert set(cards) == {"told.png", "logged.png", "silent.webp", "broken.jpg", "deep.png"}
     assert (cards["told.png"]["prompt"], cards["told.png"]["seed"]) == ("a cat", str(2**60))
@@ -50,14 +50,14 @@ def test_a_folder(folder):
     assert (cards["silent.webp"]["prompt"], cards["silent.webp"]["seed"]) == ("", "")
     assert "No image" in cards["broken.jpg"]["error"]
     assert {items.image(entry).seed for entry in items} == {2**60, 8, None}
-    assert len(list(entries_of(folder, recursive=False))) == 4
+    assert len(list(items_of(folder, recursive=False))) == 4
     json.dumps(cards)
 
 
 def test_a_list_of_anything_shows_what_is_there_and_names_what_is_gone(folder):
     image = Image(folder / "told.png", seed=3, parameters={"prompt": "mine"})
     items = Items()
-    items.add(entries_of([image, str(folder / "told.png"), folder / "gone.png", (folder,)]))
+    items.add(items_of([image, str(folder / "told.png"), folder / "gone.png", (folder,)]))
     cards = look(items)
     assert cards["told.png"]["prompt"] == "mine"  # what was given counts, and it is there once
     assert cards["gone.png"]["error"] == "The file is no longer there."
@@ -67,7 +67,7 @@ def test_a_list_of_anything_shows_what_is_there_and_names_what_is_gone(folder):
 @pytest.mark.parametrize("source", [7, None, object()])
 def test_what_is_no_source_says_so(source):
     with pytest.raises(ParameterError, match="it must be a folder"):
-        list(entries_of(source))
+        list(items_of(source))
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_the_worker_makes_what_was_wanted_last_and_survives_what_is_broken(folder):
     items, sent, done = Items(), [], threading.Event()
-    items.add(entries_of(folder))
+    items.add(items_of(folder))
 
     def send(message, buffers):
         sent.append((message, buffers))

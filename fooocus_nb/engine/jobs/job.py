@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
 from fooocus_nb.engine.failures import no_images, not_enhanced
-from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption, interruption_text
+from fooocus_nb.engine.interrupts import interruption, interruption_text, stop_and_wait
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -298,11 +298,7 @@ class Job:
 
     def _stop_and_wait(self) -> None:
         """Stop, then give the engine the time to end its step and us to copy what is done."""
-        deadline = time.monotonic() + INTERRUPT_TIMEOUT
-        with contextlib.suppress(Exception):
-            self.stop()
-        with contextlib.suppress(Exception):
-            wait_future(self._future, max(deadline - time.monotonic(), 0.0))
+        stop_and_wait(self.stop, lambda seconds: wait_future(self._future, seconds))
         if not self.done() and self._collector.paths:  # else it was published when it ended
             self._context.publish(self._made())
 

@@ -50,7 +50,7 @@ GONE_SECONDS = 15.0
 #: How long a stopped generation may take to end the step that it is in.
 STOP_SECONDS = 10.0
 #: How long to wait for a sign, at least: where the worker never got the request, none will come.
-LEAST_PATIENCE = 60.0
+MIN_SILENCE = 60.0
 
 _LOGGED = re.compile(r"Image generated with private log at: (.+log\.html)\s*$")
 _SAVED = re.compile(r"\[Fooocus\] Saving image \d+/\d+")
@@ -165,7 +165,7 @@ class Recovery:
 
         `error` is raised again, with what was copied, when nothing more can be learnt.
         """
-        patience = self._patience(self._stream.snapshot(self._lines.last))
+        silence_limit = self._silence_limit(self._stream.snapshot(self._lines.last))
         moved = self._reached = time.monotonic()
         said = ""
         while True:
@@ -178,7 +178,7 @@ class Recovery:
                 yield self._progress(text)
             if whole or self._is_all() or self._has_stopped(moved):
                 break
-            if self._is_hopeless(moved, patience):
+            if self._is_hopeless(moved, silence_limit):
                 if self._is_complete():
                     break
                 raise await self._given_up(error)
@@ -319,26 +319,26 @@ class Recovery:
         """Return the log of this request; nothing where the engine has not begun with it."""
         return list(self._lines) if self._lines.begun else []
 
-    def _is_hopeless(self, moved: float, patience: float) -> bool:
+    def _is_hopeless(self, moved: float, silence_limit: float) -> bool:
         """Whether nothing more can be learnt."""
         now = time.monotonic()
         if self._context.owned:
             # Once it works on the request, its silence is noticed as in any generation.
-            return not self._request_log() and now - self._stream.last_movement > patience
+            return not self._request_log() and now - self._stream.last_movement > silence_limit
         gone = now - self._reached > GONE_SECONDS
-        return not self._linked or gone or now - moved > patience
+        return not self._linked or gone or now - moved > silence_limit
 
     def _has_stopped(self, moved: float) -> bool:
         """Whether a stopped generation has had the time to end its step."""
         asked = self._control.stop_asked_at
         return asked is not None and time.monotonic() - max(moved, asked) > STOP_SECONDS
 
-    def _patience(self, seen: Snapshot) -> float:
+    def _silence_limit(self, seen: Snapshot) -> float:
         """Return how long to wait for a sign, by what was seen before the connection broke."""
         if seen.remaining is not None:
-            return max(LEAST_PATIENCE, 3 * seen.remaining)
+            return max(MIN_SILENCE, 3 * seen.remaining)
         begun = seen.text and not seen.text.startswith(_NOT_BEGUN)
-        return self._context.liveness.stall_timeout() if begun else LEAST_PATIENCE
+        return self._context.liveness.stall_timeout() if begun else MIN_SILENCE
 
     # -- telling ------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Rule:
     group: str = ""  # by what it is called as the cause of another
     follows: tuple[str, ...] = ()  # the groups of what may be its real cause
     afterwards: str = ""  # what else the remedy of that cause mends
-    lasting: bool = False  # the process can compute no more
+    unrecoverable: bool = False  # the process can compute no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def exception_rule(
     where: str = "",
     by_vendor: Mapping[str, str] | None = None,
     group: str = "",
-    lasting: bool = False,
+    unrecoverable: bool = False,
 ) -> Rule:
     """Return a rule for exceptions whose name and message hold the signs `sought`."""
     return Rule(
@@ -118,7 +118,7 @@ def exception_rule(
         where=re.compile(where) if where else None,
         by_vendor=by_vendor or {},
         group=group,
-        lasting=lasting,
+        unrecoverable=unrecoverable,
     )
 
 

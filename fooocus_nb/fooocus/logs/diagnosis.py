@@ -25,7 +25,6 @@ from fooocus_nb.fooocus.logs._rule_builders import VENDORS
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     DOWNLOADING,
-    LASTING,
     MIRROR,
     MIRRORED,
     NOTICES,
@@ -33,6 +32,7 @@ from fooocus_nb.fooocus.logs.rules import (
     RULES,
     SIGNALS,
     STOPPED,
+    UNRECOVERABLE,
     WEB_PACKAGES,
     WINDOWS_CODES,
     WORKER,
@@ -71,7 +71,7 @@ class Diagnosis:
         What to do next.
     lines : tuple of str
         The log lines that show it, cut to what matters.
-    lasting : bool
+    unrecoverable : bool
         Whether the engine cannot compute any more until it is restarted.
     because : Diagnosis or None
         What ended the worker, where that is what happened.
@@ -81,7 +81,7 @@ class Diagnosis:
     cause: str
     remedy: str
     lines: tuple[str, ...] = ()
-    lasting: bool = False
+    unrecoverable: bool = False
     because: Diagnosis | None = None
 
 
@@ -292,10 +292,10 @@ def _explain(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[E
         values["mirror"] = MIRROR
     shown = event if event.frames else next((e for e in reversed(part) if e.frames), event)
     lines = _shown(shown)
-    lasting = any(_knows(each, other) for each in LASTING for other in part)
+    unrecoverable = any(_knows(each, other) for each in UNRECOVERABLE for other in part)
     cause = rule.cause.format_map(values)
     remedy = rule.by_vendor.get(_vendor(event.text), rule.remedy).format_map(values)
-    found = Diagnosis(rule.error, cause, remedy, lines, lasting)
+    found = Diagnosis(rule.error, cause, remedy, lines, unrecoverable)
     before = [other for other in events if other.begin < part[0].begin]
     causes = [each for each in (*RULES, WEB_PACKAGES) if each.group in rule.follows]
     if rule.follows and (known := _known(before, causes)):
@@ -335,7 +335,7 @@ def _of_worker(found: Diagnosis | None) -> Diagnosis:
         f"{WORKER.cause} {found.cause}",
         f"{found.remedy} {WORKER.remedy}",
         found.lines,
-        found.lasting,
+        found.unrecoverable,
         found,
     )
 

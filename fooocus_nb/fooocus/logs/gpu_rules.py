@@ -21,7 +21,7 @@ _UNSUPPORTED = (
     r"|unsupported|could not run|cannot convert"
 )
 #: Errors after which a device's context is lost, so that the process can compute no more.
-_LASTING = (
+_UNRECOVERABLE = (
     r"illegal (?:memory access|address|instruction)|device-side assert\w* (?:was )?trigger"
     r"|misaligned address|unspecified launch failure|hardware stack error|memory access fault"
     r"|invalid (?:program counter|address space)|launch (?:timed out|timeout)|uncorrectable"
@@ -89,7 +89,7 @@ MEMORY_AND_GPU = (
     ),
     exception_rule(
         "GPU lost",
-        all_of(rf"{DEVICE}|\bdevice", _LASTING, kinds=_OF_DEVICE),
+        all_of(rf"{DEVICE}|\bdevice", _UNRECOVERABLE, kinds=_OF_DEVICE),
         GPUUnusable,
         "The engine has lost the GPU, and cannot compute any more: {what}",
         "Only a restart of the engine helps: every later generation fails, too. If it comes again, "
@@ -103,7 +103,7 @@ MEMORY_AND_GPU = (
             "DirectML": "Only a restart of the engine helps: every later generation fails, too. If "
             "it comes again, make smaller images, or update the graphics driver.",
         },
-        lasting=True,
+        unrecoverable=True,
     ),
     exception_rule(
         "GPU not known to PyTorch",

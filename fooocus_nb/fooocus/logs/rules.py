@@ -44,7 +44,6 @@ from fooocus_nb.fooocus.logs.package_rules import PACKAGES, PIP_OS, WEB_PACKAGES
 __all__ = [
     "BAD_CONFIG",
     "DOWNLOADING",
-    "LASTING",
     "MIRROR",
     "MIRRORED",
     "NOTICES",
@@ -53,6 +52,7 @@ __all__ = [
     "SIGNALS",
     "STOPPED",
     "STOPPED_ELSEWHERE",
+    "UNRECOVERABLE",
     "WEB_PACKAGES",
     "WINDOWS_CODES",
     "WORKER",
@@ -521,7 +521,7 @@ RULES = (
 )
 
 #: Rules after which the process can compute no more.
-LASTING = tuple(each for each in RULES if each.lasting)
+UNRECOVERABLE = tuple(each for each in RULES if each.unrecoverable)
 
 #: What stands for ``{mirror}`` in a remedy: only what comes from Hugging Face has mirrors.
 MIRROR = "use a mirror with args=['--hf-mirror', 'URL'], "

@@ -17,7 +17,7 @@ from fooocus_nb.fooocus.logs._log_events import (
     TRACEBACK,
     WORKER_FRAME,
 )
-from fooocus_nb.fooocus.logs.rules import LASTING
+from fooocus_nb.fooocus.logs.rules import UNRECOVERABLE
 
 __all__ = ["Download", "Stage", "Startup", "StartupTracker"]
 
@@ -199,7 +199,7 @@ class StartupTracker:
                 self._mark_worker_dead()
             elif not line.startswith((" ", TRACEBACK, *CONNECTORS)) and not _RAISED.match(line):
                 self._thread_ends = False
-        if RAISED_ALONE.match(line) and any(rule.pattern.match(line) for rule in LASTING):
+        if RAISED_ALONE.match(line) and any(rule.pattern.match(line) for rule in UNRECOVERABLE):
             self.device_lost = True
 
     def _mark_worker_dead(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer, nearest
 from fooocus_nb.fooocus.schema._report import report
-from fooocus_nb.fooocus.schema._template import TWINS
+from fooocus_nb.fooocus.schema._template import OTHER_NAMES
 from fooocus_nb.fooocus.schema.calls import (
     CURRENT_TASK,
     PRESET,
@@ -105,7 +105,7 @@ class Schema:
     def resolve(self, name: str) -> str:
         """Return the canonical name of a parameter."""
         canonical = canonical_name(name)
-        for candidate in (canonical, TWINS.get(canonical, canonical)):
+        for candidate in (canonical, OTHER_NAMES.get(canonical, canonical)):
             if candidate in self.parameters:
                 self._check_certain(name, self.parameters[candidate])
                 return self.parameters[candidate].name

@@ -1,7 +1,7 @@
 """Aligns a row of unknown items with a template, and tells how certain the result is.
 
-The reading with the lowest cost is found by dynamic programming, forwards and backwards, so that
-for each item the cost of every other reading is known too. What is only just the cheapest is not
+The alignment with the lowest cost is found by dynamic programming, forwards and backwards, so that
+for each item the cost of every other alignment is known too. What is only just the cheapest is not
 certain.
 """
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-__all__ = ["Lattice", "Reading", "read_row"]
+__all__ = ["Alignment", "TemplateGraph", "align_row"]
 
 _Row = list[float]
 
 
 @dataclass
-class Lattice:
+class TemplateGraph:
     """A template as a graph: steps that take an item, and steps that take none."""
 
     #: From where to where a step leads that takes an item, and which place of the template it is.
@@ -49,7 +49,7 @@ class Lattice:
         if repeats:
             self.skips.append((end, start, 0.0))
 
-    def add_leap(self, first: int, last: int, skip: float) -> None:
+    def add_shortcut(self, first: int, last: int, skip: float) -> None:
         """Let all places from one to another be skipped together, at a cost."""
         start = next(slot[0] for slot in self.slots if slot[2] == first)
         end = next(slot[1] for slot in self.slots if slot[2] == last)
@@ -61,7 +61,7 @@ class Lattice:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Alignment:
     """What one item of the row may be, the most likely first."""
 
     #: Each outcome with how much more it costs than the cheapest.
@@ -77,31 +77,31 @@ class Reading:
         return [outcome for outcome, more in self.ranked if more < margin]
 
 
-def read_row(
-    lattice: Lattice,
+def align_row(
+    graph: TemplateGraph,
     length: int,
     match: Callable[[int, int], float],
     insert: Callable[[int], float],
     outcome: Callable[[int, int | None], Hashable],
-) -> list[Reading]:
+) -> list[Alignment]:
     """Read a row along a template."""
     # `match` and `insert` tell what it costs to read an item as a place of the template, and as
-    # none of them; readings with the same `outcome` do not contradict each other. Every item can be
-    # none of them, so there always is a reading.
-    matches = [[match(row, slot[2]) for slot in lattice.slots] for row in range(length)]
+    # none of them; those with the same `outcome` do not contradict each other. Every item can be
+    # none of them, so there always is one.
+    matches = [[match(row, slot[2]) for slot in graph.slots] for row in range(length)]
     inserts = [insert(row) for row in range(length)]
-    forward = _sweep(lattice, matches, inserts, backwards=False)
-    backward = _sweep(lattice, matches, inserts, backwards=True)
-    readings = []
+    forward = _sweep(graph, matches, inserts, backwards=False)
+    backward = _sweep(graph, matches, inserts, backwards=True)
+    alignments = []
     for row in range(length):
         before, after = forward[row], backward[row + 1]
         costs: dict[Hashable, float] = {}
-        for (start, end, place), cost in zip(lattice.slots, matches[row], strict=True):
+        for (start, end, place), cost in zip(graph.slots, matches[row], strict=True):
             _keep_cheapest(costs, outcome, row, place, before[start] + cost + after[end])
         passed = min(one + other for one, other in zip(before, after, strict=True))
         _keep_cheapest(costs, outcome, row, None, passed + inserts[row])
-        readings.append(_rank(costs))
-    return readings
+        alignments.append(_rank(costs))
+    return alignments
 
 
 def _keep_cheapest(
@@ -116,35 +116,35 @@ def _keep_cheapest(
         costs[name] = min(cost, costs.get(name, math.inf))
 
 
-def _rank(costs: Mapping[Hashable, float]) -> Reading:
+def _rank(costs: Mapping[Hashable, float]) -> Alignment:
     best = min(costs.values())
     ranked = sorted(costs.items(), key=lambda item: item[1])
-    return Reading(tuple((outcome, cost - best) for outcome, cost in ranked))
+    return Alignment(tuple((outcome, cost - best) for outcome, cost in ranked))
 
 
 def _sweep(
-    lattice: Lattice, matches: list[list[float]], inserts: list[float], *, backwards: bool
+    graph: TemplateGraph, matches: list[list[float]], inserts: list[float], *, backwards: bool
 ) -> list[_Row]:
     """Return what it costs to be at each point before each item, read from one end of the row."""
     # Both ends of the template are free: a function may take only a part of all inputs.
-    costs = [0.0 if terminal else math.inf for terminal in lattice.terminal]
-    _skip(lattice, costs, backwards=backwards)
+    costs = [0.0 if terminal else math.inf for terminal in graph.terminal]
+    _skip(graph, costs, backwards=backwards)
     rows = [costs]
     order = range(len(inserts) - 1, -1, -1) if backwards else range(len(inserts))
     for row in order:
         last = rows[-1]
         costs = [cost + inserts[row] for cost in last]
-        for (start, end, _), cost in zip(lattice.slots, matches[row], strict=True):
+        for (start, end, _), cost in zip(graph.slots, matches[row], strict=True):
             source, target = (end, start) if backwards else (start, end)
             costs[target] = min(costs[target], last[source] + cost)
-        _skip(lattice, costs, backwards=backwards)
+        _skip(graph, costs, backwards=backwards)
         rows.append(costs)
     return rows[::-1] if backwards else rows
 
 
-def _skip(lattice: Lattice, costs: _Row, *, backwards: bool) -> None:
+def _skip(graph: TemplateGraph, costs: _Row, *, backwards: bool) -> None:
     """Follow the steps that take no item."""
-    steps = sorted(lattice.skips, reverse=backwards)
+    steps = sorted(graph.skips, reverse=backwards)
     # Twice: the step back to a group's start opens the way to the steps behind that start.
     for _ in range(2):
         for start, end, cost in steps:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADVANCED", "TEMPLATE", "TWINS", "Entry", "Group"]
+__all__ = ["ADVANCED", "OTHER_NAMES", "TEMPLATE", "Group", "Input"]
 
 #: The same input under the name that another version gives it.
-TWINS: Mapping[str, str] = {
+OTHER_NAMES: Mapping[str, str] = {
     "inpaint_advanced_masking_checkbox": "inpaint_mask_upload_checkbox",
     "inpaint_mask_upload_checkbox": "inpaint_advanced_masking_checkbox",
 }
 
 
 @dataclass(frozen=True)
-class Entry:
+class Input:
     """One input as Fooocus has it."""
 
     #: Its name; within a group, what follows the group's name and number.
@@ -59,19 +59,19 @@ class Group:
     #: What the names of its members begin with.
     name: str
     #: Its members, in order.
-    entries: tuple[Entry, ...]
+    entries: tuple[Input, ...]
 
 
 _UNIT = (0.0, 1.0, 0.001)
 _FLAG = "boolean"
 
 
-def _flag(name: str, *labels: str, **more: object) -> Entry:
-    return Entry(name, _FLAG, labels, **more)  # type: ignore[arg-type]
+def _flag(name: str, *labels: str, **more: object) -> Input:
+    return Input(name, _FLAG, labels, **more)  # type: ignore[arg-type]
 
 
-def _number(name: str, label: str, *bounds: float, **more: object) -> Entry:
-    return Entry(name, "number", (label,), bounds=bounds, **more)  # type: ignore[arg-type]
+def _number(name: str, label: str, *bounds: float, **more: object) -> Input:
+    return Input(name, "number", (label,), bounds=bounds, **more)  # type: ignore[arg-type]
 
 
 _VARY = ("Disabled", "Vary (Subtle)", "Vary (Strong)", "Upscale (1.5x)", "Upscale (2x)")
@@ -79,7 +79,7 @@ _ENGINES = ("v1", "v2.5", "v2.6")
 
 _INPAINT = (
     _flag("inpaint_disable_initial_latent", "Disable initial latent in inpaint"),
-    Entry("inpaint_engine", "choice", ("Inpaint Engine",), choices=_ENGINES),
+    Input("inpaint_engine", "choice", ("Inpaint Engine",), choices=_ENGINES),
     _number("inpaint_strength", "Inpaint Denoising Strength", *_UNIT),
     _number("inpaint_respective_field", "Inpaint Respective Field", *_UNIT),
 )
@@ -89,17 +89,17 @@ _LORA = Group(
     "lora",
     (
         _flag("enabled", "Enable", since=(2, 2), sure=(2, 2)),
-        Entry("model", "choice", ("LoRA {n}", "SDXL LoRA {n}")),
-        Entry("weight", "number", ("Weight",)),  # config.txt has its bounds
+        Input("model", "choice", ("LoRA {n}", "SDXL LoRA {n}")),
+        Input("weight", "number", ("Weight",)),  # config.txt has its bounds
     ),
 )
 _IMAGE_PROMPT = Group(
     "ip",
     (
-        Entry("image", "image", ("Image",)),
+        Input("image", "image", ("Image",)),
         _number("stop", "Stop At", *_UNIT),
         _number("weight", "Weight", 0, 2, 0.001),
-        Entry(
+        Input(
             "type", "choice", ("Type",), choices=("ImagePrompt", "PyraCanny", "CPDS", "FaceSwap")
         ),
     ),
@@ -108,22 +108,22 @@ _ENHANCE = Group(
     "enhance",
     (
         _flag("enabled", "Enable"),
-        Entry("mask_dino_prompt_text", "text", ("Detection prompt",)),
-        Entry("prompt", "text", ("Enhancement positive prompt",), elem_id="enhance_prompt"),
-        Entry(
+        Input("mask_dino_prompt_text", "text", ("Detection prompt",)),
+        Input("prompt", "text", ("Enhancement positive prompt",), elem_id="enhance_prompt"),
+        Input(
             "negative_prompt",
             "text",
             ("Enhancement negative prompt",),
             elem_id="enhance_negative_prompt",
         ),
-        Entry(
+        Input(
             "mask_model",
             "choice",
             ("Mask generation model",),
             choices=("u2net", "u2netp", "u2net_cloth_seg", "silueta", "isnet-general-use", "sam"),
         ),
-        Entry("mask_cloth_category", "choice", ("Cloth category",), choices=("upper", "lower")),
-        Entry("mask_sam_model", "choice", ("SAM model",), choices=("vit_b", "vit_l", "vit_h")),
+        Input("mask_cloth_category", "choice", ("Cloth category",), choices=("upper", "lower")),
+        Input("mask_sam_model", "choice", ("SAM model",), choices=("vit_b", "vit_l", "vit_h")),
         _number("mask_text_threshold", "Text Threshold", 0, 1, 0.05),
         _number("mask_box_threshold", "Box Threshold", 0, 1, 0.05),
         _number("mask_sam_max_detections", "Maximum number of detections", 0, 10, 1),
@@ -142,7 +142,7 @@ _METADATA = Group(
     "",
     (
         _flag("save_metadata_to_images", "Save Metadata to Images", **_NEW),
-        Entry(
+        Input(
             "metadata_scheme",
             "choice",
             ("Metadata Scheme",),
@@ -153,61 +153,61 @@ _METADATA = Group(
 )
 
 #: All inputs in the order of the newest version. What moved between versions is here twice.
-TEMPLATE: tuple[Entry | Group, ...] = (
+TEMPLATE: tuple[Input | Group, ...] = (
     _flag("generate_image_grid", "Generate Image Grid for Each Batch", since=(2, 2), sure=(2, 3)),
-    Entry("prompt", "text", ("Prompt", ""), elem_id="positive_prompt"),
-    Entry("negative_prompt", "text", ("Negative Prompt",), elem_id="negative_prompt"),
-    Entry(
+    Input("prompt", "text", ("Prompt", ""), elem_id="positive_prompt"),
+    Input("negative_prompt", "text", ("Negative Prompt",), elem_id="negative_prompt"),
+    Input(
         "style_selections",
         "choices",
         ("Selected Styles", "Image Style", "Image Style(s)"),
         choices=("Fooocus V2", "Fooocus Sharp", "SAI Anime", "Default (Slightly Cinematic)"),
     ),
-    Entry("performance_selection", "choice", ("Performance",), choices=("Speed", "Quality")),
-    Entry("aspect_ratios_selection", "choice", ("Aspect Ratios",), choices=("W×H",)),
+    Input("performance_selection", "choice", ("Performance",), choices=("Speed", "Quality")),
+    Input("aspect_ratios_selection", "choice", ("Aspect Ratios",), choices=("W×H",)),
     _number("image_number", "Image Number", 1, 32, 1),
-    Entry("output_format", "choice", ("Output Format",), choices=("png", "jpeg", "webp"), **_NEW),  # type: ignore[arg-type]
-    Entry("image_seed", "text", ("Seed",)),
+    Input("output_format", "choice", ("Output Format",), choices=("png", "jpeg", "webp"), **_NEW),  # type: ignore[arg-type]
+    Input("image_seed", "text", ("Seed",)),
     _flag("read_wildcards_in_order", "Read wildcards in order", since=(2, 2), sure=(2, 3)),
-    Entry(
+    Input(
         "sharpness",
         "number",
         ("Image Sharpness", "Sampling Sharpness"),
         bounds=(0, 30, 0.001),
     ),
     _number("guidance_scale", "Guidance Scale", 1, 30, 0.01),
-    Entry(
+    Input(
         "base_model",
         "choice",
         ("Base Model (SDXL only)", "SDXL Base Model", "Base Model"),
         never=("None",),
     ),
-    Entry("refiner_model", "choice", ("Refiner (SDXL or SD 1.5)", "SDXL Refiner", "Refiner")),
+    Input("refiner_model", "choice", ("Refiner (SDXL or SD 1.5)", "SDXL Refiner", "Refiner")),
     _number("refiner_switch", "Refiner Switch At", 0.1, 1, 0.0001),
     _LORA,
     _flag("input_image_checkbox", "Input Image"),
-    Entry("current_tab", "text", ("",), value="uov"),
-    Entry("uov_method", "choice", ("Upscale or Variation:",), choices=_VARY),
-    Entry("uov_input_image", "image", ("Image", "Drag above image to here")),
-    Entry(
+    Input("current_tab", "text", ("",), value="uov"),
+    Input("uov_method", "choice", ("Upscale or Variation:",), choices=_VARY),
+    Input("uov_input_image", "image", ("Image", "Drag above image to here")),
+    Input(
         "outpaint_selections",
         "choices",
         ("Outpaint Direction", "Outpaint"),
         choices=("Left", "Right", "Top", "Bottom"),
     ),
-    Entry(
+    Input(
         "inpaint_input_image",
         "image",
         ("Image", "Drag above image to here", "Drag inpaint or outpaint image to here"),
         elem_id="inpaint_canvas",
     ),
-    Entry(
+    Input(
         "inpaint_additional_prompt",
         "text",
         ("Inpaint Additional Prompt",),
         elem_id="inpaint_additional_prompt",
     ),
-    Entry("inpaint_mask_image", "image", ("Mask Upload",), elem_id="inpaint_mask_canvas"),
+    Input("inpaint_mask_image", "image", ("Mask Upload",), elem_id="inpaint_mask_canvas"),
     _flag("disable_preview", "Disable Preview"),
     _flag("disable_intermediate_results", "Disable Intermediate Results", **_NEW),
     _flag("disable_seed_increment", "Disable seed increment", **_NEW),
@@ -217,10 +217,10 @@ TEMPLATE: tuple[Entry | Group, ...] = (
     _number("adm_scaler_end", "ADM Guidance End At Step", *_UNIT),
     _number("adaptive_cfg", "CFG Mimicking from TSNR", 1, 30, 0.01),
     _number("clip_skip", "CLIP Skip", 1, 12, 1, **_V24),
-    Entry("sampler_name", "choice", ("Sampler",), choices=("euler", "dpm_2", "dpmpp_2m", "ddim")),
-    Entry("scheduler_name", "choice", ("Scheduler",), choices=("normal", "karras", "simple")),
+    Input("sampler_name", "choice", ("Sampler",), choices=("euler", "dpm_2", "dpmpp_2m", "ddim")),
+    Input("scheduler_name", "choice", ("Scheduler",), choices=("normal", "karras", "simple")),
     _flag("generate_image_grid", "Generate Image Grid for Each Batch", until=(2, 3)),
-    Entry("vae_name", "choice", ("VAE",), choices=("Default (model)",), **_V24),  # type: ignore[arg-type]
+    Input("vae_name", "choice", ("VAE",), choices=("Default (model)",), **_V24),  # type: ignore[arg-type]
     _number("overwrite_step", "Forced Overwrite of Sampling Step", -1, 200, 1),
     _number("overwrite_switch", "Forced Overwrite of Refiner Switch Step", -1, 200, 1),
     _number("overwrite_width", "Forced Overwrite of Generating Width", -1, 2048, 1),
@@ -242,8 +242,8 @@ TEMPLATE: tuple[Entry | Group, ...] = (
     _number("controlnet_softness", "Softness of ControlNet", *_UNIT, until=(2, 3)),
     _number("canny_low_threshold", "Canny Low Threshold", 1, 255, 1),
     _number("canny_high_threshold", "Canny High Threshold", 1, 255, 1),
-    Entry("inpaint_engine", "choice", ("Inpaint Engine",), choices=_ENGINES, until=(2, 2)),
-    Entry(
+    Input("inpaint_engine", "choice", ("Inpaint Engine",), choices=_ENGINES, until=(2, 2)),
+    Input(
         "refiner_swap_method",
         "choice",
         ("Refiner swap method",),
@@ -278,23 +278,23 @@ TEMPLATE: tuple[Entry | Group, ...] = (
         sure=(2, 5, 2),
     ),
     _flag("debugging_enhance_masks_checkbox", "Debug Enhance Masks", since=(2, 5), sure=(2, 5, 2)),
-    Entry("enhance_input_image", "image", ("Use with Enhance, skips image generation",), **_V25),  # type: ignore[arg-type]
+    Input("enhance_input_image", "image", ("Use with Enhance, skips image generation",), **_V25),  # type: ignore[arg-type]
     _flag("enhance_checkbox", "Enhance", **_V25),
-    Entry(
+    Input(
         "enhance_uov_method",
         "choice",
         ("Upscale or Variation:",),
         choices=_VARY,
         **_V25,  # type: ignore[arg-type]
     ),
-    Entry(
+    Input(
         "enhance_uov_processing_order",
         "choice",
         ("Order of Processing",),
         choices=("Before First Enhancement", "After Last Enhancement"),
         **_V25,  # type: ignore[arg-type]
     ),
-    Entry(
+    Input(
         "enhance_uov_prompt_type",
         "choice",
         ("Prompt",),

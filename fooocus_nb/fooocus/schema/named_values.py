@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fooocus_nb.errors import nearest
-from fooocus_nb.fooocus.schema._template import TWINS
+from fooocus_nb.fooocus.schema._template import OTHER_NAMES
 from fooocus_nb.fooocus.schema.parameters import ALIASES, plain
 
 __all__ = ["INPUT_IMAGE", "NamedValues", "PartialRecord"]
@@ -92,7 +92,7 @@ class NamedValues(Mapping[str, Any]):
         canonical = ALIASES.get(name, name)
         if canonical in self._values:
             return self._values[canonical]
-        return self._values.get(TWINS.get(canonical, canonical), _ABSENT)
+        return self._values.get(OTHER_NAMES.get(canonical, canonical), _ABSENT)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -7,7 +7,7 @@ to repeated groups, and their neighbours decide; and all labels may be translate
 
 So the row of inputs is laid along a template of all that Fooocus is known to have
 (:mod:`fooocus_nb.fooocus.schema._template`), at the lowest cost. An input gets its name only
-where every other reading of it is clearly costlier. What a fork added is named after its label.
+where every other alignment of it is clearly costlier. What a fork added is named after its label.
 What is not clear is doubtful: it is named after its label, too, and stays at the server's default.
 A value must never reach the wrong input.
 """
@@ -22,19 +22,25 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from fooocus_nb.errors import UnsupportedServer
-from fooocus_nb.fooocus.schema._alignment import Lattice, read_row
-from fooocus_nb.fooocus.schema._template import ADVANCED, TEMPLATE, TWINS, Entry, Group
+from fooocus_nb.fooocus.schema._alignment import TemplateGraph, align_row
+from fooocus_nb.fooocus.schema._template import (
+    ADVANCED,
+    OTHER_NAMES,
+    TEMPLATE,
+    Group,
+    Input,
+)
 from fooocus_nb.fooocus.schema.parameters import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from fooocus_nb.fooocus.schema._alignment import Reading
+    from fooocus_nb.fooocus.schema._alignment import Alignment
     from fooocus_nb.fooocus.schema.config import Component
 
 __all__ = ["Doubt", "Naming", "candidate_of", "is_known_parameter", "name_inputs"]
 
-#: How much more every other reading must cost before we accept the cheapest.
+#: How much more every other alignment must cost before we accept the cheapest.
 MARGIN = 2.0
 #: So many labels that we do not know, each in its right place, are a translation.
 TRANSLATED = 8
@@ -56,7 +62,7 @@ _SIZE = re.compile(r"\s*\d+\s*[×x*]\s*\d+")
 class _Place:
     """One place of the template: an entry and the group it is in."""
 
-    entry: Entry
+    entry: Input
     group: str = ""
     index: int = 0
 
@@ -222,7 +228,7 @@ def is_known_parameter(name: str) -> bool:
                 return True
         elif item.name == name:
             return True
-    return name in TWINS
+    return name in OTHER_NAMES
 
 
 def candidate_of(name: str) -> str:
@@ -302,32 +308,32 @@ class _Reader:
         # What is there twice has to be told by its place.
         self._anchors = [anchor if anchors.count(anchor) == 1 else None for anchor in anchors]
         self._choosing: dict[int, bool] = {}
-        self._readings = read_row(
-            self._lattice(), len(call), self._match, self._insert, self._outcome
+        self._alignments = align_row(
+            self._graph(), len(call), self._match, self._insert, self._outcome
         )
 
     def unusual(self) -> list[bool]:
         """Return, for each input with an unknown label, whether it has a place."""
         return [
-            reading.outcome is not None
-            for component, reading in zip(self._call, self._readings, strict=True)
+            alignment.outcome is not None
+            for component, alignment in zip(self._call, self._alignments, strict=True)
             if component.label and not component.elem_id and not _has_known_label(component)
         ]
 
     def names(self) -> _Row:
         row = _Row(self._call)
-        for place, reading in enumerate(self._readings):
-            outcomes = cast("list[_Outcome | None]", reading.within(MARGIN))
+        for place, alignment in enumerate(self._alignments):
+            outcomes = cast("list[_Outcome | None]", alignment.within(MARGIN))
             if len({outcome and outcome[:2] for outcome in outcomes}) > 1:
                 row.doubt(place, f"could be {_either(outcomes)}", outcomes)
         self._doubt_moved(row)
-        _number(row, self._readings)
+        _number(row, self._alignments)
         _check_plausible(row)
         return row
 
     def _doubt_moved(self, row: _Row) -> None:
         """Doubt what only its place tells, where what is around it is not in its own place."""
-        outcomes = [cast("_Outcome | None", reading.outcome) for reading in self._readings]
+        outcomes = [cast("_Outcome | None", alignment.outcome) for alignment in self._alignments]
         moved = [place for place, found in enumerate(outcomes) if found and found[2] == MOVED]
         anchored = sum(anchor is not None for anchor in self._anchors)
         everywhere = len(moved) > SHUFFLED * anchored
@@ -343,23 +349,23 @@ class _Reader:
 
     # -- the template and its costs -----------------------------------------------------------
 
-    def _lattice(self) -> Lattice:
-        lattice = Lattice()
+    def _graph(self) -> TemplateGraph:
+        graph = TemplateGraph()
         number = 0
         for item in TEMPLATE:
             if isinstance(item, Group):
                 count = len(item.entries)
                 places = [(number + i, self._skip(number + i)) for i in range(count)]
                 skip = 0.0 if item.name else self._costs.optional
-                lattice.add_group(places, skip, repeats=bool(item.name))
+                graph.add_group(places, skip, repeats=bool(item.name))
                 number += count
             else:
-                lattice.add(number, self._skip(number))
+                graph.add(number, self._skip(number))
                 number += 1
         first, last = (_number_of(name) for name in ADVANCED)
         apart = not self._version or self._version < (2, 2)
-        lattice.add_leap(first, last, self._costs.optional if apart else 2 * self._costs.missing)
-        return lattice
+        graph.add_shortcut(first, last, self._costs.optional if apart else 2 * self._costs.missing)
+        return graph
 
     def _skip(self, number: int) -> float:
         entry = _PLACES[number].entry
@@ -372,11 +378,11 @@ class _Reader:
             return self._costs.missing if self._is_early(entry) else self._costs.optional
         return self._costs.missing
 
-    def _is_early(self, entry: Entry) -> bool:
+    def _is_early(self, entry: Input) -> bool:
         """Whether the version is certainly before the one in which the entry went away."""
         return bool(entry.until and self._version and self._version < (2, 2))
 
-    def _in_window(self, entry: Entry) -> bool:
+    def _in_window(self, entry: Input) -> bool:
         if not self._version:
             return True
         return self._version >= entry.since and not (entry.until and self._version >= entry.until)
@@ -433,7 +439,7 @@ class _Reader:
         value = place.entry.value
         return 2.0 if value and component.props.get("value") != value else 0.0
 
-    def _unknown_label(self, row: int, entry: Entry) -> float:
+    def _unknown_label(self, row: int, entry: Input) -> float:
         component = self._call[row]
         if entry.choices and component.choices and not _chooses(component, entry):
             return math.inf
@@ -452,7 +458,7 @@ class _Reader:
             cost += self._costs.outside_window
         return cost + self._unusual_bounds(component, entry)
 
-    def _unusual_bounds(self, component: Component, entry: Entry) -> float:
+    def _unusual_bounds(self, component: Component, entry: Input) -> float:
         if entry.bounds is None:
             return 0.0
         given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
@@ -481,14 +487,14 @@ def _is_seed(component: Component, place: _Place) -> bool:
     return place.entry.name == "image_seed" and component.type in kinds
 
 
-def _chooses(component: Component, entry: Entry) -> bool:
+def _chooses(component: Component, entry: Input) -> bool:
     """Whether a component offers what is an entry's own."""
     if "W×H" in entry.choices:
         return any(_SIZE.match(choice) for choice in component.choices)
     return any(choice in component.choices for choice in entry.choices)
 
 
-def _is_alike(label: str, entry: Entry) -> bool:
+def _is_alike(label: str, entry: Input) -> bool:
     """Whether a label is a known one with some words more or less."""
     words = set(label.casefold().split())
     for known in entry.labels:
@@ -550,11 +556,11 @@ class _Row:
         return groups
 
 
-def _number(row: _Row, readings: Sequence[Reading]) -> None:
+def _number(row: _Row, alignments: Sequence[Alignment]) -> None:
     """Name what is certain; what repeats gets its number."""
     certain = [
-        None if place in row.doubts else cast("_Outcome | None", reading.outcome)
-        for place, reading in enumerate(readings)
+        None if place in row.doubts else cast("_Outcome | None", alignment.outcome)
+        for place, alignment in enumerate(alignments)
     ]
     for place, outcome in enumerate(certain):
         if outcome is not None and not outcome[0]:
@@ -563,7 +569,7 @@ def _number(row: _Row, readings: Sequence[Reading]) -> None:
         maybe = {
             place: sorted(
                 outcome[2]
-                for outcome in cast("list[_Outcome | None]", readings[place].within(MARGIN))
+                for outcome in cast("list[_Outcome | None]", alignments[place].within(MARGIN))
                 if outcome is not None and outcome[0] == group
             )
             for place in row.doubts

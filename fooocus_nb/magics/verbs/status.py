@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.engine import manager
 from fooocus_nb.magics.options import Verb
+from fooocus_nb.widgets.display_backends import show
 from fooocus_nb.widgets.status import status_bundle
-from fooocus_nb.widgets.surfaces import show
 
 if TYPE_CHECKING:
     from argparse import Namespace

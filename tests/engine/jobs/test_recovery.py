@@ -85,7 +85,7 @@ def test_the_same_on_a_gradio_of_today(modern_server, engine_behind):
 def test_where_nobody_knows_whether_it_began_it_is_not_sent_again(
     gradio3_server, engine_behind, monkeypatch, said, times
 ):
-    monkeypatch.setattr(recovery, "LEAST_PATIENCE", 2.0)
+    monkeypatch.setattr(recovery, "MIN_SILENCE", 2.0)
     engine, proxy = engine_behind(gradio3_server)
     prompt = f"edge {said} {times}"
     proxy.cut_after(said, times)

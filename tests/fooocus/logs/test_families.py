@@ -543,7 +543,7 @@ def test_a_family_is_known_whoever_made_the_gpu_and_however_it_is_called(
     found = diagnose([*GENERATION, f"{kind}: {words.format(vendor)}"])
     assert found is not None
     assert found.error.__name__ == FAMILIES[family].error
-    assert found.lasting is (family == "lost GPU")
+    assert found.unrecoverable is (family == "lost GPU")
 
 
 def test_what_helps_one_vendors_gpu_is_not_advised_for_another() -> None:
@@ -751,15 +751,15 @@ def test_what_packages_print_and_go_on_is_no_failure(frame: str, error: str) -> 
 def test_a_lost_gpu_is_told_as_lasting_and_no_other_failure_is() -> None:
     lost = diagnose([*GENERATION, "RuntimeError: CUDA error: device-side assert triggered"])
     assert lost is not None
-    assert lost.lasting
+    assert lost.unrecoverable
     # The hint that follows every error of CUDA speaks of device-side assertions, too.
     hint = "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
     other = diagnose([*GENERATION, "RuntimeError: CUDA error: out of memory", hint])
     assert other is not None
-    assert not other.lasting
+    assert not other.unrecoverable
     worker = diagnose(["Exception in thread Thread-1 (worker):", *GENERATION[1:], *lost.lines[-1:]])
     assert worker is not None
-    assert (worker.error, worker.lasting) == (errors.WorkerDead, True)
+    assert (worker.error, worker.unrecoverable) == (errors.WorkerDead, True)
 
 
 # -- how a process ends ---------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.schema import Schema
-from fooocus_nb.fooocus.schema._template import TEMPLATE, Entry, Group
+from fooocus_nb.fooocus.schema._template import TEMPLATE, Group, Input
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
 # A failure is shown as it was found: to shrink it would take minutes.
@@ -41,7 +41,7 @@ def true_names() -> list[str]:
     """Return the names of the inputs of 2.5.5 in order, as the vocabulary has them."""
     names = []
     for item in TEMPLATE:
-        if isinstance(item, Entry):
+        if isinstance(item, Input):
             names += [] if item.until else [item.name]
             continue
         assert isinstance(item, Group)

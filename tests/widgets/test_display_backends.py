@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipywidgets
 
-from fooocus_nb.widgets.surfaces import VIEW_MIME, widget_bundle
+from fooocus_nb.widgets.display_backends import VIEW_MIME, widget_bundle
 
 
 class OldBox(ipywidgets.VBox):

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 from IPython.core.getipython import get_ipython
 
+from fooocus_nb.widgets.display_backends import choose_backend
 from fooocus_nb.widgets.job_monitor import JobMonitor
-from fooocus_nb.widgets.surfaces import choose_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.widgets.surfaces import DisplayBackend
+    from fooocus_nb.widgets.display_backends import DisplayBackend
 
-__all__ = ["CellNotes"]
+__all__ = ["LoopMonitor"]
 
 
-class CellNotes:
+class LoopMonitor:
     """Shows jobs in one place of the cell that runs, and counts them together."""
 
     def __init__(self) -> None:
