@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+ABORTED_TRIES = 20
 CELL_TIMEOUT = 60.0
 
 
@@ -96,8 +97,12 @@ class Notebook:
             if hook is not None:
                 hook(message)
 
-        reply = self.client.execute_interactive(code, timeout=CELL_TIMEOUT, output_hook=take)
-        cell.status = reply["content"]["status"]
+        # After an error a kernel aborts for a moment what it is sent, without running any of it.
+        for _ in range(ABORTED_TRIES):
+            reply = self.client.execute_interactive(code, timeout=CELL_TIMEOUT, output_hook=take)
+            cell.status = reply["content"]["status"]
+            if cell.status != "aborted":
+                break
         assert cell.status == ("error" if fails else "ok"), cell.error or cell.text
         return cell
 
