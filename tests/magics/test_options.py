@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from IPython.core import completer
 from IPython.core.error import UsageError
 
 from fooocus_nb.errors import EngineStopped, in_words_of
@@ -217,6 +218,9 @@ def test_captions_say_what_was_varied(notebook):
     assert "guidance_scale=" not in plain["text/html"]
 
 
+@pytest.mark.skipif(
+    not hasattr(completer, "context_matcher"), reason="IPython takes matchers from 8.6 on"
+)
 def test_completion_of_parameters_as_options(notebook):
     assert "euler" in notebook.complete("%fooocus --sampler eul")
     assert "--guidance-scale" in notebook.complete("%fooocus --guid")
