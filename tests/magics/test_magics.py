@@ -209,7 +209,7 @@ def test_an_engine_has_a_name_and_a_second_one(notebook):
 
 
 @pytest.mark.skipif(
-    not hasattr(completer, "context_matcher"), reason="IPython takes matchers from 8.6 on"
+    not hasattr(completer, "context_matcher"), reason="matchers came with IPython 8.6"
 )
 def test_completion(notebook):
     assert "start" in notebook.complete("%fooocus st")

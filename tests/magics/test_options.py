@@ -219,7 +219,7 @@ def test_captions_say_what_was_varied(notebook):
 
 
 @pytest.mark.skipif(
-    not hasattr(completer, "context_matcher"), reason="IPython takes matchers from 8.6 on"
+    not hasattr(completer, "context_matcher"), reason="matchers came with IPython 8.6"
 )
 def test_completion_of_parameters_as_options(notebook):
     assert "euler" in notebook.complete("%fooocus --sampler eul")

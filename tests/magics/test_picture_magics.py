@@ -111,7 +111,7 @@ def test_values_without_effect_are_told(photo):
 
 
 @pytest.mark.skipif(
-    not hasattr(completer, "context_matcher"), reason="IPython takes matchers from 8.6 on"
+    not hasattr(completer, "context_matcher"), reason="matchers came with IPython 8.6"
 )
 def test_completion(photo):
     assert "photo.png" in photo.complete("%fooocus vary pho")
