@@ -19,6 +19,7 @@ EXTRA_FILES = {"fooocus_nb/notebooks/01-quickstart.ipynb"}
 #: Tests of how things end mostly wait; a second process uses that time. Files stay whole, for
 #: what their tests share.
 PARALLEL = ["-n", "2", "--dist", "loadfile", "--durations=25"]
+MAX_WHEEL_BYTES = 700_000
 PLATFORMS = ("linux", "darwin", "win32")
 
 nox.needs_version = ">=2024.10.9"
@@ -144,6 +145,30 @@ def tests(session: nox.Session) -> None:
     script = f". .venv/bin/activate && {README_COMMAND.replace('pip', 'pip --quiet', 1)}"
     session.chdir(clone)
     session.run("bash", "-ec", script, env={"PYTEST_ADDOPTS": options}, external=True)
+
+
+@nox.session(tags=["all"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation site strictly, its cells executed."""
+    session.install("-e", ".[docs,lab]")
+    clone = _clone(session, _workspace(session))
+    session.chdir(clone)
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session(tags=["all"])
+def release(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, and check them as the package index would."""
+    session.install("build", "twine", "check-wheel-contents")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
+    built = sorted(str(path) for path in (ROOT / "dist").iterdir())
+    session.run("twine", "check", "--strict", *built)
+    (wheel_path,) = (path for path in (ROOT / "dist").glob("*.whl"))
+    # Its other top-level folder is data that Jupyter looks for, not a package.
+    session.run("check-wheel-contents", str(wheel_path))
+    if (size := wheel_path.stat().st_size) > MAX_WHEEL_BYTES:
+        session.error(f"the wheel has {size} bytes, more than {MAX_WHEEL_BYTES}")
 
 
 @nox.session(tags=["all"])
