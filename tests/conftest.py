@@ -98,10 +98,22 @@ def places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     out the user's own.
     """
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
-    # The path of a socket may have a hundred characters, and pytest's own folders are deep.
-    with tempfile.TemporaryDirectory(prefix="fnb-", ignore_cleanup_errors=True) as folder:
+    with _short_folder() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name, however deep TMPDIR is."""
+    with _short_folder() as folder:
+        yield Path(folder)
+
+
+def _short_folder() -> tempfile.TemporaryDirectory[str]:
+    # The path of a socket may have a hundred characters, and pytest's own folders are deep.
+    place = None if os.name == "nt" else "/tmp"
+    return tempfile.TemporaryDirectory(prefix="fnb-", dir=place, ignore_cleanup_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

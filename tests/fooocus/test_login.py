@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
     from pathlib import Path
 
-SECRET = "sesame-5173"
+SECRET = f"sesame-{os.getpid()}-5173"
 GOOD = Login("me", SECRET)
 BAD = Login("me", "wrong-5173")
 
