@@ -268,7 +268,8 @@ def test_awaiting_and_cancelling(start_demo):
     async def run():
         assert len(await engine.agenerate("a", image_number=1, steps=1)) == 1
         task = asyncio.ensure_future(engine.agenerate("b", image_number=9, steps=10))
-        await asyncio.sleep(0.5)
+        while (job := engine.current_job) is None or not job.snapshot().step:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

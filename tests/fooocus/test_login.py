@@ -81,8 +81,9 @@ async def basic_proxy(target: str, login: Login) -> AsyncIterator[str]:
             writer.close()
             return
         there, back = await asyncio.open_connection(host, int(port))
-        back.write(head)
-        await asyncio.gather(pump(reader, back), pump(there, writer))
+        with contextlib.closing(back), contextlib.closing(writer):  # also when it is cancelled
+            back.write(head)
+            await asyncio.gather(pump(reader, back), pump(there, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
