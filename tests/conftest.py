@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = "FOOOCUS_NB_TEST_SESSION"
 SESSION = uuid.uuid4().hex
 LEFTOVER_SECONDS = 15.0
-DEMO_START_SECONDS = 30.0
+DEMO_START_SECONDS = 120.0
 #: A Gradio 3.41.2 that still installs and runs, on Python 3.11 and 3.12.
 PINS = (
     "gradio==3.41.2",
