@@ -90,11 +90,13 @@ def test_a_stop_by_somebody_else_is_told_from_ours(start_demo):
     assert engine.state is EngineState.READY
 
 
-def test_skip_goes_on_with_the_next_image_and_knows_its_seed(start_demo):
-    engine = start_demo(slow=True)
+def test_skip_goes_on_with_the_next_image_and_knows_its_seed(start_demo, tmp_path):
+    cue = tmp_path / "cue"
+    engine = start_demo(f"cue={cue}")
     job = engine.submit("a city", image_number=2, seed=5, steps=8, width=64, height=64)
-    wait_for(lambda: (job.snapshot().step or 0) >= 1)
+    wait_for(lambda: waits_for_its_cue(engine))  # in the middle of the first image
     job.skip()
+    cue.touch()
     result = job.result(60)
     assert [image.seed for image in result] == [6]
     assert [notice.meaning for notice in engine.notices()] == ["An image was skipped."]
