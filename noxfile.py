@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -18,9 +19,12 @@ README_COMMAND = 'python -m pip install -e ".[test]" && pytest'
 EXTRA_FILES = {"fooocus_nb/notebooks/01-quickstart.ipynb"}
 #: Tests of how things end mostly wait; a second process uses that time. Files stay whole, for
 #: what their tests share.
-PARALLEL = ["-n", "2", "--dist", "loadfile", "--durations=25"]
+PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=40"]
 MAX_WHEEL_BYTES = 700_000
 PLATFORMS = ("linux", "darwin", "win32")
+
+# The tests build environments with uv where it is on the path: here it comes with nox.
+os.environ["PATH"] += f"{os.pathsep}{Path(sys.executable).parent}"
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -33,6 +37,8 @@ nox.options.sessions = ["lint", "wheel", "notebooks", "binder", "recorded", "tes
 def _workspace(session: nox.Session) -> Path:
     """Return an empty folder for this session, outside of the checkout."""
     folder = Path(session.create_tmp()).resolve()
+    # Which makes that folder TMPDIR, too, whose path is a long one for what is tested here.
+    session.env["TMPDIR"] = tempfile.gettempdir()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = "FOOOCUS_NB_TEST_SESSION"
 SESSION = uuid.uuid4().hex
 LEFTOVER_SECONDS = 15.0
-DEMO_START_SECONDS = 30.0
+DEMO_START_SECONDS = 120.0
 #: A Gradio 3.41.2 that still installs and runs, on Python 3.11 and 3.12.
 PINS = (
     "gradio==3.41.2",
@@ -49,12 +49,32 @@ PINS = (
 #: Gradios of today, which forks of Fooocus run on.
 MODERN_PINS = {5: ("gradio==5.50.0",), 6: ("gradio==6.31.0",)}
 BUILD_SECONDS = 900.0
+PROCESSES = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_configure() -> None:
     os.environ[MARK] = SESSION
     os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in two processes; what is named, such as a room, runs in one.
+
+    Files stay whole, for what their tests share. The order stays as well: the browser's tests, of
+    which each takes long, come first, so that both processes end at much the same time.
+    """
+    options = config.option
+    if (
+        config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        and config.pluginmanager.hasplugin("xdist")
+        and not hasattr(config, "workerinput")
+        and not (options.keyword or options.usepdb or options.collectonly)
+        and options.numprocesses is None
+        and options.dist == "no"
+    ):
+        options.numprocesses, options.dist, options.loadscopereorder = PROCESSES, "loadfile", False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -98,10 +118,22 @@ def places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     out the user's own.
     """
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
-    # The path of a socket may have a hundred characters, and pytest's own folders are deep.
-    with tempfile.TemporaryDirectory(prefix="fnb-", ignore_cleanup_errors=True) as folder:
+    with _short_folder() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name, however deep TMPDIR is."""
+    with _short_folder() as folder:
+        yield Path(folder)
+
+
+def _short_folder() -> tempfile.TemporaryDirectory[str]:
+    # The path of a socket may have a hundred characters, and pytest's own folders are deep.
+    place = None if os.name == "nt" else "/tmp"
+    return tempfile.TemporaryDirectory(prefix="fnb-", dir=place, ignore_cleanup_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -211,16 +243,19 @@ class CuttingProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.closing(writer):
             if self._closed:
                 writer.transport.abort()
                 return
             reader_there, writer_there = await asyncio.open_connection(self._host, self._port)
             self._writers.add(writer_there)
             there = asyncio.ensure_future(self._pump(reader, writer_there))
-            await self._pump(reader_there, writer, watched=True)
-            there.cancel()
-            self._writers.discard(writer_there)
+            try:
+                await self._pump(reader_there, writer, watched=True)
+            finally:
+                there.cancel()
+                writer_there.close()  # a pump that is cancelled does not
+                self._writers.discard(writer_there)
         self._writers.discard(writer)
 
     async def _pump(
@@ -346,10 +381,21 @@ def _environment(name: str, base: str, pins: tuple[str, ...]) -> Path:
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _checked([base, "-m", "venv", str(folder)])
-            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-            _checked([*pip, *pins])
+            _install(python, pins)
             complete.touch()
     return python
+
+
+def _install(python: Path, pins: tuple[str, ...]) -> None:
+    """Install with uv where it is there, in seconds; else with pip and the settings of its own."""
+    if (uv := shutil.which("uv")) is not None:
+        command = [uv, "pip", "install", "-q", "--python", str(python), *pins]
+        if not subprocess.run(
+            command, capture_output=True, timeout=BUILD_SECONDS, check=False
+        ).returncode:
+            return
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    _checked([*pip, *pins])
 
 
 def free_port() -> int:

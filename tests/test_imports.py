@@ -412,11 +412,13 @@ def test_nobody_reaches_into_the_privates_of_another_object() -> None:
     wrong = []
     for module, path in modules().items():
         tree = tree_of(path)
+        owners = _owners(tree)
         own = {
-            target.attr
+            node.attr
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls")
-            for target in [node]
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("self", "cls")
         } | {
             name.name
             for node in ast.walk(tree)
@@ -427,7 +429,7 @@ def test_nobody_reaches_into_the_privates_of_another_object() -> None:
         for node in ast.walk(tree):
             if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
                 continue
-            if node.attr.startswith("__") or ast.unparse(node.value) in _owners(tree):
+            if node.attr.startswith("__") or ast.unparse(node.value) in owners:
                 continue
             if node.attr not in own and ast.unparse(node) not in DOCUMENTED:
                 wrong.append(f"{module}:{node.lineno} {ast.unparse(node)}")

@@ -62,9 +62,9 @@ def restart_after_a_crash(notebook):
     ("app", "restart"),
     [
         ("lab", restart_by_hand),
-        ("lab", restart_after_a_crash),
-        ("notebook", restart_by_hand),
-        ("notebook", restart_from_elsewhere),
+        pytest.param("lab", restart_after_a_crash, marks=pytest.mark.slow),
+        pytest.param("notebook", restart_by_hand, marks=pytest.mark.slow),
+        pytest.param("notebook", restart_from_elsewhere, marks=pytest.mark.slow),
     ],
 )
 def test_views_say_that_the_kernel_was_restarted(open_notebook, app, restart):
@@ -81,7 +81,7 @@ def test_views_say_that_the_kernel_was_restarted(open_notebook, app, restart):
     expect(output.get_by_text(RESTARTED)).to_have_count(0)
 
 
-@pytest.mark.parametrize("app", ["lab", "notebook"])
+@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
 def test_a_reopened_notebook_shows_what_the_views_were(open_notebook, app):
     notebook = shown(open_notebook, app)
     output = notebook.output(1)

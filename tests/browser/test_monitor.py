@@ -11,7 +11,7 @@ AFTER = "print([image.seed for image in result], engine.state)"
 ENGINE = "%fooocus start --demo\nimport fooocus_nb; engine = fooocus_nb.current()"
 
 
-@pytest.mark.parametrize("app", ["lab", "notebook"])
+@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
 def test_stop_in_the_middle_of_a_cell(open_notebook, app):
     notebook = open_notebook([START, ENGINE, LONG, AFTER], app=app)
     notebook.run(0)

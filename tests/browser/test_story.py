@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,8 @@ def percent_of(live: Any) -> Callable[[], int]:
     return lambda: int(bar.get_attribute("aria-valuenow") or 0)
 
 
-@pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app, capsys):
+@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
+def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app):
     content = quickstart(LONG, GALLERY, PANEL, SAID)
     notebook = open_notebook(content, app=app, size=WIDE)
     *before, long, gallery, panel, said, _ = code_cells(content)
@@ -79,12 +78,9 @@ def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app, capsys):
     expect(live).to_contain_text(re.compile(r"step [2-9]\d of 40"), timeout=30_000)
     assert percent() > first > 0
     notebook.shot(f"story-{app}-running", notebook.cell(long))
-    pressed = time.monotonic()
     live.get_by_role("button", name="Stop").click()
     notebook.wait(long)
-    with capsys.disabled():
-        print(f"\n{app}: the cell ended {time.monotonic() - pressed:.2f} s after Stop")
-    assert time.monotonic() - pressed < 20
+    expect(notebook.output(long)).to_contain_text("stopped early")
 
     # The gallery, with keys.
     notebook.run(gallery)

@@ -38,30 +38,25 @@ def printed(notebook: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
-    """One run of the command in an empty folder: where, what it printed, and how long it took."""
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run of the command in an empty folder: where, and what it printed."""
     folder = tmp_path_factory.mktemp("user")
     command = Path(sys.executable).with_name("fooocus-nb")
-    began = time.monotonic()
     done = subprocess.run(
         [command, "quickstart"], cwd=folder, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    return folder, done.stdout, time.monotonic() - began
+    return folder, done.stdout
 
 
-def test_it_says_that_this_is_the_demo(quickstart: tuple[Path, str, float]) -> None:
+def test_it_says_that_this_is_the_demo(quickstart: tuple[Path, str]) -> None:
     assert "demo engine" in quickstart[1].splitlines()[0]
     assert "without AI" in quickstart[1]
 
 
-def test_it_takes_less_than_a_minute(quickstart: tuple[Path, str, float]) -> None:
-    assert quickstart[2] < 60
-
-
-def test_it_shows_progress_and_ends_with_the_paths(quickstart: tuple[Path, str, float]) -> None:
-    folder, output, _ = quickstart
+def test_it_shows_progress_and_ends_with_the_paths(quickstart: tuple[Path, str]) -> None:
+    folder, output = quickstart
     counted = re.findall(r"^\[(\d+)/(\d+)\] ", output, re.MULTILINE)
     assert counted[-1][0] == counted[-1][1]
     assert len(re.findall(r"^\[\d+/\d+\] ", output, re.MULTILINE)) > 5
@@ -71,7 +66,7 @@ def test_it_shows_progress_and_ends_with_the_paths(quickstart: tuple[Path, str, 
         assert path.is_file()
 
 
-def test_every_cell_ran_and_none_failed(quickstart: tuple[Path, str, float]) -> None:
+def test_every_cell_ran_and_none_failed(quickstart: tuple[Path, str]) -> None:
     document = nbformat.read(quickstart[0] / "fooocus-quickstart" / f"{NAME}.ipynb", 4)
     nbformat.validate(document)
     cells = [cell for cell in document.cells if cell.cell_type == "code"]
@@ -81,13 +76,13 @@ def test_every_cell_ran_and_none_failed(quickstart: tuple[Path, str, float]) -> 
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-def test_a_seed_made_the_same_picture_again(quickstart: tuple[Path, str, float]) -> None:
+def test_a_seed_made_the_same_picture_again(quickstart: tuple[Path, str]) -> None:
     text = printed(quickstart[0] / "fooocus-quickstart" / f"{NAME}.ipynb")
     before, again = re.findall(r"^the (?:image|one).*: +(\w+)$", text, re.MULTILINE)
     assert before == again
 
 
-def test_the_original_pictures_are_kept(quickstart: tuple[Path, str, float]) -> None:
+def test_the_original_pictures_are_kept(quickstart: tuple[Path, str]) -> None:
     images = [
         path
         for path in (quickstart[0] / "fooocus-quickstart" / "fooocus-outputs").rglob("*")
@@ -96,7 +91,7 @@ def test_the_original_pictures_are_kept(quickstart: tuple[Path, str, float]) -> 
     assert len(images) == 6
 
 
-def test_the_page_stands_alone(quickstart: tuple[Path, str, float]) -> None:
+def test_the_page_stands_alone(quickstart: tuple[Path, str]) -> None:
     page = (quickstart[0] / "fooocus-quickstart" / f"{NAME}.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/') >= 6
     assert "<script" not in page
@@ -104,6 +99,7 @@ def test_the_page_stands_alone(quickstart: tuple[Path, str, float]) -> None:
     assert "<title>Fooocus in a notebook</title>" in page
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_real_gradio_in_a_checkout(gradio3_checkout: Path, tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("fooocus-nb")
     done = subprocess.run(

@@ -198,7 +198,7 @@ def test_a_runtime_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch) ->
 SESSION = """
 import fooocus_nb
 engine = fooocus_nb.start(demo=True)
-assert len(engine.generate("a cat", image_number=1)) == 1
+assert len(engine.generate("a cat", image_number=1, width=64, height=64, steps=2)) == 1
 print(engine.log_path)
 engine.stop()
 assert "App started successful" in engine.log_path.read_text("utf-8")
@@ -302,18 +302,18 @@ def test_an_output_folder_that_takes_nothing_is_known_before(start_demo, tmp_pat
     engine = start_demo()
     (tmp_path / "images").touch()
     with pytest.raises(OutputError, match="Nothing has been generated"):
-        engine.generate("a cat", image_number=1)
+        engine.generate("a cat", image_number=1, width=64, height=64, steps=2)
     assert engine.jobs == ()
     assert engine.last_result is None
     (tmp_path / "images").unlink()
-    assert len(engine.generate("a cat", image_number=1)) == 1
+    assert len(engine.generate("a cat", image_number=1, width=64, height=64, steps=2)) == 1
 
 
 def test_a_temporary_folder_that_a_cleaner_removed_is_made_again(start_demo, tmp_path) -> None:
     engine = start_demo(args=("--output-path", str(tmp_path / "outputs")))
     folder = engine._lifecycle.process.temp_dir
     shutil.rmtree(folder)
-    assert len(engine.generate("a cat", image_number=1)) == 1
+    assert len(engine.generate("a cat", image_number=1, width=64, height=64, steps=2)) == 1
     assert folder.is_dir()
     assert sys.platform == "win32" or folder.stat().st_mode & 0o777 == 0o700
     engine.stop()
@@ -323,7 +323,7 @@ def test_a_temporary_folder_that_a_cleaner_removed_is_made_again(start_demo, tmp
 def test_what_belongs_to_a_kernel_is_not_pickled(start_demo) -> None:
     """Dask and joblib would send it to other processes."""
     engine = start_demo()
-    job = engine.submit("a cat", image_number=1)
+    job = engine.submit("a cat", image_number=1, width=64, height=64, steps=2)
     with pytest.raises(ConfigurationError, match=r"job\.result\(\)"):
         pickle.dumps(job)
     for wrapped in (engine, {"engine": engine}, engine.generate):
@@ -447,7 +447,12 @@ def test_an_engine_moves_with_the_runtime_folder(places: Path, peer: Callable[..
     second = peer(TMPDIR=str(places / "temp"))
     start = "engine = fooocus_nb.start(demo=True, share=True); value = engine.pid"
     assert second.run(start) == pid
-    assert second.run("value = len(engine.generate('a cat', image_number=1))") == 1
+    assert (
+        second.run(
+            "value = len(engine.generate('a cat', image_number=1, width=64, height=64, steps=2))"
+        )
+        == 1
+    )
 
 
 @posix

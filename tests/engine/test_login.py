@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from fooocus_nb.errors import ConfigurationError, GenerationError, LoginError, P
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET = "sesame-5173"
+#: Another in each process: the command lines of all are looked at, and tests run side by side.
+SECRET = f"sesame-{os.getpid()}-5173"
 SMALL = {"image_number": 1, "steps": 1}
 
 

@@ -202,7 +202,8 @@ def test_stopping_a_kept_engine_ends_it_for_everybody(peer):
 def test_a_kept_engine_ends_when_it_was_idle_for_long_enough(peer, registry):
     first = peer()
     pid = first.run(KEEP.replace("timeout=30", "timeout=30, idle_timeout=1.0"))
-    time.sleep(1.5)
+    (entry,) = registry.entries()
+    until(lambda: entry.look().silence > 1.5)
     assert creation_time(pid)  # while a kernel uses it, it may idle
     first.kill()
     until(lambda: not creation_time(pid))

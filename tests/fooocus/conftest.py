@@ -31,7 +31,7 @@ RECORDED = ROOT.parent / "shared" / "fooocus"
 APP = HERE.parent / "servers" / "gradio3_app.py"
 MODERN_APP = APP.with_name("gradio4_app.py")
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 TINY_PNG = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -111,7 +111,8 @@ def _serving(python: Path, folder: Path, *flags: str, app: Path = APP) -> Iterat
     kept = ("PATH", "HOME", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP", "TMP", "USERPROFILE")
     env = {name: os.environ[name] for name in kept if name in os.environ}
     env |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder / "gradio")}
-    env |= {"PYTHONUNBUFFERED": "1", "MPLCONFIGDIR": str(folder)}
+    # Matplotlib's list of fonts takes seconds to make: once for an environment is enough.
+    env |= {"PYTHONUNBUFFERED": "1", "MPLCONFIGDIR": str(python.parents[1] / "matplotlib")}
     options = {"--port": str(port), "--record": str(record), "--temp-path": str(temp)}
     argv = [str(python), str(app), *(part for pair in options.items() for part in pair), *flags]
     with log.open("wb") as output:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-import time
 import warnings
 from collections import Counter
 from contextlib import aclosing
@@ -408,7 +407,6 @@ def test_a_server_that_dies_in_the_middle_is_lost(start_gradio3):
     async def talk():
         async with await Client.connect(server.url) as client:
             assert await client.healthy()
-            began = time.monotonic()
 
             async def kill_in_the_middle():
                 values = values_for(client, "slow")
@@ -422,7 +420,6 @@ def test_a_server_that_dies_in_the_middle_is_lost(start_gradio3):
             assert not await client.healthy()
             with pytest.raises(ConnectionLost):
                 await client.stop("s")
-            assert time.monotonic() - began < 30
         with pytest.raises(ConnectionLost, match=server.url):
             await Client.connect(server.url)
 

@@ -41,7 +41,10 @@ class SwappingProxy:
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with (
+            contextlib.suppress(OSError, asyncio.IncompleteReadError),
+            contextlib.closing(writer),  # also when it is cancelled
+        ):
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"GET /file="):
                 writer.write(self.answer)
@@ -50,9 +53,9 @@ class SwappingProxy:
                     writer.write(self.without_end)
             else:
                 there, back = await asyncio.open_connection(self._host, self._port)
-                back.write(head)
-                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        writer.close()
+                with contextlib.closing(back):
+                    back.write(head)
+                    await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -66,6 +69,7 @@ class SwappingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the sockets are closed by the loop's next turn
 
     def close(self) -> None:
         """Cut all and end."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
     from pathlib import Path
 
-SECRET = "sesame-5173"
+SECRET = f"sesame-{os.getpid()}-5173"
 GOOD = Login("me", SECRET)
 BAD = Login("me", "wrong-5173")
 
@@ -80,8 +81,9 @@ async def basic_proxy(target: str, login: Login) -> AsyncIterator[str]:
             writer.close()
             return
         there, back = await asyncio.open_connection(host, int(port))
-        back.write(head)
-        await asyncio.gather(pump(reader, back), pump(there, writer))
+        with contextlib.closing(back), contextlib.closing(writer):  # also when it is cancelled
+            back.write(head)
+            await asyncio.gather(pump(reader, back), pump(there, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:

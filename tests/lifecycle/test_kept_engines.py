@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from .conftest import START, Household
+from .lanes import slow_but
 from .test_kernel_ends import ENDS, SERVER_ENDS, Kernel, Server, posix
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def kernels(household: Household) -> Iterator[Callable[..., Kernel]]:
 
 
 @posix
-@pytest.mark.parametrize("end", ["restart", "restart now", "SIGKILL"])
+@pytest.mark.parametrize(
+    "end", slow_but(["restart", "restart now", "SIGKILL"], "restart", "SIGKILL")
+)
 def test_it_survives_its_kernel_with_what_it_generates(
     kernels: Callable[..., Kernel], household: Household, end: str
 ) -> None:

@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from websockets.sync.client import connect
 
 from .conftest import START, Household
+from .lanes import slow_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,10 @@ ENDS: dict[str, Callable[[Kernel], object]] = {
 
 
 @posix
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    "end",
+    slow_but(ENDS, "shutdown", "restart now", "SIGKILL", "exit()", "shutdown while busy"),
+)
 def test_nothing_is_left(kernel: Kernel, end: str) -> None:
     ENDS[end](kernel)
     kernel.household.assert_gone()
@@ -165,7 +169,7 @@ INTERRUPTS: dict[str, Callable[[Kernel], object]] = {
 
 
 @posix
-@pytest.mark.parametrize("interrupt", INTERRUPTS)
+@pytest.mark.parametrize("interrupt", slow_but(INTERRUPTS, "SIGINT", "busy", "generating"))
 def test_all_go_on(kernel: Kernel, interrupt: str) -> None:
     INTERRUPTS[interrupt](kernel)
     kernel.run(GENERATE)
@@ -178,7 +182,7 @@ def test_all_go_on(kernel: Kernel, interrupt: str) -> None:
 
 
 @posix
-@pytest.mark.parametrize("last", ["1", "1 / 0"])
+@pytest.mark.parametrize("last", slow_but(["1", "1 / 0"], "1 / 0"))
 def test_nbclient_leaves_nothing(household: Household, last: str) -> None:
     def meet(cell: Any, cell_index: int, execute_reply: Any) -> None:
         if cell_index == 0:
@@ -212,7 +216,9 @@ time.sleep(120)
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_killed_manager_leaves_nothing(household: Household, number: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", MANAGER, START],
@@ -335,7 +341,7 @@ CULLING = (
 
 
 @posix
-@pytest.mark.parametrize("end", SERVER_ENDS)
+@pytest.mark.parametrize("end", slow_but(SERVER_ENDS, "DELETE", "/api/shutdown", "SIGKILL"))
 def test_a_server_leaves_nothing(household: Household, end: str) -> None:
     server = Server(household, *(CULLING if end == "culling" else ()))
     try:

@@ -12,8 +12,11 @@ import pytest
 
 from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT
 
-SLOW = "image_number=3, steps=6, width=256, height=256, seed=1"
-LINE = "-n 3 --steps 6 --size 256x256 --seed 1 -o kept"
+#: One image is soon made, and many are to come.
+SLOW = "image_number=12, steps=2, width=64, height=64, seed=1"
+LINE = "-n 12 --steps 2 --size 64x64 --seed 1 -o kept"
+#: The second image takes long enough for what happens in the middle of it.
+LONG = "image_number=2, steps=10, width=64, height=64, seed=1"
 CELLS = (
     f"kept = engine.generate('a cat', {SLOW})",
     f"def make():\n    return engine.generate('a cat', {SLOW})\nkept = make()",
@@ -56,7 +59,16 @@ def test_an_interrupt_is_one_short_error_wherever_it_comes(new_notebook):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops a process by a signal")
-@pytest.mark.parametrize("code", [CELLS[0], CELLS[2], CELLS[4]])
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"engine.generate('a cat', {LONG})",
+        pytest.param(f"await engine.agenerate('a cat', {LONG})", marks=pytest.mark.slow),
+        pytest.param(
+            "%%fooocus -n 2 --steps 10 --size 64x64 --seed 1\na cat", marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_an_interrupted_call_returns_though_the_engine_does_not(new_notebook, code):
     """The engine stays stopped: whatever came back, came without it."""
     assert INTERRUPT_TIMEOUT < 10

@@ -133,7 +133,8 @@ def test_a_folder_of_somebody_else_is_known_before():
         "os.setgroups([]); os.setuid(4321)\n"
         "OutputFolder(Path(sys.argv[1])).require_writable()"
     )
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own may be entered by nobody else
+    # The folders above it, too, must be open to everybody: neither pytest's own nor TMPDIR are.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         argv = [sys.executable, "-c", code, f"{folder}/images"]
         Path(folder).chmod(0o755)
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)

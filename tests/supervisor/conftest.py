@@ -35,7 +35,7 @@ PRELUDE = "import os, signal, subprocess, sys, time\n"
 def until() -> Callable[..., None]:
     """Wait for a condition; a test that never sees it fails with its name."""
 
-    def wait(condition: Callable[[], object], timeout: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"

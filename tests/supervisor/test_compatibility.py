@@ -73,21 +73,21 @@ def guardian():
 
 
 @pytest.fixture
-def replay(tmp_path, guardian):
+def replay(short_folder, guardian):
     """Publish as 0.1.0 did, and answer as it did."""
 
     def begin(name: str) -> Replay:
         created = creation_time(guardian.pid)
-        address = ["unix", str(tmp_path / "guardian.sock")]
+        address = ["unix", str(short_folder / "guardian.sock")]
         known = {
             **PUBLISHED,
             "guardian": guardian.pid,
             "guardian_created": created,
             "address": address,
-            "run_dir": str(tmp_path),
+            "run_dir": str(short_folder),
         }
-        (tmp_path / "guardian.json").write_text(json.dumps(known))
-        thread = Replay(tmp_path / "guardian.sock", name, guardian)
+        (short_folder / "guardian.json").write_text(json.dumps(known))
+        thread = Replay(short_folder / "guardian.sock", name, guardian)
         thread.start()
         return thread
 
@@ -111,16 +111,16 @@ def test_what_it_published_is_read(tmp_path):
     assert not entry.proven()
 
 
-def test_its_answer_to_a_question_is_read(tmp_path, replay):
+def test_its_answer_to_a_question_is_read(short_folder, replay):
     asked = replay("look")
-    assert Entry.read(tmp_path).look() == State(1, None, None, 0.32883570900000336)
+    assert Entry.read(short_folder).look() == State(1, None, None, 0.32883570900000336)
     asked.join(10)
     assert asked.commands == [{"op": "look", "token": PUBLISHED["token"]}]
 
 
-def test_a_client_reads_its_output_and_leaves(tmp_path, replay):
+def test_a_client_reads_its_output_and_leaves(short_folder, replay):
     asked = replay("session")
-    process = Process.attach(tmp_path)
+    process = Process.attach(short_folder)
     assert (process.pid, process.spec.name) == (5463, "demo")
     assert process.spec.labels["url"] == "http://127.0.0.1:51367"
     assert process.tail(3)[1] == "Started worker with PID 5463"
@@ -133,9 +133,9 @@ def test_a_client_reads_its_output_and_leaves(tmp_path, replay):
     assert asked.commands[1:] == [{"op": "ping"}, {"op": "leave", "grace": 10.0}]
 
 
-def test_a_client_reads_the_end(tmp_path, replay):
+def test_a_client_reads_the_end(short_folder, replay):
     replay("end")
-    process = Process.attach(tmp_path)
+    process = Process.attach(short_folder)
     assert process.guardian_answers()
     assert process.stop() == -15
     assert process.reason == process.ending == "stopped on request"

@@ -54,17 +54,15 @@ def test_a_guardian_answers(start, until):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_stopped_guardian_is_noticed_and_ended_all_the_same(start, until, gone):
-    process = start(SLEEP)
+    process = start(SLEEP, grace=3600.0)  # nothing waits for it
     os.kill(process.guardian_pid, signal.SIGSTOP)
     until(process.guardian_stopped)
     assert process.guardian_answers()  # it asks
     assert not process.guardian_answers()
-    began = time.monotonic()
     process.stop()
     assert gone(process.pid)
     assert gone(process.guardian_pid)
     assert not process.exists()
-    assert time.monotonic() - began < process.spec.grace
 
 
 def test_a_released_guardian_is_asked_in_vain_and_nothing_is_raised(start):

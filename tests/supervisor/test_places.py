@@ -32,8 +32,8 @@ MARKER = "FOOOCUS_NB_GUARD=" + "0" * 32
 
 
 @pytest.fixture
-def registry(tmp_path):
-    folder = tmp_path / "runtime"
+def registry(short_folder):
+    folder = short_folder / "runtime"
     folder.mkdir(mode=0o700)
     return Registry(folder)
 
@@ -339,7 +339,8 @@ def test_only_plain_files_are_read(registry, kind, tmp_path):
     elif kind == "link":
         path.symlink_to(tmp_path / "elsewhere.json")
     else:
-        socket.socket(socket.AF_UNIX).bind(str(path))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
     seen: list[list[Entry]] = []
     reading = threading.Thread(target=lambda: seen.append(registry.survey()), daemon=True)
     reading.start()

@@ -305,7 +305,7 @@ def test_a_kernel_that_goes_takes_its_child_along(windows_guardian, make_spec, u
     process = Process.start(make_spec("print('ready'); time.sleep(60)"))
     until(lambda: "ready" in process.tail())
     process._connection.shutdown(2)  # as the system does for a kernel that was killed
-    until(lambda: gone(process.pid) and gone(process.guardian_pid), timeout=20)
+    until(lambda: gone(process.pid) and gone(process.guardian_pid))
 
 
 # -- every module -----------------------------------------------------------------------------

@@ -63,6 +63,8 @@ __all__ = [
 
 _MODEL_ENDING = r"\.(?:safetensors|ckpt|pth?|bin|gguf|onnx|patch)"
 _MODEL_FILE = rf"[^\"'\n]*{_MODEL_ENDING}"
+#: The temp folder of an engine of ours, and no folder that is called, say, fooocus-nb-main.
+_OWN_TEMP = r"[\\/]fooocus-nb-[a-z0-9_]{8}\b(?!-)"
 
 #: What a broken connection is called; the numbers are told before words in any language.
 _DISCONNECTED = (
@@ -118,12 +120,12 @@ RULES = (
         "temp folder removed",
         r"^(?:\w+\.)*(?:FileNotFoundError|OSError): \[(?:Errno 2"
         r"|WinError [23])\] .*?(?:[\"'](?P<file>"
-        r"[^\"']*(?:[\\/]+gradio[\\/]|fooocus-nb-|[\\/][Tt]e?mp[\\/]+fooocus)[^\"']*)"
+        rf"[^\"']*(?:[\\/]+gradio[\\/]|{_OWN_TEMP}|[\\/][Tt]e?mp[\\/]+fooocus\b(?!-))[^\"']*)"
         r"|No usable temporary directory)",
         EngineError,
         "The engine's folder for temporary files is gone; some systems remove old ones: {file}",
         "engine.restart() makes a new one; temp_dir= names one where nothing is removed.",
-        "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/fooocus-nb-x1/gradio/a.png'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/fooocus-nb-x1y2z3_4/a.png'",
     ),
     rule(
         "model not found",
@@ -448,7 +450,7 @@ RULES = (
     rule(
         "no permission for temporary files",
         r"^(?:PermissionError|OSError: \[Errno 30\]).*?[\"'](?P<file>"
-        r"(?![^\"']*-packages)[^\"']*(?:[\\/]gradio\b|[\\/][Tt]e?mp[\\/]|fooocus-nb-)[^\"']*)",
+        rf"(?![^\"']*-packages)[^\"']*(?:[\\/]gradio\b|[\\/][Tt]e?mp[\\/]|{_OWN_TEMP})[^\"']*)",
         EngineError,
         "The engine may not write its temporary files: {file}",
         "It is mostly another user's. temp_dir= names a folder of its own for them; so does TMPDIR "

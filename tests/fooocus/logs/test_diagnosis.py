@@ -64,6 +64,18 @@ FOREIGN = ['  File "/opt/venv/site-packages/torch/x.py", line 1, in y', "    z()
         ("OSError: [Errno 28] No space left on device", errors.DiskFull, "disk"),
         ("Fatal Python error: Bus error", errors.EngineDied, "Bus error"),
         ("PermissionError: [Errno 13] Permission denied: '/o'", errors.EngineError, "/o"),
+        *(
+            (
+                f"FileNotFoundError: [Errno 2] No such file or directory: '{folder}/outputs/1.png'",
+                errors.GenerationError,
+                "does not find",
+            )
+            for folder in (
+                "/home/me/fooocus-nb-main",
+                "/tmp/fooocus-nb-ci.Ezpvc0/x",
+                "/tmp/fooocus-2",
+            )
+        ),
     ],
 )
 def test_known_lines(line: str, error: type[errors.EngineError], said: str) -> None:

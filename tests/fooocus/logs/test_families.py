@@ -455,7 +455,8 @@ FAMILIES = {
         ("temp_dir=",),
         (),
         (
-            "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/fooocus-nb-ab1/x.png'",
+            "FileNotFoundError: [Errno 2] No such file or directory: "
+            "'/tmp/fooocus-nb-je2to0_r/x.png'",
             "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp']",
             "PermissionError: [Errno 13] Permission denied: '/tmp/gradio/0c/image.png'",
             "PermissionError: [Errno 13] Keine Berechtigung: '/tmp/xyz/a.png'",

@@ -206,13 +206,11 @@ def test_nobody_there():
 def test_a_server_that_is_silent_is_lost():
     async def talk(port):
         transport = Gradio3Transport(f"http://127.0.0.1:{port}", timeout=0.3)
-        began = time.monotonic()
         with pytest.raises(ConnectionLost, match="in time"):
             await transport.config()
         with pytest.raises(ConnectionLost, match="in time"):
             await transport.post(1, [], "s", timeout=0.3)
         assert not await transport.answers(0.3)
-        assert time.monotonic() - began < 5
         await transport.aclose()
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -324,9 +322,7 @@ def test_every_way_to_end_a_call_closes_its_socket(wire, how):
             with pytest.raises(ConnectionLost):
                 await transport.config()
 
-    began = time.monotonic()
     run(talk())
-    assert time.monotonic() - began < 5
 
 
 # -- addresses ----------------------------------------------------------------------------------
