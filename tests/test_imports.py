@@ -94,6 +94,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"watchdog"},
         {"lifecycle"},
         {"liveness"},
+        {"submission"},
         {"jobs"},
         {"presenters"},
         {"queries"},

@@ -1,0 +1,1 @@
+"""Experiments: sweeps, runs, and what is known of every image."""
