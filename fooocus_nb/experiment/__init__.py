@@ -1,1 +1,1 @@
-"""Experiments: sweeps, runs, and what is known of every image."""
+"""Experiments: runs of images that know how they were made, and what is done with them."""
