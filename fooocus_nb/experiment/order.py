@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str, str]
 
-__all__ = ["LOADS", "Loaded", "in_order", "swaps"]
+__all__ = ["CHECKPOINT", "LOADS", "Loaded", "in_order", "swaps"]
 
 T = TypeVar("T")
 
 #: What an engine loads for a cell, the slowest first: a preset may bring its own of all others.
 LOADS = ("preset", "checkpoint", "loras")
-_CHECKPOINT = ("base_model", "refiner_model", "vae_name")
+CHECKPOINT = ("base_model", "refiner_model", "vae_name")
 _LORA = re.compile(r"loras|lora_\d+_\w+")
 #: Performances that load a LoRA of their own.
 _PERFORMANCE = "performance_selection"
@@ -35,7 +35,7 @@ class Loaded:
     def key(self, values: Mapping[str, Any]) -> Key:
         """Return preset, checkpoint and LoRAs of a cell's values, as texts to compare."""
         preset = str(values.get("preset") or self._defaults.get("preset") or "")
-        models = [values.get(name, self._default(name, values)) for name in _CHECKPOINT]
+        models = [values.get(name, self._default(name, values)) for name in CHECKPOINT]
         loras = {name: value for name, value in values.items() if _LORA.fullmatch(name)}
         fast = values.get(_PERFORMANCE)
         return preset, canonical_json(models), canonical_json([loras, fast])

@@ -11,14 +11,16 @@ from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.hashing import file_hashes
 from fooocus_nb.experiment.identity import canonical_json, value_text
 from fooocus_nb.experiment.manifest import jsonable
-from fooocus_nb.experiment.provenance import provenance
+from fooocus_nb.experiment.provenance import complete_models, find_models, provenance
+from fooocus_nb.fooocus.schema.parameters import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.cells import Cell
-    from fooocus_nb.experiment.manifest import Manifest
+    from fooocus_nb.experiment.manifest import Manifest, ModelRecord
     from fooocus_nb.experiment.run import Run
 
 __all__ = ["drawn_seed_of", "engine_differences", "refuse_another_sweep"]
@@ -155,12 +157,10 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def _model_differences(manifest: Manifest, checkout: Any) -> Iterator[str]:
+def _model_differences(manifest: Manifest, checkout: Path | None) -> Iterator[str]:
     """Yield the models whose files are other ones now, by their hashes."""
     if checkout is None:
         return
-    from fooocus_nb.experiment.provenance import find_models
-
     current = {
         (model.parameter, model.name): model
         for model in find_models(manifest.parameters, checkout)
@@ -176,17 +176,16 @@ def _model_differences(manifest: Manifest, checkout: Any) -> Iterator[str]:
             continue
         digest = now.sha256
         if digest is None and now.bytes == model.bytes:
-            digest = _wait_hash(model.name, model.parameter, checkout)
+            digest = _wait_hash(now, checkout)
         if digest != model.sha256:
             was, is_now = model.sha256[:12], (digest or "another size")[:12]
             yield f"the file of the model {model.name!r} was {was}, and is {is_now} now"
 
 
-def _wait_hash(name: str, parameter: str, checkout: Any) -> str | None:
-    from fooocus_nb.experiment.provenance import file_of_model
-
-    path = file_of_model(name, parameter, checkout)
-    return None if path is None else file_hashes().wait(path, HASH_SECONDS)
+def _wait_hash(model: ModelRecord, checkout: Path) -> str | None:
+    """Return the hash of a model's file, which may have to be read first."""
+    (known,), waiting = complete_models((model,), checkout)
+    return file_hashes().wait(waiting[0], HASH_SECONDS) if waiting else known.sha256
 
 
 def _default_differences(
@@ -196,10 +195,15 @@ def _default_differences(
     for name, after in defaults.items():
         if name in manifest.given or name in given or name in _BESIDE or after is None:
             continue
-        before = manifest.parameters.get(name)
-        if before is None or canonical_json(jsonable(before)) == canonical_json(jsonable(after)):
+        before, after = (_as_written(each) for each in (manifest.parameters.get(name), after))
+        if before is None or canonical_json(before) == canonical_json(after):
             continue
         yield (
-            f"the server's default of {name} was {value_text(jsonable(before), 60)!r}, and is "
-            f"{value_text(jsonable(after), 60)!r} now"
+            f"the server's default of {name} was {value_text(before, 60)!r}, and is "
+            f"{value_text(after, 60)!r} now"
         )
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value as a manifest has it: without the page's markup."""
+    return plain(value) if isinstance(value, str) else jsonable(value)

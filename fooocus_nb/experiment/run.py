@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -63,6 +63,9 @@ class Cell:
         Its place in the plan.
     values : mapping
         Those values, by canonical name.
+    axes : mapping
+        Where it is on each axis of its sweep, by the axis's name. An axis that fills in a prompt,
+        or gives a task its image, is no value of its own.
     state : str
         ``made``, ``failed``, ``skipped`` or ``missing``.
     tries : int
@@ -77,6 +80,7 @@ class Cell:
     state: str
     tries: int = 0
     error: Mapping[str, Any] | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ class _Cells(Mapping[str, Cell]):
             state=state,
             tries=tries,
             error=error if state == "failed" else None,
+            axes=seeds_as_numbers(axes if isinstance(axes := plan.get("axes"), dict) else {}),
         )
 
     def __repr__(self) -> str:
@@ -591,13 +596,16 @@ class Run:
         """
         self._append("plan", {"sweep": dict(definition), "time": now()})
 
-    def add_cells(self, cells: Iterable[tuple[str, int, Mapping[str, Any]]]) -> int:
+    def add_cells(
+        self, cells: Iterable[tuple[str, int, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> int:
         """Write cells into the plan; those that are there already are left as they are.
 
         Parameters
         ----------
-        cells : iterable of (str, int, mapping)
-            Id, number and values of each, as JSON can hold them; seeds as strings.
+        cells : iterable of (str, int, mapping, mapping)
+            Id, number, values and places on the axes of each, as JSON can hold them; seeds as
+            strings.
 
         Returns
         -------
@@ -606,10 +614,12 @@ class Run:
         """
         known = set(self._index.cell_ids())
         records = []
-        for cell, number, values in cells:
+        for cell, number, values, axes in cells:
             if cell not in known:
                 known.add(cell)
-                records.append({"cell": cell, "number": number, "values": dict(values)})
+                records.append(
+                    {"cell": cell, "number": number, "values": dict(values), "axes": dict(axes)}
+                )
         self._append("plan", *records)
         return len(records)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,13 @@ from fooocus_nb.experiment.templates import Template
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from fooocus_nb.experiment.cells import Cell
+    from fooocus_nb.experiment.plan import Plan
+    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.experiment.runner import OnError
 
 __all__ = ["Sweep"]
 
@@ -180,6 +185,21 @@ class Sweep:
         """
         return self._maker.cells(self._root if seed is None else seed)
 
+    def find_image(self, entry: Mapping[str, Any]) -> Any:
+        """Return an input image by its entry in the values of a cell.
+
+        Parameters
+        ----------
+        entry : mapping
+            With the image's ``sha256`` or ``url``.
+
+        Returns
+        -------
+        Path, bytes or str
+            The file, the bytes of an image from memory, or the address.
+        """
+        return self._images.find(entry)
+
     def parameters(self, cell: Cell) -> dict[str, Any]:
         """Return what :meth:`Engine.generate` is given for a cell.
 
@@ -193,7 +213,112 @@ class Sweep:
         dict
             By name, with files and images in the place of their hashes.
         """
-        return parameters_of(cell.values, self._images.find)
+        return parameters_of(cell.values, self.find_image)
+
+    # -- making it --------------------------------------------------------------------------
+
+    def plan(self, engine: Any = None, folder: str | os.PathLike[str] | None = None) -> Plan:
+        """Plan the sweep: a dry run, which sends nothing and writes nothing.
+
+        Parameters
+        ----------
+        engine : Engine or pool, optional
+            Who would make it. Without one, values are not checked and times are not known.
+        folder : path-like, optional
+            The folder of the run: what is made there already is not made again.
+
+        Returns
+        -------
+        Plan
+            How many cells and images, in which order, how long, how much disk space, and what is
+            wrong; shows as a table.
+
+        Raises
+        ------
+        RunError
+            When there is something else in the folder.
+        """
+        from fooocus_nb.experiment.launch import plan_sweep
+
+        return plan_sweep(self, engine, folder)
+
+    def run(
+        self,
+        engine: Any,
+        folder: str | os.PathLike[str],
+        *,
+        on_error: OnError | str = "continue",
+        mix: bool = False,
+        limit: int | None = None,
+        show: bool | None = None,
+    ) -> Run:
+        """Make the cells that are missing, and record them in a run.
+
+        Run again, also in another kernel, it makes what is still missing. A cell that failed is
+        not tried again before :meth:`Run.retry`, but for one that ran out of memory or whose engine
+        died: that is tried once more at once.
+
+        Parameters
+        ----------
+        engine : Engine, pool, or executor
+            Who makes them.
+        folder : path-like
+            The run's folder, which is made where there is none.
+        on_error : {"continue", "stop"} or callable
+            What follows a cell that fails: the next one, or the end of the sweep with its error. A
+            function gets the cell and the error, and ends the sweep by returning False. Default
+            ``"continue"``.
+        mix : bool
+            Whether to go on where the engine is another one than made the run's cells so far: in
+            version, preset, flags, model files or defaults. Each manifest says which. Default
+            False.
+        limit : int, optional
+            How many cells to make now at most; the others are left for later.
+        show : bool, optional
+            Whether to show the grid that fills. By default in a notebook.
+
+        Returns
+        -------
+        Run
+            With the images, and with the failures.
+
+        Raises
+        ------
+        ParameterError
+            When the plan has problems. Nothing has been sent then.
+        RunError
+            When the folder holds another sweep or something else, when another kernel writes to
+            it, or when the engine differs.
+        EngineError
+            When the engine is of no use any more, and a restart did not help.
+        KeyboardInterrupt
+            After Ctrl-C, or Stop. What is made is in the run.
+        """
+        from fooocus_nb.experiment.launch import Options, prepare
+
+        options = Options(on_error=on_error, mix=mix, limit=limit, show=show)
+        return prepare(self, engine, folder, options).wait()
+
+    async def arun(
+        self,
+        engine: Any,
+        folder: str | os.PathLike[str],
+        *,
+        on_error: OnError | str = "continue",
+        mix: bool = False,
+        limit: int | None = None,
+        show: bool | None = None,
+    ) -> Run:
+        """Do the same as :meth:`run` without blocking the event loop.
+
+        In a notebook Skip works as well then, where :meth:`run` has Stop only. It has the same
+        parameters, and raises the same.
+        """
+        from fooocus_nb.experiment.launch import Options, prepare
+
+        options = Options(on_error=on_error, mix=mix, limit=limit, show=show, awaited=True)
+        launch = await asyncio.to_thread(prepare, self, engine, folder, options)
+        return await launch.awaited()
 
     def describe(self) -> dict[str, Any]:
         """Return the sweep as plain data, as a run's folder keeps it.
