@@ -33,7 +33,7 @@ FLOORS: tuple[set[str], ...] = (
     {"fooocus", "supervisor"},
     {"results"},
     {"engine"},
-    {"doctor", "widgets"},
+    {"doctor", "options", "widgets"},
     {"cli", "magics"},
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
@@ -123,8 +123,9 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"engine_monitor"},
         {"panel"},
     ),
+    "options": ({"parameters", "values"}, {"generation"}),
     "magics": (
-        {"options", "variables", "parameter_options", "image_options", "session", "cell_notes"},
+        {"options", "variables", "image_options", "session", "cell_notes"},
         {"verbs"},
         {"parsing"},
         {"generation"},
