@@ -73,7 +73,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"command", "downloads"},
     ),
     "results": (
-        {"thumbnails"},
+        {"file_names", "thumbnails"},
         {"output_folder"},
         {"cell"},
         {"_views"},
@@ -134,7 +134,9 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"__init__"},
     ),
     "cli": (
-        {"command", "progress_bar", "quickstart"},
+        {"command", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
+        {"command_line", "engine_options"},
+        {"generating"},
         {"commands"},
         {"__init__"},
         {"__main__"},

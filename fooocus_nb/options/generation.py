@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
 __all__ = [
+    "Parser",
     "add_generation_options",
     "given_parameters",
     "joined",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.fooocus.client import Client
     from fooocus_nb.results import Image, Result
+    from fooocus_nb.results.file_names import ImageFacts
     from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["JobContext"]
@@ -33,7 +34,7 @@ class JobContext:
     #: Return the client of an engine that can generate, or raise why it cannot.
     client: Callable[[], Client]
     #: Copy an image of the server into the output folder.
-    copy_image: Callable[[str], Awaitable[Path]]
+    copy_image: Callable[[str, ImageFacts], Awaitable[Path]]
     #: Call a listener with each line of the engine's log; return what ends it.
     subscribe_log: Callable[[Callable[[str], None]], Callable[[], None]]
     #: Return the engine's own temporary folder, where it is of this machine.

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests import Request
+    from fooocus_nb.results.file_names import ImageFacts
 
 __all__ = ["Job"]
 
@@ -510,8 +511,8 @@ class Job:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
 
-    async def _copy_image(self, server_path: str) -> Path:
-        return await self._context.copy_image(server_path)
+    async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
+        return await self._context.copy_image(server_path, facts)
 
     async def _rescue(self) -> None:
         """Copy what the server announced, and what it finished without telling us."""

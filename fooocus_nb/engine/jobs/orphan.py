@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.job import Engine
     from fooocus_nb.engine.jobs.records import JobRecord
+    from fooocus_nb.results.file_names import ImageFacts
 
 __all__ = ["FoundJob"]
 
@@ -112,8 +113,8 @@ class FoundJob(Job):
     def _beginning(self) -> bytes:
         return f"[Parameters] Seed = {self.request.seed}".encode()
 
-    async def _copy_image(self, server_path: str) -> Path:
+    async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         try:
             return await asyncio.to_thread(self._outputs.copy, Path(server_path))
         except FooocusError:  # that folder is gone, or somebody else's
-            return await super()._copy_image(server_path)
+            return await super()._copy_image(server_path, facts)
