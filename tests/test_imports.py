@@ -135,7 +135,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "cli": (
         {"command", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
-        {"command_line", "engine_options"},
+        {"command_line", "engine_options", "input_files"},
         {"generating"},
         {"commands"},
         {"__init__"},

@@ -60,7 +60,8 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         return end.code if isinstance(end.code, int) else FAILED, None
     except UsageError as error:
         text = str(error)
-        print(text if text.startswith("usage:") else f"{program}: {text}", file=sys.stderr)
+        told = text if text.startswith(("usage:", program)) else f"{program}: {text}"
+        print(told, file=sys.stderr)
         return WRONG_USAGE, error
     except NoEngine as error:
         _print_error(program, error.error)
@@ -98,5 +99,5 @@ def _parser(program: str) -> CommandParser:
         one.takes_parameters = command.takes_parameters
         one.add_json()
         add_schema(one, name)
-        one.set_defaults(run=command.run)
+        one.set_defaults(run=command.run, command=name)
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import difflib
 import secrets
 import sys
 import threading
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import FAILED, OK, UsageError
 from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
+from fooocus_nb.cli.input_files import file_hash, image_files, is_list
 from fooocus_nb.cli.progress_bar import ProgressBar
 from fooocus_nb.errors import FooocusError, ParameterError, in_words_of
 from fooocus_nb.options.generation import (
@@ -26,7 +27,7 @@ from fooocus_nb.options.generation import (
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fooocus_nb.cli.report import Report
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.results import Image
 
-__all__ = ["Task", "add_output_options", "file_hash", "run_tasks"]
+__all__ = ["Task", "add_output_options", "run_image_tasks", "run_tasks"]
 
 DEFAULT_OUTPUT = "fooocus-outputs"
 REDRAW_SECONDS = 0.2
@@ -82,9 +83,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
 
 
-def run_tasks(
-    options: argparse.Namespace, tasks: Sequence[Task], *, is_list: bool, names: str
-) -> int:
+def run_tasks(options: argparse.Namespace, tasks: Sequence[Task], *, many: bool, names: str) -> int:
     """Generate the tasks, and report their images; `names` is the pattern where none is given.
 
     A list remembers what is done in the output folder, and goes on there when it is run again.
@@ -93,15 +92,16 @@ def run_tasks(
     from fooocus_nb.engine.folders import resolved as resolved_folder
     from fooocus_nb.results.file_names import NamePattern
 
+    _refuse_misspelt(options)
     try:
         parameters = given_parameters(options)
     except ParameterError as error:
         raise UsageError(str(error)) from None
-    if is_list:
+    if many:
         parameters.setdefault("image_number", 1)
     run = _Run(options, parameters)
     folder = resolved_folder(options.output, "-o")
-    if not is_list:
+    if not many:
         with chosen_engine(options, output_dir=folder, names=options.name) as engine:
             return run.on(engine, [(1, task) for task in tasks], None)
     with RunFolder(folder, NamePattern(options.name or names)) as kept:
@@ -110,6 +110,40 @@ def run_tasks(
             return OK
         with chosen_engine(options, output_dir=kept.staging) as engine:
             return run.on(engine, waiting, kept)
+
+
+def _long(options: Iterable[str]) -> list[str]:
+    return [name for name in options if name.startswith("--")]
+
+
+def _refuse_misspelt(options: argparse.Namespace) -> None:
+    """Refuse what is nearly an option of ours, before an engine is started for minutes."""
+    from fooocus_nb.fooocus.schema.named_values import common_names
+
+    for option, _ in options.others:
+        if option.lstrip("-").replace("-", "_") in common_names():
+            continue
+        near = difflib.get_close_matches(option, _long(options.own_options), n=1, cutoff=0.8)
+        if near:
+            program = f"fooocus-nb {options.command}"
+            msg = f"{program}: there is no option {option!r}. Did you mean {near[0]!r}?"
+            raise UsageError(msg)
+
+
+def run_image_tasks(options: argparse.Namespace, make: Callable[[Path], Any], *, names: str) -> int:
+    """Do what `make` returns for an image, with every image that is named."""
+    files = image_files(options.words, options.output)
+    tasks = [
+        Task(
+            options.prompt,
+            {"command": names, "file": file_hash(path), "name": path.name, "prompt": options.prompt}
+            | {"task": {k: v for k, v in vars(make(path)).items() if k != "image"}},
+            path,
+            {"task": make(path)},
+        )
+        for path in files
+    ]
+    return run_tasks(options, tasks, many=is_list(options.words, files), names=names)
 
 
 class _Run:
@@ -198,11 +232,11 @@ class _Run:
                 options.settings or (),
                 options.others,
                 engine.parameters,
-                program="fooocus-nb",
-                options=options.own_options,
+                program=f"fooocus-nb {options.command}",
+                options=_long(options.own_options),
             )
         except ParameterError as error:
-            raise UsageError(str(error).removeprefix("fooocus-nb: ")) from None
+            raise UsageError(str(error)) from None
 
     def _generate(
         self,
@@ -376,14 +410,3 @@ class _Progress:
         detail = f"{now.percent} %  {now.text}" if now.percent else now.text
         elapsed = time.monotonic() - self._began
         self._bar.show(self.done, self._total, elapsed, " ".join(label.split())[:60], detail)
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file that is an input."""
-    from fooocus_nb.fooocus.limits import max_file_bytes
-    from fooocus_nb.fooocus.plain_files import read_plain_file
-
-    try:
-        return hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None

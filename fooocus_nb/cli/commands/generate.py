@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
         if not word.strip():
             msg = "the PROMPT is empty"
             raise UsageError(msg)
-        return run_tasks(options, [_task(word)], is_list=False, names=NAMES)
+        return run_tasks(options, [_task(word)], many=False, names=NAMES)
     prompts = _prompts(source, options)
-    return run_tasks(options, [_task(line) for line in prompts], is_list=True, names=NAMES)
+    return run_tasks(options, [_task(line) for line in prompts], many=True, names=NAMES)
 
 
 def _task(prompt: str) -> Task:
