@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -300,10 +301,8 @@ def _on_thread(call: Callable[[], Any]) -> None:
     """Call something that may take seconds; what it raises shows in the generation itself."""
 
     def guarded() -> None:
-        try:
+        with contextlib.suppress(Exception):  # an engine that is gone needs no stop
             call()
-        except Exception:  # noqa: BLE001, S110 - an engine that is gone needs no stop
-            pass
 
     threading.Thread(target=guarded, name="fooocus-nb-sweep-stop", daemon=True).start()
 

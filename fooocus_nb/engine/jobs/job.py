@@ -16,10 +16,10 @@ from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption, interr
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
+from fooocus_nb.engine.jobs.observers import JobFacts, JobObservers, Outcome
 from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
-from fooocus_nb.engine.jobs.observers import JobFacts, JobObservers, Outcome
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests import Request
+    from fooocus_nb.results.file_names import ImageFacts
 
 __all__ = ["Job"]
 
@@ -531,9 +532,9 @@ class Job:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
 
-    async def _copy_image(self, server_path: str) -> Path:
+    async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
-        return await self._context.copy_image(server_path, before)
+        return await self._context.copy_image(server_path, facts, before)
 
     async def _rescue(self) -> None:
         """Copy what the server announced, and what it finished without telling us."""
