@@ -120,7 +120,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "experiment": (
         {"folder", "hashing"},
         {"lease", "manifest"},
-        {"index", "provenance"},
+        {"index", "members", "provenance"},
         {"recorder"},
         {"run"},
     ),

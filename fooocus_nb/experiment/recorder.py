@@ -7,6 +7,7 @@ and what takes a look at logs follow on a thread of the recorder, and are done b
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import queue
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._background import Signal
 from fooocus_nb._secrets import redact
 from fooocus_nb.engine.jobs.observers import observers
-from fooocus_nb.errors import GenerationStopped, RunError
+from fooocus_nb.errors import FooocusError, GenerationStopped, RunError, RunWarning, warn_user
 from fooocus_nb.experiment.folder import (
     IMAGES,
     INPUTS,
@@ -38,7 +39,9 @@ from fooocus_nb.experiment.manifest import (
     ImageRecord,
     InputRecord,
     Manifest,
+    ModelRecord,
     jsonable,
+    seed_from_json,
     seeds_as_numbers,
     seeds_as_text,
 )
@@ -47,12 +50,15 @@ from fooocus_nb.experiment.provenance import (
     complete_models,
     find_models,
     find_prompts,
+    is_unhashed,
+    known_again,
     known_facts,
     log_timings,
     provenance,
     software,
 )
 from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import NO_SEED
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, is_data_uri
@@ -67,7 +73,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.folder import RunFolder
     from fooocus_nb.experiment.index import RunIndex
 
-__all__ = ["Attempt", "Recorder", "current_recorder", "set_current"]
+__all__ = ["Attempt", "Recorder", "current_recorder", "seed_of", "set_current"]
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +118,8 @@ class Attempt:
         ``new``, ``sent``, ``made``, ``failed``, ``interrupted`` or ``skipped``.
     manifest : Manifest or None
         Once it is written.
+    base : str
+        The line of ``engines.jsonl`` that its own line goes out from, once it is sent.
     """
 
     def __init__(self, recorder: Recorder, cell: str | None, number: int, tries: int) -> None:
@@ -121,6 +129,7 @@ class Attempt:
         self.tries = tries
         self.event = "new"
         self.manifest: Manifest | None = None
+        self.base = ""
         self._recorder = recorder
         self._lock = threading.RLock()
         self._arrived: dict[str, _Arrived] = {}
@@ -169,6 +178,14 @@ class Attempt:
         self._job = job
         self._facts = job.engine()
 
+    def resume(self, line: Mapping[str, Any], draft: Manifest, job: JobFacts) -> None:
+        """Go on with what an earlier kernel has sent."""
+        self.id = draft.attempt
+        self._draft = draft
+        self._expected = int(line.get("images") or 1)
+        self._job = job
+        self.event = "sent"
+
     # What follows is called for a job, as engine.jobs.observers says.
 
     def sending(self) -> None:
@@ -187,8 +204,11 @@ class Attempt:
         )
 
     def image(self, server_path: str, data: bytes) -> None:
-        """Take an image of the job."""
-        self.add_image(server_path, data)
+        """Take an image of the job; where that fails it is tried again at the end."""
+        try:
+            self.add_image(server_path, data)
+        except FooocusError as error:
+            self._recorder.problem(str(error))
 
     def ended(self, outcome: Outcome) -> None:
         """Write down how the job has ended, with its manifest."""
@@ -206,6 +226,13 @@ class Attempt:
         with self._lock:
             for name in outcome.dropped & set(self._arrived):
                 self._recorder.folder.remove(self._arrived.pop(name).path)
+        try:
+            for file in outcome.files:
+                if file.server_path not in self._arrived:
+                    self.add_image(file.server_path, read_plain_file(file.path, max_file_bytes()))
+        except (FooocusError, OSError) as failure:
+            self._recorder.problem(f"Images are not in the run: {failure}")
+            error = error or failure
         stopped = isinstance(error, GenerationStopped) or bool(result and result.stopped)
         numbers = {file.server_path: file.number for file in outcome.files}
         log = () if result is None else result.log
@@ -269,7 +296,7 @@ class Attempt:
         known = known or (known_facts(facts) if facts is not None else Provenance())
         self._expected = int(values.get("image_number") or 1)
         checkout = facts.checkout if facts is not None else None
-        base, changed = self._recorder.base_of(values, known)
+        self.base, changed = self._recorder.base_of(values, known)
         self._draft = Manifest(
             run=self._recorder.run_id,
             attempt=self.id,
@@ -296,10 +323,15 @@ class Attempt:
             seed=None if seed is None else str(seed),
             images=self._expected,
             session=session,
-            engine=base,
+            engine=self.base,
             values=seeds_as_text(changed),
             given=list(given),
             inputs=[vars(one) for one in inputs],
+            models=[
+                {**vars(one), "mtime_ns": str(one.mtime_ns)}
+                for one in self._draft.models
+                if one.mtime_ns is not None
+            ],
         )
         self.event = "sent"
 
@@ -473,6 +505,7 @@ class Recorder:
         self.run_id = run_id
         self.recorded: Signal[Manifest] = Signal("a run's manifests")
         self.problems: list[str] = []
+        self._untold: list[str] = []
         self._index = index
         self._held = held
         self._lock = threading.Lock()
@@ -521,6 +554,9 @@ class Recorder:
             return chosen
         if job.found:
             return self._found(job)
+        for text in self._untold:
+            warn_user(text, RunWarning)
+        self._untold.clear()
         attempt = self.begin()
         attempt.bind(job)
         return attempt
@@ -528,15 +564,14 @@ class Recorder:
     def _found(self, job: JobFacts) -> Attempt | None:
         """Go on with an attempt that an earlier kernel has sent, and that its engine went on with.
 
-        Only what this run has sent is its own.
+        Of others nothing is known here, and they belong to no run of ours.
         """
         for line in self._index.recent_attempts():
             if job.session and line.get("session") == job.session:
                 attempt = Attempt(
                     self, line.get("cell"), int(line["number"]), int(line.get("try") or 1)
                 )
-                attempt.id = str(line["attempt"])
-                attempt.bind(job)
+                attempt.resume(line, self._draft_of(line), job)
                 return attempt
         return None
 
@@ -601,6 +636,17 @@ class Recorder:
             self.folder.append("engines", line)
         self._index.refresh_lines("engines")
         return key, {name: value for name, value in values.items() if name not in base}
+
+    def _note_engine(self, key: str, manifest: Manifest) -> None:
+        """Write down once what was found out of an engine, for manifests that are adopted."""
+        with self._lock:
+            line = self._bases.get(key)
+            if line is None or line["system"] == manifest.system:
+                return
+            line = {**line, "fooocus": dict(manifest.fooocus), "system": dict(manifest.system)}
+            self._bases[key] = line
+            self.folder.append("engines", line)
+        self._index.refresh_lines("engines")
 
     def take_inputs(
         self, values: Mapping[str, Any], given: Mapping[str, Any]
@@ -680,6 +726,7 @@ class Recorder:
             self.write(done)
             if attempt is not None:
                 attempt.manifest = done
+                self._note_engine(attempt.base, done)
 
         self._put(work)
 
@@ -801,6 +848,7 @@ class Recorder:
         """Note what could not be recorded, to be told where somebody looks."""
         if text not in self.problems:
             self.problems.append(text)
+            self._untold.append(text)
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until everything is found out, and return whether it is.
@@ -849,15 +897,39 @@ class Recorder:
                     adopted.append(manifest)
         self._remove_torn()
         for line in self._index.open_attempts():
-            self._note_end(line, "interrupted")
+            whole = self._index.is_whole(str(line["attempt"]))
+            self._note_end(line, "made" if whole else "interrupted")
         for name in self._index.pending_names():
-            self._put(lambda name=name: self._complete_left(name))
+            self._put(functools.partial(self._complete_left, name))
         return adopted
 
-    def _adopt(self, line: Mapping[str, Any], names: Sequence[str]) -> Manifest | None:
+    def _draft_of(self, line: Mapping[str, Any]) -> Manifest:
+        """Return what a line that was written before a request says, as a manifest."""
         base = self._index.engine(str(line.get("engine"))) or {}
         values = seeds_as_numbers({**base.get("parameters", {}), **line.get("values", {})})
-        seed = line.get("seed")
+        return Manifest(
+            run=self.run_id,
+            attempt=str(line["attempt"]),
+            number=int(line["number"]),
+            cell=line.get("cell"),
+            tries=int(line.get("try") or 1),
+            created=str(line.get("time") or now()),
+            complete=False,
+            parameters=values,
+            given=tuple(line.get("given") or ()),
+            seed=seed_from_json(line.get("seed")),
+            images=(),
+            inputs=tuple(InputRecord(**one) for one in line.get("inputs") or ()),
+            models=_models_of(line) or find_models(values, None),
+            fooocus=base.get("fooocus") or {},
+            system=base.get("system") or {},
+            software=base.get("software") or {},
+            engine=base.get("name") or {},
+        )
+
+    def _adopt(self, line: Mapping[str, Any], names: Sequence[str]) -> Manifest | None:
+        draft = self._draft_of(line)
+        values, first = draft.parameters, draft.seed
         whole = []
         for name in sorted(names, key=lambda name: parse_image_name(name) or ()):
             path = f"{IMAGES}/{name}"
@@ -868,7 +940,6 @@ class Recorder:
                 self.folder.remove(path)
         if not whole:
             return None
-        first = int(seed) if seed is not None else None
         files = [(path, PurePath(path).name, place) for place, (path, _, _) in enumerate(whole, 1)]
         prompts = find_prompts(
             (),
@@ -896,26 +967,7 @@ class Recorder:
             )
         expected = int(line.get("images") or 1)
         complete = len({image.number_in_request for image in images}) >= expected
-        manifest = Manifest(
-            run=self.run_id,
-            attempt=str(line["attempt"]),
-            number=int(line["number"]),
-            cell=line.get("cell"),
-            tries=int(line.get("try") or 1),
-            created=str(line.get("time") or now()),
-            complete=complete,
-            adopted=True,
-            parameters=values,
-            given=tuple(line.get("given") or ()),
-            seed=first,
-            images=tuple(images),
-            inputs=tuple(InputRecord(**one) for one in line.get("inputs") or ()),
-            models=find_models(values, None),
-            fooocus=base.get("fooocus") or {},
-            system=base.get("system") or {},
-            software=base.get("software") or {},
-            engine=base.get("name") or {},
-        )
+        manifest = replace(draft, complete=complete, adopted=True, images=tuple(images))
         self.write(manifest)
         self._note_end(line, "made" if complete else "interrupted", adopted=True)
         return manifest
@@ -943,8 +995,19 @@ class Recorder:
             (image.path, PurePath(image.path).name, image.number_in_request)
             for image in manifest.images
         ]
-        done = self._completed(manifest, files, (), None)
-        self.write(replace(done, pending=()))
+        models = tuple(map(known_again, manifest.models))
+        left = ("models",) if any(is_unhashed(model) for model in models) else ()
+        done = replace(self._completed(manifest, files, (), None), models=models, pending=left)
+        if done != manifest:
+            self.write(done)
+
+
+def _models_of(line: Mapping[str, Any]) -> tuple[ModelRecord, ...]:
+    """Return the models that were found when an attempt was sent."""
+    return tuple(
+        ModelRecord(**{**one, "mtime_ns": seed_from_json(one["mtime_ns"])})
+        for one in line.get("models") or ()
+    )
 
 
 def seed_of(parameters: Mapping[str, Any], seed: int | None, number: int) -> int | None:
