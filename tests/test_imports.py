@@ -95,7 +95,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"watchdog"},
         {"lifecycle"},
         {"liveness"},
-        {"facts"},
+        {"facts", "submission"},
         {"jobs"},
         {"presenters"},
         {"queries"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from fooocus_nb.results import Image
@@ -45,6 +45,9 @@ class Cell:
         Its place in the plan.
     values : mapping
         Those values, by canonical name.
+    axes : mapping
+        Where it is on each axis of its sweep, by the axis's name. An axis that fills in a prompt,
+        or gives a task its image, is no value of its own.
     state : str
         ``made``, ``failed``, ``skipped`` or ``missing``.
     tries : int
@@ -59,6 +62,7 @@ class Cell:
     state: str
     tries: int = 0
     error: Mapping[str, Any] | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

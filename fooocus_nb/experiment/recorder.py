@@ -120,6 +120,9 @@ class Attempt:
         Once it is written.
     base : str
         The line of ``engines.jsonl`` that its own line goes out from, once it is sent.
+    forgiven : tuple of type
+        The errors after which the cell is tried again: they count as an interruption, so that the
+        cell is missing and not failed if this kernel ends before that.
     """
 
     def __init__(self, recorder: Recorder, cell: str | None, number: int, tries: int) -> None:
@@ -130,6 +133,7 @@ class Attempt:
         self.event = "new"
         self.manifest: Manifest | None = None
         self.base = ""
+        self.forgiven: tuple[type[BaseException], ...] = ()
         self._recorder = recorder
         self._lock = threading.RLock()
         self._arrived: dict[str, _Arrived] = {}
@@ -155,7 +159,6 @@ class Attempt:
             Its attempt is written down before its request is sent, and its images and manifest
             are in the run before its result is there.
         """
-        register()
         with self.watching():
             return engine.submit(prompt, **parameters)
 
@@ -167,6 +170,7 @@ class Attempt:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Record the job that is submitted inside of the block as this attempt."""
+        register()
         token = _attempt.set(self)
         try:
             yield
@@ -248,7 +252,8 @@ class Attempt:
         elif error is None and not stopped:
             event = "made"
         else:
-            event = "interrupted" if stopped else "failed"
+            again = stopped or isinstance(error, self.forgiven)
+            event = "interrupted" if again else "failed"
         self._finish(event, error)
 
     # -- step by step -----------------------------------------------------------------------

@@ -78,6 +78,7 @@ class _Cells(Mapping[str, Cell]):
             state=state,
             tries=tries,
             error=error if state == "failed" else None,
+            axes=seeds_as_numbers(axes if isinstance(axes := plan.get("axes"), dict) else {}),
         )
 
     def __repr__(self) -> str:
@@ -421,13 +422,16 @@ class Run:
         """
         self._append("plan", {"sweep": dict(definition), "time": now()})
 
-    def add_cells(self, cells: Iterable[tuple[str, int, Mapping[str, Any]]]) -> int:
+    def add_cells(
+        self, cells: Iterable[tuple[str, int, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> int:
         """Write cells into the plan; those that are there already are left as they are.
 
         Parameters
         ----------
-        cells : iterable of (str, int, mapping)
-            Id, number and values of each, as JSON can hold them; seeds as strings.
+        cells : iterable of (str, int, mapping, mapping)
+            Id, number, values and places on the axes of each, as JSON can hold them; seeds as
+            strings.
 
         Returns
         -------
@@ -436,10 +440,12 @@ class Run:
         """
         known = set(self._index.cell_ids())
         records = []
-        for cell, number, values in cells:
+        for cell, number, values, axes in cells:
             if cell not in known:
                 known.add(cell)
-                records.append({"cell": cell, "number": number, "values": dict(values)})
+                records.append(
+                    {"cell": cell, "number": number, "values": dict(values), "axes": dict(axes)}
+                )
         self._append("plan", *records)
         return len(records)
 
