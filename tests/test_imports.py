@@ -120,7 +120,9 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "experiment": (
         {"folder", "hashing"},
         {"lease", "manifest"},
-        {"index", "members", "provenance"},
+        {"index", "inputs", "members", "provenance"},
+        {"attempts", "completion"},
+        {"adoption"},
         {"recorder"},
         {"run"},
     ),

@@ -113,7 +113,7 @@ class Run:
         self._why = why
         self._lease = lease
         self._lost = ""
-        self._closed = False
+        self._closed = self._closing = False
         self._depth = 0
         self._before: list[Recorder | None] = []
         self._lock = threading.RLock()
@@ -544,20 +544,21 @@ class Run:
         It waits 120 s at the most for hashes, such as that of a large checkpoint; what is left then
         is found out when the run is opened next.
         """
-        with self._lock:
-            if self._closed:
+        with self._lock:  # not held while the thread, which takes it, is waited for
+            if self._closed or self._closing:
                 return
-            try:
-                if self._recorder is not None:
-                    if self.recording:
-                        set_current(self._before.pop() if self._before else None)
-                    self._recorder.close()
-                self._index.close()
-            finally:  # also where an interrupt ends the wait for hashes
-                if self._lease is not None:
-                    self._lease.release()
-                self._closed = True
-                _forget(self)
+            self._closing = True
+        try:
+            if self._recorder is not None:
+                if self.recording:
+                    set_current(self._before.pop() if self._before else None)
+                self._recorder.close()
+            self._index.close()
+        finally:  # also where an interrupt ends the wait for hashes
+            if self._lease is not None:
+                self._lease.release()
+            self._closed = True
+            _forget(self)
         if self._recorder is not None:
             for text in self._recorder.problems[:5]:
                 warn_user(text, RunWarning)
