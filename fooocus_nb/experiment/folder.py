@@ -1,5 +1,4 @@
-"""The folder of a run: plain files, written so that none is ever half there, and read so that
-whatever is torn is left out.
+"""The folder of a run: plain files, never half there, and read without what is torn.
 
 Nothing here needs locks, links, permissions or an atomic rename, so a network share or a mounted
 bucket will do. Paths inside are relative, POSIX and ASCII.
@@ -13,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,9 +82,9 @@ def dump(value: Any) -> str:
 
 def finite(value: float | None) -> tuple[float | None, str | None]:
     """Return a number as JSON can hold it, and in words why it is none."""
-    if value is None or (value == value and abs(value) != float("inf")):  # noqa: PLR0124 - NaN
+    if value is None or (value == value and abs(value) != float("inf")):
         return value, None
-    return None, "not a number" if value != value else "infinite"  # noqa: PLR0124
+    return None, "not a number" if value != value else "infinite"
 
 
 def manifest_name(number: int, attempt: str) -> str:
@@ -202,7 +202,7 @@ class RunFolder:
             if not self.path.is_dir():
                 msg = f"{self.path} is a file. A run is a folder: give another path."
                 raise RunError(msg)
-            there = sorted(name for name in os.listdir(self.path) if not _PART.fullmatch(name))
+            there = sorted(name for name in self.names("") if not _PART.fullmatch(name))
         except OSError as error:
             msg = f"The run {self.path} cannot be read: {error.strerror or error}."
             raise RunError(msg) from error
@@ -244,7 +244,7 @@ class RunFolder:
     def names(self, folder: str) -> list[str]:
         """Return the names in one of its folders; none where there is no such folder."""
         try:
-            return os.listdir(self.path / folder if folder else self.path)
+            return os.listdir(self.path / folder if folder else self.path)  # noqa: PTH208 - names
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -389,16 +389,20 @@ class RunFolder:
         """Remove what a killed writer has left unnamed. Only for who holds the lease."""
         for folder in _FOLDERS:
             for name in self.names(folder):
+                part = self.path / folder / name
                 if _PART.fullmatch(name):
                     with contextlib.suppress(OSError):
-                        (self.path / folder / name).unlink()
+                        if part.is_dir() and not part.is_symlink():  # a lease that was broken
+                            shutil.rmtree(part)
+                        else:
+                            part.unlink()
 
     def remove(self, relative: str) -> None:
         """Remove a file of the run that we have just written; one that is gone is no error."""
         with contextlib.suppress(OSError):
             (self.path / safe_relative(relative)).unlink()
 
-    def _failed(self, what: str, error: OSError) -> OutputError:
+    def _failed(self, what: str, error: OSError) -> OutputError | DiskFull:
         kind = DiskFull if error.errno in FULL else OutputError
         msg = f"The run {self.path} could not be {what}: {error.strerror or error}."
         return kind(msg)

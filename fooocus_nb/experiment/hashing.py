@@ -154,6 +154,14 @@ class FileHashes:
                 self._start()
         return found, key[1], key[2]
 
+    def known(self, name: str, size: int, mtime_ns: int) -> str | None:
+        """Return the hash of a file by its name without folder or ending, its size and its time."""
+        with self._lock:
+            for (path, bytes_, time_ns), digest in self._all().items():
+                if (bytes_, time_ns) == (size, mtime_ns) and Path(path).name.startswith(name):
+                    return digest
+        return None
+
     def when_known(self, path: Path, tell: Callable[[str | None], None]) -> None:
         """Call `tell` with a file's hash as soon as it is known, or with None where it fails."""
         key = self._key(path)

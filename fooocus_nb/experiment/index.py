@@ -19,6 +19,7 @@ from urllib.request import pathname2url
 
 from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.folder import (
+    IMAGES,
     MANIFESTS,
     Position,
     parse_manifest_name,
@@ -35,7 +36,7 @@ __all__ = ["INDEX_FILE", "RunIndex"]
 
 INDEX_FILE = "index.sqlite"
 #: Of the tables below; an index of another version is made anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: How many changes are collected, and for how many seconds, before the copy is written again. A
 #: copy of a large index takes its time, so it also waits for a tenth of the index to be new.
 SAVE_CHANGES, SAVE_SECONDS = 50, 20.0
@@ -47,9 +48,10 @@ CREATE TABLE manifests (
 ) WITHOUT ROWID;
 CREATE INDEX manifests_cell ON manifests (cell);
 CREATE TABLE images (
-    number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT, sha256 TEXT,
+    number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT,
     PRIMARY KEY (number, tries, name, position)
 ) WITHOUT ROWID;
+CREATE TABLE gone (path TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
 CREATE TABLE unfit (name TEXT PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE cells (cell TEXT PRIMARY KEY, number INTEGER, plan TEXT) WITHOUT ROWID;
 CREATE TABLE attempts (
@@ -61,13 +63,16 @@ CREATE TABLE cell_states (cell TEXT PRIMARY KEY, event TEXT, attempt TEXT) WITHO
 CREATE TABLE sweeps (position INTEGER PRIMARY KEY, definition TEXT);
 CREATE TABLE engines (engine TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
 CREATE TABLE ratings (image TEXT PRIMARY KEY, rating INTEGER, note TEXT) WITHOUT ROWID;
+-- Generations of which all images were made, and all are still there.
+CREATE VIEW whole AS SELECT * FROM manifests
+    WHERE complete = 1 AND name NOT IN (SELECT name FROM gone);
+-- The images of one cell are those of its whole generations, and else what there is.
+CREATE VIEW shown AS SELECT images.* FROM images JOIN manifests USING (name)
+    WHERE path NOT IN (SELECT path FROM gone) AND (
+        cell IS NULL OR name IN (SELECT name FROM whole)
+        OR cell NOT IN (SELECT cell FROM whole WHERE cell IS NOT NULL)
+    );
 """
-#: The images of one cell are those of its whole generations, and else what there is.
-_SHOWN = (
-    "FROM images JOIN manifests USING (name) WHERE complete = 1 OR manifests.cell IS NULL "
-    "OR manifests.cell NOT IN "
-    "(SELECT cell FROM manifests WHERE complete = 1 AND cell IS NOT NULL)"
-)
 
 
 class RunIndex:
@@ -178,6 +183,7 @@ class RunIndex:
         """Read what is new in the run's files, which are known by their names."""
         with self._lock:
             self._refresh_manifests()
+            self._refresh_images()
             for kind in ("engines", "plan", "attempts", "ratings"):
                 self.refresh_lines(kind)
             self._database.commit()
@@ -199,6 +205,16 @@ class RunIndex:
                 self._database.execute(
                     "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, f"{kind}{error}")
                 )
+
+    def _refresh_images(self) -> None:
+        """Find what somebody has removed: it isn't shown, and its cell counts as missing."""
+        there = {f"{IMAGES}/{name}" for name in self._store.names(IMAGES)}
+        listed = dict(self._database.execute("SELECT path, name FROM images"))
+        self._database.execute("DELETE FROM gone")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO gone VALUES (?, ?)",
+            [(path, name) for path, name in listed.items() if path not in there],
+        )
 
     def refresh_lines(self, kind: str) -> None:
         """Read what is new in the lines of a kind."""
@@ -235,9 +251,9 @@ class RunIndex:
                 ),
             )
             self._database.executemany(
-                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
                 [
-                    (manifest.number, manifest.tries, name, position, image.path, image.sha256)
+                    (manifest.number, manifest.tries, name, position, image.path)
                     for position, image in enumerate(manifest.images)
                 ],
             )
@@ -335,13 +351,11 @@ class RunIndex:
 
     def image_paths(self) -> list[tuple[str, str]]:
         """Return manifest name and path of every image that is shown, in order."""
-        return self._rows(
-            f"SELECT name, path {_SHOWN} ORDER BY images.number, images.tries, name, position"
-        )
+        return self._rows("SELECT name, path FROM shown ORDER BY number, tries, name, position")
 
     def image_count(self) -> int:
         """Return how many images are shown."""
-        row = self._one(f"SELECT count(*) {_SHOWN}")
+        row = self._one("SELECT count(*) FROM shown")
         return int(row[0]) if row else 0
 
     def all_image_paths(self) -> Iterator[str]:
@@ -365,6 +379,10 @@ class RunIndex:
             )
         ]
 
+    def gone(self) -> list[str]:
+        """Return the paths of images that manifests list and that aren't there."""
+        return [path for (path,) in self._rows("SELECT path FROM gone")]
+
     def pending_names(self) -> list[str]:
         """Return the manifests of which something is still to be found out."""
         return [name for (name,) in self._rows("SELECT name FROM manifests WHERE pending = 1")]
@@ -379,19 +397,17 @@ class RunIndex:
 
     def made_cells(self) -> set[str]:
         """Return the ids of the cells of which all images are there."""
-        return {
-            cell
-            for (cell,) in self._rows(
-                "SELECT DISTINCT cell FROM manifests WHERE complete = 1 AND cell IS NOT NULL"
-            )
-        }
+        query = "SELECT DISTINCT cell FROM whole WHERE cell IS NOT NULL"
+        return {cell for (cell,) in self._rows(query)}
 
     def is_made(self, cell: str) -> bool:
         """Whether all images of a cell are there."""
-        return (
-            self._one("SELECT 1 FROM manifests WHERE cell = ? AND complete = 1", (cell,))
-            is not None
-        )
+        return self._one("SELECT 1 FROM whole WHERE cell = ?", (cell,)) is not None
+
+    def is_whole(self, attempt: str) -> bool:
+        """Whether a manifest lists all images of an attempt."""
+        query = "SELECT 1 FROM manifests WHERE name LIKE ? AND attempt = ? AND complete = 1"
+        return self._one(query, (f"%-{attempt[:8]}.json", attempt)) is not None
 
     def cell_count(self) -> int:
         """Return how many cells are planned."""

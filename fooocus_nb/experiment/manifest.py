@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "PENDING",
     "VERSION",
     "ImageRecord",
     "InputRecord",
@@ -347,8 +348,11 @@ class Manifest:
 
 #: The names in the file that are known.
 _NAMES = frozenset(
-    "format version run attempt number cell try created complete adopted pending seed given "
-    "parameters inputs models fooocus system software engine timings images error checksum".split()
+    (
+        *("format", "version", "run", "attempt", "number", "cell", "try", "created", "complete"),
+        *("adopted", "pending", "seed", "given", "parameters", "inputs", "models", "fooocus"),
+        *("system", "software", "engine", "timings", "images", "error", "checksum"),
+    )
 )
 #: What has one entry a line.
 _SPREAD = frozenset({"parameters", "inputs", "models", "fooocus", "system", "images"})
@@ -432,7 +436,7 @@ def jsonable(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         number = float(value)
-        return number if number == number and abs(number) != float("inf") else None  # noqa: PLR0124
+        return number if number == number and abs(number) != float("inf") else None
     return str(value)
 
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.order import Key
     from fooocus_nb.experiment.progress import SweepProgress
-    from fooocus_nb.experiment.recorder import Attempt
     from fooocus_nb.experiment.sweep_protocols import OpenRun
     from fooocus_nb.experiment.workers import Task, Worker
 
