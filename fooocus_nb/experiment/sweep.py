@@ -342,7 +342,11 @@ class Sweep:
         }
 
     def __repr__(self) -> str:
-        parts = [f"{' + '.join(axis.names)} ({axis.count:,})" for axis in self._maker.axes]
+        parts = [
+            f"{' + '.join(axis.names)} ({axis.count:,})"
+            for axis in self._maker.axes
+            if axis.count > 1
+        ]
         cells = "1 cell" if self.count == 1 else f"{self.count:,} cells"
         limits = [
             f"{len(found)} {word}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.error import UsageError
 
+from fooocus_nb.magics.sweep_options import add_sweep_options
 from fooocus_nb.options.generation import add_generation_options
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def parser_of(name: str, verb: Verb | GeneratingVerb) -> Parser:
     if isinstance(verb, GeneratingVerb):
         add_generation_options(parser)
         add_output(parser)
+        add_sweep_options(parser)
     verb.add_options(parser)
     parser.add_argument("-h", "--help", action="help", help="show this")
     return parser

@@ -15,6 +15,7 @@ from IPython.core.error import UsageError
 from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.options import HelpWanted, Verb
+from fooocus_nb.magics.sweep_options import check_sweep, cut_sweeps
 from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
 from fooocus_nb.options.generation import (
     given_parameters,
@@ -25,7 +26,7 @@ from fooocus_nb.options.generation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
@@ -60,6 +61,7 @@ class GenerateOptions:
 
     `parameters` are by name, as ``engine.generate`` takes them; `settings` is what ``--set`` gave,
     and `others` are the options that may be parameters of the engine, as they were written.
+    `sweeps` are axes as they were written, and `run_folder` is where they are recorded.
     """
 
     prompt: str
@@ -70,6 +72,8 @@ class GenerateOptions:
     output: str | None = None
     repeat: int = 1
     verb: str = "generate"
+    sweeps: tuple[str, ...] = ()
+    run_folder: str = ""
     known: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def resolved(self, table: Mapping[str, Parameter]) -> GenerateOptions:
@@ -135,6 +139,7 @@ def _split(text: str) -> list[str]:
 
 def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) -> GenerateOptions:
     """Read the line of a ``%%fooocus`` cell; its body is the prompt, untouched."""
+    line, sweeps = cut_sweeps(line, variables)
     words = _split(line)
     named = bool(words) and verbs.is_generating(words[0])
     verb = words.pop(0) if named else "generate"
@@ -158,7 +163,7 @@ def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) 
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
-    return _options(verb, image, known, others, prompt)
+    return _options(verb, image, known, others, prompt, sweeps)
 
 
 def _apart(
@@ -241,12 +246,14 @@ def _options(
     known: argparse.Namespace,
     others: Iterable[tuple[str, str | None]],
     prompt: str,
+    more_sweeps: Sequence[str] = (),
 ) -> GenerateOptions:
     if verbs.takes_image(verb) and image is None:
         msg = f"%fooocus {verb}: the image is missing. It comes first: a path or a variable."
         raise UsageError(msg)
     known.image = image
     parameters = _checked(given_parameters, known)
+    sweeps, run_folder = check_sweep(known, more_sweeps)
     return GenerateOptions(
         prompt,
         parameters,
@@ -256,6 +263,8 @@ def _options(
         known.output,
         known.repeat,
         verb=verb,
+        sweeps=sweeps,
+        run_folder=run_folder,
         known=known,
     )
 
