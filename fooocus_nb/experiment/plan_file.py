@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from fooocus_nb.fooocus.requests.tasks import EnhanceImage, Inpaint, Outpaint, U
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 __all__ = ["read_plan"]

@@ -124,7 +124,7 @@ def choose_backend(
 
 def _live_monitor(control: str) -> DrawnWidget:
     """Make the monitor of a generation."""
-    MakeWidget = Callable[[str], "DrawnWidget"]
+    from fooocus_nb.widgets.monitor_widget import LiveMonitor
 
     return LiveMonitor(control=control)
 
