@@ -15,6 +15,7 @@ from fooocus_nb.experiment.making import (
     engines_of,
     first_engine,
     require_same_engine,
+    shown_path,
 )
 from fooocus_nb.experiment.plan import make_plan
 from fooocus_nb.experiment.progress import SweepProgress
@@ -91,7 +92,7 @@ def prepare(
     now = plan.cells if options.limit is None else plan.cells[: options.limit]
     tasks = [Task(cell, numbers[cell.id], sweep.find_image) for cell in now]
     sizes = {name: len(values) for name, values in sweep.axes.items()}
-    progress = SweepProgress(plan.planned, sizes, repr(sweep)[1:-1], str(run.path))
+    progress = SweepProgress(plan.planned, sizes, sweep.title, shown_path(run.path))
     _tell_earlier(progress, run, plan.planned)
     return Launch(run, tasks, workers, progress, options)
 

@@ -8,6 +8,7 @@ import functools
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fooocus_nb._background import await_future, wait_future
@@ -39,6 +40,7 @@ __all__ = [
     "first_engine",
     "require_same_engine",
     "retry_failed",
+    "shown_path",
 ]
 
 R = TypeVar("R", bound="OpenRun")
@@ -82,6 +84,13 @@ class Options:
         ):
             msg = f"limit={number!r} is not possible: it must be a whole number above 0."
             raise ParameterError(msg)
+
+
+def shown_path(path: Path) -> str:
+    """Return a folder as it is shown: from here where it is below, so that no home is told."""
+    with contextlib.suppress(ValueError, OSError):
+        return path.relative_to(Path.cwd().resolve()).as_posix()
+    return str(path)
 
 
 def engines_of(workers: Sequence[Worker]) -> list[Engine]:
@@ -197,7 +206,7 @@ class Launch(Generic[R]):
         now = self.progress.snapshot()
         error = KeyboardInterrupt(
             f"The sweep was stopped: {now.counts}. Run it again to make the rest; what is made is "
-            f"in {self.run.path}."
+            f"in {self.progress.where}."
         )
         show_plainly(error, "python")
         return error
@@ -226,7 +235,7 @@ def retry_failed(run: R, thing: Any, options: Options) -> R:
     find = functools.partial(_input_of, run)
     tasks = [Task(cell, one.number, find) for cell, one in zip(cells, planned, strict=True)]
     title = f"{len(cells)} failed cells again"
-    progress = SweepProgress(cells, {}, title, str(run.path))
+    progress = SweepProgress(cells, {}, title, shown_path(run.path))
     return Launch(run, tasks, workers, progress, options).wait()
 
 

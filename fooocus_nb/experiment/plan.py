@@ -10,7 +10,7 @@ from fooocus_nb import _html
 from fooocus_nb.errors import ParameterError, RunError
 from fooocus_nb.experiment.checks import Checked, check_cells
 from fooocus_nb.experiment.estimates import Estimate, Made, estimate, images_of, with_defaults
-from fooocus_nb.experiment.identity import value_text
+from fooocus_nb.experiment.identity import short_name, value_text
 from fooocus_nb.experiment.order import CHECKPOINT, LOADS, Loaded, in_order, swaps
 from fooocus_nb.experiment.resume import drawn_seed_of, refuse_another_sweep
 
@@ -131,13 +131,13 @@ class Plan:
         return ", ".join([*parts, f"{len(self.cells):,} to be made"])
 
     def __str__(self) -> str:
-        lines = [f"Plan of {self.title}"]
+        lines = [f"Plan: {self.title}"]
         lines += [f"  {name:<12} {text}" for name, text in self._rows()]
         for name, values in self.axes.items():
-            lines.append(f"  {name}:")
+            lines.append(f"  {short_name(name)}:")
             lines += [f"    {text}" for text in _listed(values)]
         for name, value in self.base.items():
-            lines.append(f"  {name} = {value_text(value, 100)}")
+            lines.append(f"  {short_name(name)} = {value_text(value, 100)}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  problem: {problem}" for problem in self.problems]
         return "\n".join(lines)
@@ -171,9 +171,9 @@ class Plan:
         }
 
     def _repr_html_(self) -> str:
-        parts = [_html.data_table(("", ""), list(self._rows()), title=f"Plan of {self.title}")]
-        rows = [(name, "\n".join(_listed(values))) for name, values in self.axes.items()]
-        rows += [(name, value_text(value, 200)) for name, value in self.base.items()]
+        parts = [_html.data_table(("", ""), list(self._rows()), title=f"Plan: {self.title}")]
+        rows = [(short_name(name), "\n".join(_listed(v))) for name, v in self.axes.items()]
+        rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         parts.append('<div style="height:8px"></div>')
         parts.append(_html.data_table(("parameter", "values"), rows))
         for word, texts in (("Problem", self.problems), ("Note", self.notes)):
@@ -252,7 +252,7 @@ def make_plan(
         )
     counts = [*states.values()]
     return Plan(
-        title=repr(sweep)[1:-1],
+        title=sweep.title,
         axes=sweep.axes,
         base=sweep.base,
         cells=tuple(ordered),

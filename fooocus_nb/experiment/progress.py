@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal
-from fooocus_nb.experiment.identity import value_text
+from fooocus_nb.experiment.identity import short_name, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -177,7 +177,7 @@ class SweepProgress:
             if not same or len(texts) != 1:
                 return "", [], []  # conditions or a sample have left gaps
             labels.append(texts.pop())
-        return last, columns, labels
+        return short_name(last), columns, labels
 
     def snapshot(self) -> SweepSnapshot:
         """Return what the sweep looks like now."""
@@ -339,5 +339,7 @@ def _on_thread(call: Callable[[], Any]) -> None:
 
 
 def _label(cell: Cell) -> str:
-    axes = ", ".join(f"{name}={value_text(value, 40)}" for name, value in cell.axes.items())
+    axes = ", ".join(
+        f"{short_name(name)}={value_text(value, 40)}" for name, value in cell.axes.items()
+    )
     return axes or value_text(cell.values.get("prompt", ""), 60) or cell.id[:8]

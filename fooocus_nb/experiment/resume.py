@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.facts import facts_of
 from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.hashing import file_hashes
-from fooocus_nb.experiment.identity import canonical_json, value_text
+from fooocus_nb.experiment.identity import canonical_json, short_name, value_text
 from fooocus_nb.experiment.manifest import jsonable
 from fooocus_nb.experiment.provenance import complete_models, find_models, provenance
 from fooocus_nb.fooocus.schema.parameters import plain
@@ -60,11 +60,11 @@ def refuse_another_sweep(run: OpenRun, cells: Sequence[Cell]) -> None:
     there = _values_by_name(cell.values for cell in planned.values())
     here = _values_by_name(cell.values for cell in cells)
     differences = [
-        f"{name} is given {'here' if name in here else 'there'} only"
+        f"{short_name(name)} is given {'here' if name in here else 'there'} only"
         for name in sorted(here.keys() ^ there.keys())
     ]
     differences += [
-        f"{name} is {_few(there[name])} there and {_few(here[name])} here"
+        f"{short_name(name)} is {_few(there[name])} there and {_few(here[name])} here"
         for name in here
         if name in there and not here[name].keys() & there[name].keys()
     ]

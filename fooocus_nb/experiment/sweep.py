@@ -11,7 +11,13 @@ from fooocus_nb.errors import ParameterError
 from fooocus_nb.experiment.axes import Axis, make_axis, values_of, zip_axis
 from fooocus_nb.experiment.cells import CellMaker
 from fooocus_nb.experiment.conditions import conditions_of
-from fooocus_nb.experiment.identity import InputImages, parameters_of, same_form, value_text
+from fooocus_nb.experiment.identity import (
+    InputImages,
+    parameters_of,
+    same_form,
+    short_name,
+    value_text,
+)
 from fooocus_nb.experiment.templates import Template
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name
 
@@ -341,32 +347,31 @@ class Sweep:
             "drawn_seed": str(self._root) if self.draws_seed else None,
         }
 
-    def __repr__(self) -> str:
+    @property
+    def title(self) -> str:
+        """How many cells it has, and by which axes: ``12 cells: guidance_scale (3) × seed (4)``."""
+        maker = self._maker
         parts = [
-            f"{' + '.join(axis.names)} ({axis.count:,})"
-            for axis in self._maker.axes
+            f"{' + '.join(map(short_name, axis.names))} ({axis.count:,})"
+            for axis in maker.axes
             if axis.count > 1
         ]
+        given = (("where", maker.where), ("exclude", maker.exclude), ("later", maker.later))
+        limits = [f"{word}=" for word, found in given if found]
+        if maker.sample is not None:
+            limits.append(f"sample={maker.sample}")
         cells = "1 cell" if self.count == 1 else f"{self.count:,} cells"
-        limits = [
-            f"{len(found)} {word}"
-            for word, found in (
-                ("where", self._maker.where),
-                ("exclude", self._maker.exclude),
-                ("later", self._maker.later),
-            )
-            if found
-        ]
-        if self._maker.sample is not None:
-            limits.append(f"sample of {self._maker.sample}")
-        more = f"; {', '.join(limits)}" if limits else ""
-        return f"<Sweep: {cells}: {' × '.join(parts) or 'no axis'}{more}>"
+        axes = f": {' × '.join(parts)}" if parts else ""
+        return f"{cells}{axes}{', with ' if limits else ''}{', '.join(limits)}"
+
+    def __repr__(self) -> str:
+        return f"<Sweep: {self.title}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name, _listed(values)) for name, values in self.axes.items()]
-        rows += [(name, value_text(value, 200)) for name, value in self.base.items()]
+        rows = [(short_name(name), _listed(values)) for name, values in self.axes.items()]
+        rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         return _html.wrap(
-            _html.data_table(("parameter", "values"), rows, title=repr(self)[1:-1]),
+            _html.data_table(("parameter", "values"), rows, title=f"Sweep: {self.title}"),
             label="Sweep",
         )
 

@@ -25,6 +25,10 @@ class PlannedSweep(Protocol):
         """How many combinations there are."""
 
     @property
+    def title(self) -> str:
+        """How many cells it has, and by which axes."""
+
+    @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
         """The values of each axis."""
 
