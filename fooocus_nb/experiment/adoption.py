@@ -58,20 +58,21 @@ class Adoption:
         Images that are whole and that no manifest lists get one, from what the line says that was
         written before their request, and from what they say themselves. What is torn is removed.
         """
-        listed = set(self._index.all_image_paths())
         left: dict[tuple[int, str], list[str]] = {}
-        for name in self._folder.names(IMAGES):
+        for name in self._index.unlisted_images():
             parsed = parse_image_name(name)
-            if parsed is not None and f"{IMAGES}/{name}" not in listed:
+            if parsed is not None:
                 left.setdefault(parsed[:2], []).append(name)
+        torn = self._torn_names()
+        lines = self._index.sent_lines({attempt for _, attempt in (*left, *torn.values())})
         adopted = []
         for (number, attempt), names in sorted(left.items()):
-            line = self._index.sent_line(attempt)
-            if line is not None and int(line.get("number", -1)) == number:
+            line = lines.get(attempt)
+            if line is not None and line.get("number") == number:
                 manifest = self._adopt_images(line, names)
                 if manifest is not None:
                     adopted.append(manifest)
-        self._remove_torn()
+        self._remove_torn(torn, lines)
         for line in self._index.open_attempts():
             whole = self._index.is_whole(str(line["attempt"]))
             self._note_end(line, "made" if whole else "interrupted")
@@ -151,14 +152,23 @@ class Adoption:
         self._folder.append("attempts", {**record, "event": event, "time": now(), **extra})
         self._index.refresh_lines("attempts")
 
-    def _remove_torn(self) -> None:
-        """Remove the manifests that are torn: by now, their images have others or are none."""
-        for name, reason in self._index.unfit().items():
-            parsed = parse_manifest_name(name)
-            if not reason.startswith("torn: ") or parsed is None:
+    def _torn_names(self) -> dict[str, tuple[int, str]]:
+        """Return the manifests that are torn, with number and attempt (8 digits)."""
+        names = (name for name, why in self._index.unfit().items() if why.startswith("torn: "))
+        return {name: found for name in names if (found := parse_manifest_name(name)) is not None}
+
+    def _remove_torn(
+        self,
+        torn: Mapping[str, tuple[int, str]],
+        lines: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Remove torn manifests of ours; by now their images have others, or aren't whole."""
+        for name, (_, attempt) in torn.items():
+            line = lines.get(attempt)
+            if line is None or manifest_name(int(line["number"]), line["attempt"]) != name:
                 continue
-            line = self._index.sent_line(parsed[1])
-            if line is not None and manifest_name(int(line["number"]), line["attempt"]) == name:
+            # The new one has the name of the torn one.
+            if name in self._index.unfit():
                 self._folder.remove(f"{MANIFESTS}/{name}")
                 self._index.forget_unfit(name)
 

@@ -94,6 +94,9 @@ class _Arrived:
     sha256: str
     bytes: int
     order: int
+    width: int
+    height: int
+    format: str
 
 
 class Attempt:
@@ -362,7 +365,7 @@ class Attempt:
                 return
             path = draft.image_path(order, kind)
             self._recorder.folder.write(path, data)
-            self._arrived[name] = _Arrived(path, sha256(data), len(data), order)
+            self._arrived[name] = _Arrived(path, sha256(data), len(data), order, *image_size(data))
 
     def made(
         self, *, numbers: Mapping[str, int] | None = None, timings: Mapping[str, Any] | None = None
@@ -469,17 +472,15 @@ class Attempt:
         return manifest
 
     def _image(self, one: _Arrived, number: int, draft: Manifest) -> ImageRecord:
-        data = self._recorder.folder.read(one.path, max_file_bytes())
-        width, height, kind = image_size(data)
         return ImageRecord(
             path=one.path,
             number_in_request=number + 1,
             seed=seed_of(draft.parameters, draft.seed, number),
             sha256=one.sha256,
             bytes=one.bytes,
-            width=width,
-            height=height,
-            format=kind,
+            width=one.width,
+            height=one.height,
+            format=one.format,
         )
 
     def _finish(self, event: str, error: BaseException | str | None) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from fooocus_nb.errors import DiskFull, OutputError, RunError
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "FORMAT",
@@ -33,6 +34,7 @@ __all__ = [
     "RunFolder",
     "RunStore",
     "dump",
+    "dump_spread",
     "finite",
     "image_name",
     "manifest_name",
@@ -72,12 +74,28 @@ def dump(value: Any) -> str:
     Raises a ValueError for what is no number, such as the infinite PSNR of equal images: write
     None and a reason instead; see :func:`finite`.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _in_utf8(value, _COMPACT, _COMPACT_ASCII)
+
+
+def dump_spread(value: Any) -> str:
+    """Return a value as JSON with each of its entries, and of theirs, on a line of its own."""
+    return _in_utf8(value, _SPREAD, _SPREAD_ASCII)
+
+
+def _in_utf8(value: Any, encoder: json.JSONEncoder, ascii_encoder: json.JSONEncoder) -> str:
+    text = encoder.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a pair, which no file in UTF-8 can hold
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return ascii_encoder.encode(value)
     return text
+
+
+# Made once: to make one takes longer than most of what it encodes.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_COMPACT_ASCII = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_SPREAD = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",\n ", ":"))
+_SPREAD_ASCII = json.JSONEncoder(allow_nan=False, separators=(",\n ", ":"))
 
 
 def finite(value: float | None) -> tuple[float | None, str | None]:
@@ -150,6 +168,9 @@ class RunStore(Protocol):
 
     def read(self, relative: str, limit: int = MAX_RECORD) -> bytes:
         """Return what is in a file of it; an OSError where it cannot be read."""
+
+    def read_all(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Yield what is in files of a folder, by name, or why that cannot be read."""
 
     def lines(self, kind: str, position: Position) -> Iterator[dict[str, Any]]:
         """Yield the lines of a kind that come after a position, and move that on."""
@@ -254,6 +275,34 @@ class RunFolder:
     def read(self, relative: str, limit: int = MAX_RECORD) -> bytes:
         """Return what is in a file; an OSError where it cannot be read or lies elsewhere."""
         return read_plain_file(self.image_path(relative), limit)
+
+    def read_all(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Yield what is in files of a folder, by name, or why that cannot be read."""
+        # As read(), with a third of its calls: of 100,000 manifests that is seconds.
+        place = os.fspath(self.path / folder)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        nofollow = getattr(os, "O_NOFOLLOW", None)
+        for name in names:
+            try:
+                if nofollow is None:
+                    yield name, self.read(f"{folder}/{name}")
+                    continue
+                handle = os.open(f"{place}/{name}", flags | nofollow | os.O_CLOEXEC)
+                try:
+                    status = os.fstat(handle)
+                    if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:
+                        data = os.read(handle, status.st_size + 1)
+                        if len(data) == status.st_size:
+                            yield name, data
+                            continue
+                finally:
+                    os.close(handle)
+            except OSError:
+                pass  # a link, perhaps
+            try:
+                yield name, self.read(f"{folder}/{name}")
+            except (OSError, ValueError) as error:
+                yield name, error if isinstance(error, OSError) else OSError(str(error))
 
     def image_path(self, relative: str) -> Path:
         """Return the file at a path of the run; an OSError where a link leads out of it."""
@@ -389,8 +438,8 @@ class RunFolder:
         """Remove what a killed writer has left unnamed. Only for who holds the lease."""
         for folder in _FOLDERS:
             for name in self.names(folder):
-                part = self.path / folder / name
-                if _PART.fullmatch(name):
+                if name.startswith(".part-") and _PART.fullmatch(name):
+                    part = self.path / folder / name
                     with contextlib.suppress(OSError):
                         if part.is_dir() and not part.is_symlink():  # a lease that was broken
                             shutil.rmtree(part)

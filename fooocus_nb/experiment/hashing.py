@@ -8,6 +8,7 @@ import io
 import json
 import os
 import queue
+import struct
 import threading
 import time
 from dataclasses import dataclass
@@ -113,11 +114,17 @@ def pixel_facts(data: bytes) -> PixelFacts:
 
 
 def image_size(data: bytes) -> tuple[int, int, str]:
-    """Return width, height and format of an image file without decoding its pixels."""
+    """Return width, height and format of an image file without decoding its pixels.
+
+    Zeros and an empty text for what is no image.
+    """
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        return image.width, image.height, (image.format or "").lower()
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            return image.width, image.height, (image.format or "").lower()
+    except (OSError, SyntaxError, ValueError, struct.error, PIL.Image.DecompressionBombError):
+        return 0, 0, ""
 
 
 class FileHashes:

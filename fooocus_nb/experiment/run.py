@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,8 @@ __all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "op
 CACHED_MANIFESTS = 2000
 MAX_RATING = 5
 MAX_NOTE = 10_000
+#: How many notices are shown; all are in `Run.notices`.
+MAX_NOTICES = 5
 #: What ends a cell's being missing.
 _ENDED = {"failed": "failed", "skipped": "skipped"}
 
@@ -131,9 +134,16 @@ class Run:
     # -- what it is -------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return f"<Run {str(self.path)!r}: {', '.join(self._facts())}>"
+        return f"<Run {str(self.path)!r}: {', '.join(self.facts())}>"
 
-    def _facts(self) -> list[str]:
+    def _repr_html_(self) -> str:
+        name, *facts = (html.escape(text) for text in (str(self.path), *self.facts()))
+        notices = "".join(f"<li>{html.escape(text)}</li>" for text in self.notices[:MAX_NOTICES])
+        listed = f"<ul>{notices}</ul>" if notices else ""
+        return f"<div><b>Run</b> <code>{name}</code>: {', '.join(facts)}.{listed}</div>"
+
+    def facts(self) -> list[str]:
+        """Return what there is to say of it, in a few words each."""
         facts = [counted(self._index.image_count(), "image")]
         counts = self.counts
         if counts["planned"]:
@@ -587,7 +597,7 @@ class Run:
             self._closed = True
             _forget(self)
         if self._recorder is not None:
-            for text in self._recorder.problems[:5]:
+            for text in self._recorder.problems[:MAX_NOTICES]:
                 warn_user(text, RunWarning)
 
     def __enter__(self) -> Self:
@@ -657,7 +667,7 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
             _open_here[place] = run
     if run.holder is not None:
         warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
-    for notice in run.notices[:5]:
+    for notice in run.notices[:MAX_NOTICES]:
         warn_user(notice, RunWarning)
     return run
 
