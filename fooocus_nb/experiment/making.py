@@ -156,7 +156,7 @@ class Launch(Generic[R]):
     def _shown(self) -> contextlib.AbstractContextManager[object]:
         if self._options.watch is not None:
             self._options.watch(self.progress)
-        self.progress.resume = self._resume
+        self.progress.resume = self.resume
         show = self._options.show
         # Whether anybody can see it is asked only where there may be somebody: that loads widgets.
         if show is False or (show is None and "ipykernel" not in sys.modules):
@@ -211,7 +211,7 @@ class Launch(Generic[R]):
         show_plainly(error, "python")
         return error
 
-    def _resume(self) -> None:
+    def resume(self) -> SweepRunner:
         """Make what is left in the background, after a stop."""
         waiting = {
             cell.id
@@ -219,7 +219,7 @@ class Launch(Generic[R]):
             if state == "waiting"
         }
         self._tasks = [task for task in self._tasks if task.cell.id in waiting]
-        self._begin()
+        return self._begin()
 
 
 def retry_failed(run: R, thing: Any, options: Options) -> R:

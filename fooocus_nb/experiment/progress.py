@@ -112,7 +112,7 @@ class SweepProgress:
         self.title = title
         self.where = where
         #: Makes what is left, after a stop; None where nobody can.
-        self.resume: Callable[[], None] | None = None
+        self.resume: Callable[[], object] | None = None
         self._places = {cell.id: place for place, cell in enumerate(self.cells)}
         self._labels = [_label(cell) for cell in self.cells]
         self._states = ["later" if cell.later else "waiting" for cell in self.cells]
