@@ -240,7 +240,7 @@ def test_a_stopped_sweep_is_continued(start_demo: Callable[..., Engine], tmp_pat
         )
 
     launch = prepare(sweep, engine, tmp_path / "run", Options(watch=watch, show=False))
-    with pytest.raises(KeyboardInterrupt, match="1 of 3 made.*Run it again"):
+    with pytest.raises(KeyboardInterrupt, match=r"1 of 3 made.*Run it again"):
         launch.wait()
     assert launch.progress.snapshot().state == "stopped"
     assert launch.run.counts["missing"] == 2
