@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
@@ -23,7 +24,7 @@ from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.plan import Plan
@@ -92,7 +93,7 @@ class Sweep:
     ) -> None:
         self._images = InputImages()
         made = [make_axis(name, value, self._images) for name, value in axes.items()]
-        groups = [zip] if hasattr(zip, "items") else list(zip or ())  # type: ignore[call-overload]
+        groups = [zip] if isinstance(zip, Mapping) else list(zip or ())
         made += [zip_axis(group, self._images) for group in groups]
         _refuse_twice([name for axis in made for name in axis.names])
         fixed, several = self._base(base or {}, {name for axis in made for name in axis.names})
@@ -114,7 +115,7 @@ class Sweep:
         """Return what is the same in all cells, and the axes that prompts with places are."""
         fixed: dict[str, Any] = {}
         several: list[Axis] = []
-        if not hasattr(base, "items"):
+        if not isinstance(base, Mapping):
             msg = f"base={base!r} is not possible: it must be a mapping of names to values."
             raise ParameterError(msg)
         for name, value in base.items():

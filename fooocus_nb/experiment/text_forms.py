@@ -110,7 +110,7 @@ def numbers_between(first: str, last: str, step: str | None = None) -> list[Any]
     if by == 0:
         msg = f"{first}..{last}..{step} has a step of 0."
         raise ParameterError(msg)
-    count = int(abs(high - low) / by + 1e-9) + 1 if not whole else abs(high - low) // by + 1
+    count = int(abs(high - low) // by if whole else abs(high - low) / by + 1e-9) + 1
     if count > MAX_NUMBERS:
         msg = f"{first}..{last} is {count:,} numbers, but {MAX_NUMBERS:,} are the most."
         raise ParameterError(msg)

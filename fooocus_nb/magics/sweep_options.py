@@ -81,8 +81,8 @@ def check_sweep(known: argparse.Namespace, texts: Sequence[str]) -> tuple[tuple[
         raise UsageError(msg)
     if folder and not sweeps:
         msg = (
-            "%fooocus: --run belongs to --sweep. For single generations: "
-            "fooocus_nb.open_run(DIR).record() makes all that follows part of a run."
+            "%fooocus: --run belongs to --sweep. For single generations: %fooocus run open DIR "
+            "makes all that follows part of a run."
         )
         raise UsageError(msg)
     if sweeps and known.repeat != 1:

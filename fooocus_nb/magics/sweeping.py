@@ -48,7 +48,7 @@ def _sweep(engine: Engine, options: GenerateOptions) -> Sweep:
 
     base: dict[str, Any] = dict(options.parameters)
     try:
-        axes = typed_axes(options.sweeps, engine.parameters)
+        axes: dict[str, Any] = dict(typed_axes(options.sweeps, engine.parameters))
         twice = {canonical_name(name) for name in base} & {canonical_name(name) for name in axes}
         if twice:
             msg = f"%fooocus: {twice.pop()} is given as an option and as an axis: give it once."

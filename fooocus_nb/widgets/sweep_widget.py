@@ -169,11 +169,11 @@ class SweepWidget(anywidget.AnyWidget):
         elif kind == "stop":
             self._progress.stop()
         elif kind == "skip":
-            place = content.get("place")
-            if place is None:
+            chosen = content.get("place")
+            if chosen is None:
                 self._progress.skip()
-            elif isinstance(place, int) and 0 <= place < len(self._progress.cells):
-                self._progress.skip(place)
+            elif isinstance(chosen, int) and 0 <= chosen < len(self._progress.cells):
+                self._progress.skip(chosen)
         elif kind == "continue" and self._progress.resume is not None:
             threading.Thread(target=self._progress.resume, daemon=True).start()
 

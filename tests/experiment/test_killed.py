@@ -1,4 +1,4 @@
-"""A sweep whose kernel and engine are killed at random moments is made whole by running it again."""
+"""A sweep whose kernel or engine is killed at random moments is made whole by running it again."""
 
 from __future__ import annotations
 
