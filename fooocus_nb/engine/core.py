@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fooocus_nb._background import async_twin, twins
+from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.context import JobContext
@@ -21,6 +23,7 @@ from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
 from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
+from fooocus_nb.engine.submission import register as register_submission
 from fooocus_nb.errors import (
     ConfigurationError,
     GenerationError,
@@ -33,12 +36,12 @@ from fooocus_nb.fooocus.requests import build_request, incomplete
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
+from fooocus_nb.results.file_names import ImageFacts
 from fooocus_nb.results.history import ImageHistory
-from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.results.thumbnails import is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
     import PIL.Image
@@ -52,11 +55,13 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.logs.diagnosis import Notice
     from fooocus_nb.fooocus.logs.startup import Startup
     from fooocus_nb.fooocus.metadata import Metadata
+    from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
     from fooocus_nb.fooocus.transport.login import Login
     from fooocus_nb.results import Result
     from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
+    from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["Engine", "assemble", "presenters"]
 
@@ -82,7 +87,7 @@ class Engine(ImageTasks):
         network at that. Default False: nothing is fetched.
     """
 
-    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, output_dir: Path) -> None:
+    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, outputs: OutputFolder) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
         self.stall_timeout = STALL_TIMEOUT
@@ -91,7 +96,8 @@ class Engine(ImageTasks):
         self._lifecycle = lifecycle
         self._state = lifecycle.state
         self._queue = queue
-        self._outputs = OutputFolder(output_dir)
+        self._outputs = outputs
+        self._counter = itertools.count(1)  # of the images, for their names
         self._images = ImageHistory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
@@ -109,7 +115,10 @@ class Engine(ImageTasks):
             temp_dir=lambda: process.temp_dir if (process := self._process) else None,
             add_images=self._images.add,
             publish=self._publish,
+            facts=self._facts,
         )
+        register_submission(self, self._request, self._submit)
+        register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
         lifecycle.on_connected = self._queries.reapply_preset
@@ -445,16 +454,23 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
-        schema = self._lifecycle.require_client().schema
-        self._outputs.require_writable()
-        if (process := self._process) is not None:
-            process.restore_temp_dir()
-        given = self._queries.with_recorded_styles(prompt, parameters)
-        request = build_request(schema, prompt, given, fetch=self._fetch)
+        request = self._request(prompt, parameters)
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
         if request.missing:
             warn_user(incomplete(request.missing), IncompleteMetadata)
+        return self._submit(request)
+
+    def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
+        schema = self._lifecycle.require_client().schema
+        given = self._queries.with_recorded_styles(prompt, parameters)
+        return build_request(schema, prompt, given, fetch=self._fetch)
+
+    def _submit(self, request: Request) -> Job:
+        self._lifecycle.require_client()
+        self._outputs.require_writable()
+        if (process := self._process) is not None:
+            process.restore_temp_dir()
         return Job(self, request, self._context)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
@@ -511,16 +527,39 @@ class Engine(ImageTasks):
             refuse_url(name, url)
         return download(name, url, private=self.allow_private_urls)
 
-    async def _copy_image(self, server_path: str) -> Path:
-        """Copy an image of the server into the output folder."""
+    def _facts(self) -> EngineFacts:
+        """Return what a record of its images names."""
+        settings = self._lifecycle.settings
+        installation = settings.installation if settings is not None else None
+        return EngineFacts(
+            name=self.name,
+            owned=self.owned,
+            demo=settings is not None and installation is None,
+            version=self.version,
+            url=self.url,
+            flags=settings.args if settings is not None else (),
+            preset=self.current_preset,
+            checkout=installation.path if installation is not None else None,
+            python=installation.python if installation is not None else None,
+            log_path=self.log_path,
+            pid=self.pid,
+        )
+
+    async def _copy_image(
+        self, server_path: str, facts: ImageFacts, before: Callable[[bytes], None]
+    ) -> Path:
+        """Copy an image of the server into the output folder; `before` gets its bytes first."""
         local = Path(server_path)
+        facts = ImageFacts(
+            {"engine": self.name, "number": next(self._counter), **facts.values}, facts.parameters
+        )
         if self.owned and await asyncio.to_thread(local.is_file):
-            return await asyncio.to_thread(self._outputs.copy, local)
+            return await asyncio.to_thread(self._outputs.copy, local, facts, before)
         data = await self._lifecycle.require_client().fetch(server_path)
         if not await asyncio.to_thread(is_image, data):
             msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
             raise GenerationError(msg)
-        return await asyncio.to_thread(self._outputs.write, local.name, data)
+        return await asyncio.to_thread(self._outputs.write, local.name, data, facts, before)
 
     def _publish(self, result: Result) -> None:
         self.last_result = result
@@ -824,7 +863,7 @@ def assemble(
     *,
     settings: ProcessSettings | None = None,
     url: str | None = None,
-    output_dir: Path,
+    outputs: OutputFolder,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
     logins: Callable[[], Sequence[Login]] = tuple,
@@ -842,4 +881,4 @@ def assemble(
         avoid=avoid,
         logins=logins,
     )
-    return Engine(lifecycle, queue, output_dir), lifecycle
+    return Engine(lifecycle, queue, outputs), lifecycle

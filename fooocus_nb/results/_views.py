@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.gallery import Gallery as Gallery
     from fooocus_nb.widgets.log_view import LogView as LogView
     from fooocus_nb.widgets.panel import Panel as Panel
+    from fooocus_nb.widgets.sweep_monitor import SweepMonitor as SweepMonitor
 
-__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel"]
+__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel", "open_sweep"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,3 +63,11 @@ def open_gallery() -> type[Gallery]:
     from fooocus_nb.widgets.gallery import Gallery
 
     return Gallery
+
+
+@_opens
+def open_sweep() -> type[SweepMonitor]:
+    """Open the grid of a sweep, which fills as images come."""
+    from fooocus_nb.widgets.sweep_monitor import SweepMonitor
+
+    return SweepMonitor

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.jobs.unchanged import enhanced_image, shows_the_same
 from fooocus_nb.errors import ConnectionLost, GenerationError
 from fooocus_nb.results import Image
+from fooocus_nb.results.file_names import ImageFacts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.requests import Request
 
-__all__ = ["ImageCollector", "name_key"]
+__all__ = ["CollectedFile", "ImageCollector", "name_key"]
 
 #: How often an image is asked for, and the seconds between: a connection may break at any time.
 FETCH_ATTEMPTS = 3
@@ -25,6 +27,18 @@ FETCH_PAUSE = 0.5
 #: An image with its mask and five enhancements, each of them before and after, has fewer.
 FILES_AN_IMAGE = 20
 _SAVING = re.compile(r"Saving image (\d+)/\d+")
+
+
+@dataclass(frozen=True)
+class CollectedFile:
+    """One image file of a generation."""
+
+    #: In the output folder.
+    path: Path
+    #: Its path at the server.
+    server_path: str
+    #: Which image of the request it is, from 0.
+    number: int
 
 
 class ImageCollector:
@@ -35,7 +49,9 @@ class ImageCollector:
     and that the server handed back as it is counts as none.
     """
 
-    def __init__(self, request: Request, copy: Callable[[str], Awaitable[Path]]) -> None:
+    def __init__(
+        self, request: Request, copy: Callable[[str, ImageFacts], Awaitable[Path]]
+    ) -> None:
         self.final: tuple[str, ...] | None = None
         self._request = request
         self._parameters = request.record()
@@ -77,7 +93,7 @@ class ImageCollector:
         self._announced[server_path] = None
         identified = name_key(server_path) in self._known
         if not (server_path in self._copied or (identified and self.holds(server_path))):
-            path = await self._copy(server_path)
+            path = await self._copy(server_path, self._facts(server_path))
             if self._given is not None and await asyncio.to_thread(
                 shows_the_same, path, self._given
             ):
@@ -108,6 +124,19 @@ class ImageCollector:
 
     def images(self) -> list[Image]:
         """Return the images in the order in which they were asked for."""
+        return [self._image(self._copied[path], number) for path, number in self._ordered()]
+
+    def files(self) -> list[CollectedFile]:
+        """Return the files of the images in the same order, with what the server calls them."""
+        return [CollectedFile(self._copied[path], path, number) for path, number in self._ordered()]
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """The server's names of what came and counts as none of its images."""
+        return frozenset(self._unchanged)
+
+    def _ordered(self) -> list[tuple[str, int]]:
+        """Return the server's names in order, each with its number in the request, from 0."""
         made = [path for path in self._copied if path not in self._unchanged]
         finals = [path for path in self.final or () if path in made]
         ordered = [*finals, *(path for path in made if path not in finals)]
@@ -115,7 +144,7 @@ class ImageCollector:
         if self._known:
             numbers = {path: self._known.get(name_key(path), numbers[path]) for path in ordered}
             ordered.sort(key=lambda path: numbers[path])
-        return [self._image(self._copied[path], numbers[path]) for path in ordered]
+        return [(path, numbers[path]) for path in ordered]
 
     def _numbers(self, paths: list[str]) -> dict[str, int]:
         """Return which image of the request each file is, as far as its progress texts tell."""
@@ -129,6 +158,14 @@ class ImageCollector:
         else:
             counted = list(range(len(paths)))
         return dict(zip(paths, counted, strict=True))
+
+    def _facts(self, server_path: str) -> ImageFacts:
+        """Return what an image's name may tell, as far as it is known when the image comes."""
+        coming = [*self._copied, server_path]
+        number = self._known.get(name_key(server_path), self._numbers(coming)[server_path])
+        seed = self._request.seed_of(number)
+        values = {"seed": seed, "index": number + 1, "prompt": self._parameters.get("prompt", "")}
+        return ImageFacts(values, {**self._parameters, "image_seed": seed})
 
     @property
     def _most(self) -> int:

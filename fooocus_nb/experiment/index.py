@@ -1,0 +1,590 @@
+"""The index of a run: what its files say, in SQLite. It can be thrown away at any moment.
+
+The database lives in memory. Its file is a copy that is written aside and renamed, so it is never
+seen half written, needs no lock, and cannot make anybody wait for one: SQLite's own locks and its
+write-ahead log don't work on the network shares where notebooks often live. What is newer than the
+copy is read from the run's own files, which are found by their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.request import pathname2url
+
+from fooocus_nb.errors import RunError
+from fooocus_nb.experiment.folder import (
+    IMAGES,
+    MANIFESTS,
+    Position,
+    parse_manifest_name,
+)
+from fooocus_nb.experiment.manifest import Entry, TornManifest, read_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.manifest import Manifest
+
+__all__ = ["INDEX_FILE", "RunIndex"]
+
+INDEX_FILE = "index.sqlite"
+#: Of the tables below; an index of another version is made anew.
+SCHEMA_VERSION = 3
+#: How many changes are collected, and for how many seconds, before the copy is written again. A
+#: copy of a large index takes its time, so it also waits for a tenth of the index to be new.
+SAVE_CHANGES, SAVE_SECONDS = 50, 20.0
+#: How many lines or manifests are taken in at once.
+BATCH = 5000
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE manifests (
+    name TEXT PRIMARY KEY, number INTEGER, attempt TEXT, cell TEXT, tries INTEGER,
+    complete INTEGER, edited INTEGER, pending INTEGER
+) WITHOUT ROWID;
+CREATE INDEX manifests_cell ON manifests (cell);
+CREATE TABLE images (
+    number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT,
+    PRIMARY KEY (number, tries, name, position)
+) WITHOUT ROWID;
+CREATE TABLE gone (path TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
+CREATE TABLE unfit (name TEXT PRIMARY KEY, reason TEXT) WITHOUT ROWID;
+CREATE TABLE cells (cell TEXT PRIMARY KEY, number INTEGER, plan TEXT) WITHOUT ROWID;
+CREATE TABLE attempts (
+    attempt TEXT PRIMARY KEY, cell TEXT, number INTEGER, tries INTEGER, event TEXT, time TEXT,
+    error TEXT, sent TEXT
+) WITHOUT ROWID;
+CREATE INDEX attempts_cell ON attempts (cell);
+CREATE TABLE cell_states (cell TEXT PRIMARY KEY, event TEXT, attempt TEXT) WITHOUT ROWID;
+CREATE TABLE sweeps (position INTEGER PRIMARY KEY, definition TEXT);
+CREATE TABLE engines (engine TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
+CREATE TABLE ratings (image TEXT PRIMARY KEY, rating INTEGER, note TEXT) WITHOUT ROWID;
+-- Generations of which all images were made, and all are still there.
+CREATE VIEW whole AS SELECT * FROM manifests
+    WHERE complete = 1 AND name NOT IN (SELECT name FROM gone);
+-- The images of one cell are those of its whole generations, and else what there is.
+CREATE VIEW shown AS SELECT images.* FROM images JOIN manifests USING (name)
+    WHERE path NOT IN (SELECT path FROM gone) AND (
+        cell IS NULL OR name IN (SELECT name FROM whole)
+        OR cell NOT IN (SELECT cell FROM whole WHERE cell IS NOT NULL)
+    );
+"""
+
+
+class RunIndex:
+    """What the files of a run say, kept up with them. Safe from any thread.
+
+    Parameters
+    ----------
+    store : RunStore
+        The run.
+    save : bool
+        Whether the copy on the disk is kept up as well: for who holds the lease.
+    """
+
+    def __init__(self, store: RunStore, *, save: bool) -> None:
+        self._store = store
+        self._save = save
+        self._lock = threading.RLock()
+        self._database = self._loaded() or self._empty()
+        self._changes = 0
+        self._unlisted: set[str] = set()
+        self._saved_at = time.monotonic()
+        #: Why the copy could not be written; told once.
+        self.save_failure: str | None = None
+        self._positions = {
+            kind: Position(dict(content))
+            for kind, content in json.loads(self._fact("positions") or "{}").items()
+        }
+
+    # -- the copy on the disk ---------------------------------------------------------------
+
+    @property
+    def _path(self) -> Path:
+        return self._store.path / INDEX_FILE
+
+    @staticmethod
+    def _empty() -> sqlite3.Connection:
+        database = sqlite3.connect(":memory:", check_same_thread=False)
+        database.executescript(_TABLES)
+        return database
+
+    def _loaded(self) -> sqlite3.Connection | None:
+        """Return the copy of the disk in memory; None where there is none that can be used."""
+        if not self._store.writable or not self._path.is_file():
+            return None
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        try:
+            with contextlib.closing(_on_disk(self._path, "ro")) as disk:
+                disk.backup(memory)
+            found = dict(memory.execute("SELECT name, value FROM facts"))
+            # Also that all of the tables can be read; what is damaged inside is found by reading.
+            if found.get("version") == str(SCHEMA_VERSION) and found.get("run") == self._run_id():
+                memory.execute("SELECT count(*), max(length(path)) FROM images").fetchone()
+                return memory
+        except (sqlite3.Error, OSError):
+            pass
+        memory.close()
+        return None
+
+    def _run_id(self) -> str:
+        return str(self._store.header().get("id"))
+
+    def save(self, *, always: bool = False) -> None:
+        """Write the copy on the disk where enough is new."""
+        with self._lock:
+            if not self._save or not self._changes or self.save_failure is not None:
+                return
+            (rows,) = self._database.execute("SELECT count(*) FROM images").fetchone()
+            enough = self._changes >= max(SAVE_CHANGES, rows // 10)
+            if not (
+                always
+                or enough
+                or time.monotonic() - self._saved_at > max(SAVE_SECONDS, rows / 1000)
+            ):
+                return
+            positions = {kind: position.read for kind, position in self._positions.items()}
+            facts = {
+                "version": str(SCHEMA_VERSION),
+                "run": self._run_id(),
+                "positions": json.dumps(positions),
+            }
+            self._database.executemany(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items())
+            )
+            self._database.commit()
+            part = self._path.with_name(f".part-{secrets.token_hex(8)}")
+            try:
+                with contextlib.closing(_on_disk(part, "rwc")) as disk:
+                    # It is a copy, which nobody reads before it has its name.
+                    disk.execute("PRAGMA journal_mode=OFF")
+                    disk.execute("PRAGMA synchronous=OFF")
+                    self._database.backup(disk)
+                    disk.execute("PRAGMA journal_mode=DELETE")
+                part.replace(self._path)
+            except (sqlite3.Error, OSError) as error:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+                self.save_failure = str(error)
+            else:
+                self._changes, self._saved_at = 0, time.monotonic()
+
+    def close(self) -> None:
+        """Write the copy for the last time."""
+        with self._lock:
+            self.save(always=True)
+
+    # -- keeping up with the files ----------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read what is new in the run's files, which are known by their names."""
+        with self._lock:
+            self._refresh_manifests()
+            self._refresh_images()
+            for kind in ("engines", "plan", "attempts", "ratings"):
+                self.refresh_lines(kind)
+            self._database.commit()
+
+    def _refresh_manifests(self) -> None:
+        there = set(self._store.names(MANIFESTS))
+        known = {name for (name,) in self._database.execute("SELECT name FROM manifests")}
+        for name in known - there:
+            self._forget(name)
+        self._database.execute("DELETE FROM unfit")
+        entries = []
+        fresh = [name for name in sorted(there - known) if parse_manifest_name(name) is not None]
+        for name, data in self._store.read_all(MANIFESTS, fresh):
+            try:
+                if isinstance(data, OSError):
+                    raise data
+                entries.append(read_entry(name, data))
+            except (OSError, TornManifest, RunError) as error:
+                kind = "torn: " if isinstance(error, TornManifest) else ""
+                self._database.execute(
+                    "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, f"{kind}{error}")
+                )
+            if len(entries) >= BATCH:
+                self._insert(entries)
+                entries.clear()
+        self._insert(entries)
+
+    def _refresh_images(self) -> None:
+        """Find what no manifest lists, and what somebody has removed.
+
+        That isn't shown, and its cell counts as missing.
+        """
+        there = set(self._store.names(IMAGES))
+        listed = dict(
+            self._database.execute("SELECT substr(path, ?), name FROM images", (len(IMAGES) + 2,))
+        )
+        self._unlisted = there - listed.keys()
+        self._database.execute("DELETE FROM gone")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO gone VALUES (?, ?)",
+            [(f"{IMAGES}/{name}", listed[name]) for name in listed.keys() - there],
+        )
+
+    def refresh_lines(self, kind: str) -> None:
+        """Read what is new in the lines of a kind."""
+        take = {
+            "engines": self._take_engines,
+            "plan": self._take_plan,
+            "attempts": self._take_attempts,
+            "ratings": self._take_ratings,
+        }[kind]
+        with self._lock:
+            position = self._positions.setdefault(kind, Position())
+            lines = self._store.lines(kind, position)
+            while records := list(itertools.islice(lines, BATCH)):
+                take(records)
+                self._changes += len(records)
+
+    def add(self, manifest: Manifest) -> None:
+        """Take in a manifest, or a newer one of the same name."""
+        entry = Entry.of(manifest)
+        with self._lock:
+            self._forget(entry.name)
+            self._database.execute("DELETE FROM unfit WHERE name = ?", (entry.name,))
+            self._insert([entry])
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        self._database.executemany(
+            "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    entry.name,
+                    entry.number,
+                    entry.attempt,
+                    entry.cell,
+                    entry.tries,
+                    int(entry.complete),
+                    int(entry.edited),
+                    int(entry.pending),
+                )
+                for entry in entries
+            ],
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+            [
+                (entry.number, entry.tries, entry.name, position, path)
+                for entry in entries
+                for position, path in enumerate(entry.images)
+            ],
+        )
+        self._changes += len(entries)
+
+    def _forget(self, name: str) -> None:
+        found = self._database.execute(
+            "SELECT number, tries FROM manifests WHERE name = ?", (name,)
+        ).fetchone()
+        if found is not None:
+            self._database.execute(
+                "DELETE FROM images WHERE number = ? AND tries = ? AND name = ?", (*found, name)
+            )
+            self._database.execute("DELETE FROM manifests WHERE name = ?", (name,))
+            self._changes += 1
+
+    # -- lines ------------------------------------------------------------------------------
+
+    # Lines were written by us or by nobody knows whom: what isn't as it should be is left out.
+
+    def _take_engines(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO engines VALUES (?, ?)",
+            [
+                (record["engine"], json.dumps(record))
+                for record in records
+                if isinstance(record.get("engine"), str)
+            ],
+        )
+
+    def _take_plan(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO cells VALUES (?, ?, ?)",
+            [
+                (record["cell"], _number(record.get("number")), json.dumps(record))
+                for record in records
+                if isinstance(record.get("cell"), str)
+            ],
+        )
+        self._database.executemany(
+            "INSERT INTO sweeps (definition) VALUES (?)",
+            [(json.dumps(record["sweep"]),) for record in records if "sweep" in record],
+        )
+
+    def _take_attempts(self, records: Sequence[Mapping[str, Any]]) -> None:
+        cells: dict[str, tuple[str, str | None]] = {}
+        # The last line of an attempt counts, and the first is needed while it has no other end.
+        attempts: dict[str, list[Any]] = {}
+        for record in records:
+            event, cell, attempt = record.get("event"), record.get("cell"), record.get("attempt")
+            if not isinstance(event, str):
+                continue
+            cell = cell if isinstance(cell, str) else None
+            if isinstance(attempt, str):
+                row = attempts.setdefault(attempt, [attempt, None, 0, 1, "", "", None, None])
+                error = record.get("error")
+                row[1:7] = [
+                    cell,
+                    _number(record.get("number")),
+                    _number(record.get("try")) or 1,
+                    event,
+                    str(record.get("time") or ""),
+                    None if error is None else json.dumps(error),
+                ]
+                if event == "sent":
+                    row[7] = record
+            if cell is not None:
+                cells[cell] = (event, attempt if isinstance(attempt, str) else None)
+        for row in attempts.values():
+            # What was made needs no line to be adopted by; the table stays small.
+            row[7] = None if row[7] is None or row[4] == "made" else json.dumps(row[7])
+        self._database.executemany(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) "
+            "DO UPDATE SET event = excluded.event, time = excluded.time, error = excluded.error, "
+            "sent = CASE excluded.event WHEN 'made' THEN NULL "
+            "ELSE coalesce(excluded.sent, sent) END",
+            list(attempts.values()),
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO cell_states VALUES (?, ?, ?)",
+            [(cell, *state) for cell, state in cells.items()],
+        )
+
+    def _take_ratings(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO ratings VALUES (?, ?, ?)",
+            [
+                (
+                    record["image"],
+                    rating if isinstance(rating := record.get("rating"), int) else None,
+                    str(record.get("note") or ""),
+                )
+                for record in records
+                if isinstance(record.get("image"), str)
+            ],
+        )
+
+    # -- asking -----------------------------------------------------------------------------
+
+    def _fact(self, name: str) -> str | None:
+        row = self._one("SELECT value FROM facts WHERE name = ?", (name,))
+        return None if row is None else str(row[0])
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        with self._lock:
+            row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
+            return row
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(query, values).fetchall()
+
+    def image_paths(self) -> list[tuple[str, str]]:
+        """Return manifest name and path of every image that is shown, in order."""
+        return self._rows("SELECT name, path FROM shown ORDER BY number, tries, name, position")
+
+    def image_count(self) -> int:
+        """Return how many images are shown."""
+        row = self._one("SELECT count(*) FROM shown")
+        return int(row[0]) if row else 0
+
+    def unlisted_images(self) -> set[str]:
+        """Return the names of image files that no manifest listed at the last refresh."""
+        return set(self._unlisted)
+
+    def manifest_names(self) -> list[str]:
+        """Return the names of all manifests, in order."""
+        return [
+            name
+            for (name,) in self._rows("SELECT name FROM manifests ORDER BY number, tries, name")
+        ]
+
+    def names_of_cell(self, cell: str) -> list[str]:
+        """Return the manifests of a cell, in order; the whole ones first."""
+        return [
+            name
+            for (name,) in self._rows(
+                "SELECT name FROM manifests WHERE cell = ? ORDER BY complete DESC, tries, name",
+                (cell,),
+            )
+        ]
+
+    def gone(self) -> list[str]:
+        """Return the paths of images that manifests list and that aren't there."""
+        return [path for (path,) in self._rows("SELECT path FROM gone")]
+
+    def pending_names(self) -> list[str]:
+        """Return the manifests of which something is still to be found out."""
+        return [name for (name,) in self._rows("SELECT name FROM manifests WHERE pending = 1")]
+
+    def edited_names(self) -> list[str]:
+        """Return the manifests that were changed after they were written."""
+        return [name for (name,) in self._rows("SELECT name FROM manifests WHERE edited = 1")]
+
+    def unfit(self) -> dict[str, str]:
+        """Return what cannot be read, by name, with the reason."""
+        return dict(self._rows("SELECT name, reason FROM unfit"))
+
+    def made_cells(self) -> set[str]:
+        """Return the ids of the cells of which all images are there."""
+        query = "SELECT DISTINCT cell FROM whole WHERE cell IS NOT NULL"
+        return {cell for (cell,) in self._rows(query)}
+
+    def is_made(self, cell: str) -> bool:
+        """Whether all images of a cell are there."""
+        return self._one("SELECT 1 FROM whole WHERE cell = ?", (cell,)) is not None
+
+    def is_whole(self, attempt: str) -> bool:
+        """Whether a manifest lists all images of an attempt."""
+        query = "SELECT 1 FROM manifests WHERE name LIKE ? AND attempt = ? AND complete = 1"
+        return self._one(query, (f"%-{attempt[:8]}.json", attempt)) is not None
+
+    def cell_count(self) -> int:
+        """Return how many cells are planned."""
+        row = self._one("SELECT count(*) FROM cells")
+        return int(row[0]) if row else 0
+
+    def cell_ids(self) -> list[str]:
+        """Return the ids of all planned cells, in order."""
+        return [cell for (cell,) in self._rows("SELECT cell FROM cells ORDER BY number, cell")]
+
+    def cell(self, cell: str) -> tuple[dict[str, Any], str | None, int, Any] | None:
+        """Return a cell's planned line, its last event, its attempts and its last error."""
+        row = self._one(
+            "SELECT plan, event, cell_states.attempt FROM cells LEFT JOIN cell_states USING (cell) "
+            "WHERE cell = ?",
+            (cell,),
+        )
+        if row is None:
+            return None
+        counted = self._one("SELECT count(*) FROM attempts WHERE cell = ?", (cell,))
+        error = (
+            self._one("SELECT error FROM attempts WHERE attempt = ?", (row[2],)) if row[2] else None
+        )
+        return (
+            json.loads(row[0]),
+            row[1],
+            int(counted[0]) if counted else 0,
+            json.loads(error[0]) if error and error[0] else None,
+        )
+
+    def cell_events(self) -> dict[str, str]:
+        """Return the last event of every cell that has one."""
+        return dict(self._rows("SELECT cell, event FROM cell_states"))
+
+    def tries_of(self, cell: str) -> int:
+        """Return how many attempts a cell has had."""
+        row = self._one("SELECT coalesce(max(tries), 0) FROM attempts WHERE cell = ?", (cell,))
+        return int(row[0]) if row else 0
+
+    def attempts(self) -> list[tuple[str, str | None, int, int, str, str, Any]]:
+        """Return every attempt: id, cell, number, try, last event, its time, and the error."""
+        return [
+            (*row[:6], json.loads(row[6]) if row[6] else None)
+            for row in self._rows(
+                "SELECT attempt, cell, number, tries, event, time, error FROM attempts "
+                "ORDER BY number, tries, attempt"
+            )
+        ]
+
+    def sent_lines(self, attempts: set[str]) -> dict[str, dict[str, Any]]:
+        """Return the lines that were written before attempts were sent, by their first 8 digits."""
+        found: dict[str, dict[str, Any]] = {}
+        for short in attempts:
+            row = self._one(
+                "SELECT sent FROM attempts WHERE attempt >= ? AND attempt < ? AND sent IS NOT NULL",
+                (short, short + "g"),
+            )
+            if row is not None:
+                found[short] = json.loads(row[0])
+        if attempts - found.keys():  # of what was made, the index holds none
+            for line in self._store.lines("attempts", Position()):
+                short = str(line.get("attempt"))[:8]
+                if line.get("event") == "sent" and short in attempts:
+                    found.setdefault(short, line)
+        return found
+
+    def open_attempts(self) -> list[dict[str, Any]]:
+        """Return the lines of the attempts that were sent and of which nothing more is known."""
+        return [
+            json.loads(sent)
+            for (sent,) in self._rows(
+                "SELECT sent FROM attempts WHERE event = 'sent' AND sent IS NOT NULL"
+            )
+        ]
+
+    def recent_attempts(self) -> list[dict[str, Any]]:
+        """Return the lines of the attempts of which no end but an interruption is known."""
+        return [
+            json.loads(sent)
+            for (sent,) in self._rows(
+                "SELECT sent FROM attempts WHERE event IN ('sent', 'interrupted') "
+                "AND sent IS NOT NULL"
+            )
+        ]
+
+    def forget_unfit(self, name: str) -> None:
+        """Forget a manifest that could not be read, because it is gone."""
+        with self._lock:
+            self._database.execute("DELETE FROM unfit WHERE name = ?", (name,))
+
+    def engine(self, key: str) -> dict[str, Any] | None:
+        """Return a line of ``engines.jsonl``."""
+        row = self._one("SELECT content FROM engines WHERE engine = ?", (key,))
+        return None if row is None else json.loads(row[0])
+
+    def engines(self) -> list[dict[str, Any]]:
+        """Return all lines of ``engines.jsonl``."""
+        return [json.loads(content) for (content,) in self._rows("SELECT content FROM engines")]
+
+    def sweeps(self) -> list[Any]:
+        """Return the definitions of the sweeps, in the order of their coming."""
+        return [
+            json.loads(definition)
+            for (definition,) in self._rows("SELECT definition FROM sweeps ORDER BY position")
+        ]
+
+    def rating(self, image: str) -> tuple[int | None, str]:
+        """Return an image's rating and note."""
+        row = self._one("SELECT rating, note FROM ratings WHERE image = ?", (image,))
+        return (None, "") if row is None else (row[0], row[1])
+
+    def ratings(self) -> dict[str, tuple[int | None, str]]:
+        """Return all ratings and notes, by image."""
+        return {
+            image: (rating, note)
+            for image, rating, note in self._rows("SELECT image, rating, note FROM ratings")
+        }
+
+    def last_number(self) -> int:
+        """Return the largest number that is taken."""
+        row = self._one(
+            "SELECT max(coalesce((SELECT max(number) FROM manifests), 0), "
+            "coalesce((SELECT max(number) FROM cells), 0), "
+            "coalesce((SELECT max(number) FROM attempts), 0))"
+        )
+        return int(row[0]) if row else 0
+
+
+def _number(value: object) -> int:
+    """Return a number of a line as SQLite can hold it; 0 for anything else."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return int(value) if whole else 0  # type: ignore[call-overload]
+
+
+def _on_disk(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database without any lock: nobody writes to a file that has its name."""
+    uri = f"file:{pathname2url(str(path))}?mode={mode}&nolock=1"
+    if mode == "ro":
+        uri += "&immutable=1"
+    return sqlite3.connect(uri, uri=True, timeout=1.0)

@@ -1,0 +1,132 @@
+"""Launch a sweep: open its run, plan, compare the engine, and write the plan down."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import ConfigurationError, RunError
+from fooocus_nb.experiment.folder import RunFolder
+from fooocus_nb.experiment.making import (
+    Launch,
+    Options,
+    engines_of,
+    first_engine,
+    require_same_engine,
+    shown_path,
+)
+from fooocus_nb.experiment.plan import make_plan
+from fooocus_nb.experiment.progress import SweepProgress
+from fooocus_nb.experiment.resume import refuse_another_sweep
+from fooocus_nb.experiment.run import open_run
+from fooocus_nb.experiment.workers import Task, workers_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from fooocus_nb.experiment.cells import Cell
+    from fooocus_nb.experiment.plan import Plan
+    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.experiment.sweep_protocols import PlannedSweep
+
+__all__ = ["Options", "plan_sweep", "prepare"]
+
+#: Of so many cells that were made before, the live grid shows the images.
+SHOWN_EARLIER = 240
+
+
+def plan_sweep(sweep: PlannedSweep, thing: Any, folder: str | os.PathLike[str] | None) -> Plan:
+    """Return the plan of a sweep; nothing is sent or written."""
+    workers = [] if thing is None else workers_of(thing)
+    path = None if folder is None else _path(folder)
+    run = _existing(path)
+    return make_plan(sweep, first_engine(workers), run, path)
+
+
+def _path(folder: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(folder).expanduser().resolve()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"{folder!r} is no folder that can be used: {error}."
+        raise RunError(msg) from error
+
+
+def _existing(path: Path | None) -> Run | None:
+    """Return the run of a folder to look at; None where there is none yet."""
+    if path is None or not RunFolder(path).exists():
+        return None
+    return open_run(path, readonly=True)
+
+
+def prepare(
+    sweep: PlannedSweep, thing: Any, folder: str | os.PathLike[str], options: Options
+) -> Launch[Run]:
+    """Check everything, write the plan, and return what makes it. Nothing has been sent yet."""
+    options.check()
+    workers = workers_of(thing)
+    if not workers:
+        msg = "There is no engine to make the sweep's cells: the pool is empty."
+        raise ConfigurationError(msg)
+    path = _path(folder)
+    engine = first_engine(workers)
+    # Without a folder where there was none: a sweep with a slip of the pen leaves nothing behind.
+    if not RunFolder(path).exists():
+        make_plan(sweep, engine, None, path).require_ok()
+    run = open_run(path)
+    try:
+        recorder = run.recorder  # or it says who writes to it
+        plan = make_plan(sweep, engine, run, path)
+        refuse_another_sweep(run, plan.planned)
+        plan.require_ok()
+        if plan.cells and not options.mix:
+            require_same_engine(run, engines_of(workers), plan.planned)
+        recorder.require_lease()
+        numbers = _write_plan(sweep, run, plan)
+    except BaseException:
+        if not run.recording:
+            run.close()
+        raise
+    now = plan.cells if options.limit is None else plan.cells[: options.limit]
+    tasks = [Task(cell, numbers[cell.id], sweep.find_image) for cell in now]
+    sizes = {name: len(values) for name, values in sweep.axes.items()}
+    progress = SweepProgress(plan.planned, sizes, sweep.title, shown_path(run.path))
+    _tell_earlier(progress, run, plan.planned)
+    return Launch(run, tasks, workers, progress, options)
+
+
+def _write_plan(sweep: PlannedSweep, run: Run, plan: Plan) -> dict[str, int]:
+    """Write what is new in the plan, and return the number of each cell."""
+    definition = sweep.describe()
+    if plan.seed is not None:
+        definition["drawn_seed"] = str(plan.seed)
+    if not run.sweeps or run.sweeps[-1] != definition:
+        run.add_sweep(definition)
+    known = set(run.cells)
+    numbers = itertools.count(run.index.last_number() + 1)
+    run.add_cells(
+        (cell.id, next(numbers), cell.values, cell.axes)
+        for cell in plan.planned
+        if cell.id not in known
+    )
+    return {cell.id: run.cells[cell.id].number for cell in plan.planned}
+
+
+def _tell_earlier(progress: SweepProgress, run: Run, cells: Sequence[Cell]) -> None:
+    """Tell the progress what was there before."""
+    made, events = run.made_cells(), run.index.cell_events()
+    shown = 0
+    for cell in cells:
+        if cell.id in made:
+            path = None
+            if shown < SHOWN_EARLIER:
+                with contextlib.suppress(RunError, IndexError):
+                    path = run.images_of(cell.id)[0].path
+                shown += 1
+            progress.known(cell.id, "made", path)
+        elif (event := events.get(cell.id)) in ("failed", "skipped"):
+            error = run.cells[cell.id].error or {}
+            reason = f"{error.get('type', '')}: {str(error.get('message', ''))[:300]}"
+            progress.known(cell.id, str(event), reason=reason if error else "")

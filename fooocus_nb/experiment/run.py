@@ -1,0 +1,735 @@
+"""A run: images that know how they were made, in one folder that people can read and copy."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from fooocus_nb.errors import (
+    OutputError,
+    ParameterError,
+    RunError,
+    RunLocked,
+    RunWarning,
+    warn_user,
+)
+from fooocus_nb.experiment.folder import IMAGES, MANIFESTS, RunFolder, now
+from fooocus_nb.experiment.index import RunIndex
+from fooocus_nb.experiment.lease import Lease
+from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
+from fooocus_nb.experiment.members import Cell, Failure, RunImage, RunImages, counted
+from fooocus_nb.experiment.recorder import (
+    CLOSE_TIMEOUT,
+    Recorder,
+    current_recorder,
+    set_current,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.lease import Holder
+
+__all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "open_run"]
+
+#: Manifests that are kept in memory, some 10 KB each.
+CACHED_MANIFESTS = 2000
+MAX_RATING = 5
+MAX_NOTE = 10_000
+#: How many notices are shown; all are in `Run.notices`.
+MAX_NOTICES = 5
+#: What ends a cell's being missing.
+_ENDED = {"failed": "failed", "skipped": "skipped"}
+
+
+class _Cells(Mapping[str, Cell]):
+    """The planned cells of a run, by id, in the order of the plan."""
+
+    def __init__(self, run: Run, index: RunIndex) -> None:
+        self._run = run
+        self._index = index
+
+    def __len__(self) -> int:
+        return self._index.cell_count()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.cell_ids())
+
+    def __contains__(self, cell: object) -> bool:
+        return isinstance(cell, str) and self._index.cell(cell) is not None
+
+    def __getitem__(self, cell: str) -> Cell:
+        found = self._index.cell(cell)
+        if found is None:
+            raise KeyError(cell)
+        plan, event, tries, error = found
+        made = self._index.is_made(cell)
+        state = "made" if made else _ENDED.get(event or "", "missing")
+        values = plan.get("values")
+        return Cell(
+            id=cell,
+            number=int(plan["number"]),
+            values=seeds_as_numbers(values if isinstance(values, dict) else {}),
+            state=state,
+            tries=tries,
+            error=error if state == "failed" else None,
+            axes=seeds_as_numbers(axes if isinstance(axes := plan.get("axes"), dict) else {}),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{counted(len(self), 'cell')} of {self._run.path.name!r}>"
+
+
+class Run:
+    """A run: images that know how they were made, with ratings and notes.
+
+    Made by :func:`open_run`. As a context manager it records everything that this kernel generates
+    inside of the block, and closes at its end.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder, or its archive.
+    id : str
+        Its own, which a copy keeps.
+    readonly : bool
+        Whether it can only be read here.
+    holder : Holder or None
+        Who writes to it, where that isn't this kernel.
+    """
+
+    def __init__(
+        self, store: RunStore, lease: Lease | None, *, holder: Holder | None = None, why: str = ""
+    ) -> None:
+        self.store = store
+        self.path = store.path
+        self.id = str(store.header()["id"])
+        self.holder = holder
+        self._why = why
+        self._lease = lease
+        self._lost = ""
+        self._closed = self._closing = False
+        self._depth = 0
+        self._before: list[Recorder | None] = []
+        self._lock = threading.RLock()
+        self._manifests: OrderedDict[str, Manifest] = OrderedDict()
+        self._problems: list[str] = []
+        self._index = RunIndex(store, save=lease is not None)
+        self._index.refresh()
+        self._recorder: Recorder | None = None
+        if lease is not None and isinstance(store, RunFolder):
+            self._recorder = Recorder(store, self._index, self.id, held=lambda: lease.held)
+            self._recorder.recorded.subscribe(self._keep)
+            self._recorder.recover()
+            self._index.save()
+
+    # -- what it is -------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.path)!r}: {', '.join(self.facts())}>"
+
+    def _repr_html_(self) -> str:
+        name, *facts = (html.escape(text) for text in (str(self.path), *self.facts()))
+        notices = "".join(f"<li>{html.escape(text)}</li>" for text in self.notices[:MAX_NOTICES])
+        listed = f"<ul>{notices}</ul>" if notices else ""
+        return f"<div><b>Run</b> <code>{name}</code>: {', '.join(facts)}.{listed}</div>"
+
+    def facts(self) -> list[str]:
+        """Return what there is to say of it, in a few words each."""
+        facts = [counted(self._index.image_count(), "image")]
+        counts = self.counts
+        if counts["planned"]:
+            facts.append(
+                f"{counts['made']} of {counted(counts['planned'], 'cell')} made"
+                + "".join(
+                    f", {counts[state]} {state}" for state in ("failed", "skipped") if counts[state]
+                )
+            )
+        if self._closed:
+            facts.append("closed")
+        elif self.readonly:
+            facts.append(f"only to be read: {self._reason()}")
+        elif self.recording:
+            facts.append("records what this kernel generates")
+        return facts
+
+    @property
+    def readonly(self) -> bool:
+        """Whether it can only be read here: it is held elsewhere, closed, or an archive."""
+        return self._closed or self._lease is None or not self._lease.held
+
+    @property
+    def recording(self) -> bool:
+        """Whether what this kernel generates becomes part of it."""
+        return self._recorder is not None and current_recorder() is self._recorder
+
+    @property
+    def recorder(self) -> Recorder:
+        """What writes down attempts and manifests, for sweeps and the like.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        self._require_writable()
+        if self._recorder is None:
+            raise RunLocked(self._reason())
+        return self._recorder
+
+    @property
+    def index(self) -> RunIndex:
+        """What its files say, to be searched."""
+        return self._index
+
+    def _reason(self) -> str:
+        if self._closed:
+            return "it is closed"
+        if self._lost:
+            return self._lost
+        if self.holder is not None:
+            return f"{self.holder} writes to it"
+        return self._why or "it can only be read"
+
+    def _require_writable(self) -> None:
+        if self.readonly:
+            msg = f"The run {self.path} can only be read here: {self._reason()}."
+            if self.holder is not None and not self.holder.judged:
+                msg += (
+                    " If you know that it has ended, open the run with "
+                    "fooocus_nb.open_run(folder, force=True)."
+                )
+            raise RunLocked(msg)
+
+    def lost(self, why: str) -> None:
+        """Note that the lease is lost: from now on it can only be read."""
+        self._lost = why
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is damaged, was changed by hand, or could not be recorded, in sentences."""
+        found = list(self._problems)
+        if self._recorder is not None:
+            found += self._recorder.problems
+        for name in self._index.edited_names()[:100]:
+            found.append(
+                f"{MANIFESTS}/{name} was changed after it was written: its checksum doesn't fit. "
+                "What it says is shown all the same, and isn't proven."
+            )
+        for name, reason in list(self._index.unfit().items())[:100]:
+            found.append(f"{MANIFESTS}/{name} is left out: {reason.removeprefix('torn: ')}")
+        if self._index.save_failure is not None:
+            found.append(
+                f"The index can't be kept in the folder ({self._index.save_failure}), so it is "
+                "made anew at each opening. Nothing is lost by that."
+            )
+        return tuple(found)
+
+    # -- what is in it ----------------------------------------------------------------------
+
+    @property
+    def images(self) -> RunImages:
+        """All whole images, in the order of their numbers; see :class:`RunImage`."""
+        return RunImages(self, self._index.image_paths())
+
+    @property
+    def manifests(self) -> Iterator[Manifest]:
+        """Every manifest, in the order of their numbers."""
+        return (self.manifest(name) for name in self._index.manifest_names())
+
+    @property
+    def cells(self) -> Mapping[str, Cell]:
+        """The planned cells of its sweeps, by id, in the order of the plan."""
+        return _Cells(self, self._index)
+
+    @property
+    def sweeps(self) -> list[Any]:
+        """The definitions of the sweeps that were run in it, the oldest first."""
+        return self._index.sweeps()
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What has failed and wasn't made since."""
+        made = self._index.made_cells()
+        events = self._index.cell_events()
+        return [
+            Failure(cell, attempt, number, tries, time, error or {})
+            for attempt, cell, number, tries, event, time, error in self._index.attempts()
+            if event == "failed"
+            and (cell is None or (cell not in made and events.get(cell) == "failed"))
+        ]
+
+    @property
+    def missing(self) -> list[Cell]:
+        """The planned cells that are neither made nor failed nor skipped."""
+        made, events = self._index.made_cells(), self._index.cell_events()
+        return [
+            self.cells[cell]
+            for cell in self._index.cell_ids()
+            if cell not in made and events.get(cell) not in _ENDED
+        ]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells are ``planned``, ``made``, ``failed``, ``skipped`` and ``missing``.
+
+        The first is the sum of the others.
+        """
+        made, events = self._index.made_cells(), self._index.cell_events()
+        counts = {"planned": 0, "made": 0, "failed": 0, "skipped": 0, "missing": 0}
+        for cell in self._index.cell_ids():
+            state = "made" if cell in made else _ENDED.get(events.get(cell, ""), "missing")
+            counts["planned"] += 1
+            counts[state] += 1
+        return counts
+
+    def is_made(self, cell: str) -> bool:
+        """Whether all images of a cell are there, by the id of the cell."""
+        return self._index.is_made(cell)
+
+    def made_cells(self) -> set[str]:
+        """Return the ids of all cells whose images are there."""
+        return self._index.made_cells()
+
+    def images_of(self, cell: str) -> list[RunImage]:
+        """Return the images of a cell, by its id; those of whole generations, else what is there.
+
+        Parameters
+        ----------
+        cell : str
+            The cell's id.
+
+        Returns
+        -------
+        list of RunImage
+            In order.
+        """
+        found = [self.manifest(name) for name in self._index.names_of_cell(cell)]
+        whole = [manifest for manifest in found if manifest.complete] or found
+        return [
+            RunImage(self, manifest, position)
+            for manifest in whole
+            for position in range(len(manifest.images))
+        ]
+
+    def image(self, key: str) -> RunImage:
+        """Return an image by its key.
+
+        Parameters
+        ----------
+        key : str
+            Such as ``000012-1a2b3c4d-1``.
+
+        Returns
+        -------
+        RunImage
+            The image.
+
+        Raises
+        ------
+        RunError
+            When there is none of that key.
+        """
+        name = key.rpartition("-")[0] + ".json"
+        with contextlib.suppress(RunError, ValueError):
+            manifest = self.manifest(name)
+            for position, record in enumerate(manifest.images):
+                if record.key == key:
+                    return RunImage(self, manifest, position)
+        msg = f"The run {self.path} has no image {key[:80]!r}."
+        raise RunError(msg)
+
+    def manifest(self, name: str) -> Manifest:
+        """Return a manifest by its file name, such as ``000012-1a2b3c4d.json``.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        Manifest
+            What it says.
+
+        Raises
+        ------
+        RunError
+            When it isn't there, or is damaged.
+        """
+        with self._lock:
+            if (found := self._manifests.get(name)) is not None:
+                self._manifests.move_to_end(name)
+                return found
+        try:
+            found = Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
+        except (OSError, TornManifest) as error:
+            msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
+            raise RunError(msg) from error
+        self._keep(found, name)
+        return found
+
+    def _keep(self, manifest: Manifest, name: str | None = None) -> None:
+        with self._lock:
+            self._manifests[name or manifest.name] = manifest
+            while len(self._manifests) > CACHED_MANIFESTS:
+                self._manifests.popitem(last=False)
+
+    def image_at(self, name: str, path: str) -> RunImage:
+        """Return the image at a path that a manifest lists."""
+        manifest = self.manifest(name)
+        for position, record in enumerate(manifest.images):
+            if record.path == path:
+                return RunImage(self, manifest, position)
+        msg = f"The manifest {name} doesn't list {path} any more: open the run again."
+        raise RunError(msg)
+
+    def refresh(self) -> None:
+        """Look for what another kernel has written meanwhile, where this one only reads."""
+        with self._lock:
+            if self.readonly:
+                self._manifests.clear()
+        self._index.refresh()
+
+    def subscribe(self, listener: Callable[[Manifest], None]) -> Callable[[], None]:
+        """Call `listener` with each manifest that this kernel writes into the run.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets a :class:`Manifest`, on any thread, and once more when its hashes are known; it
+            must return at once.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        return self.recorder.recorded.subscribe(listener)
+
+    # -- plans ------------------------------------------------------------------------------
+
+    def add_sweep(self, definition: Mapping[str, Any]) -> None:
+        """Write the definition of a sweep into the plan.
+
+        Parameters
+        ----------
+        definition : mapping
+            As JSON can hold it; seeds as strings.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        self._append("plan", {"sweep": dict(definition), "time": now()})
+
+    def add_cells(
+        self, cells: Iterable[tuple[str, int, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> int:
+        """Write cells into the plan; those that are there already are left as they are.
+
+        Parameters
+        ----------
+        cells : iterable of (str, int, mapping, mapping)
+            Id, number, values and places on the axes of each, as JSON can hold them; seeds as
+            strings.
+
+        Returns
+        -------
+        int
+            How many were added.
+        """
+        known = set(self._index.cell_ids())
+        records = []
+        for cell, number, values, axes in cells:
+            if cell not in known:
+                known.add(cell)
+                records.append(
+                    {"cell": cell, "number": number, "values": dict(values), "axes": dict(axes)}
+                )
+        self._append("plan", *records)
+        return len(records)
+
+    def retry(self, engine: Any = None, *, on_error: Any = "continue", mix: bool = False) -> int:
+        """Make the failed cells again, or let the sweep make them when it is run next.
+
+        Parameters
+        ----------
+        engine : Engine, pool or executor, optional
+            Who makes them now. Without one they only count as missing again.
+        on_error : {"continue", "stop"} or callable
+            As :meth:`Sweep.run` takes it. Default ``"continue"``.
+        mix : bool
+            As :meth:`Sweep.run` takes it. Default False.
+
+        Returns
+        -------
+        int
+            How many they are.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        RunError
+            When the engine is another one than made the run's cells so far.
+        ParameterError
+            When a cell begins with an image that is not in the run.
+        """
+        cells = list(dict.fromkeys(one.cell for one in self.failures if one.cell is not None))
+        if engine is not None and cells:
+            from fooocus_nb.experiment.making import Options, retry_failed
+
+            retry_failed(self, engine, Options(on_error=on_error, mix=mix))
+        else:
+            self.mark_missing(cells)
+        return len(cells)
+
+    def mark_missing(self, cells: Iterable[str]) -> None:
+        """Let planned cells that have failed or were skipped count as missing."""
+        self._append(
+            "attempts",
+            *({"attempt": None, "cell": cell, "event": "retry", "time": now()} for cell in cells),
+        )
+
+    def mark_skipped(self, cell: str) -> None:
+        """Let a planned cell count as skipped."""
+        self._append("attempts", {"attempt": None, "cell": cell, "event": "skipped", "time": now()})
+
+    def _append(self, kind: str, *records: Mapping[str, Any]) -> None:
+        self._require_writable()
+        if isinstance(self.store, RunFolder):
+            self.store.append(kind, *records)
+            self._index.refresh_lines(kind)
+
+    # -- ratings ----------------------------------------------------------------------------
+
+    def rate(self, image: RunImage | str, rating: int | None, note: str | None = None) -> None:
+        """Rate an image, from 0 to 5, and note something about it.
+
+        Parameters
+        ----------
+        image : RunImage or str
+            The image, or its key.
+        rating : int or None
+            From 0 to 5; None takes a rating back.
+        note : str, optional
+            A text; by default the one that is there stays, and an empty one removes it.
+
+        Raises
+        ------
+        ParameterError
+            When it is another rating.
+        RunLocked
+            When the run can only be read here.
+        """
+        if rating is not None and (
+            isinstance(rating, bool) or not isinstance(rating, int) or not 0 <= rating <= MAX_RATING
+        ):
+            msg = f"rating={rating!r} is not possible: give a whole number from 0 to 5, or None."
+            raise ParameterError(msg)
+        key = image if isinstance(image, str) else image.key
+        if isinstance(image, str):
+            self.image(key)
+        text = self._index.rating(key)[1] if note is None else str(note)
+        if len(text) > MAX_NOTE:
+            msg = f"note= has {len(text):,} characters, and must have {MAX_NOTE:,} at most."
+            raise ParameterError(msg)
+        self._append("ratings", {"image": key, "rating": rating, "note": text, "time": now()})
+
+    def rating_of(self, key: str) -> tuple[int | None, str]:
+        """Return rating and note of an image by its key."""
+        return self._index.rating(key)
+
+    # -- its end ----------------------------------------------------------------------------
+
+    def record(self) -> None:
+        """Let everything that this kernel generates from now on become part of the run.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        if not self.recording:
+            self._before.append(set_current(self.recorder))
+
+    def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """Wait until all hashes are known and the index is written, and return whether they are.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most. Default 120.
+        """
+        done = self._recorder is None or self._recorder.flush(timeout)
+        self._index.save(always=True)
+        return done
+
+    def close(self) -> None:
+        """Find out what is pending, write the index, and release the run. Harmless when closed.
+
+        It waits 120 s at the most for hashes, such as that of a large checkpoint; what is left then
+        is found out when the run is opened next.
+        """
+        with self._lock:  # not held while the thread, which takes it, is waited for
+            if self._closed or self._closing:
+                return
+            self._closing = True
+        try:
+            if self._recorder is not None:
+                if self.recording:
+                    set_current(self._before.pop() if self._before else None)
+                self._recorder.close()
+            self._index.close()
+        finally:  # also where an interrupt ends the wait for hashes
+            if self._lease is not None:
+                self._lease.release()
+            self._closed = True
+            _forget(self)
+        if self._recorder is not None:
+            for text in self._recorder.problems[:MAX_NOTICES]:
+                warn_user(text, RunWarning)
+
+    def __enter__(self) -> Self:
+        self.record()
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.close()
+
+
+def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: bool = False) -> Run:
+    """Open a run, or begin a new one where there is none.
+
+    One kernel at a time writes to a run. Where another one does, the run can only be read here,
+    and says who that is. Opened twice in one kernel, it is the same :class:`Run`.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder.
+    readonly : bool
+        Whether it is only read; then it must be there. Default False.
+    force : bool
+        Whether a lease is taken over whose holder can't be judged from here, such as one on
+        another machine. Only where you know that it has ended. Default False.
+
+    Returns
+    -------
+    Run
+        The run. In a ``with`` block it records everything that this kernel generates.
+
+    Raises
+    ------
+    RunError
+        When something else is there, it is damaged, or a newer version has made it.
+    OutputError
+        When it cannot be made.
+
+    Examples
+    --------
+    >>> with fooocus_nb.open_run("runs/lighthouse"):
+    ...     engine.generate("a lighthouse at dusk", seed=7)
+    """
+    place = _resolved(path)
+    if place.is_file():
+        return _open_archive(place)
+    with _opening:
+        if not readonly and (known := _open_here.get(place)) is not None and not known.readonly:
+            return known
+        folder = RunFolder(place)
+        if not folder.exists():
+            if readonly:
+                msg = f"There is no run {str(place)!r}."
+                raise RunError(msg)
+            folder.create()
+        folder.header()
+        run = _open_folder(folder, readonly=readonly, force=force)
+        if not run.readonly:
+            _open_here[place] = run
+    if run.holder is not None:
+        warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
+    for notice in run.notices[:MAX_NOTICES]:
+        warn_user(notice, RunWarning)
+    return run
+
+
+_opening = threading.RLock()
+#: What this process has open to write, until it is closed.
+_open_here: dict[Path, Run] = {}
+
+
+def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
+    if readonly:
+        return Run(folder, None, why="it was opened to be read only")
+    runs: list[Run] = []
+
+    def lost(why: str) -> None:
+        for run in runs:
+            run.lost(why)
+
+    lease = Lease(folder.path, lost)
+    try:
+        holder = lease.acquire(force=force)
+    except OutputError as error:
+        return Run(folder, None, why=str(error).rstrip("."))
+    if holder is not None:
+        return Run(folder, None, holder=holder)
+    try:
+        for name in (MANIFESTS, IMAGES, "inputs"):
+            (folder.path / name).mkdir(exist_ok=True)
+        folder.remove_parts()
+        folder.end_torn_lines()
+        run = Run(folder, lease)
+    except BaseException:
+        lease.release()
+        raise
+    runs.append(run)
+    return run
+
+
+def _open_archive(path: Path) -> Run:
+    """Open a run that was shared as one file."""
+    msg = f"{path} is a file. A run is a folder: give another path."
+    raise RunError(msg)
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"{path!r} is no folder that can be used: {error}."
+        raise RunError(msg) from error
+
+
+def _forget(run: Run) -> None:
+    with _opening:
+        if _open_here.get(run.path) is run:
+            del _open_here[run.path]
+
+
+def current_run() -> Run | None:
+    """Return the run that this kernel records in; None where there is none."""
+    recorder = current_recorder()
+    if recorder is None:
+        return None
+    with _opening:
+        return next((run for run in _open_here.values() if run.recording), None)
