@@ -1,0 +1,1 @@
+"""Reproducible experiments: runs, sweeps, looking at them."""
