@@ -115,6 +115,8 @@ class SheetContent:
         Returns the text below an image, by block, row, column and number; empty for none.
     caption_lines : int
         How many lines there are below each image for its caption.
+    x_name, y_name : str
+        What the columns and the rows are; empty for nothing.
     tile : tuple of (int, int)
         The shape of an image: its width and height; only their ratio counts.
     """
@@ -127,6 +129,8 @@ class SheetContent:
     per_slot: int = 1
     captions: Callable[[int, int, int, int], str] = lambda *_: ""
     caption_lines: int = 0
+    x_name: str = ""
+    y_name: str = ""
     tile: tuple[int, int] = (1, 1)
 
 
@@ -292,7 +296,9 @@ class _Drafted:
         self.scale = scale = _Scale(metrics.line, tile, content.tile)
         self.per_row, self.slot = _slot_size(content, scale)
         self.texts = texts = _wrapped(content, metrics.measure, scale, self.slot[0])
+        self.names = self._named()
         head = max((len(lines) for lines in texts.columns), default=0) * scale.line
+        head = max(head + scale.line * len(self.names["x"]), scale.line * len(self.names["y"]))
         self.head = head + scale.gap if head else 0
         heading = max((len(lines) for lines in texts.blocks), default=0) * scale.line
         self.heading = heading + scale.gap if heading else 0
@@ -309,6 +315,15 @@ class _Drafted:
         self.legend_labels, bottom = self._legend(self.top + rows * down - scale.space)
         self.width = self.inside + 2 * scale.margin
         self.height = bottom + scale.margin
+
+    def _named(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the axes, each a line where there is a place for it."""
+        content, measure = self.content, self.metrics.measure
+        across = len(content.columns) * (self.slot[0] + self.scale.gap) - self.scale.gap
+        return {
+            "x": wrap_text(content.x_name, across, measure, 1)[0],
+            "y": wrap_text(content.y_name, self.texts.gutter, measure, 1)[0],
+        }
 
     def _top(self) -> tuple[list[Label], int]:
         """Return title and facts, and where the images begin."""
@@ -356,6 +371,12 @@ class _Drafted:
         if texts.blocks and texts.blocks[block]:
             lines = texts.blocks[block]
             yield Label(Box(x, y, self.block[0], len(lines) * scale.line), lines, "heading")
+        if self.names["x"]:
+            box = Box(left, y + self.heading, self.block[0] - self.gutter, scale.line)
+            yield Label(box, self.names["x"], "axis")
+        if self.names["y"]:
+            box = Box(x, top - scale.gap - scale.line, texts.gutter, scale.line)
+            yield Label(box, self.names["y"], "axis", "right")
         for column, lines in enumerate(texts.columns):
             height = len(lines) * scale.line
             at = left + column * (self.slot[0] + scale.gap)
@@ -370,7 +391,7 @@ class _Drafted:
 
     def _slots(self, block: int, left: int, top: int) -> Iterator[Slot]:
         content, scale = self.content, self.scale
-        caption = content.caption_lines * scale.line
+        caption = _caption_height(content, scale)
         for row in range(len(content.rows)):
             for column in range(len(content.columns)):
                 for number in range(max(content.per_slot, 1)):
@@ -388,7 +409,12 @@ class _Drafted:
         lines, _ = wrap_text(text, width, self.metrics.measure, self.content.caption_lines)
         if lines:
             height = len(lines) * self.scale.line
-            yield Label(Box(slot.box.x, slot.box.bottom, width, height), lines, "caption", "center")
+            box = Box(slot.box.x, slot.box.bottom + self.scale.inner, width, height)
+            yield Label(box, lines, "caption", "center")
+
+
+def _caption_height(content: SheetContent, scale: _Scale) -> int:
+    return content.caption_lines * scale.line + scale.inner if content.caption_lines else 0
 
 
 def _slot_size(content: SheetContent, scale: _Scale) -> tuple[int, tuple[int, int]]:
@@ -396,7 +422,7 @@ def _slot_size(content: SheetContent, scale: _Scale) -> tuple[int, tuple[int, in
     count = max(content.per_slot, 1)
     per_row = count if count <= 3 else math.ceil(math.sqrt(count))
     down = -(-count // per_row)
-    caption = content.caption_lines * scale.line
+    caption = _caption_height(content, scale)
     width = per_row * (scale.tile[0] + scale.inner) - scale.inner
     return per_row, (width, down * (scale.tile[1] + caption + scale.inner) - scale.inner)
 
@@ -416,7 +442,7 @@ def _wrapped(content: SheetContent, measure: Measure, scale: _Scale, column: int
 
     widest = max((measure(text) for text in content.rows), default=0)
     limit = max(column, scale.line * 6)
-    gutter = min(widest, limit)
+    gutter = min(max(widest, measure(content.y_name)), limit) if widest else 0
     room = max(scale.tile[1] // scale.line, 1)
     columns = [wrapped(text, column, MAX_LABEL_LINES) for text in content.columns]
     rows = [wrapped(text, limit, min(room, 12)) for text in content.rows]

@@ -46,6 +46,8 @@ def contents(draw):
         per_slot=draw(st.integers(1, 5)),
         captions=lambda *place: captions[sum(place) % len(captions)],
         caption_lines=draw(st.integers(0, 2)),
+        x_name=draw(TEXTS),
+        y_name=draw(TEXTS),
         tile=draw(st.sampled_from([(1, 1), (1152, 896), (704, 1408), (1, 50), (50, 1)])),
     )
 
