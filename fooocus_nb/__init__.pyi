@@ -47,6 +47,9 @@ from fooocus_nb.errors import OutputError as OutputError
 from fooocus_nb.errors import ParameterError as ParameterError
 from fooocus_nb.errors import PortTaken as PortTaken
 from fooocus_nb.errors import RestoreError as RestoreError
+from fooocus_nb.errors import RunError as RunError
+from fooocus_nb.errors import RunLocked as RunLocked
+from fooocus_nb.errors import RunWarning as RunWarning
 from fooocus_nb.errors import StartError as StartError
 from fooocus_nb.errors import StartTimeout as StartTimeout
 from fooocus_nb.errors import UnknownFlag as UnknownFlag
@@ -55,6 +58,8 @@ from fooocus_nb.errors import UnsupportedParameter as UnsupportedParameter
 from fooocus_nb.errors import UnsupportedServer as UnsupportedServer
 from fooocus_nb.errors import WorkerDead as WorkerDead
 from fooocus_nb.errors import WrongInterpreter as WrongInterpreter
+from fooocus_nb.experiment.run import Run as Run
+from fooocus_nb.experiment.run import open_run as open_run
 from fooocus_nb.fooocus.checkout.model_files import restore_model as restore_model
 from fooocus_nb.fooocus.metadata import Metadata as Metadata
 from fooocus_nb.fooocus.metadata import read_log as read_log

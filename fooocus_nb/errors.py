@@ -52,6 +52,9 @@ __all__ = [
     "ParameterError",
     "PortTaken",
     "RestoreError",
+    "RunError",
+    "RunLocked",
+    "RunWarning",
     "StartError",
     "StartTimeout",
     "UnknownFlag",
@@ -199,6 +202,14 @@ class RestoreError(FooocusError):
     """A renamed model file cannot get its own name back."""
 
 
+class RunError(FooocusError):
+    """A run of an experiment cannot be opened or read, or not be written to."""
+
+
+class RunLocked(RunError):
+    """A run cannot be written to here, because somebody else writes to it."""
+
+
 class UnknownParameter(ParameterError, KeyError):
     """There is no parameter of that name."""
 
@@ -211,6 +222,10 @@ class IgnoredParameter(UserWarning):
 
 class IncompleteMetadata(UserWarning):
     """Parameters come from an image's metadata that doesn't tell all that decided the image."""
+
+
+class RunWarning(UserWarning):
+    """Something of a run is damaged, was changed by hand, or could not be recorded."""
 
 
 class UnsupportedParameter(ParameterError):
@@ -406,6 +421,7 @@ def _made_again(
 # Two cells that give the same value in vain are both told, not only the first.
 warnings.simplefilter("always", IgnoredParameter, append=True)
 warnings.simplefilter("always", IncompleteMetadata, append=True)
+warnings.simplefilter("always", RunWarning, append=True)
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

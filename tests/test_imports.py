@@ -33,11 +33,12 @@ FLOORS: tuple[set[str], ...] = (
     {"fooocus", "supervisor"},
     {"results"},
     {"engine"},
+    {"experiment"},
     {"doctor", "widgets"},
     {"cli", "magics"},
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
-TO_COME = {"experiment", "server"}
+TO_COME = {"server"}
 #: The floors inside a room or a folder of it, from the ground up: a module (or a folder) sees those
 #: before it, and those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
@@ -94,6 +95,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"watchdog"},
         {"lifecycle"},
         {"liveness"},
+        {"facts"},
         {"jobs"},
         {"presenters"},
         {"queries"},
@@ -108,11 +110,19 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"job_log"},
         {"unchanged"},
         {"image_collector"},
+        {"observers"},
         {"records"},
         {"context"},
         {"recovery"},
         {"job"},
         {"orphan"},
+    ),
+    "experiment": (
+        {"folder", "hashing"},
+        {"lease", "manifest"},
+        {"index", "provenance"},
+        {"recorder"},
+        {"run"},
     ),
     "widgets": (
         {"_assets", "_html"},

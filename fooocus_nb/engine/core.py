@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fooocus_nb._background import async_twin, twins
+from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.context import JobContext
@@ -109,7 +110,9 @@ class Engine(ImageTasks):
             temp_dir=lambda: process.temp_dir if (process := self._process) else None,
             add_images=self._images.add,
             publish=self._publish,
+            facts=self._facts,
         )
+        register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
         lifecycle.on_connected = self._queries.reapply_preset
@@ -511,16 +514,34 @@ class Engine(ImageTasks):
             refuse_url(name, url)
         return download(name, url, private=self.allow_private_urls)
 
-    async def _copy_image(self, server_path: str) -> Path:
-        """Copy an image of the server into the output folder."""
+    def _facts(self) -> EngineFacts:
+        """Return what a record of its images names."""
+        settings = self._lifecycle.settings
+        installation = settings.installation if settings is not None else None
+        return EngineFacts(
+            name=self.name,
+            owned=self.owned,
+            demo=settings is not None and installation is None,
+            version=self.version,
+            url=self.url,
+            flags=settings.args if settings is not None else (),
+            preset=self.current_preset,
+            checkout=installation.path if installation is not None else None,
+            python=installation.python if installation is not None else None,
+            log_path=self.log_path,
+            pid=self.pid,
+        )
+
+    async def _copy_image(self, server_path: str, before: Callable[[bytes], None]) -> Path:
+        """Copy an image of the server into the output folder; `before` gets its bytes first."""
         local = Path(server_path)
         if self.owned and await asyncio.to_thread(local.is_file):
-            return await asyncio.to_thread(self._outputs.copy, local)
+            return await asyncio.to_thread(self._outputs.copy, local, before)
         data = await self._lifecycle.require_client().fetch(server_path)
         if not await asyncio.to_thread(is_image, data):
             msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
             raise GenerationError(msg)
-        return await asyncio.to_thread(self._outputs.write, local.name, data)
+        return await asyncio.to_thread(self._outputs.write, local.name, data, before)
 
     def _publish(self, result: Result) -> None:
         self.last_result = result

@@ -1,1 +1,1 @@
-"""Reproducible experiments: runs, sweeps, looking at them."""
+"""Experiments: runs of images that know how they were made, and what is done with them."""

@@ -42,17 +42,28 @@ class OutputFolder:
         )
         raise OutputError(msg)
 
-    def copy(self, source: Path) -> Path:
-        """Copy a file; equal bytes are copied once, and no file is ever overwritten."""
-        return self._place(source.name, lambda: _plain_bytes(source), str(source))
+    def copy(self, source: Path, before: Callable[[bytes], None] | None = None) -> Path:
+        """Copy a file; equal bytes are copied once, and no file is ever overwritten.
 
-    def write(self, name: str, data: bytes) -> Path:
+        `before` is called with its bytes before they are written, and must not raise.
+        """
+        return self._place(source.name, lambda: _plain_bytes(source), str(source), before)
+
+    def write(self, name: str, data: bytes, before: Callable[[bytes], None] | None = None) -> Path:
         """Write a file, as :meth:`copy` does."""
-        return self._place(Path(name).name, lambda: data, "the server")
+        return self._place(Path(name).name, lambda: data, "the server", before)
 
-    def _place(self, name: str, read: Callable[[], bytes], origin: str) -> Path:
+    def _place(
+        self,
+        name: str,
+        read: Callable[[], bytes],
+        origin: str,
+        before: Callable[[bytes], None] | None,
+    ) -> Path:
         try:
             data = read()
+            if before is not None:
+                before(data)
             self.folder.mkdir(parents=True, exist_ok=True)
             target = self._store(name, data)
         except OSError as error:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.records import JobRecords
     from fooocus_nb.engine.liveness import Liveness
     from fooocus_nb.engine.queue import JobQueue
@@ -32,8 +33,8 @@ class JobContext:
     records: JobRecords
     #: Return the client of an engine that can generate, or raise why it cannot.
     client: Callable[[], Client]
-    #: Copy an image of the server into the output folder.
-    copy_image: Callable[[str], Awaitable[Path]]
+    #: Copy an image of the server into the output folder; its bytes are first handed to the second.
+    copy_image: Callable[[str, Callable[[bytes], None]], Awaitable[Path]]
     #: Call a listener with each line of the engine's log; return what ends it.
     subscribe_log: Callable[[Callable[[str], None]], Callable[[], None]]
     #: Return the engine's own temporary folder, where it is of this machine.
@@ -42,3 +43,5 @@ class JobContext:
     add_images: Callable[[Iterable[Image]], None]
     #: Take the result at the end, also of a generation that failed.
     publish: Callable[[Result], None]
+    #: Return what is known of the engine for a record.
+    facts: Callable[[], EngineFacts]

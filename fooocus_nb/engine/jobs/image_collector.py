@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.requests import Request
 
-__all__ = ["ImageCollector", "name_key"]
+__all__ = ["CollectedFile", "ImageCollector", "name_key"]
 
 #: How often an image is asked for, and the seconds between: a connection may break at any time.
 FETCH_ATTEMPTS = 3
@@ -25,6 +26,18 @@ FETCH_PAUSE = 0.5
 #: An image with its mask and five enhancements, each of them before and after, has fewer.
 FILES_AN_IMAGE = 20
 _SAVING = re.compile(r"Saving image (\d+)/\d+")
+
+
+@dataclass(frozen=True)
+class CollectedFile:
+    """One image file of a generation."""
+
+    #: In the output folder.
+    path: Path
+    #: Its path at the server.
+    server_path: str
+    #: Which image of the request it is, from 0.
+    number: int
 
 
 class ImageCollector:
@@ -108,6 +121,19 @@ class ImageCollector:
 
     def images(self) -> list[Image]:
         """Return the images in the order in which they were asked for."""
+        return [self._image(self._copied[path], number) for path, number in self._ordered()]
+
+    def files(self) -> list[CollectedFile]:
+        """Return the files of the images in the same order, with what the server calls them."""
+        return [CollectedFile(self._copied[path], path, number) for path, number in self._ordered()]
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """The server's names of what came and counts as none of its images."""
+        return frozenset(self._unchanged)
+
+    def _ordered(self) -> list[tuple[str, int]]:
+        """Return the server's names in order, each with its number in the request, from 0."""
         made = [path for path in self._copied if path not in self._unchanged]
         finals = [path for path in self.final or () if path in made]
         ordered = [*finals, *(path for path in made if path not in finals)]
@@ -115,7 +141,7 @@ class ImageCollector:
         if self._known:
             numbers = {path: self._known.get(name_key(path), numbers[path]) for path in ordered}
             ordered.sort(key=lambda path: numbers[path])
-        return [self._image(self._copied[path], numbers[path]) for path in ordered]
+        return [(path, numbers[path]) for path in ordered]
 
     def _numbers(self, paths: list[str]) -> dict[str, int]:
         """Return which image of the request each file is, as far as its progress texts tell."""

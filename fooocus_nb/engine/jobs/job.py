@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import queue
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,7 @@ from fooocus_nb.engine.jobs.job_log import JobLog
 from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
+from fooocus_nb.engine.jobs.observers import JobFacts, JobObservers, Outcome
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -100,6 +102,9 @@ class Job:
         The engine's log lines of this generation so far.
     """
 
+    #: Whether an earlier kernel has submitted it.
+    _earlier_kernels = False
+
     def __init__(
         self,
         engine: Engine,
@@ -131,6 +136,9 @@ class Job:
         self._result: Result | None = None
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
+        self._observers = JobObservers(
+            JobFacts(request, self._session, self._earlier_kernels, context.facts)
+        )
         try:
             submit(self._run())
         except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
@@ -374,9 +382,21 @@ class Job:
 
     async def _run(self) -> None:
         try:
-            self._future.set_result(await self._outcome())
+            result = await self._outcome()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to who waits
+            await self._tell_observers(getattr(error, "result", None) or self._result, error)
             self._future.set_exception(error)
+        else:
+            await self._tell_observers(result, None)
+            self._future.set_result(result)
+
+    async def _tell_observers(self, result: Result | None, error: BaseException | None) -> None:
+        """Tell who looks on how it ended; a stop that comes now comes too late to matter."""
+        with contextlib.suppress(asyncio.CancelledError):
+            outcome = Outcome(
+                result, error, tuple(self._collector.files()), self._collector.dropped
+            )
+            await self._observers.ended(outcome)
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
@@ -403,6 +423,7 @@ class Job:
             unsubscribe = self._context.subscribe_log(self._take_line)
             remove_record = self._write_record()
             try:
+                await self._observers.sending()
                 await self._run_with_liveness()
                 await self._await_log()
                 self._check()
@@ -511,7 +532,8 @@ class Job:
         self._stream.publish(event)
 
     async def _copy_image(self, server_path: str) -> Path:
-        return await self._context.copy_image(server_path)
+        before = functools.partial(self._observers.image, server_path)
+        return await self._context.copy_image(server_path, before)
 
     async def _rescue(self) -> None:
         """Copy what the server announced, and what it finished without telling us."""

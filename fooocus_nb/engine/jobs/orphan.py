@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ class FoundJob(Job):
     started : float
         When it was submitted, in seconds since the epoch.
     """
+
+    _earlier_kernels = True
 
     def __init__(self, engine: Engine, record: JobRecord, context: JobContext) -> None:
         self.started = record.started
@@ -113,7 +116,8 @@ class FoundJob(Job):
         return f"[Parameters] Seed = {self.request.seed}".encode()
 
     async def _copy_image(self, server_path: str) -> Path:
+        before = functools.partial(self._observers.image, server_path)
         try:
-            return await asyncio.to_thread(self._outputs.copy, Path(server_path))
+            return await asyncio.to_thread(self._outputs.copy, Path(server_path), before)
         except FooocusError:  # that folder is gone, or somebody else's
             return await super()._copy_image(server_path)

@@ -1,0 +1,110 @@
+"""Who looks on at every generation of this kernel, such as the record of an experiment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fooocus_nb.engine.facts import EngineFacts
+    from fooocus_nb.engine.jobs.image_collector import CollectedFile
+    from fooocus_nb.fooocus.requests import Request
+    from fooocus_nb.results import Result
+
+__all__ = ["JobFacts", "JobObserver", "JobObservers", "Outcome", "observers"]
+
+_log = logging.getLogger(__name__)
+
+#: How long a generation waits for those who look on: a file system may have gone.
+OBSERVER_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What an observer may know of a job before it runs."""
+
+    request: Request
+    #: The session hash: tells it from all others.
+    session: str
+    #: Whether an earlier kernel has submitted it.
+    found: bool
+    #: Return what is known of its engine now.
+    engine: Callable[[], EngineFacts]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a generation has ended."""
+
+    #: What was made, also by one that failed; None where nothing is known of it.
+    result: Result | None
+    error: BaseException | None
+    #: The files of its images, in order.
+    files: tuple[CollectedFile, ...]
+    #: The server's names of what came and counts as none of its images.
+    dropped: frozenset[str]
+
+
+class JobObserver(Protocol):
+    """Looks on at one generation. All calls come from threads of ours, one after the other."""
+
+    def sending(self) -> None:
+        """Note that the request is about to be sent."""
+
+    def image(self, server_path: str, data: bytes) -> None:
+        """Take a finished image, before it is written to the output folder."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take the outcome."""
+
+
+#: Each is called with a job that was just submitted, on the thread that submits it, and returns who
+#: looks on at it, or None. What it raises goes to who submits, and nothing is sent.
+observers: list[Callable[[JobFacts], JobObserver | None]] = []
+
+
+class JobObservers:
+    """Those who look on at one job. Whoever raises is logged and does not cost the generation."""
+
+    def __init__(self, job: JobFacts) -> None:
+        self._watching = [
+            watching for watch in tuple(observers) if (watching := watch(job)) is not None
+        ]
+
+    async def sending(self) -> None:
+        """Tell them that the request is about to be sent, and wait until they have noted it."""
+        for observer in self._watching:
+            await _guarded(observer.sending)
+
+    def image(self, server_path: str, data: bytes) -> None:
+        """Hand them an image, on the thread that is about to write it."""
+        for observer in self._watching:
+            try:
+                observer.image(server_path, data)
+            except Exception:  # noqa: BLE001 - whoever looks on
+                _log.exception("an observer of a generation failed")
+
+    async def ended(self, outcome: Outcome) -> None:
+        """Tell them the outcome, and wait until they have noted it."""
+        for observer in self._watching:
+            await _guarded(functools.partial(observer.ended, outcome))
+
+
+async def _guarded(call: Callable[[], None]) -> None:
+    """Call on a thread, and go on without it where it fails or takes too long."""
+
+    def guarded() -> None:
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - whoever looks on
+            _log.exception("an observer of a generation failed")
+
+    working = asyncio.ensure_future(asyncio.to_thread(guarded))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(working), OBSERVER_TIMEOUT)

@@ -1,0 +1,871 @@
+"""A run: images that know how they were made, in one folder that people can read and copy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from fooocus_nb import _html
+from fooocus_nb.errors import (
+    OutputError,
+    ParameterError,
+    RunError,
+    RunLocked,
+    RunWarning,
+    warn_user,
+)
+from fooocus_nb.experiment.folder import IMAGES, MANIFESTS, RunFolder, now
+from fooocus_nb.experiment.index import RunIndex
+from fooocus_nb.experiment.lease import Lease
+from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
+from fooocus_nb.experiment.recorder import (
+    CLOSE_TIMEOUT,
+    Recorder,
+    current_recorder,
+    set_current,
+)
+from fooocus_nb.results import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.lease import Holder
+    from fooocus_nb.experiment.manifest import ImageRecord
+
+__all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "open_run"]
+
+#: Manifests that are kept in memory, some 10 KB each.
+CACHED_MANIFESTS = 2000
+MAX_RATING = 5
+MAX_NOTE = 10_000
+#: What ends a cell's being missing.
+_ENDED = {"failed": "failed", "skipped": "skipped"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A planned cell of a sweep.
+
+    Attributes
+    ----------
+    id : str
+        The hash of the values that the sweep gives.
+    number : int
+        Its place in the plan.
+    values : mapping
+        Those values, by canonical name.
+    state : str
+        ``made``, ``failed``, ``skipped`` or ``missing``.
+    tries : int
+        How many attempts there were.
+    error : mapping or None
+        ``type`` and ``message`` of what made the last attempt fail.
+    """
+
+    id: str
+    number: int
+    values: Mapping[str, Any]
+    state: str
+    tries: int = 0
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that has failed, and whose cell hasn't been made since.
+
+    Attributes
+    ----------
+    cell : str or None
+        The id of its cell; None for a generation of its own.
+    attempt : str
+        32 hexadecimal digits.
+    number, tries : int
+        The number of the cell, and which attempt of it this was.
+    time : str
+        In UTC.
+    error : mapping
+        ``type``, such as ``OutOfVRAM``, and ``message``.
+    """
+
+    cell: str | None
+    attempt: str
+    number: int
+    tries: int
+    time: str
+    error: Mapping[str, Any]
+
+
+class RunImage(Image):
+    """An image of a run: a file in its folder, and all that is known of how it was made.
+
+    It can be given wherever an :class:`~fooocus_nb.Image` can, also to :meth:`Engine.vary` and the
+    like.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    seed : int or None
+        The seed that made it.
+    parameters : NamedValues
+        All that decided the outcome, with this image's own seed.
+    key : str
+        What names it in the run, such as ``000012-1a2b3c4d-1``.
+    manifest : Manifest
+        How its generation was made.
+    record : ImageRecord
+        What the manifest says of this file.
+    """
+
+    def __init__(self, run: Run, manifest: Manifest, position: int) -> None:
+        record = manifest.images[position]
+        parameters = {**manifest.parameters, "image_number": 1}
+        if record.seed is not None:
+            parameters["image_seed"] = record.seed
+        super().__init__(run.store.image_path(record.path), seed=record.seed, parameters=parameters)
+        self.manifest = manifest
+        self.record: ImageRecord = record
+        self.key = record.key
+        self.__dict__["sha256"] = record.sha256
+        self._run = run
+
+    def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, int | None, dict[str, Any]]]:
+        # Elsewhere there is no run: it is a plain image there.
+        return _plain_image, (str(self.path), self.seed, dict(self.parameters))
+
+    @property
+    def cell(self) -> str | None:
+        """The id of its cell; None for an image outside of a sweep."""
+        return self.manifest.cell
+
+    @property
+    def number_in_request(self) -> int:
+        """Which image of its request it is, from 1."""
+        return self.record.number_in_request
+
+    @property
+    def pixels_sha256(self) -> str | None:
+        """The SHA-256 of its pixels; None while it is being found out."""
+        return self.record.pixels_sha256
+
+    @property
+    def dhash(self) -> str | None:
+        """Its difference hash, 64 bits in hexadecimal; None while it is being found out."""
+        return self.record.dhash
+
+    @property
+    def width(self) -> int:
+        """Its width in pixels."""
+        return self.record.width
+
+    @property
+    def height(self) -> int:
+        """Its height in pixels."""
+        return self.record.height
+
+    @property
+    def rating(self) -> int | None:
+        """Its rating, 0 to 5; None where it has none."""
+        return self._run.rating_of(self.key)[0]
+
+    @property
+    def note(self) -> str:
+        """Its note; empty where it has none."""
+        return self._run.rating_of(self.key)[1]
+
+    def rate(self, rating: int | None, note: str | None = None) -> None:
+        """Rate it; see :meth:`Run.rate`."""
+        self._run.rate(self, rating, note)
+
+
+class RunImages(Sequence[RunImage]):
+    """All images of a run in the order of their numbers. Each is read when it is asked for."""
+
+    def __init__(self, run: Run, places: Sequence[tuple[str, str]]) -> None:
+        self._run = run
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> RunImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> RunImages: ...
+    def __getitem__(self, index: int | slice) -> RunImage | RunImages:
+        if isinstance(index, slice):
+            return RunImages(self._run, self._places[index])
+        name, path = self._places[index]
+        return self._run.image_at(name, path)
+
+    def keys(self) -> list[str]:
+        """Return the key of each image, without reading any."""
+        return [path.rpartition("/")[2].rpartition(".")[0] for _, path in self._places]
+
+    def __repr__(self) -> str:
+        return f"<{_count(len(self), 'image')} of {self._run.path.name!r}>"
+
+
+class _Cells(Mapping[str, Cell]):
+    """The planned cells of a run, by id, in the order of the plan."""
+
+    def __init__(self, run: Run, index: RunIndex) -> None:
+        self._run = run
+        self._index = index
+
+    def __len__(self) -> int:
+        return self._index.cell_count()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.cell_ids())
+
+    def __contains__(self, cell: object) -> bool:
+        return isinstance(cell, str) and self._index.cell(cell) is not None
+
+    def __getitem__(self, cell: str) -> Cell:
+        found = self._index.cell(cell)
+        if found is None:
+            raise KeyError(cell)
+        plan, event, tries, error = found
+        made = self._index.is_made(cell)
+        state = "made" if made else _ENDED.get(event or "", "missing")
+        values = plan.get("values")
+        return Cell(
+            id=cell,
+            number=int(plan["number"]),
+            values=seeds_as_numbers(values if isinstance(values, dict) else {}),
+            state=state,
+            tries=tries,
+            error=error if state == "failed" else None,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{_count(len(self), 'cell')} of {self._run.path.name!r}>"
+
+
+class Run:
+    """A run: images that know how they were made, with ratings and notes.
+
+    Made by :func:`open_run`. As a context manager it records everything that this kernel generates
+    inside of the block, and closes at its end.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder, or its archive.
+    id : str
+        Its own, which a copy keeps.
+    readonly : bool
+        Whether it can only be read here.
+    holder : Holder or None
+        Who writes to it, where that isn't this kernel.
+    """
+
+    def __init__(
+        self, store: RunStore, lease: Lease | None, *, holder: Holder | None = None, why: str = ""
+    ) -> None:
+        self.store = store
+        self.path = store.path
+        self.id = str(store.header()["id"])
+        self.holder = holder
+        self._why = why
+        self._lease = lease
+        self._lost = ""
+        self._closed = False
+        self._depth = 0
+        self._before: list[Recorder | None] = []
+        self._lock = threading.RLock()
+        self._manifests: OrderedDict[str, Manifest] = OrderedDict()
+        self._problems: list[str] = []
+        self._index = RunIndex(store, save=lease is not None)
+        self._index.refresh()
+        self._recorder: Recorder | None = None
+        if lease is not None and isinstance(store, RunFolder):
+            self._recorder = Recorder(store, self._index, self.id, held=lambda: lease.held)
+            self._recorder.recorded.subscribe(self._keep)
+            self._recorder.recover()
+            self._index.save()
+        self._finalizer = weakref.finalize(self, _release, lease)
+
+    # -- what it is -------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.path)!r}: {', '.join(self._facts())}>"
+
+    def _facts(self) -> list[str]:
+        facts = [_count(self._index.image_count(), "image")]
+        counts = self.counts
+        if counts["planned"]:
+            facts.append(
+                f"{counts['made']} of {_count(counts['planned'], 'cell')} made"
+                + "".join(
+                    f", {counts[state]} {state}" for state in ("failed", "skipped") if counts[state]
+                )
+            )
+        if self._closed:
+            facts.append("closed")
+        elif self.readonly:
+            facts.append(f"only to be read: {self._reason()}")
+        elif self.recording:
+            facts.append("records what this kernel generates")
+        return facts
+
+    @property
+    def readonly(self) -> bool:
+        """Whether it can only be read here: it is held elsewhere, closed, or an archive."""
+        return self._closed or self._lease is None or not self._lease.held
+
+    @property
+    def recording(self) -> bool:
+        """Whether what this kernel generates becomes part of it."""
+        return self._recorder is not None and current_recorder() is self._recorder
+
+    @property
+    def recorder(self) -> Recorder:
+        """What writes down attempts and manifests, for sweeps and the like.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        self._require_writable()
+        if self._recorder is None:
+            raise RunLocked(self._reason())
+        return self._recorder
+
+    @property
+    def index(self) -> RunIndex:
+        """What its files say, to be searched."""
+        return self._index
+
+    def _reason(self) -> str:
+        if self._closed:
+            return "it is closed"
+        if self._lost:
+            return self._lost
+        if self.holder is not None:
+            return f"{self.holder} writes to it"
+        return self._why or "it can only be read"
+
+    def _require_writable(self) -> None:
+        if self.readonly:
+            msg = f"The run {self.path} can only be read here: {self._reason()}."
+            if self.holder is not None and not self.holder.judged:
+                msg += (
+                    " If you know that it has ended, open the run with "
+                    "fooocus_nb.open_run(folder, force=True)."
+                )
+            raise RunLocked(msg)
+
+    def lost(self, why: str) -> None:
+        """Note that the lease is lost: from now on it can only be read."""
+        self._lost = why
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is damaged, was changed by hand, or could not be recorded, in sentences."""
+        found = list(self._problems)
+        if self._recorder is not None:
+            found += self._recorder.problems
+        for name in self._index.edited_names()[:100]:
+            found.append(
+                f"{MANIFESTS}/{name} was changed after it was written: its checksum doesn't fit. "
+                "What it says is shown all the same, and isn't proven."
+            )
+        for name, reason in list(self._index.unfit().items())[:100]:
+            found.append(f"{MANIFESTS}/{name} is left out: {reason.removeprefix('torn: ')}")
+        if self._index.save_failure is not None:
+            found.append(
+                f"The index can't be kept in the folder ({self._index.save_failure}), so it is "
+                "made anew at each opening. Nothing is lost by that."
+            )
+        return tuple(found)
+
+    # -- what is in it ----------------------------------------------------------------------
+
+    @property
+    def images(self) -> RunImages:
+        """All whole images, in the order of their numbers; see :class:`RunImage`."""
+        return RunImages(self, self._index.image_paths())
+
+    @property
+    def manifests(self) -> Iterator[Manifest]:
+        """Every manifest, in the order of their numbers."""
+        return (self.manifest(name) for name in self._index.manifest_names())
+
+    @property
+    def cells(self) -> Mapping[str, Cell]:
+        """The planned cells of its sweeps, by id, in the order of the plan."""
+        return _Cells(self, self._index)
+
+    @property
+    def sweeps(self) -> list[Any]:
+        """The definitions of the sweeps that were run in it, the oldest first."""
+        return self._index.sweeps()
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What has failed and wasn't made since."""
+        made = self._index.made_cells()
+        events = self._index.cell_events()
+        return [
+            Failure(cell, attempt, number, tries, time, error or {})
+            for attempt, cell, number, tries, event, time, error in self._index.attempts()
+            if event == "failed"
+            and (cell is None or (cell not in made and events.get(cell) == "failed"))
+        ]
+
+    @property
+    def missing(self) -> list[Cell]:
+        """The planned cells that are neither made nor failed nor skipped."""
+        made, events = self._index.made_cells(), self._index.cell_events()
+        return [
+            self.cells[cell]
+            for cell in self._index.cell_ids()
+            if cell not in made and events.get(cell) not in _ENDED
+        ]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells are ``planned``, ``made``, ``failed``, ``skipped`` and ``missing``.
+
+        The first is the sum of the others.
+        """
+        made, events = self._index.made_cells(), self._index.cell_events()
+        counts = {"planned": 0, "made": 0, "failed": 0, "skipped": 0, "missing": 0}
+        for cell in self._index.cell_ids():
+            state = "made" if cell in made else _ENDED.get(events.get(cell, ""), "missing")
+            counts["planned"] += 1
+            counts[state] += 1
+        return counts
+
+    def is_made(self, cell: str) -> bool:
+        """Whether all images of a cell are there, by the id of the cell."""
+        return self._index.is_made(cell)
+
+    def made_cells(self) -> set[str]:
+        """Return the ids of all cells whose images are there."""
+        return self._index.made_cells()
+
+    def images_of(self, cell: str) -> list[RunImage]:
+        """Return the images of a cell, by its id; those of whole generations, else what is there.
+
+        Parameters
+        ----------
+        cell : str
+            The cell's id.
+
+        Returns
+        -------
+        list of RunImage
+            In order.
+        """
+        found = [self.manifest(name) for name in self._index.names_of_cell(cell)]
+        whole = [manifest for manifest in found if manifest.complete] or found
+        return [
+            RunImage(self, manifest, position)
+            for manifest in whole
+            for position in range(len(manifest.images))
+        ]
+
+    def image(self, key: str) -> RunImage:
+        """Return an image by its key.
+
+        Parameters
+        ----------
+        key : str
+            Such as ``000012-1a2b3c4d-1``.
+
+        Returns
+        -------
+        RunImage
+            The image.
+
+        Raises
+        ------
+        RunError
+            When there is none of that key.
+        """
+        name = key.rpartition("-")[0] + ".json"
+        with contextlib.suppress(RunError, ValueError):
+            manifest = self.manifest(name)
+            for position, record in enumerate(manifest.images):
+                if record.key == key:
+                    return RunImage(self, manifest, position)
+        msg = f"The run {self.path} has no image {key[:80]!r}."
+        raise RunError(msg)
+
+    def manifest(self, name: str) -> Manifest:
+        """Return a manifest by its file name, such as ``000012-1a2b3c4d.json``.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        Manifest
+            What it says.
+
+        Raises
+        ------
+        RunError
+            When it isn't there, or is damaged.
+        """
+        with self._lock:
+            if (found := self._manifests.get(name)) is not None:
+                self._manifests.move_to_end(name)
+                return found
+        try:
+            found = Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
+        except (OSError, TornManifest) as error:
+            msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
+            raise RunError(msg) from error
+        self._keep(found, name)
+        return found
+
+    def _keep(self, manifest: Manifest, name: str | None = None) -> None:
+        with self._lock:
+            self._manifests[name or manifest.name] = manifest
+            while len(self._manifests) > CACHED_MANIFESTS:
+                self._manifests.popitem(last=False)
+
+    def image_at(self, name: str, path: str) -> RunImage:
+        """Return the image at a path that a manifest lists."""
+        manifest = self.manifest(name)
+        for position, record in enumerate(manifest.images):
+            if record.path == path:
+                return RunImage(self, manifest, position)
+        msg = f"The manifest {name} doesn't list {path} any more: open the run again."
+        raise RunError(msg)
+
+    def refresh(self) -> None:
+        """Look for what another kernel has written meanwhile, where this one only reads."""
+        with self._lock:
+            if self.readonly:
+                self._manifests.clear()
+        self._index.refresh()
+
+    def subscribe(self, listener: Callable[[Manifest], None]) -> Callable[[], None]:
+        """Call `listener` with each manifest that this kernel writes into the run.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets a :class:`Manifest`, on any thread, and once more when its hashes are known; it
+            must return at once.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        return self.recorder.recorded.subscribe(listener)
+
+    # -- plans ------------------------------------------------------------------------------
+
+    def add_sweep(self, definition: Mapping[str, Any]) -> None:
+        """Write the definition of a sweep into the plan.
+
+        Parameters
+        ----------
+        definition : mapping
+            As JSON can hold it; seeds as strings.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        self._append("plan", {"sweep": dict(definition), "time": now()})
+
+    def add_cells(self, cells: Iterable[tuple[str, int, Mapping[str, Any]]]) -> int:
+        """Write cells into the plan; those that are there already are left as they are.
+
+        Parameters
+        ----------
+        cells : iterable of (str, int, mapping)
+            Id, number and values of each, as JSON can hold them; seeds as strings.
+
+        Returns
+        -------
+        int
+            How many were added.
+        """
+        known = set(self._index.cell_ids())
+        records = []
+        for cell, number, values in cells:
+            if cell not in known:
+                known.add(cell)
+                records.append({"cell": cell, "number": number, "values": dict(values)})
+        self._append("plan", *records)
+        return len(records)
+
+    def retry(self) -> int:
+        """Let the failed cells count as missing again, so that the sweep makes them when it is run.
+
+        Returns
+        -------
+        int
+            How many they are.
+        """
+        cells = list(dict.fromkeys(one.cell for one in self.failures if one.cell is not None))
+        self._append(
+            "attempts",
+            *({"attempt": None, "cell": cell, "event": "retry", "time": now()} for cell in cells),
+        )
+        return len(cells)
+
+    def mark_skipped(self, cell: str) -> None:
+        """Let a planned cell count as skipped."""
+        self._append("attempts", {"attempt": None, "cell": cell, "event": "skipped", "time": now()})
+
+    def _append(self, kind: str, *records: Mapping[str, Any]) -> None:
+        self._require_writable()
+        if isinstance(self.store, RunFolder):
+            self.store.append(kind, *records)
+            self._index.refresh_lines(kind)
+
+    # -- ratings ----------------------------------------------------------------------------
+
+    def rate(self, image: RunImage | str, rating: int | None, note: str | None = None) -> None:
+        """Rate an image, from 0 to 5, and note something about it.
+
+        Parameters
+        ----------
+        image : RunImage or str
+            The image, or its key.
+        rating : int or None
+            From 0 to 5; None takes a rating back.
+        note : str, optional
+            A text; by default the one that is there stays, and an empty one removes it.
+
+        Raises
+        ------
+        ParameterError
+            When it is another rating.
+        RunLocked
+            When the run can only be read here.
+        """
+        if rating is not None and (
+            isinstance(rating, bool) or not isinstance(rating, int) or not 0 <= rating <= MAX_RATING
+        ):
+            msg = f"rating={rating!r} is not possible: it must be a whole number from 0 to 5, or None."
+            raise ParameterError(msg)
+        key = image if isinstance(image, str) else image.key
+        if isinstance(image, str):
+            self.image(key)
+        text = self._index.rating(key)[1] if note is None else str(note)
+        if len(text) > MAX_NOTE:
+            msg = f"note= has {len(text):,} characters, and must have {MAX_NOTE:,} at most."
+            raise ParameterError(msg)
+        self._append("ratings", {"image": key, "rating": rating, "note": text, "time": now()})
+
+    def rating_of(self, key: str) -> tuple[int | None, str]:
+        """Return rating and note of an image by its key."""
+        return self._index.rating(key)
+
+    # -- its end ----------------------------------------------------------------------------
+
+    def record(self) -> None:
+        """Let everything that this kernel generates from now on become part of the run.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        """
+        if not self.recording:
+            self._before.append(set_current(self.recorder))
+
+    def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """Wait until all hashes are known and the index is written, and return whether they are.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most. Default 120.
+        """
+        done = self._recorder is None or self._recorder.flush(timeout)
+        self._index.save(always=True)
+        return done
+
+    def close(self) -> None:
+        """Find out what is pending, write the index, and release the run. Harmless when closed.
+
+        It waits 120 s at the most for hashes, such as that of a large checkpoint; what is left then
+        is found out when the run is opened next.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            if self._recorder is not None:
+                if self.recording:
+                    set_current(self._before.pop() if self._before else None)
+                if not self._recorder.close():
+                    self._problems.append("Some hashes are not known yet.")
+            self._index.close()
+            if self._lease is not None:
+                self._lease.release()
+            self._closed = True
+            _forget(self)
+
+    def __enter__(self) -> Self:
+        self.record()
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.close()
+
+
+def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: bool = False) -> Run:
+    """Open a run, or begin a new one where there is none.
+
+    One kernel at a time writes to a run. Where another one does, the run can only be read here,
+    and says who that is. Opened twice in one kernel, it is the same :class:`Run`.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder.
+    readonly : bool
+        Whether it is only read; then it must be there. Default False.
+    force : bool
+        Whether a lease is taken over whose holder can't be judged from here, such as one on
+        another machine. Only where you know that it has ended. Default False.
+
+    Returns
+    -------
+    Run
+        The run. In a ``with`` block it records everything that this kernel generates.
+
+    Raises
+    ------
+    RunError
+        When something else is there, it is damaged, or a newer version has made it.
+    OutputError
+        When it cannot be made.
+
+    Examples
+    --------
+    >>> with fooocus_nb.open_run("runs/lighthouse"):
+    ...     engine.generate("a lighthouse at dusk", seed=7)
+    """
+    place = _resolved(path)
+    if place.is_file():
+        return _open_archive(place)
+    with _opening:
+        if not readonly and (known := _open_here.get(place)) is not None and not known.readonly:
+            return known
+        folder = RunFolder(place)
+        if not folder.exists():
+            if readonly:
+                msg = f"There is no run {str(place)!r}."
+                raise RunError(msg)
+            folder.create()
+        folder.header()
+        run = _open_folder(folder, readonly=readonly, force=force)
+        if not run.readonly:
+            _open_here[place] = run
+    if run.holder is not None:
+        warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
+    for notice in run.notices[:5]:
+        warn_user(notice, RunWarning)
+    return run
+
+
+_opening = threading.RLock()
+#: What this process has open to write.
+_open_here: weakref.WeakValueDictionary[Path, Run] = weakref.WeakValueDictionary()
+
+
+def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
+    if readonly:
+        return Run(folder, None, why="it was opened to be read only")
+    lost: list[Callable[[str], None]] = []
+    lease = Lease(folder.path, lambda why: [tell(why) for tell in lost] and None)
+    try:
+        holder = lease.acquire(force=force)
+    except OutputError as error:
+        return Run(folder, None, why=str(error).rstrip("."))
+    if holder is not None:
+        return Run(folder, None, holder=holder)
+    try:
+        for name in (MANIFESTS, IMAGES, "inputs"):
+            (folder.path / name).mkdir(exist_ok=True)
+        folder.remove_parts()
+        folder.end_torn_lines()
+        run = Run(folder, lease)
+    except BaseException:
+        lease.release()
+        raise
+    reference = weakref.ref(run)
+
+    def tell(why: str) -> None:
+        if (held := reference()) is not None:
+            held.lost(why)
+
+    lost.append(tell)
+    return run
+
+
+def _open_archive(path: Path) -> Run:
+    """Open a run that was shared as one file."""
+    msg = f"{path} is a file. A run is a folder: give another path."
+    raise RunError(msg)
+
+
+def _plain_image(path: str, seed: int | None, parameters: dict[str, Any]) -> Image:
+    return Image(path, seed=seed, parameters=parameters)
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"{path!r} is no folder that can be used: {error}."
+        raise RunError(msg) from error
+
+
+def _forget(run: Run) -> None:
+    with _opening:
+        if _open_here.get(run.path) is run:
+            del _open_here[run.path]
+
+
+def _release(lease: Lease | None) -> None:
+    if lease is not None:
+        lease.release()
+
+
+def current_run() -> Run | None:
+    """Return the run that this kernel records in; None where there is none."""
+    recorder = current_recorder()
+    if recorder is None:
+        return None
+    with _opening:
+        return next((run for run in _open_here.values() if run.recording), None)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
