@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import os
 import secrets
 import struct
 from collections import Counter
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
-from fooocus_nb.errors import OutputError, ParameterError, nearest
+from fooocus_nb.errors import OutputError, ParameterError, RunError, nearest
 from fooocus_nb.experiment.fonts import NO_FONT, Typeface
-from fooocus_nb.experiment.grid_data import GridData, GridItem, Roles
+from fooocus_nb.experiment.grid_data import GridData, GridItem, Roles, grid_data
 from fooocus_nb.experiment.sheet_layout import (
     Limits,
     Metrics,
@@ -28,14 +27,18 @@ from fooocus_nb.experiment.sheet_layout import (
     part_of,
     sheet_size,
 )
+from fooocus_nb.results.thumbnails import small_image, webp_thumbnail
 
 if TYPE_CHECKING:
+    import os
+
     import PIL.Image
     from PIL.ImageDraw import ImageDraw
 
+    from fooocus_nb.experiment.protocols import RunView
     from fooocus_nb.experiment.sheet_layout import Label
 
-__all__ = ["ContactSheet", "SheetPlan", "inline_sheet", "plan_sheet", "save_sheet"]
+__all__ = ["ContactSheet", "SheetPlan", "inline_sheet", "plan_sheet", "run_sheet", "save_sheet"]
 
 #: Pillow warns of a decompression bomb at 89 million pixels; three bytes each are 192 MB.
 MAX_PIXELS = 64_000_000
@@ -126,8 +129,6 @@ class ContactSheet(Sequence[Path]):
         return f"<ContactSheet {str(self.path)!r}{count}>{f' {self.note}' if self.note else ''}"
 
     def _repr_html_(self) -> str:
-        from fooocus_nb.results.thumbnails import webp_thumbnail
-
         try:
             data = webp_thumbnail(self.path, 1600, INLINE_BYTES)
         except _UNREADABLE:
@@ -291,6 +292,37 @@ def inline_sheet(data: GridData, roles: Roles, max_bytes: int = INLINE_BYTES) ->
         sheet = sheet.resize((sheet.width * 4 // 5 or 1, sheet.height * 4 // 5 or 1))
 
 
+def run_sheet(
+    run: RunView,
+    path: str | os.PathLike[str],
+    *,
+    axes: tuple[str | None, str | None, str | None],
+    tile: int,
+    title: str | None,
+    font: str | os.PathLike[str] | None,
+) -> ContactSheet:
+    """Write the contact sheet of a run; see :meth:`Run.contact_sheet`."""
+    data = grid_data(run, limit=None)
+    roles = data.roles(*axes)
+    return save_sheet(
+        data,
+        roles,
+        path,
+        tile=tile,
+        title=run.path.name if title is None else title,
+        facts=sheet_facts(data),
+        font=font,
+    )
+
+
+def sheet_facts(data: GridData) -> str:
+    """Return the line below the title: how many images there are, and the prompt of all of them."""
+    made = sum(item.image is not None for item in data.items)
+    facts = [f"{made:,} image{'' if made == 1 else 's'}"]
+    facts += [f"{name} {data.fixed[name]}" for name in ("prompt",) if data.fixed.get(name)]
+    return " · ".join(facts)
+
+
 class _Arranged:
     """A grid in the order of its roles: what is at each block, row and column."""
 
@@ -401,8 +433,7 @@ class _Arranged:
             column, number = divmod(index, self.per_slot)
             row = 0
         place = tuple(
-            picked[index]
-            for picked, index in zip(self.picked, (block, row, column), strict=True)
+            picked[index] for picked, index in zip(self.picked, (block, row, column), strict=True)
         )
         items = self.places.get(place, [])
         return items[number] if number < len(items) else None
@@ -414,7 +445,9 @@ class _Arranged:
         axes = self.data.axes
         shown = [self.roles.x] if self.flows and self.roles.x >= 0 else []
         texts = [axes[index].shorts[item.at[index]] for index in shown]
-        texts += [f"{axes[index].label} {axes[index].shorts[item.at[index]]}" for index in self.rest]
+        texts += [
+            f"{axes[index].label} {axes[index].shorts[item.at[index]]}" for index in self.rest
+        ]
         return ", ".join(texts)
 
     def _shape(self) -> tuple[int, int]:
@@ -528,8 +561,11 @@ def _thumbnail(item: GridItem, side: int) -> PIL.Image.Image | None:
     if item.image is None:
         return None
     try:
-        with PIL.Image.open(io.BytesIO(item.image.thumbnail(side))) as opened:
-            return opened.convert("RGB")
+        try:
+            return small_image(item.image.path, side)
+        except RunError:  # a shared run without originals
+            with PIL.Image.open(io.BytesIO(item.image.thumbnail(side))) as opened:
+                return opened.convert("RGB")
     except (*_UNREADABLE, PIL.Image.DecompressionBombError):
         return None
 

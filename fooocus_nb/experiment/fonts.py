@@ -113,9 +113,9 @@ def _runs(first: str, size: int, text: str) -> tuple[tuple[tuple[str, str], ...]
         file = next((file for file in _fonts(first) if _covers(file, char)), None)
         if file is None:
             missing.add(char)
-            char = NO_FONT  # noqa: PLW2901 - drawn in its place
+            char = NO_FONT
             file = next((file for file in _fonts(first) if _covers(file, char)), first)
-            char = char if _covers(file, char) else "?"  # noqa: PLW2901
+            char = char if _covers(file, char) else "?"
         if runs and runs[-1][0] == file:
             runs[-1] = (file, runs[-1][1] + char)
         else:

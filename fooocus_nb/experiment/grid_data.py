@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,20 @@ from fooocus_nb.fooocus.schema.parameters import canonical_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["IMAGE_AXIS", "RUN_AXIS", "GridAxis", "GridData", "GridItem", "Roles", "grid_data"]
+    from fooocus_nb.experiment.protocols import RunView, ViewedImage
+
+__all__ = [
+    "IMAGE_AXIS",
+    "RUN_AXIS",
+    "GridAxis",
+    "GridData",
+    "GridItem",
+    "GridRow",
+    "Roles",
+    "arranged",
+    "grid_data",
+    "rows_of",
+]
 
 #: The axis of the images of one request, where there are several.
 IMAGE_AXIS = "image"
@@ -21,6 +36,8 @@ IMAGE_AXIS = "image"
 RUN_AXIS = "run"
 #: A run that nobody planned may differ in all that there is; more axes than this are no axes.
 MAX_AXES = 8
+#: A page holds no more than this; a table and an export hold all.
+MAX_ITEMS = 20_000
 #: What a grid with columns and rows shows of an axis by itself; longer ones become rows.
 MAX_COLUMNS = 12
 _NEVER = frozenset({"image_number", "current_tab"})
@@ -59,7 +76,22 @@ class GridItem:
 
     key: str
     at: tuple[int, ...]
-    image: Any = None
+    image: ViewedImage | None = None
+    state: str = "made"
+    reason: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """What a grid is made of: an image, or a planned one, and the values that may differ.
+
+    `state` is ``made``, ``failed``, ``skipped`` or ``missing``, and `reason` why it failed.
+    """
+
+    key: str
+    values: Mapping[str, Any]
+    image: ViewedImage | None = None
     state: str = "made"
     reason: str = ""
 
@@ -121,9 +153,7 @@ class GridData:
         msg = f"{role}={name!r}: {why}. Axes of this run: {there}.{hint}"
         raise ParameterError(msg)
 
-    def roles(
-        self, x: str | None = None, y: str | None = None, z: str | None = None
-    ) -> Roles:
+    def roles(self, x: str | None = None, y: str | None = None, z: str | None = None) -> Roles:
         """Return which axes are columns, rows and blocks; what is not given is chosen.
 
         Raises
@@ -172,49 +202,58 @@ class GridData:
         return places <= 4 * len(self.items)
 
 
-def grid_data(run: Any) -> GridData:
+def grid_data(run: RunView, limit: int | None = MAX_ITEMS) -> GridData:
     """Return a run as a grid.
 
     Parameters
     ----------
     run : Run
         The run, as it is now.
+    limit : int or None, optional
+        How many images and planned ones there are at the most. Default 20,000; None for all.
 
     Returns
     -------
     GridData
         Its axes are those of its sweeps, or else the parameters in which its images differ.
     """
-    images = list(run.images)
+    return arranged(rows_of(run, limit))
+
+
+def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
+    """Return what a run has, in order: its images, and planned ones that are not there."""
     cells = run.cells
-    rows: list[tuple[str, dict[str, Any], Any, str, str]] = []
-    made = set()
-    for image in images:
-        cell = cells.get(image.cell) if image.cell else None
-        made.add(image.cell)
-        values = dict(image.parameters) if cell is None else dict(cell.values)
-        values[IMAGE_AXIS] = image.number_in_request
-        rows.append((image.key, values, image, "made", ""))
-    reasons = {failure.cell: str(failure.error) for failure in run.failures}
-    for name, cell in cells.items():
-        if name not in made:
-            state = "failed" if name in reasons else "missing"
-            rows.append((name, dict(cell.values), None, state, reasons.get(name, "")))
-    return arranged(rows)
+    planned: dict[str, Mapping[str, Any]] = {}
+    rows: list[GridRow] = []
+    for image in itertools.islice(run.images, limit):
+        cell = image.cell
+        if cell is not None and cell not in planned:
+            planned[cell] = cells[cell].values if cell in cells else {}
+        values = dict(planned.get(cell or "", {})) or dict(image.parameters)
+        rows.append(GridRow(image.key, {**values, IMAGE_AXIS: image.number_in_request}, image))
+    for name in cells if limit is None else itertools.islice(cells, limit):
+        if name not in planned:
+            one = cells[name]
+            if one.state != "made":
+                reason = str((one.error or {}).get("message", ""))
+                rows.append(GridRow(name, one.values, None, one.state, reason))
+    return rows[:limit]
 
 
-def arranged(rows: Sequence[tuple[str, Mapping[str, Any], Any, str, str]]) -> GridData:
-    """Return the grid of rows of key, values, image, state and reason."""
+def arranged(rows: Sequence[GridRow]) -> GridData:
+    """Return the grid on which rows are, with those axes in which they differ."""
     texts = [
         {
             canonical_name(name): value_text(value)
-            for name, value in values.items()
+            for name, value in row.values.items()
             if name not in _NEVER
         }
-        for _, values, _, _, _ in rows
+        for row in rows
     ]
     names = list(dict.fromkeys(name for row in texts for name in row))
-    distinct = {name: list(dict.fromkeys(row.get(name, NOTHING) for row in texts)) for name in names}
+    distinct = {
+        name: list(dict.fromkeys(row.get(name, NOTHING) for row in texts)) for name in names
+    }
     # An image that is not there yet has no number in its request.
     if IMAGE_AXIS in distinct:
         distinct[IMAGE_AXIS] = [text for text in distinct[IMAGE_AXIS] if text != NOTHING]
@@ -229,16 +268,17 @@ def arranged(rows: Sequence[tuple[str, Mapping[str, Any], Any, str, str]]) -> Gr
     indexes = [{text: index for index, text in enumerate(axis.texts)} for axis in axes]
     items = [
         GridItem(
-            key,
+            row.key,
             tuple(
-                index.get(row.get(axis.name, NOTHING), 0)
+                index.get(text.get(axis.name, NOTHING), 0)
                 for axis, index in zip(axes, indexes, strict=True)
             ),
-            image,
-            state,
-            reason,
+            row.image,
+            row.state,
+            row.reason,
+            row.values,
         )
-        for (key, _, image, state, reason), row in zip(rows, texts, strict=True)
+        for row, text in zip(rows, texts, strict=True)
     ]
     fixed = {name: distinct[name][0] for name in names if len(distinct[name]) == 1}
     return GridData(tuple(axes), tuple(items), fixed)
@@ -251,8 +291,6 @@ def _in_order(texts: Sequence[str]) -> list[str]:
         return float(text), int(text) if text.lstrip("-").isdigit() else 0
 
     known = [text for text in texts if text != NOTHING]
-    try:
+    with contextlib.suppress(ValueError):
         known.sort(key=number)
-    except ValueError:
-        pass
     return [*known, *(text for text in texts if text == NOTHING)]

@@ -216,7 +216,7 @@ def _parts(text: str, width: int, measure: Measure) -> Iterator[str]:
 
 
 def _broken(piece: str) -> str:
-    """Return as much of a piece as is followed by a place to break at, all of it if there is none."""
+    """Return as much of a piece as ends in a place to break at; all of it without one."""
     cut = _cut(piece)
     return piece[:cut]
 
@@ -501,9 +501,7 @@ def paginate(content: SheetContent, metrics: Metrics, tile: int, limits: Limits)
         low, high = smallest, tile
         while low < high:  # the largest that fits
             middle = (low + high + 1) // 2
-            low, high = (
-                (middle, high) if fits(replace(whole, tile=middle)) else (low, middle - 1)
-            )
+            low, high = (middle, high) if fits(replace(whole, tile=middle)) else (low, middle - 1)
         return [replace(whole, tile=low)]
     side = max(min(tile, 2 * MIN_TILE), smallest)
     steps = [len(whole.blocks), len(whole.rows), len(whole.columns)]

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import math
-import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     import pandas as pd
@@ -198,8 +198,7 @@ class Table(Sequence[Mapping[str, Any]]):
         heads = list(self.columns)
         rows = [[_shown(row[name]) for name in heads] for row in self._rows[:MAX_SHOWN]]
         widths = [
-            min(max(len(line[index]) for line in [heads, *rows]), 40)
-            for index in range(len(heads))
+            min(max(len(line[index]) for line in [heads, *rows]), 40) for index in range(len(heads))
         ]
         lines = [
             "  ".join(_html.clip(text, 40).ljust(width) for text, width in zip(line, widths))  # noqa: B905
@@ -240,7 +239,7 @@ def _csv_text(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else value_text(value)
+    return value if isinstance(value, str) else "" if value is None else value_text(value)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.gallery import Gallery as Gallery
     from fooocus_nb.widgets.log_view import LogView as LogView
     from fooocus_nb.widgets.panel import Panel as Panel
+    from fooocus_nb.widgets.run_grid import RunGrid as RunGrid
 
-__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel"]
+__all__ = [
+    "open_gallery",
+    "open_log",
+    "open_monitor",
+    "open_panel",
+    "open_run_grid",
+    "run_grid_assets",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,3 +70,21 @@ def open_gallery() -> type[Gallery]:
     from fooocus_nb.widgets.gallery import Gallery
 
     return Gallery
+
+
+@_opens
+def open_run_grid() -> type[RunGrid]:
+    """Open the images of a run as a grid."""
+    from fooocus_nb.widgets.run_grid import RunGrid
+
+    return RunGrid
+
+
+def run_grid_assets() -> tuple[str, str]:
+    """Return the script and the style sheet of a run's grid, for a page without Jupyter.
+
+    The script defines ``mountRunGrid(host, source)``; ``static/run_grid.js`` says what it takes.
+    """
+    from fooocus_nb.widgets.run_grid import page_assets
+
+    return page_assets()

@@ -44,6 +44,7 @@ function mountRunGrid(host, source) {
 
 function labelled(text, control) {
   const node = el("label", "fnb-rg-labelled");
+  control.setAttribute("aria-label", text);
   node.append(el("span", "fnb-dim", {}, text), control);
   return node;
 }

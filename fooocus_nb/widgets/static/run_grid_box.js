@@ -326,7 +326,8 @@ class RunComparison {
     cells.forEach((cell, index) => {
       this.images[index].alt = "";
       this.images[index].src = grid.nodes.get(cell.key)?.fnbImage.src || "";
-      const told = differences.slice(0, 3).map((row) => `${row[0]} ${row[index + 1]}`.trim());
+      const told = differences.filter(([name]) => !["rating", "note", "size"].includes(name))
+        .slice(0, 3).map((row) => `${row[0]} ${row[index + 1]}`.trim());
       this.labels[index].textContent = told.join(", ") || cell.name || cell.key;
     });
     this.pair.style.aspectRatio = String((left.width || 1) / (left.height || 1));

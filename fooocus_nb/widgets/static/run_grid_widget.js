@@ -24,8 +24,7 @@ class RunStore {
     this.last = 0;
     this.grids = new Set();
     this.flush = debounced(() => this.sendWanted(), 40);
-    const first = model.get("first");
-    this.take({ kind: "grid", ...first }, []);
+    this.take({ kind: "grid", ...model.get("first") }, []);
   }
 
   // -- what the kernel sends ------------------------------------------------------------------
