@@ -22,6 +22,7 @@ from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
 from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
+from fooocus_nb.engine.submission import register as register_submission
 from fooocus_nb.errors import (
     ConfigurationError,
     GenerationError,
@@ -39,7 +40,7 @@ from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.results.thumbnails import is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
     import PIL.Image
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.logs.diagnosis import Notice
     from fooocus_nb.fooocus.logs.startup import Startup
     from fooocus_nb.fooocus.metadata import Metadata
+    from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
     from fooocus_nb.fooocus.transport.login import Login
@@ -112,6 +114,7 @@ class Engine(ImageTasks):
             publish=self._publish,
             facts=self._facts,
         )
+        register_submission(self, self._request, self._submit)
         register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
@@ -448,16 +451,23 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
-        schema = self._lifecycle.require_client().schema
-        self._outputs.require_writable()
-        if (process := self._process) is not None:
-            process.restore_temp_dir()
-        given = self._queries.with_recorded_styles(prompt, parameters)
-        request = build_request(schema, prompt, given, fetch=self._fetch)
+        request = self._request(prompt, parameters)
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
         if request.missing:
             warn_user(incomplete(request.missing), IncompleteMetadata)
+        return self._submit(request)
+
+    def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
+        schema = self._lifecycle.require_client().schema
+        given = self._queries.with_recorded_styles(prompt, parameters)
+        return build_request(schema, prompt, given, fetch=self._fetch)
+
+    def _submit(self, request: Request) -> Job:
+        self._lifecycle.require_client()
+        self._outputs.require_writable()
+        if (process := self._process) is not None:
+            process.restore_temp_dir()
         return Job(self, request, self._context)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:

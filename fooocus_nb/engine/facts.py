@@ -56,6 +56,7 @@ def facts_of(engine: object) -> EngineFacts:
     source = _sources.get(engine)
     facts = source() if source is not None else None
     if facts is None:
-        msg = f"A {type(engine).__name__} is no engine of this kernel: give one of start() or connect()."
+        kind = type(engine).__name__
+        msg = f"A {kind} is no engine of this kernel: give one of start() or connect()."
         raise ConfigurationError(msg)
     return facts()

@@ -1,5 +1,4 @@
-"""The folder of a run: plain files, written so that none is ever half there, and read so that
-whatever is torn is left out.
+"""The folder of a run: plain files, never half there, and read without what is torn.
 
 Nothing here needs locks, links, permissions or an atomic rename, so a network share or a mounted
 bucket will do. Paths inside are relative, POSIX and ASCII.
@@ -13,6 +12,8 @@ import json
 import os
 import re
 import secrets
+import shutil
+import stat
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from fooocus_nb.errors import DiskFull, OutputError, RunError
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "FORMAT",
@@ -33,6 +34,7 @@ __all__ = [
     "RunFolder",
     "RunStore",
     "dump",
+    "dump_spread",
     "finite",
     "image_name",
     "manifest_name",
@@ -72,19 +74,35 @@ def dump(value: Any) -> str:
     Raises a ValueError for what is no number, such as the infinite PSNR of equal images: write
     None and a reason instead; see :func:`finite`.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _in_utf8(value, _COMPACT, _COMPACT_ASCII)
+
+
+def dump_spread(value: Any) -> str:
+    """Return a value as JSON with each of its entries, and of theirs, on a line of its own."""
+    return _in_utf8(value, _SPREAD, _SPREAD_ASCII)
+
+
+def _in_utf8(value: Any, encoder: json.JSONEncoder, ascii_encoder: json.JSONEncoder) -> str:
+    text = encoder.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a pair, which no file in UTF-8 can hold
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return ascii_encoder.encode(value)
     return text
+
+
+# Made once: to make one takes longer than most of what it encodes.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_COMPACT_ASCII = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_SPREAD = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",\n ", ":"))
+_SPREAD_ASCII = json.JSONEncoder(allow_nan=False, separators=(",\n ", ":"))
 
 
 def finite(value: float | None) -> tuple[float | None, str | None]:
     """Return a number as JSON can hold it, and in words why it is none."""
-    if value is None or (value == value and abs(value) != float("inf")):  # noqa: PLR0124 - NaN
+    if value is None or (value == value and abs(value) != float("inf")):
         return value, None
-    return None, "not a number" if value != value else "infinite"  # noqa: PLR0124
+    return None, "not a number" if value != value else "infinite"
 
 
 def manifest_name(number: int, attempt: str) -> str:
@@ -151,6 +169,9 @@ class RunStore(Protocol):
     def read(self, relative: str, limit: int = MAX_RECORD) -> bytes:
         """Return what is in a file of it; an OSError where it cannot be read."""
 
+    def read_all(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Yield what is in files of a folder, by name, or why that cannot be read."""
+
     def lines(self, kind: str, position: Position) -> Iterator[dict[str, Any]]:
         """Yield the lines of a kind that come after a position, and move that on."""
 
@@ -202,7 +223,7 @@ class RunFolder:
             if not self.path.is_dir():
                 msg = f"{self.path} is a file. A run is a folder: give another path."
                 raise RunError(msg)
-            there = sorted(name for name in os.listdir(self.path) if not _PART.fullmatch(name))
+            there = sorted(name for name in self.names("") if not _PART.fullmatch(name))
         except OSError as error:
             msg = f"The run {self.path} cannot be read: {error.strerror or error}."
             raise RunError(msg) from error
@@ -244,7 +265,7 @@ class RunFolder:
     def names(self, folder: str) -> list[str]:
         """Return the names in one of its folders; none where there is no such folder."""
         try:
-            return os.listdir(self.path / folder if folder else self.path)
+            return os.listdir(self.path / folder if folder else self.path)  # noqa: PTH208 - names
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -254,6 +275,34 @@ class RunFolder:
     def read(self, relative: str, limit: int = MAX_RECORD) -> bytes:
         """Return what is in a file; an OSError where it cannot be read or lies elsewhere."""
         return read_plain_file(self.image_path(relative), limit)
+
+    def read_all(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Yield what is in files of a folder, by name, or why that cannot be read."""
+        # As read(), with a third of its calls: of 100,000 manifests that is seconds.
+        place = os.fspath(self.path / folder)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        nofollow = getattr(os, "O_NOFOLLOW", None)
+        for name in names:
+            try:
+                if nofollow is None:
+                    yield name, self.read(f"{folder}/{name}")
+                    continue
+                handle = os.open(f"{place}/{name}", flags | nofollow | os.O_CLOEXEC)
+                try:
+                    status = os.fstat(handle)
+                    if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:
+                        data = os.read(handle, status.st_size + 1)
+                        if len(data) == status.st_size:
+                            yield name, data
+                            continue
+                finally:
+                    os.close(handle)
+            except OSError:
+                pass  # a link, perhaps
+            try:
+                yield name, self.read(f"{folder}/{name}")
+            except (OSError, ValueError) as error:
+                yield name, error if isinstance(error, OSError) else OSError(str(error))
 
     def image_path(self, relative: str) -> Path:
         """Return the file at a path of the run; an OSError where a link leads out of it."""
@@ -389,16 +438,20 @@ class RunFolder:
         """Remove what a killed writer has left unnamed. Only for who holds the lease."""
         for folder in _FOLDERS:
             for name in self.names(folder):
-                if _PART.fullmatch(name):
+                if name.startswith(".part-") and _PART.fullmatch(name):
+                    part = self.path / folder / name
                     with contextlib.suppress(OSError):
-                        (self.path / folder / name).unlink()
+                        if part.is_dir() and not part.is_symlink():  # a lease that was broken
+                            shutil.rmtree(part)
+                        else:
+                            part.unlink()
 
     def remove(self, relative: str) -> None:
         """Remove a file of the run that we have just written; one that is gone is no error."""
         with contextlib.suppress(OSError):
             (self.path / safe_relative(relative)).unlink()
 
-    def _failed(self, what: str, error: OSError) -> OutputError:
+    def _failed(self, what: str, error: OSError) -> OutputError | DiskFull:
         kind = DiskFull if error.errno in FULL else OutputError
         msg = f"The run {self.path} could not be {what}: {error.strerror or error}."
         return kind(msg)

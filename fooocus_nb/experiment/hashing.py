@@ -8,6 +8,7 @@ import io
 import json
 import os
 import queue
+import struct
 import threading
 import time
 from dataclasses import dataclass
@@ -113,11 +114,17 @@ def pixel_facts(data: bytes) -> PixelFacts:
 
 
 def image_size(data: bytes) -> tuple[int, int, str]:
-    """Return width, height and format of an image file without decoding its pixels."""
+    """Return width, height and format of an image file without decoding its pixels.
+
+    Zeros and an empty text for what is no image.
+    """
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        return image.width, image.height, (image.format or "").lower()
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            return image.width, image.height, (image.format or "").lower()
+    except (OSError, SyntaxError, ValueError, struct.error, PIL.Image.DecompressionBombError):
+        return 0, 0, ""
 
 
 class FileHashes:
@@ -153,6 +160,14 @@ class FileHashes:
                 self._queue.put(key)
                 self._start()
         return found, key[1], key[2]
+
+    def known(self, name: str, size: int, mtime_ns: int) -> str | None:
+        """Return the hash of a file by its name without folder or ending, its size and its time."""
+        with self._lock:
+            for (path, bytes_, time_ns), digest in self._all().items():
+                if (bytes_, time_ns) == (size, mtime_ns) and Path(path).name.startswith(name):
+                    return digest
+        return None
 
     def when_known(self, path: Path, tell: Callable[[str | None], None]) -> None:
         """Call `tell` with a file's hash as soon as it is known, or with None where it fails."""

@@ -9,6 +9,7 @@ copy is read from the run's own files, which are found by their names.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import secrets
 import sqlite3
@@ -19,26 +20,30 @@ from urllib.request import pathname2url
 
 from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.folder import (
+    IMAGES,
     MANIFESTS,
     Position,
     parse_manifest_name,
 )
-from fooocus_nb.experiment.manifest import Manifest, TornManifest
+from fooocus_nb.experiment.manifest import Entry, TornManifest, read_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.manifest import Manifest
 
 __all__ = ["INDEX_FILE", "RunIndex"]
 
 INDEX_FILE = "index.sqlite"
 #: Of the tables below; an index of another version is made anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 #: How many changes are collected, and for how many seconds, before the copy is written again. A
 #: copy of a large index takes its time, so it also waits for a tenth of the index to be new.
 SAVE_CHANGES, SAVE_SECONDS = 50, 20.0
+#: How many lines or manifests are taken in at once.
+BATCH = 5000
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE manifests (
@@ -47,9 +52,10 @@ CREATE TABLE manifests (
 ) WITHOUT ROWID;
 CREATE INDEX manifests_cell ON manifests (cell);
 CREATE TABLE images (
-    number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT, sha256 TEXT,
+    number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT,
     PRIMARY KEY (number, tries, name, position)
 ) WITHOUT ROWID;
+CREATE TABLE gone (path TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
 CREATE TABLE unfit (name TEXT PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE cells (cell TEXT PRIMARY KEY, number INTEGER, plan TEXT) WITHOUT ROWID;
 CREATE TABLE attempts (
@@ -61,13 +67,16 @@ CREATE TABLE cell_states (cell TEXT PRIMARY KEY, event TEXT, attempt TEXT) WITHO
 CREATE TABLE sweeps (position INTEGER PRIMARY KEY, definition TEXT);
 CREATE TABLE engines (engine TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
 CREATE TABLE ratings (image TEXT PRIMARY KEY, rating INTEGER, note TEXT) WITHOUT ROWID;
+-- Generations of which all images were made, and all are still there.
+CREATE VIEW whole AS SELECT * FROM manifests
+    WHERE complete = 1 AND name NOT IN (SELECT name FROM gone);
+-- The images of one cell are those of its whole generations, and else what there is.
+CREATE VIEW shown AS SELECT images.* FROM images JOIN manifests USING (name)
+    WHERE path NOT IN (SELECT path FROM gone) AND (
+        cell IS NULL OR name IN (SELECT name FROM whole)
+        OR cell NOT IN (SELECT cell FROM whole WHERE cell IS NOT NULL)
+    );
 """
-#: The images of one cell are those of its whole generations, and else what there is.
-_SHOWN = (
-    "FROM images JOIN manifests USING (name) WHERE complete = 1 OR manifests.cell IS NULL "
-    "OR manifests.cell NOT IN "
-    "(SELECT cell FROM manifests WHERE complete = 1 AND cell IS NOT NULL)"
-)
 
 
 class RunIndex:
@@ -87,6 +96,7 @@ class RunIndex:
         self._lock = threading.RLock()
         self._database = self._loaded() or self._empty()
         self._changes = 0
+        self._unlisted: set[str] = set()
         self._saved_at = time.monotonic()
         #: Why the copy could not be written; told once.
         self.save_failure: str | None = None
@@ -178,70 +188,99 @@ class RunIndex:
         """Read what is new in the run's files, which are known by their names."""
         with self._lock:
             self._refresh_manifests()
+            self._refresh_images()
             for kind in ("engines", "plan", "attempts", "ratings"):
                 self.refresh_lines(kind)
             self._database.commit()
 
     def _refresh_manifests(self) -> None:
-        there = {name for name in self._store.names(MANIFESTS) if parse_manifest_name(name)}
+        there = set(self._store.names(MANIFESTS))
         known = {name for (name,) in self._database.execute("SELECT name FROM manifests")}
         for name in known - there:
             self._forget(name)
-        self._database.executemany(
-            "DELETE FROM unfit WHERE name = ?",
-            [(name,) for (name,) in self._database.execute("SELECT name FROM unfit")],
-        )
-        for name in sorted(there - known):
+        self._database.execute("DELETE FROM unfit")
+        entries = []
+        fresh = [name for name in sorted(there - known) if parse_manifest_name(name) is not None]
+        for name, data in self._store.read_all(MANIFESTS, fresh):
             try:
-                self.add(Manifest.from_json(self._store.read(f"{MANIFESTS}/{name}")), name)
+                if isinstance(data, OSError):
+                    raise data
+                entries.append(read_entry(name, data))
             except (OSError, TornManifest, RunError) as error:
                 kind = "torn: " if isinstance(error, TornManifest) else ""
                 self._database.execute(
                     "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, f"{kind}{error}")
                 )
+            if len(entries) >= BATCH:
+                self._insert(entries)
+                entries.clear()
+        self._insert(entries)
+
+    def _refresh_images(self) -> None:
+        """Find what no manifest lists, and what somebody has removed.
+
+        That isn't shown, and its cell counts as missing.
+        """
+        there = set(self._store.names(IMAGES))
+        listed = dict(
+            self._database.execute("SELECT substr(path, ?), name FROM images", (len(IMAGES) + 2,))
+        )
+        self._unlisted = there - listed.keys()
+        self._database.execute("DELETE FROM gone")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO gone VALUES (?, ?)",
+            [(f"{IMAGES}/{name}", listed[name]) for name in listed.keys() - there],
+        )
 
     def refresh_lines(self, kind: str) -> None:
         """Read what is new in the lines of a kind."""
         take = {
-            "engines": self._take_engine,
+            "engines": self._take_engines,
             "plan": self._take_plan,
-            "attempts": self._take_attempt,
-            "ratings": self._take_rating,
+            "attempts": self._take_attempts,
+            "ratings": self._take_ratings,
         }[kind]
         with self._lock:
             position = self._positions.setdefault(kind, Position())
-            for record in self._store.lines(kind, position):
-                with contextlib.suppress(KeyError, TypeError, ValueError, sqlite3.Error):
-                    take(record)
-                self._changes += 1
+            lines = self._store.lines(kind, position)
+            while records := list(itertools.islice(lines, BATCH)):
+                take(records)
+                self._changes += len(records)
 
-    def add(self, manifest: Manifest, name: str | None = None) -> None:
+    def add(self, manifest: Manifest) -> None:
         """Take in a manifest, or a newer one of the same name."""
-        name = name or manifest.name
+        entry = Entry.of(manifest)
         with self._lock:
-            self._forget(name)
-            self._database.execute("DELETE FROM unfit WHERE name = ?", (name,))
-            self._database.execute(
-                "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            self._forget(entry.name)
+            self._database.execute("DELETE FROM unfit WHERE name = ?", (entry.name,))
+            self._insert([entry])
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        self._database.executemany(
+            "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
                 (
-                    name,
-                    manifest.number,
-                    manifest.attempt,
-                    manifest.cell,
-                    manifest.tries,
-                    int(manifest.complete),
-                    int(manifest.edited),
-                    int(bool(manifest.pending)),
-                ),
-            )
-            self._database.executemany(
-                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (manifest.number, manifest.tries, name, position, image.path, image.sha256)
-                    for position, image in enumerate(manifest.images)
-                ],
-            )
-            self._changes += 1
+                    entry.name,
+                    entry.number,
+                    entry.attempt,
+                    entry.cell,
+                    entry.tries,
+                    int(entry.complete),
+                    int(entry.edited),
+                    int(entry.pending),
+                )
+                for entry in entries
+            ],
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+            [
+                (entry.number, entry.tries, entry.name, position, path)
+                for entry in entries
+                for position, path in enumerate(entry.images)
+            ],
+        )
+        self._changes += len(entries)
 
     def _forget(self, name: str) -> None:
         found = self._database.execute(
@@ -256,66 +295,83 @@ class RunIndex:
 
     # -- lines ------------------------------------------------------------------------------
 
-    def _take_engine(self, record: Mapping[str, Any]) -> None:
-        self._database.execute(
+    # Lines were written by us or by nobody knows whom: what isn't as it should be is left out.
+
+    def _take_engines(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
             "INSERT OR REPLACE INTO engines VALUES (?, ?)",
-            (str(record["engine"]), json.dumps(record)),
+            [
+                (record["engine"], json.dumps(record))
+                for record in records
+                if isinstance(record.get("engine"), str)
+            ],
         )
 
-    def _take_plan(self, record: Mapping[str, Any]) -> None:
-        if "cell" in record:
-            self._database.execute(
-                "INSERT OR IGNORE INTO cells VALUES (?, ?, ?)",
-                (str(record["cell"]), int(record["number"]), json.dumps(record)),
-            )
-        elif "sweep" in record:
-            self._database.execute(
-                "INSERT INTO sweeps (definition) VALUES (?)", (json.dumps(record["sweep"]),)
-            )
+    def _take_plan(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO cells VALUES (?, ?, ?)",
+            [
+                (record["cell"], _number(record.get("number")), json.dumps(record))
+                for record in records
+                if isinstance(record.get("cell"), str)
+            ],
+        )
+        self._database.executemany(
+            "INSERT INTO sweeps (definition) VALUES (?)",
+            [(json.dumps(record["sweep"]),) for record in records if "sweep" in record],
+        )
 
-    def _take_attempt(self, record: Mapping[str, Any]) -> None:
-        event = str(record["event"])
-        cell = record.get("cell")
-        cell = None if cell is None else str(cell)
-        attempt = record.get("attempt")
-        if attempt is not None:
-            error = record.get("error")
-            self._database.execute(
-                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) "
-                "DO UPDATE SET event = excluded.event, time = excluded.time, "
-                "error = excluded.error, sent = coalesce(excluded.sent, sent)",
-                (
-                    str(attempt),
+    def _take_attempts(self, records: Sequence[Mapping[str, Any]]) -> None:
+        cells: dict[str, tuple[str, str | None]] = {}
+        # The last line of an attempt counts, and the first is needed while it has no other end.
+        attempts: dict[str, list[Any]] = {}
+        for record in records:
+            event, cell, attempt = record.get("event"), record.get("cell"), record.get("attempt")
+            if not isinstance(event, str):
+                continue
+            cell = cell if isinstance(cell, str) else None
+            if isinstance(attempt, str):
+                row = attempts.setdefault(attempt, [attempt, None, 0, 1, "", "", None, None])
+                error = record.get("error")
+                row[1:7] = [
                     cell,
-                    int(record.get("number") or 0),
-                    int(record.get("try") or 1),
+                    _number(record.get("number")),
+                    _number(record.get("try")) or 1,
                     event,
                     str(record.get("time") or ""),
                     None if error is None else json.dumps(error),
-                    json.dumps(record) if event == "sent" else None,
-                ),
-            )
-            if event not in ("sent", "failed"):
-                # What was made needs no line to be adopted by; the table stays small.
-                self._database.execute(
-                    "UPDATE attempts SET sent = NULL WHERE attempt = ? AND ? = 'made'",
-                    (str(attempt), event),
-                )
-        if cell is not None:
-            self._database.execute(
-                "INSERT OR REPLACE INTO cell_states VALUES (?, ?, ?)",
-                (cell, event, None if attempt is None else str(attempt)),
-            )
+                ]
+                if event == "sent":
+                    row[7] = record
+            if cell is not None:
+                cells[cell] = (event, attempt if isinstance(attempt, str) else None)
+        for row in attempts.values():
+            # What was made needs no line to be adopted by; the table stays small.
+            row[7] = None if row[7] is None or row[4] == "made" else json.dumps(row[7])
+        self._database.executemany(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) "
+            "DO UPDATE SET event = excluded.event, time = excluded.time, error = excluded.error, "
+            "sent = CASE excluded.event WHEN 'made' THEN NULL "
+            "ELSE coalesce(excluded.sent, sent) END",
+            list(attempts.values()),
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO cell_states VALUES (?, ?, ?)",
+            [(cell, *state) for cell, state in cells.items()],
+        )
 
-    def _take_rating(self, record: Mapping[str, Any]) -> None:
-        rating, note = record.get("rating"), record.get("note")
-        self._database.execute(
+    def _take_ratings(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._database.executemany(
             "INSERT OR REPLACE INTO ratings VALUES (?, ?, ?)",
-            (
-                str(record["image"]),
-                rating if isinstance(rating, int) else None,
-                "" if note is None else str(note),
-            ),
+            [
+                (
+                    record["image"],
+                    rating if isinstance(rating := record.get("rating"), int) else None,
+                    str(record.get("note") or ""),
+                )
+                for record in records
+                if isinstance(record.get("image"), str)
+            ],
         )
 
     # -- asking -----------------------------------------------------------------------------
@@ -335,18 +391,16 @@ class RunIndex:
 
     def image_paths(self) -> list[tuple[str, str]]:
         """Return manifest name and path of every image that is shown, in order."""
-        return self._rows(
-            f"SELECT name, path {_SHOWN} ORDER BY images.number, images.tries, name, position"
-        )
+        return self._rows("SELECT name, path FROM shown ORDER BY number, tries, name, position")
 
     def image_count(self) -> int:
         """Return how many images are shown."""
-        row = self._one(f"SELECT count(*) {_SHOWN}")
+        row = self._one("SELECT count(*) FROM shown")
         return int(row[0]) if row else 0
 
-    def all_image_paths(self) -> Iterator[str]:
-        """Yield the path of every image that a manifest lists."""
-        return (path for (path,) in self._rows("SELECT path FROM images"))
+    def unlisted_images(self) -> set[str]:
+        """Return the names of image files that no manifest listed at the last refresh."""
+        return set(self._unlisted)
 
     def manifest_names(self) -> list[str]:
         """Return the names of all manifests, in order."""
@@ -365,6 +419,10 @@ class RunIndex:
             )
         ]
 
+    def gone(self) -> list[str]:
+        """Return the paths of images that manifests list and that aren't there."""
+        return [path for (path,) in self._rows("SELECT path FROM gone")]
+
     def pending_names(self) -> list[str]:
         """Return the manifests of which something is still to be found out."""
         return [name for (name,) in self._rows("SELECT name FROM manifests WHERE pending = 1")]
@@ -379,19 +437,17 @@ class RunIndex:
 
     def made_cells(self) -> set[str]:
         """Return the ids of the cells of which all images are there."""
-        return {
-            cell
-            for (cell,) in self._rows(
-                "SELECT DISTINCT cell FROM manifests WHERE complete = 1 AND cell IS NOT NULL"
-            )
-        }
+        query = "SELECT DISTINCT cell FROM whole WHERE cell IS NOT NULL"
+        return {cell for (cell,) in self._rows(query)}
 
     def is_made(self, cell: str) -> bool:
         """Whether all images of a cell are there."""
-        return (
-            self._one("SELECT 1 FROM manifests WHERE cell = ? AND complete = 1", (cell,))
-            is not None
-        )
+        return self._one("SELECT 1 FROM whole WHERE cell = ?", (cell,)) is not None
+
+    def is_whole(self, attempt: str) -> bool:
+        """Whether a manifest lists all images of an attempt."""
+        query = "SELECT 1 FROM manifests WHERE name LIKE ? AND attempt = ? AND complete = 1"
+        return self._one(query, (f"%-{attempt[:8]}.json", attempt)) is not None
 
     def cell_count(self) -> int:
         """Return how many cells are planned."""
@@ -441,13 +497,22 @@ class RunIndex:
             )
         ]
 
-    def sent_line(self, attempt: str) -> dict[str, Any] | None:
-        """Return the line that was written before an attempt was sent; 8 digits will do."""
-        row = self._one(
-            "SELECT sent FROM attempts WHERE attempt >= ? AND attempt < ? AND sent IS NOT NULL",
-            (attempt, attempt + "g"),
-        )
-        return None if row is None else json.loads(row[0])
+    def sent_lines(self, attempts: set[str]) -> dict[str, dict[str, Any]]:
+        """Return the lines that were written before attempts were sent, by their first 8 digits."""
+        found: dict[str, dict[str, Any]] = {}
+        for short in attempts:
+            row = self._one(
+                "SELECT sent FROM attempts WHERE attempt >= ? AND attempt < ? AND sent IS NOT NULL",
+                (short, short + "g"),
+            )
+            if row is not None:
+                found[short] = json.loads(row[0])
+        if attempts - found.keys():  # of what was made, the index holds none
+            for line in self._store.lines("attempts", Position()):
+                short = str(line.get("attempt"))[:8]
+                if line.get("event") == "sent" and short in attempts:
+                    found.setdefault(short, line)
+        return found
 
     def open_attempts(self) -> list[dict[str, Any]]:
         """Return the lines of the attempts that were sent and of which nothing more is known."""
@@ -509,6 +574,12 @@ class RunIndex:
             "coalesce((SELECT max(number) FROM attempts), 0))"
         )
         return int(row[0]) if row else 0
+
+
+def _number(value: object) -> int:
+    """Return a number of a line as SQLite can hold it; 0 for anything else."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return int(value) if whole else 0  # type: ignore[call-overload]
 
 
 def _on_disk(path: Path, mode: str) -> sqlite3.Connection:

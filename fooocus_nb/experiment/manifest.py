@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import RunError
-from fooocus_nb.experiment.folder import dump, image_name, manifest_name, safe_relative
+from fooocus_nb.experiment.folder import (
+    dump,
+    dump_spread,
+    image_name,
+    manifest_name,
+    parse_image_name,
+    safe_relative,
+)
 from fooocus_nb.fooocus.schema.named_values import NamedValues
 
 if TYPE_CHECKING:
@@ -21,13 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "PENDING",
     "VERSION",
+    "Entry",
     "ImageRecord",
     "InputRecord",
     "Manifest",
     "ModelRecord",
     "TornManifest",
     "jsonable",
+    "read_entry",
     "schema",
     "seed_from_json",
 ]
@@ -232,7 +242,8 @@ class Manifest:
     edited: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", NamedValues(self.parameters))
+        if not isinstance(self.parameters, NamedValues):
+            object.__setattr__(self, "parameters", NamedValues(self.parameters))
 
     @property
     def name(self) -> str:
@@ -347,8 +358,11 @@ class Manifest:
 
 #: The names in the file that are known.
 _NAMES = frozenset(
-    "format version run attempt number cell try created complete adopted pending seed given "
-    "parameters inputs models fooocus system software engine timings images error checksum".split()
+    (
+        *("format", "version", "run", "attempt", "number", "cell", "try", "created", "complete"),
+        *("adopted", "pending", "seed", "given", "parameters", "inputs", "models", "fooocus"),
+        *("system", "software", "engine", "timings", "images", "error", "checksum"),
+    )
 )
 #: What has one entry a line.
 _SPREAD = frozenset({"parameters", "inputs", "models", "fooocus", "system", "images"})
@@ -383,6 +397,88 @@ def parse(data: bytes) -> tuple[dict[str, Any], bool]:
     return content, not same
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What an index holds of a manifest."""
+
+    name: str
+    number: int
+    attempt: str
+    cell: str | None
+    tries: int
+    complete: bool
+    edited: bool
+    pending: bool
+    #: The paths of its images.
+    images: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, name: str | None = None) -> Entry:
+        """Return the entry of a manifest, whose file may have another name."""
+        return cls(
+            name=name or manifest.name,
+            number=manifest.number,
+            attempt=manifest.attempt,
+            cell=manifest.cell,
+            tries=manifest.tries,
+            complete=manifest.complete,
+            edited=manifest.edited,
+            pending=bool(manifest.pending),
+            images=tuple(image.path for image in manifest.images),
+        )
+
+
+_HEAD = re.compile(
+    rb"""\{
+"format":"fooocus-nb manifest",
+"version":1,
+"run":"[^"\\]*",
+"attempt":"([0-9a-f]{32})",
+"number":(\d{1,12}),
+"cell":(?:null|"([ -!#-\[\]-~]{0,200})"),
+"try":(\d{1,12}),
+"created":"[^"\\]*",
+"complete":(true|false),
+"adopted":(?:true|false),
+"pending":\[(.*)\],
+"""
+)
+_IMAGES = re.compile(rb'\n"images":\[\n((?: \{.*\}(?:,)?\n)*)\],\n')
+_PATH = re.compile(rb'^ \{"path":"(images/[0-9a-z.-]{1,100})",', re.MULTILINE)
+
+
+def read_entry(name: str, data: bytes) -> Entry:
+    """Return what an index holds of a manifest's file; raises as :meth:`Manifest.from_json`.
+
+    A file that is as it was written has its lines where they were written, and needn't be
+    understood as a whole for that: it is when it is read. Of 100,000 that makes the difference.
+    """
+    place = data.rfind(_CHECKSUM)
+    said = data[place + 1 :]
+    if place >= 0 and said == b'"checksum":"%s"\n}\n' % _checksum(data[: place + 1]).encode():
+        head = _HEAD.match(data)
+        # No line ends inside of a string, so this stands where it seems to.
+        block = _IMAGES.search(data, head.end() if head else 0)
+        if head is not None and block is not None:
+            paths = [found.decode() for found in _PATH.findall(block[1])]
+            whole = len(paths) == block[1].count(b"\n") and all(
+                parse_image_name(path.removeprefix("images/")) for path in paths
+            )
+            if whole and len(paths) <= MAX_IMAGES:
+                return Entry(
+                    name=name,
+                    number=int(head[2]),
+                    attempt=head[1].decode(),
+                    cell=None if head[3] is None else head[3].decode(),
+                    tries=int(head[4]),
+                    complete=head[5] == b"true",
+                    edited=False,
+                    pending=bool(head[6]),
+                    images=tuple(paths),
+                )
+    return Entry.of(Manifest.from_json(data), name)
+
+
 def _checksum(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -396,8 +492,7 @@ def _lines(content: Mapping[str, Any]) -> bytes:
     lines = ["{\n"]
     for name, value in content.items():
         if name in _SPREAD and isinstance(value, dict) and value:
-            entries = ",\n ".join(f"{dump(key)}:{dump(each)}" for key, each in value.items())
-            lines.append(f"{dump(name)}:{{\n {entries}\n}},\n")
+            lines.append(f"{dump(name)}:{{\n {dump_spread(value)[1:-1]}\n}},\n")
         elif name in _SPREAD and isinstance(value, list) and value:
             entries = ",\n ".join(map(dump, value))
             lines.append(f"{dump(name)}:[\n {entries}\n],\n")
@@ -432,7 +527,7 @@ def jsonable(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         number = float(value)
-        return number if number == number and abs(number) != float("inf") else None  # noqa: PLR0124
+        return number if number == number and abs(number) != float("inf") else None
     return str(value)
 
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ __all__ = [
     "complete_models",
     "find_models",
     "find_prompts",
+    "is_unhashed",
+    "known_again",
     "known_facts",
     "log_facts",
     "log_timings",
@@ -170,11 +173,14 @@ def read_checkout(checkout: Path) -> dict[str, Any]:
 
 def _git(checkout: Path, *command: str) -> str | None:
     """Return what git says; None where it isn't there, refuses, or takes too long."""
+    git = shutil.which("git")
+    if git is None:
+        return None
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
             # No program that the checkout's own configuration names is started.
-            ["git", "-C", str(checkout), "-c", "core.fsmonitor=false", *command],
+            [git, "-C", str(checkout), "-c", "core.fsmonitor=false", *command],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=GIT_TIMEOUT,
@@ -268,7 +274,10 @@ def _torch(python: Path) -> tuple[str | None, str | None]:
 
 
 def _driver() -> str | None:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(
             command,
@@ -393,6 +402,20 @@ def complete_models(
 
 def _without_hash(model: ModelRecord, reason: str) -> ModelRecord:
     return ModelRecord(model.parameter, model.name, None, model.bytes, model.mtime_ns, reason)
+
+
+def is_unhashed(model: ModelRecord) -> bool:
+    """Whether a model's file was found and its hash isn't known yet."""
+    return model.sha256 is None and model.reason is None
+
+
+def known_again(model: ModelRecord) -> ModelRecord:
+    """Return a model with the hash that a file of its name, size and time has by now, if any."""
+    if not is_unhashed(model) or model.bytes is None or model.mtime_ns is None:
+        return model
+    name = PurePath(model.name.replace("\\", "/")).name
+    digest = file_hashes().known(name, model.bytes, model.mtime_ns)
+    return replace(model, sha256=digest)
 
 
 # -- what the log says of a generation ------------------------------------------------------------

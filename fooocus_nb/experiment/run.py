@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import html
 import threading
-import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
-from fooocus_nb import _html
 from fooocus_nb.errors import (
     OutputError,
     ParameterError,
@@ -25,15 +22,16 @@ from fooocus_nb.experiment.folder import IMAGES, MANIFESTS, RunFolder, now
 from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
+from fooocus_nb.experiment.members import Cell, Failure, RunImage, RunImages, counted
 from fooocus_nb.experiment.recorder import (
     CLOSE_TIMEOUT,
     Recorder,
     current_recorder,
     set_current,
 )
-from fooocus_nb.results import Image
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.lease import Holder
-    from fooocus_nb.experiment.manifest import ImageRecord
     from fooocus_nb.experiment.table import Table
     from fooocus_nb.results._views import RunGrid
 
@@ -53,173 +50,10 @@ __all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "op
 CACHED_MANIFESTS = 2000
 MAX_RATING = 5
 MAX_NOTE = 10_000
+#: How many notices are shown; all are in `Run.notices`.
+MAX_NOTICES = 5
 #: What ends a cell's being missing.
 _ENDED = {"failed": "failed", "skipped": "skipped"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A planned cell of a sweep.
-
-    Attributes
-    ----------
-    id : str
-        The hash of the values that the sweep gives.
-    number : int
-        Its place in the plan.
-    values : mapping
-        Those values, by canonical name.
-    state : str
-        ``made``, ``failed``, ``skipped`` or ``missing``.
-    tries : int
-        How many attempts there were.
-    error : mapping or None
-        ``type`` and ``message`` of what made the last attempt fail.
-    """
-
-    id: str
-    number: int
-    values: Mapping[str, Any]
-    state: str
-    tries: int = 0
-    error: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An attempt that has failed, and whose cell hasn't been made since.
-
-    Attributes
-    ----------
-    cell : str or None
-        The id of its cell; None for a generation of its own.
-    attempt : str
-        32 hexadecimal digits.
-    number, tries : int
-        The number of the cell, and which attempt of it this was.
-    time : str
-        In UTC.
-    error : mapping
-        ``type``, such as ``OutOfVRAM``, and ``message``.
-    """
-
-    cell: str | None
-    attempt: str
-    number: int
-    tries: int
-    time: str
-    error: Mapping[str, Any]
-
-
-class RunImage(Image):
-    """An image of a run: a file in its folder, and all that is known of how it was made.
-
-    It can be given wherever an :class:`~fooocus_nb.Image` can, also to :meth:`Engine.vary` and the
-    like.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    seed : int or None
-        The seed that made it.
-    parameters : NamedValues
-        All that decided the outcome, with this image's own seed.
-    key : str
-        What names it in the run, such as ``000012-1a2b3c4d-1``.
-    manifest : Manifest
-        How its generation was made.
-    record : ImageRecord
-        What the manifest says of this file.
-    """
-
-    def __init__(self, run: Run, manifest: Manifest, position: int) -> None:
-        record = manifest.images[position]
-        parameters = {**manifest.parameters, "image_number": 1}
-        if record.seed is not None:
-            parameters["image_seed"] = record.seed
-        super().__init__(run.store.image_path(record.path), seed=record.seed, parameters=parameters)
-        self.manifest = manifest
-        self.record: ImageRecord = record
-        self.key = record.key
-        self.__dict__["sha256"] = record.sha256
-        self._run = run
-
-    def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, int | None, dict[str, Any]]]:
-        # Elsewhere there is no run: it is a plain image there.
-        return _plain_image, (str(self.path), self.seed, dict(self.parameters))
-
-    @property
-    def cell(self) -> str | None:
-        """The id of its cell; None for an image outside of a sweep."""
-        return self.manifest.cell
-
-    @property
-    def number_in_request(self) -> int:
-        """Which image of its request it is, from 1."""
-        return self.record.number_in_request
-
-    @property
-    def pixels_sha256(self) -> str | None:
-        """The SHA-256 of its pixels; None while it is being found out."""
-        return self.record.pixels_sha256
-
-    @property
-    def dhash(self) -> str | None:
-        """Its difference hash, 64 bits in hexadecimal; None while it is being found out."""
-        return self.record.dhash
-
-    @property
-    def width(self) -> int:
-        """Its width in pixels."""
-        return self.record.width
-
-    @property
-    def height(self) -> int:
-        """Its height in pixels."""
-        return self.record.height
-
-    @property
-    def rating(self) -> int | None:
-        """Its rating, 0 to 5; None where it has none."""
-        return self._run.rating_of(self.key)[0]
-
-    @property
-    def note(self) -> str:
-        """Its note; empty where it has none."""
-        return self._run.rating_of(self.key)[1]
-
-    def rate(self, rating: int | None, note: str | None = None) -> None:
-        """Rate it; see :meth:`Run.rate`."""
-        self._run.rate(self, rating, note)
-
-
-class RunImages(Sequence[RunImage]):
-    """All images of a run in the order of their numbers. Each is read when it is asked for."""
-
-    def __init__(self, run: Run, places: Sequence[tuple[str, str]]) -> None:
-        self._run = run
-        self._places = places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> RunImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> RunImages: ...
-    def __getitem__(self, index: int | slice) -> RunImage | RunImages:
-        if isinstance(index, slice):
-            return RunImages(self._run, self._places[index])
-        name, path = self._places[index]
-        return self._run.image_at(name, path)
-
-    def keys(self) -> list[str]:
-        """Return the key of each image, without reading any."""
-        return [path.rpartition("/")[2].rpartition(".")[0] for _, path in self._places]
-
-    def __repr__(self) -> str:
-        return f"<{_count(len(self), 'image')} of {self._run.path.name!r}>"
 
 
 class _Cells(Mapping[str, Cell]):
@@ -253,10 +87,11 @@ class _Cells(Mapping[str, Cell]):
             state=state,
             tries=tries,
             error=error if state == "failed" else None,
+            axes=seeds_as_numbers(axes if isinstance(axes := plan.get("axes"), dict) else {}),
         )
 
     def __repr__(self) -> str:
-        return f"<{_count(len(self), 'cell')} of {self._run.path.name!r}>"
+        return f"<{counted(len(self), 'cell')} of {self._run.path.name!r}>"
 
 
 class Run:
@@ -287,7 +122,7 @@ class Run:
         self._why = why
         self._lease = lease
         self._lost = ""
-        self._closed = False
+        self._closed = self._closing = False
         self._depth = 0
         self._before: list[Recorder | None] = []
         self._lock = threading.RLock()
@@ -301,19 +136,25 @@ class Run:
             self._recorder.recorded.subscribe(self._keep)
             self._recorder.recover()
             self._index.save()
-        self._finalizer = weakref.finalize(self, _release, lease)
 
     # -- what it is -------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return f"<Run {str(self.path)!r}: {', '.join(self._facts())}>"
+        return f"<Run {str(self.path)!r}: {', '.join(self.facts())}>"
 
-    def _facts(self) -> list[str]:
-        facts = [_count(self._index.image_count(), "image")]
+    def _repr_html_(self) -> str:
+        name, *facts = (html.escape(text) for text in (str(self.path), *self.facts()))
+        notices = "".join(f"<li>{html.escape(text)}</li>" for text in self.notices[:MAX_NOTICES])
+        listed = f"<ul>{notices}</ul>" if notices else ""
+        return f"<div><b>Run</b> <code>{name}</code>: {', '.join(facts)}.{listed}</div>"
+
+    def facts(self) -> list[str]:
+        """Return what there is to say of it, in a few words each."""
+        facts = [counted(self._index.image_count(), "image")]
         counts = self.counts
         if counts["planned"]:
             facts.append(
-                f"{counts['made']} of {_count(counts['planned'], 'cell')} made"
+                f"{counts['made']} of {counted(counts['planned'], 'cell')} made"
                 + "".join(
                     f", {counts[state]} {state}" for state in ("failed", "skipped") if counts[state]
                 )
@@ -597,13 +438,16 @@ class Run:
         """
         self._append("plan", {"sweep": dict(definition), "time": now()})
 
-    def add_cells(self, cells: Iterable[tuple[str, int, Mapping[str, Any]]]) -> int:
+    def add_cells(
+        self, cells: Iterable[tuple[str, int, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> int:
         """Write cells into the plan; those that are there already are left as they are.
 
         Parameters
         ----------
-        cells : iterable of (str, int, mapping)
-            Id, number and values of each, as JSON can hold them; seeds as strings.
+        cells : iterable of (str, int, mapping, mapping)
+            Id, number, values and places on the axes of each, as JSON can hold them; seeds as
+            strings.
 
         Returns
         -------
@@ -612,10 +456,12 @@ class Run:
         """
         known = set(self._index.cell_ids())
         records = []
-        for cell, number, values in cells:
+        for cell, number, values, axes in cells:
             if cell not in known:
                 known.add(cell)
-                records.append({"cell": cell, "number": number, "values": dict(values)})
+                records.append(
+                    {"cell": cell, "number": number, "values": dict(values), "axes": dict(axes)}
+                )
         self._append("plan", *records)
         return len(records)
 
@@ -668,7 +514,7 @@ class Run:
         if rating is not None and (
             isinstance(rating, bool) or not isinstance(rating, int) or not 0 <= rating <= MAX_RATING
         ):
-            msg = f"rating={rating!r} is not possible: it must be a whole number from 0 to 5, or None."
+            msg = f"rating={rating!r} is not possible: give a whole number from 0 to 5, or None."
             raise ParameterError(msg)
         key = image if isinstance(image, str) else image.key
         if isinstance(image, str):
@@ -921,19 +767,24 @@ class Run:
         It waits 120 s at the most for hashes, such as that of a large checkpoint; what is left then
         is found out when the run is opened next.
         """
-        with self._lock:
-            if self._closed:
+        with self._lock:  # not held while the thread, which takes it, is waited for
+            if self._closed or self._closing:
                 return
+            self._closing = True
+        try:
             if self._recorder is not None:
                 if self.recording:
                     set_current(self._before.pop() if self._before else None)
-                if not self._recorder.close():
-                    self._problems.append("Some hashes are not known yet.")
+                self._recorder.close()
             self._index.close()
+        finally:  # also where an interrupt ends the wait for hashes
             if self._lease is not None:
                 self._lease.release()
             self._closed = True
             _forget(self)
+        if self._recorder is not None:
+            for text in self._recorder.problems[:MAX_NOTICES]:
+                warn_user(text, RunWarning)
 
     def __enter__(self) -> Self:
         self.record()
@@ -1002,21 +853,26 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
             _open_here[place] = run
     if run.holder is not None:
         warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
-    for notice in run.notices[:5]:
+    for notice in run.notices[:MAX_NOTICES]:
         warn_user(notice, RunWarning)
     return run
 
 
 _opening = threading.RLock()
-#: What this process has open to write.
-_open_here: weakref.WeakValueDictionary[Path, Run] = weakref.WeakValueDictionary()
+#: What this process has open to write, until it is closed.
+_open_here: dict[Path, Run] = {}
 
 
 def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
     if readonly:
         return Run(folder, None, why="it was opened to be read only")
-    lost: list[Callable[[str], None]] = []
-    lease = Lease(folder.path, lambda why: [tell(why) for tell in lost] and None)
+    runs: list[Run] = []
+
+    def lost(why: str) -> None:
+        for run in runs:
+            run.lost(why)
+
+    lease = Lease(folder.path, lost)
     try:
         holder = lease.acquire(force=force)
     except OutputError as error:
@@ -1032,13 +888,7 @@ def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
     except BaseException:
         lease.release()
         raise
-    reference = weakref.ref(run)
-
-    def tell(why: str) -> None:
-        if (held := reference()) is not None:
-            held.lost(why)
-
-    lost.append(tell)
+    runs.append(run)
     return run
 
 
@@ -1046,10 +896,6 @@ def _open_archive(path: Path) -> Run:
     """Open a run that was shared as one file."""
     msg = f"{path} is a file. A run is a folder: give another path."
     raise RunError(msg)
-
-
-def _plain_image(path: str, seed: int | None, parameters: dict[str, Any]) -> Image:
-    return Image(path, seed=seed, parameters=parameters)
 
 
 def _resolved(path: str | os.PathLike[str]) -> Path:
@@ -1066,11 +912,6 @@ def _forget(run: Run) -> None:
             del _open_here[run.path]
 
 
-def _release(lease: Lease | None) -> None:
-    if lease is not None:
-        lease.release()
-
-
 def current_run() -> Run | None:
     """Return the run that this kernel records in; None where there is none."""
     recorder = current_recorder()
@@ -1078,7 +919,3 @@ def current_run() -> Run | None:
         return None
     with _opening:
         return next((run for run in _open_here.values() if run.recording), None)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

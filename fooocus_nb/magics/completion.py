@@ -136,6 +136,8 @@ def _positionals(verb: str, words: list[str]) -> list[str]:
         return _presets()
     if verb == "help":
         return list(verbs.names())
+    if verb == "run" and not words:
+        return ["open", "close", "status"]
     takes_image = verbs.takes_image(verb) or verb in ("describe", "mask")
     return _images() if takes_image and not words else []
 

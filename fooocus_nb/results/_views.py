@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.log_view import LogView as LogView
     from fooocus_nb.widgets.panel import Panel as Panel
     from fooocus_nb.widgets.run_grid import RunGrid as RunGrid
+    from fooocus_nb.widgets.sweep_monitor import SweepMonitor as SweepMonitor
 
 __all__ = [
     "open_gallery",
@@ -23,6 +24,7 @@ __all__ = [
     "open_monitor",
     "open_panel",
     "open_run_grid",
+    "open_sweep",
     "run_grid_assets",
 ]
 
@@ -78,6 +80,14 @@ def open_run_grid() -> type[RunGrid]:
     from fooocus_nb.widgets.run_grid import RunGrid
 
     return RunGrid
+
+
+@_opens
+def open_sweep() -> type[SweepMonitor]:
+    """Open the grid of a sweep, which fills as images come."""
+    from fooocus_nb.widgets.sweep_monitor import SweepMonitor
+
+    return SweepMonitor
 
 
 def run_grid_assets() -> tuple[str, str]:

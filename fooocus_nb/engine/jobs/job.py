@@ -16,10 +16,10 @@ from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT, interruption, interr
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
+from fooocus_nb.engine.jobs.observers import JobFacts, JobObservers, Outcome
 from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
-from fooocus_nb.engine.jobs.observers import JobFacts, JobObservers, Outcome
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,

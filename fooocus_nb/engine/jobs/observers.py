@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from fooocus_nb.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ class JobObserver(Protocol):
     """Looks on at one generation. All calls come from threads of ours, one after the other."""
 
     def sending(self) -> None:
-        """Note that the request is about to be sent."""
+        """Note that the request is about to be sent; what it raises ends the generation."""
 
     def image(self, server_path: str, data: bytes) -> None:
         """Take a finished image, before it is written to the output folder."""
@@ -78,9 +79,18 @@ class JobObservers:
         ]
 
     async def sending(self) -> None:
-        """Tell them that the request is about to be sent, and wait until they have noted it."""
+        """Tell them that the request is about to be sent, and wait until they have noted it.
+
+        What they raise ends the generation before it has begun: whoever records an experiment
+        doesn't want one that is written down nowhere.
+        """
         for observer in self._watching:
-            await _guarded(observer.sending)
+            if not await _in_time(observer.sending):
+                msg = (
+                    f"The run that this is recorded in didn't take a line within "
+                    f"{OBSERVER_TIMEOUT:g} s: its disk doesn't answer. Nothing has been generated."
+                )
+                raise OutputError(msg)
 
     def image(self, server_path: str, data: bytes) -> None:
         """Hand them an image, on the thread that is about to write it."""
@@ -93,18 +103,20 @@ class JobObservers:
     async def ended(self, outcome: Outcome) -> None:
         """Tell them the outcome, and wait until they have noted it."""
         for observer in self._watching:
-            await _guarded(functools.partial(observer.ended, outcome))
+            try:
+                await _in_time(functools.partial(observer.ended, outcome))
+            except Exception:  # noqa: BLE001 - whoever looks on
+                _log.exception("an observer of a generation failed")
 
 
-async def _guarded(call: Callable[[], None]) -> None:
-    """Call on a thread, and go on without it where it fails or takes too long."""
-
-    def guarded() -> None:
-        try:
-            call()
-        except Exception:  # noqa: BLE001 - whoever looks on
-            _log.exception("an observer of a generation failed")
-
-    working = asyncio.ensure_future(asyncio.to_thread(guarded))
-    with contextlib.suppress(TimeoutError):
+async def _in_time(call: Callable[[], None]) -> bool:
+    """Call on a thread, and return whether it came back in time; else it goes on by itself."""
+    working = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
         await asyncio.wait_for(asyncio.shield(working), OBSERVER_TIMEOUT)
+    except TimeoutError:
+        if working.done():
+            raise
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return False
+    return True

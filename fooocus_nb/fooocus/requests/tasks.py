@@ -80,19 +80,23 @@ class Upscale(Task):
 
     Parameters
     ----------
-    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The image.
+    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        The image. A sweep with an axis of images takes it from there: ``Upscale("1.5x")``.
     by : {"1.5x", "2x", "fast 2x"} or number
         The factor; the first two add details. Default ``"2x"``.
     """
 
-    image: Any
+    image: Any = None
     by: str | float = "2x"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
+    def __post_init__(self) -> None:
+        _take_word(self, "by", "2x", _FACTORS)
+
     def expand(self) -> TaskSettings:
         """Return the settings of the first tab, for one image unless more are asked for."""
-        return TaskSettings(_tab("uov", _upscaling(self.by), self.image), {"image_number": 1})
+        image = _required(self.image)
+        return TaskSettings(_tab("uov", _upscaling(self.by), image), {"image_number": 1})
 
 
 @dataclass(frozen=True)
@@ -101,19 +105,22 @@ class Vary(Task):
 
     Parameters
     ----------
-    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The image.
+    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        The image. A sweep with an axis of images takes it from there: ``Vary("strong")``.
     strength : {"subtle", "strong"}
         How much may change. Default ``"subtle"``.
     """
 
-    image: Any
+    image: Any = None
     strength: str = "subtle"
     mixing: ClassVar[str] = "mixing_image_prompt_and_vary_upscale"
 
+    def __post_init__(self) -> None:
+        _take_word(self, "strength", "subtle", _STRENGTHS)
+
     def expand(self) -> TaskSettings:
         """Return the settings of the first tab."""
-        return TaskSettings(_tab("uov", _varying(self.strength), self.image))
+        return TaskSettings(_tab("uov", _varying(self.strength), _required(self.image)))
 
 
 @dataclass(frozen=True)
@@ -122,10 +129,10 @@ class Inpaint(Task):
 
     Parameters
     ----------
-    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The image.
-    mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        Of the same size: white is inpainted, black is kept.
+    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        The image. A sweep with an axis of images takes it from there.
+    mask : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        Of the same size: white is inpainted, black is kept. Only a sweep may leave it out.
     mode : {"inpaint", "detail", "modify"}
         Inpaint what is masked (the default), improve its details, or put something else there.
     outpaint : iterable of {"left", "right", "top", "bottom"}
@@ -134,8 +141,8 @@ class Inpaint(Task):
         Inpaint what is black instead. Default False.
     """
 
-    image: Any
-    mask: Any
+    image: Any = None
+    mask: Any = None
     mode: str = "inpaint"
     outpaint: str | Iterable[str] = ()
     invert: bool = False
@@ -149,7 +156,7 @@ class Inpaint(Task):
         values = {
             "input_image_checkbox": True,
             "current_tab": "inpaint",
-            "inpaint_input_image": {"image": self.image, "mask": self.mask},
+            "inpaint_input_image": {"image": _required(self.image), "mask": self.mask},
         }
         if sides := _sides("outpaint", self.outpaint):
             values["outpaint_selections"] = sides
@@ -164,13 +171,13 @@ class Outpaint(Task):
 
     Parameters
     ----------
-    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The image.
+    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        The image. A sweep with an axis of images takes it from there.
     sides : iterable of {"left", "right", "top", "bottom"}
         Where to. Default all four.
     """
 
-    image: Any
+    image: Any = None
     sides: str | Iterable[str] = _SIDES
     mixing: ClassVar[str] = "mixing_image_prompt_and_inpaint"
 
@@ -184,7 +191,7 @@ class Outpaint(Task):
             {
                 "input_image_checkbox": True,
                 "current_tab": "inpaint",
-                "inpaint_input_image": self.image,
+                "inpaint_input_image": _required(self.image),
                 "outpaint_selections": sides,
             }
         )
@@ -267,8 +274,8 @@ class EnhanceImage(Task):
 
     Parameters
     ----------
-    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image
-        The image.
+    image : path-like, bytes, PIL.Image.Image, numpy.ndarray or Image, optional
+        The image. A sweep with an axis of images takes it from there.
     enhancements : sequence of Enhance
         The enhancements, in order.
     upscale : {"1.5x", "2x", "fast 2x"}, optional
@@ -277,7 +284,7 @@ class EnhanceImage(Task):
         Vary it as well; not together with `upscale`.
     """
 
-    image: Any
+    image: Any = None
     enhancements: Sequence[Enhance] = ()
     upscale: str | float | None = None
     vary: str | None = None
@@ -290,7 +297,7 @@ class EnhanceImage(Task):
         values = {
             "input_image_checkbox": True,
             "current_tab": "enhance",
-            "enhance_input_image": self.image,
+            "enhance_input_image": _required(self.image),
             "enhance_checkbox": True,
         }
         if self.upscale is not None:
@@ -335,6 +342,22 @@ class ImagePrompt:
             "weight": weight if self.weight is None else self.weight,
         }
         return {name: value for name, value in own.items() if value is not None}
+
+
+def _take_word(task: Task, name: str, default: str, words: tuple[str, ...]) -> None:
+    """Take a word that stands in the place of the image for what it says: no image is called so."""
+    given = getattr(task, "image", None)
+    if isinstance(given, str) and given in words and getattr(task, name) == default:
+        object.__setattr__(task, "image", None)
+        object.__setattr__(task, name, given)
+
+
+def _required(image: Any) -> Any:
+    """Return the image of a task, which only a sweep may leave out."""
+    if image is None:
+        msg = "image= is missing: the task begins with an image. Give a path, bytes or an Image."
+        raise ParameterError(msg)
+    return image
 
 
 def _tab(tab: str, method: str, image: Any) -> dict[str, Any]:

@@ -1,0 +1,211 @@
+"""What a run is made of: its images, its planned cells, and what has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from fooocus_nb.results import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.manifest import ImageRecord, Manifest
+
+__all__ = ["Cell", "Failure", "ImageOwner", "RunImage", "RunImages", "counted"]
+
+
+class ImageOwner(Protocol):
+    """The run of an image, as the image knows it."""
+
+    store: RunStore
+    path: Path
+
+    def rating_of(self, key: str) -> tuple[int | None, str]:
+        """Return rating and note of an image."""
+
+    def rate(self, image: RunImage | str, rating: int | None, note: str | None = None) -> None:
+        """Rate an image."""
+
+    def image_at(self, name: str, path: str) -> RunImage:
+        """Return an image by its manifest and its path."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A planned cell of a sweep.
+
+    Attributes
+    ----------
+    id : str
+        The hash of the values that the sweep gives.
+    number : int
+        Its place in the plan.
+    values : mapping
+        Those values, by canonical name.
+    axes : mapping
+        Where it is on each axis of its sweep, by the axis's name. An axis that fills in a prompt,
+        or gives a task its image, is no value of its own.
+    state : str
+        ``made``, ``failed``, ``skipped`` or ``missing``.
+    tries : int
+        How many attempts there were.
+    error : mapping or None
+        ``type`` and ``message`` of what made the last attempt fail.
+    """
+
+    id: str
+    number: int
+    values: Mapping[str, Any]
+    state: str
+    tries: int = 0
+    error: Mapping[str, Any] | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that has failed, and whose cell hasn't been made since.
+
+    Attributes
+    ----------
+    cell : str or None
+        The id of its cell; None for a generation of its own.
+    attempt : str
+        32 hexadecimal digits.
+    number, tries : int
+        The number of the cell, and which attempt of it this was.
+    time : str
+        In UTC.
+    error : mapping
+        ``type``, such as ``OutOfVRAM``, and ``message``.
+    """
+
+    cell: str | None
+    attempt: str
+    number: int
+    tries: int
+    time: str
+    error: Mapping[str, Any]
+
+
+class RunImage(Image):
+    """An image of a run: a file in its folder, and all that is known of how it was made.
+
+    It can be given wherever an :class:`~fooocus_nb.Image` can, also to :meth:`Engine.vary` and the
+    like.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    seed : int or None
+        The seed that made it.
+    parameters : NamedValues
+        All that decided the outcome, with this image's own seed.
+    key : str
+        What names it in the run, such as ``000012-1a2b3c4d-1``.
+    manifest : Manifest
+        How its generation was made.
+    record : ImageRecord
+        What the manifest says of this file.
+    """
+
+    def __init__(self, run: ImageOwner, manifest: Manifest, position: int) -> None:
+        record = manifest.images[position]
+        parameters = {**manifest.parameters, "image_number": 1}
+        if record.seed is not None:
+            parameters["image_seed"] = record.seed
+        super().__init__(run.store.image_path(record.path), seed=record.seed, parameters=parameters)
+        self.manifest = manifest
+        self.record: ImageRecord = record
+        self.key = record.key
+        self.__dict__["sha256"] = record.sha256
+        self._run = run
+
+    def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, int | None, dict[str, Any]]]:
+        # Elsewhere there is no run: it is a plain image there.
+        return _plain_image, (str(self.path), self.seed, dict(self.parameters))
+
+    @property
+    def cell(self) -> str | None:
+        """The id of its cell; None for an image outside of a sweep."""
+        return self.manifest.cell
+
+    @property
+    def number_in_request(self) -> int:
+        """Which image of its request it is, from 1."""
+        return self.record.number_in_request
+
+    @property
+    def pixels_sha256(self) -> str | None:
+        """The SHA-256 of its pixels; None while it is being found out."""
+        return self.record.pixels_sha256
+
+    @property
+    def dhash(self) -> str | None:
+        """Its difference hash, 64 bits in hexadecimal; None while it is being found out."""
+        return self.record.dhash
+
+    @property
+    def width(self) -> int:
+        """Its width in pixels."""
+        return self.record.width
+
+    @property
+    def height(self) -> int:
+        """Its height in pixels."""
+        return self.record.height
+
+    @property
+    def rating(self) -> int | None:
+        """Its rating, 0 to 5; None where it has none."""
+        return self._run.rating_of(self.key)[0]
+
+    @property
+    def note(self) -> str:
+        """Its note; empty where it has none."""
+        return self._run.rating_of(self.key)[1]
+
+    def rate(self, rating: int | None, note: str | None = None) -> None:
+        """Rate it; see :meth:`Run.rate`."""
+        self._run.rate(self, rating, note)
+
+
+class RunImages(Sequence[RunImage]):
+    """All images of a run in the order of their numbers. Each is read when it is asked for."""
+
+    def __init__(self, run: ImageOwner, places: Sequence[tuple[str, str]]) -> None:
+        self._run = run
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> RunImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> RunImages: ...
+    def __getitem__(self, index: int | slice) -> RunImage | RunImages:
+        if isinstance(index, slice):
+            return RunImages(self._run, self._places[index])
+        name, path = self._places[index]
+        return self._run.image_at(name, path)
+
+    def keys(self) -> list[str]:
+        """Return the key of each image, without reading any."""
+        return [path.rpartition("/")[2].rpartition(".")[0] for _, path in self._places]
+
+    def __repr__(self) -> str:
+        return f"<{counted(len(self), 'image')} of {self._run.path.name!r}>"
+
+
+def _plain_image(path: str, seed: int | None, parameters: dict[str, Any]) -> Image:
+    return Image(path, seed=seed, parameters=parameters)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts: ``1 image``, ``1,200 images``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,368 @@
+"""Makes the cells of a plan: a thread for each worker, one queue, every attempt recorded."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.errors import (
+    ConfigurationError,
+    DiskFull,
+    EngineStopped,
+    FooocusError,
+    GenerationError,
+    GenerationStopped,
+    OutOfMemory,
+    OutputError,
+    RunError,
+    UnsupportedServer,
+)
+from fooocus_nb.experiment.workers import ILL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.cells import Cell
+    from fooocus_nb.experiment.order import Key
+    from fooocus_nb.experiment.progress import SweepProgress
+    from fooocus_nb.experiment.recorder import Attempt
+    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.experiment.workers import Task, Worker
+
+    #: Decides what follows a cell's failure: False ends the sweep.
+    OnError = Callable[[Cell, BaseException], object]
+
+__all__ = ["SweepRunner", "TaskQueue"]
+
+#: What no other cell would fare better with.
+FATAL = (
+    ConfigurationError,
+    DiskFull,
+    EngineStopped,
+    OutputError,
+    RunError,
+    UnsupportedServer,
+)
+#: How often a worker may fail to stay well before it is given up.
+MAX_COMEBACKS = 3
+#: How often a worker that has nothing to do looks whether there is something again.
+IDLE_SECONDS = 0.2
+MAX_REASON = 300
+
+
+class TaskQueue:
+    """The cells to make. Each worker gets one that needs what it has loaded, where there is one."""
+
+    def __init__(self, tasks: Sequence[Task], key: Callable[[Mapping[str, Any]], Key]) -> None:
+        self._tasks = [(key(task.cell.values), task) for task in tasks]
+        self._changed = threading.Condition()
+        self._in_hands = 0
+        self._loaded: dict[Worker, Key] = {}
+        self._closed = False
+
+    def take(self, worker: Worker) -> Task | None:
+        """Return the next cell for a worker; None when there will be none."""
+        with self._changed:
+            while not self._closed:
+                if self._tasks:
+                    place = self._place_for(worker)
+                    self._loaded[worker], task = self._tasks.pop(place)
+                    self._in_hands += 1
+                    return task
+                if not self._in_hands:
+                    return None
+                # What another worker has in hand comes back if that one fails.
+                self._changed.wait(IDLE_SECONDS)
+        return None
+
+    def _place_for(self, worker: Worker) -> int:
+        own = self._loaded.get(worker)
+        elsewhere = {key for other, key in self._loaded.items() if other is not worker}
+        for wanted in (lambda key: key == own, lambda key: key not in elsewhere):
+            for place, (key, _) in enumerate(self._tasks):
+                if wanted(key):
+                    return place
+                if not elsewhere:
+                    break  # alone, a worker keeps to the order of the plan
+        return 0
+
+    def done(self) -> None:
+        """Note that a cell is no more in the hands of its worker."""
+        with self._changed:
+            self._in_hands -= 1
+            self._changed.notify_all()
+
+    def put_back(self, task: Task, worker: Worker) -> None:
+        """Give a cell to somebody else, because its worker is of no use any more."""
+        with self._changed:
+            self._tasks.insert(0, (self._loaded.pop(worker), task))
+            self._in_hands -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class SweepRunner:
+    """Makes cells on threads of its own, from :meth:`start` until its future is done.
+
+    Parameters
+    ----------
+    run : Run
+        Where they are recorded.
+    tasks : sequence of Task
+        What to make, in this order.
+    workers : sequence of Worker
+        Who makes it; there is a thread for each.
+    progress : SweepProgress
+        What is shown, and what people ask for.
+    on_error : callable
+        Called with a cell that has failed and its error; where it returns False, the sweep ends
+        with that error.
+    key : callable
+        Returns what a cell's values need loaded.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        tasks: Sequence[Task],
+        workers: Sequence[Worker],
+        progress: SweepProgress,
+        on_error: OnError,
+        key: Callable[[Mapping[str, Any]], Key],
+    ) -> None:
+        self._run = run
+        self._recorder = run.recorder
+        self._workers = tuple(workers)
+        self._progress = progress
+        self._on_error = on_error
+        self._tasks = tuple(tasks)
+        self._queue = TaskQueue(tasks, key)
+        self._left = len(self._workers)
+        self._error: BaseException | None = None
+        self._given_up: BaseException | None = None
+        self._lock = threading.Lock()
+        self.future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
+
+    def start(self) -> None:
+        """Begin, and return at once."""
+        if not self._tasks:
+            self._finish()
+            return
+        for number, worker in enumerate(self._workers):
+            threading.Thread(
+                target=self._work,
+                args=(worker,),
+                name=f"fooocus-nb-sweep-{number}",
+                daemon=True,
+            ).start()
+
+    # -- one worker -------------------------------------------------------------------------
+
+    def _work(self, worker: Worker) -> None:
+        health = _Health()
+        try:
+            while not self._progress.stopping and self._error is None:
+                task = self._queue.take(worker)
+                if task is None:
+                    break
+                try:
+                    self._make(worker, task, health)
+                except _GivenUp as gone:
+                    self._progress.ended(task.cell.id, "waiting")
+                    self._queue.put_back(task, worker)
+                    self._given_up = gone.__cause__
+                    break
+                except BaseException:
+                    self._progress.ended(task.cell.id, "waiting")
+                    self._queue.done()
+                    raise
+                self._queue.done()
+        except BaseException as error:  # noqa: BLE001 - it is told to who waits
+            self._fail(error)
+        finally:
+            try:
+                worker.finish()
+            except Exception as error:  # noqa: BLE001 - the same
+                self._fail(error)
+            with self._lock:
+                self._left -= 1
+                last = not self._left
+            if last:
+                self._finish()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the sweep with an error: the first one counts."""
+        with self._lock:
+            self._error = self._error or error
+        self._queue.close()
+        self._progress.stop()
+
+    def _finish(self) -> None:
+        progress = self._progress
+        try:
+            for task in self._tasks:
+                # What somebody skipped while it waited is skipped also when the sweep was stopped.
+                if progress.is_skipped(task.cell.id):
+                    self._run.mark_skipped(task.cell.id)
+            snapshot = progress.snapshot()
+            if self._error is None and snapshot.missing and not progress.stopping:
+                self._error = self._given_up
+            self._check_counts()
+        except Exception as error:  # noqa: BLE001 - the same
+            self._error = self._error or error
+        if self._error is not None:
+            progress.finish("failed")
+            self.future.set_exception(self._error)
+        else:
+            progress.finish("stopped" if progress.stopping else "done")
+            self.future.set_result(None)
+
+    def _check_counts(self) -> None:
+        """Raise where what is shown is not what is recorded."""
+        now = self._progress.snapshot()
+        states = dict.fromkeys(("made", "failed", "skipped", "missing"), 0)
+        made, events = self._run.made_cells(), self._run.index.cell_events()
+        for cell in self._progress.cells:
+            event = events.get(cell.id, "")
+            ended = event if event in ("failed", "skipped") else "missing"
+            states["made" if cell.id in made else ended] += 1
+        shown = {name: getattr(now, name) for name in states}
+        if states != shown or sum(states.values()) != now.planned:
+            msg = (
+                f"The counts of the sweep do not fit: {shown} of {now.planned} were noted, and the "
+                f"run {self._run.path} has {states}. Run the sweep again: it makes what is missing."
+            )
+            raise RunError(msg)
+
+    # -- one cell ---------------------------------------------------------------------------
+
+    def _make(self, worker: Worker, task: Task, health: _Health) -> None:
+        """Make a cell, once more where that may help."""
+        cell, progress = task.cell, self._progress
+        was_out_of_memory = was_ill = False
+        while True:
+            if self._run.is_made(cell.id):  # by another kernel's generation, found again
+                self._made(cell)
+                return
+            if progress.is_skipped(cell.id):
+                progress.ended(cell.id, "skipped")
+                return
+            if progress.stopping:
+                progress.ended(cell.id, "waiting")
+                return
+            attempt = self._recorder.begin(cell.id, task.number)
+            # After these the cell is tried again, also by another kernel if this one ends now.
+            attempt.forgiven = (
+                *(() if was_out_of_memory else (OutOfMemory,)),
+                *(() if was_ill else ILL),
+            )
+            error = self._try(worker, task, attempt)
+            if error is None and attempt.manifest is not None and attempt.manifest.complete:
+                health.well()
+                self._made(cell)
+                return
+            if error is None and attempt.event == "sent":
+                raise self._not_recorded()
+            if progress.stopping or attempt.event == "skipped" or _was_stopped(error, attempt):
+                progress.ended(
+                    cell.id, "skipped" if attempt.event == "skipped" else "waiting"
+                )
+                return
+            if isinstance(error, FATAL):
+                raise error
+            if isinstance(error, OutOfMemory) and not was_out_of_memory:
+                was_out_of_memory = True
+                # One that failed before in the same way is ill, and waiting did not help it.
+                worker.free_memory(restart=health.out_of_memory)
+                continue
+            if isinstance(error, ILL):
+                self._bring_back(worker, error, health)
+                if not was_ill:
+                    was_ill = True
+                    continue
+            if isinstance(error, OutOfMemory):
+                health.out_of_memory = True
+            self._failed(cell, error or _incomplete(attempt))
+            return
+
+    def _try(self, worker: Worker, task: Task, attempt: Attempt) -> BaseException | None:
+        """Make one attempt; return what went wrong, which is recorded by then."""
+        cell = task.cell
+
+        def begun(job: Job | None) -> None:
+            self._progress.running(cell.id, job, attempt.skipped)
+
+        try:
+            worker.make(task, attempt, begun)
+        except FooocusError as error:
+            if attempt.event == "new":
+                if isinstance(error, (GenerationStopped, *attempt.forgiven)):
+                    attempt.interrupted()
+                else:
+                    attempt.failed(error)
+            return error
+        return None
+
+    def _bring_back(self, worker: Worker, error: BaseException, health: _Health) -> None:
+        health.comebacks += 1
+        if health.comebacks > MAX_COMEBACKS:
+            raise _GivenUp from error
+        try:
+            worker.come_back(error)
+        except FooocusError as gone:
+            raise _GivenUp from gone
+
+    def _made(self, cell: Cell) -> None:
+        images = self._run.images_of(cell.id)
+        path = images[0].path if images else None
+        self._progress.ended(cell.id, "made", path, len(images))
+
+    def _failed(self, cell: Cell, error: BaseException) -> None:
+        reason = str(error).partition("\n")[0][:MAX_REASON]
+        self._progress.ended(cell.id, "failed", reason=f"{type(error).__name__}: {reason}")
+        if self._on_error(cell, error) is False:
+            raise error
+
+    def _not_recorded(self) -> RunError:
+        problems = "; ".join(self._recorder.problems[-3:]) or "the log of this kernel says why"
+        msg = f"A generation could not be recorded in the run {self._run.path}: {problems}."
+        return RunError(msg)
+
+
+class _Health:
+    """What is known of one worker."""
+
+    def __init__(self) -> None:
+        self.out_of_memory = False
+        self.comebacks = 0
+
+    def well(self) -> None:
+        """Note that it has made a cell."""
+        self.out_of_memory = False
+        self.comebacks = 0
+
+
+class _GivenUp(Exception):
+    """A worker is of no use any more."""
+
+
+def _was_stopped(error: BaseException | None, attempt: Attempt) -> bool:
+    """Whether somebody stopped the generation, here or on the engine's own page."""
+    return isinstance(error, GenerationStopped) or (
+        error is None and attempt.event == "interrupted"
+    )
+
+
+def _incomplete(attempt: Attempt) -> GenerationError:
+    manifest = attempt.manifest
+    there = len(manifest.images) if manifest is not None else 0
+    msg = f"The engine has made {there} images, and not all that were asked for."
+    return GenerationError(msg)

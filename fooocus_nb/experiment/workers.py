@@ -1,0 +1,207 @@
+"""Who makes the cells of a sweep: a worker is an engine of this kernel, or somebody elsewhere.
+
+:func:`make_cell` is the one step that all of them share: this cell, with this engine, recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fooocus_nb.engine.health import gpus
+from fooocus_nb.engine.state import EngineState
+from fooocus_nb.engine.submission import check_request, submit_request
+from fooocus_nb.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    EngineDied,
+    EngineError,
+    EngineTimeout,
+    EngineUnresponsive,
+    GPUUnusable,
+    WorkerDead,
+)
+from fooocus_nb.experiment.checks import PRESET, request_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.cells import Cell
+    from fooocus_nb.experiment.recorder import Attempt
+
+__all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell"]
+
+#: With these the engine is of no use before it was restarted.
+ILL = (
+    ConnectionLost,
+    EngineDied,
+    EngineTimeout,
+    EngineUnresponsive,
+    GPUUnusable,
+    WorkerDead,
+)
+#: How long a GPU's memory is watched until it is free again, and how much has to be.
+FREE_SECONDS, FREE_SHARE = 10.0, 0.25
+FREE_POLL = 0.5
+#: How long an engine may take that comes back by itself.
+READY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to make.
+
+    Attributes
+    ----------
+    cell : Cell
+        What to make.
+    number : int
+        Its number in the plan of the run.
+    find : callable
+        Returns an input image by its entry in the cell's values.
+    """
+
+    cell: Cell
+    number: int
+    find: Callable[[Mapping[str, Any]], Any] = field(repr=False, compare=False)
+
+
+class Worker(Protocol):
+    """Who makes cells, one at a time. All calls come from one thread of the runner."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where it fails."""
+
+    def make(self, task: Task, attempt: Attempt, begun: Callable[[Job | None], None]) -> None:
+        """Make a cell and record it in the attempt; raise what went wrong.
+
+        `begun` is called when it has begun, with its job where that is one of this kernel.
+        """
+
+    def free_memory(self, *, restart: bool) -> None:
+        """Give memory back after running out of it; `restart` where waiting was not enough."""
+
+    def come_back(self, error: BaseException) -> None:
+        """Be of use again after an error of ILL, or raise what cannot be helped."""
+
+    def finish(self) -> None:
+        """Be again as it was before the sweep."""
+
+
+def make_cell(
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    begun: Callable[[Job | None], None] = lambda job: None,
+) -> None:
+    """Make one cell with one engine, and record it.
+
+    Parameters
+    ----------
+    engine : Engine
+        Who makes it. Its preset is changed where the cell gives another one.
+    task : Task
+        The cell.
+    attempt : Attempt
+        One of :meth:`Recorder.begin`. Whether its images are in the run is told by its manifest.
+    begun : callable, optional
+        Gets the job.
+
+    Raises
+    ------
+    FooocusError
+        What :meth:`Engine.generate` raises; it is recorded by then, if it was sent.
+    """
+    preset = task.cell.values.get(PRESET)
+    if preset is not None and preset != engine.current_preset:
+        engine.preset(preset)
+    prompt, given = request_parameters(task.cell, task.find)
+    # The plan has shown what it warns of, once for all cells.
+    request = check_request(engine, prompt, given)
+    with attempt.watching():
+        job = submit_request(engine, request)
+    begun(job)
+    job.result()
+
+
+class EngineWorker:
+    """An engine of this kernel."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._preset = engine.current_preset
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+    def make(self, task: Task, attempt: Attempt, begun: Callable[[Job | None], None]) -> None:
+        """Make a cell."""
+        make_cell(self.engine, task, attempt, begun)
+
+    def free_memory(self, *, restart: bool) -> None:
+        """Wait until the GPU's memory is free again; restart the engine where that is needed.
+
+        Fooocus lets go of what it holds when the failed generation has ended, and its driver gives
+        it back a moment later. Where nothing can be measured there is nothing to wait for.
+        """
+        deadline = time.monotonic() + FREE_SECONDS
+        while not restart and (cards := gpus()):
+            if all(card.total - card.used >= card.total * FREE_SHARE for card in cards):
+                return
+            restart = time.monotonic() > deadline
+            time.sleep(FREE_POLL)
+        if restart and self.engine.owned:
+            self.engine.restart()
+
+    def come_back(self, error: BaseException) -> None:
+        """Restart the engine if it is ours, or wait for it where it comes back by itself."""
+        engine = self.engine
+        if engine.state is EngineState.STOPPED:
+            raise error  # somebody wanted it to end
+        if not engine.owned or engine.restart_policy is not None:
+            engine.wait_ready(READY_SECONDS)
+        elif engine.state not in (EngineState.READY, EngineState.STARTING) or isinstance(
+            error, (GPUUnusable, EngineTimeout, WorkerDead)
+        ):
+            engine.restart()
+        else:
+            engine.wait_ready(READY_SECONDS)
+
+    def finish(self) -> None:
+        """Load the preset that was there before the sweep."""
+        engine = self.engine
+        if self._preset is not None and engine.state is EngineState.READY:
+            try:
+                if engine.current_preset != self._preset:
+                    engine.preset(self._preset)
+            except EngineError:  # the images are there; the next preset is loaded by name
+                return
+
+
+def workers_of(thing: Any) -> list[Worker]:
+    """Return who makes cells: an engine, all of a pool, or what something makes workers itself."""
+    from fooocus_nb.engine.core import Engine
+
+    if isinstance(thing, Engine):
+        return [EngineWorker(thing)]
+    own = getattr(thing, "sweep_workers", None)
+    if callable(own):
+        return list(own())
+    engines = getattr(thing, "engines", None)
+    if engines is not None and not isinstance(thing, (str, bytes)):
+        found = list(engines.values() if hasattr(engines, "values") else engines)
+        if found and all(isinstance(each, Engine) for each in found):
+            return [EngineWorker(engine) for engine in found]
+    if isinstance(thing, (list, tuple)) and thing:
+        return [worker for each in thing for worker in workers_of(each)]
+    msg = (
+        f"A {type(thing).__name__} cannot make a sweep's cells: give an engine of "
+        "fooocus_nb.start() or connect(), or several of them in a list."
+    )
+    raise ConfigurationError(msg)
