@@ -109,7 +109,7 @@ class Comparison:
         cells = [{row.image.cell for row in rows if row.image} - {None} for rows in sides]
         by_cell = bool(cells[0] & cells[1])
         varied = {axis.name for axis in axes}
-        in_both = varied & set.intersection(*(_names(rows) for rows in sides))
+        in_both = varied & _names(sides[0]) & _names(sides[1])
 
         def key(row: GridRow, text: Mapping[str, str]) -> tuple[Any, ...]:
             image = row.image
@@ -122,7 +122,7 @@ class Comparison:
         keyed: list[dict[tuple[Any, ...], tuple[GridRow, Mapping[str, str]]]] = []
         for rows, known in ((sides[0], texts[:count]), (sides[1], texts[count:])):
             seen: Counter[tuple[Any, ...]] = Counter()
-            side = {}
+            side: dict[tuple[Any, ...], tuple[GridRow, Mapping[str, str]]] = {}
             for row, text in zip(rows, known, strict=True):
                 name = key(row, text)
                 side[(*name, seen[name])] = row, text  # the second of equal ones is its own

@@ -108,19 +108,24 @@ def _runs(first: str, size: int, text: str) -> tuple[tuple[tuple[str, str], ...]
         if all(_covers(file, char) for char in kept):
             return ((file, kept),), frozenset()
     runs: list[tuple[str, str]] = []
-    missing = set()
-    for char in kept:
-        file = next((file for file in _fonts(first) if _covers(file, char)), None)
+    missing: set[str] = set()
+    for one in kept:
+        char, file = one, _first_with(first, one)
         if file is None:
-            missing.add(char)
-            char = NO_FONT
-            file = next((file for file in _fonts(first) if _covers(file, char)), first)
-            char = char if _covers(file, char) else "?"
+            missing.add(one)
+            char, file = NO_FONT, _first_with(first, NO_FONT)
+            if file is None:
+                char, file = "?", first
         if runs and runs[-1][0] == file:
             runs[-1] = (file, runs[-1][1] + char)
         else:
             runs.append((file, char))
     return tuple(runs), frozenset(missing)
+
+
+def _first_with(first: str, char: str) -> str | None:
+    """Return the first font that has a character."""
+    return next((file for file in _fonts(first) if _covers(file, char)), None)
 
 
 def _fonts(first: str) -> Iterator[str]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError, nearest
-from fooocus_nb.experiment.labels import axis_label, shortened, value_text
+from fooocus_nb.experiment.labels import axis_label, axis_text, shortened
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fooocus_nb.experiment.protocols import RunView, ViewedImage
+    from fooocus_nb.experiment.protocols import RunView, ViewedCell, ViewedImage
 
 __all__ = [
     "IMAGE_AXIS",
@@ -86,7 +86,8 @@ class GridItem:
 class GridRow:
     """What a grid is made of: an image, or a planned one, and the values that may differ.
 
-    `state` is ``made``, ``failed``, ``skipped`` or ``missing``, and `reason` why it failed.
+    `state` is ``made``, ``failed``, ``skipped`` or ``missing``, and `reason` why it failed; `axes`
+    names the values that are on axes of its sweep, and `number` is its place in the plan.
     """
 
     key: str
@@ -94,6 +95,8 @@ class GridRow:
     image: ViewedImage | None = None
     state: str = "made"
     reason: str = ""
+    axes: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -221,30 +224,63 @@ def grid_data(run: RunView, limit: int | None = MAX_ITEMS) -> GridData:
 
 
 def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
-    """Return what a run has, in order: its images, and planned ones that are not there."""
+    """Return what a run has, in the order of its plan: images, and what was planned without one."""
     cells = run.cells
-    planned: dict[str, Mapping[str, Any]] = {}
+    planned: dict[str, ViewedCell | None] = {}
     rows: list[GridRow] = []
     for image in itertools.islice(run.images, limit):
-        cell = image.cell
-        if cell is not None and cell not in planned:
-            planned[cell] = cells[cell].values if cell in cells else {}
-        values = dict(planned.get(cell or "", {})) or dict(image.parameters)
-        rows.append(GridRow(image.key, {**values, IMAGE_AXIS: image.number_in_request}, image))
-    for name in cells if limit is None else itertools.islice(cells, limit):
-        if name not in planned:
-            one = cells[name]
-            if one.state != "made":
-                reason = str((one.error or {}).get("message", ""))
-                rows.append(GridRow(name, one.values, None, one.state, reason))
+        name = image.cell
+        if name is not None and name not in planned:
+            planned[name] = cells.get(name)
+        cell = planned.get(name) if name is not None else None
+        values = dict(image.parameters) if cell is None else {**cell.values, **cell.axes}
+        values[IMAGE_AXIS] = image.number_in_request
+        axes = () if cell is None else tuple(cell.axes)
+        number = int(image.key.partition("-")[0])
+        rows.append(GridRow(image.key, values, image, axes=axes, number=number))
+    for name in itertools.islice(cells, limit):
+        if name in planned:
+            continue
+        cell = cells[name]
+        if cell.state != "made":
+            reason = str((cell.error or {}).get("message", ""))
+            values = {**cell.values, **cell.axes}
+            rows.append(
+                GridRow(name, values, None, cell.state, reason, tuple(cell.axes), cell.number)
+            )
+    rows.sort(key=lambda row: row.number)
     return rows[:limit]
+
+
+def _names_of_axes(rows: Sequence[GridRow], texts: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return in what the rows differ: the axes of their sweeps, and what does not follow from them.
+
+    A prompt that an axis fills in follows from that axis.
+    """
+    names = list(dict.fromkeys(name for text in texts for name in text))
+    varied = [name for name in names if len({text.get(name) for text in texts}) > 1]
+    given = {canonical_name(name) for row in rows for name in row.axes}
+    leading = [name for name in varied if name in given]
+    if not leading:
+        return varied
+    keys = [tuple(text.get(name) for name in leading) for text in texts]
+
+    def follows(name: str) -> bool:
+        seen: dict[tuple[str | None, ...], str | None] = {}
+        return all(
+            seen.setdefault(key, text.get(name)) == text.get(name)
+            for key, text in zip(keys, texts, strict=True)
+        )
+
+    ours = (IMAGE_AXIS, RUN_AXIS)
+    return [name for name in varied if name in given or name in ours or not follows(name)]
 
 
 def arranged(rows: Sequence[GridRow]) -> GridData:
     """Return the grid on which rows are, with those axes in which they differ."""
     texts = [
         {
-            canonical_name(name): value_text(value)
+            canonical_name(name): axis_text(value)
             for name, value in row.values.items()
             if name not in _NEVER
         }
@@ -257,7 +293,7 @@ def arranged(rows: Sequence[GridRow]) -> GridData:
     # An image that is not there yet has no number in its request.
     if IMAGE_AXIS in distinct:
         distinct[IMAGE_AXIS] = [text for text in distinct[IMAGE_AXIS] if text != NOTHING]
-    varied = [name for name in names if len(distinct[name]) > 1]
+    varied = [name for name in _names_of_axes(rows, texts) if len(distinct[name]) > 1]
     # Seeds come behind the other parameters, so that they are rows rather than columns.
     varied.sort(key=lambda name: _LAST.get(name, 0))
     varied = varied[:MAX_AXES]

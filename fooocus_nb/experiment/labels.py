@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
+from fooocus_nb.experiment.identity import value_text
 from fooocus_nb.fooocus.schema.parameters import aliases_of, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["axis_label", "shortened", "value_text"]
+__all__ = ["axis_label", "axis_text", "shortened"]
 
 MAX_TEXT = 4_000
 #: Labels up to this length are left as they are: nothing is gained by cutting them.
@@ -32,34 +31,16 @@ def axis_label(name: str) -> str:
     return aliases[0] if aliases else name
 
 
-def value_text(value: Any) -> str:
-    """Return a value as people write it: 3.0 as ``3``, lists with commas, a hash cut short.
-
-    A whole number stays exact whatever its size; what is not a number is ``not a number``.
-    """
+def axis_text(value: Any) -> str:
+    """Return a value as a label: 3.0 as ``3``, lists with commas, a hash cut short."""
     if isinstance(value, str):
         found = _HASH.fullmatch(value)
         return f"image {found[1][:10]}" if found else _html.clip(plain(value), MAX_TEXT)
     if value is None:
         return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return "not a number" if math.isnan(value) else str(value)
-        return f"{value:.10g}"
-    if isinstance(value, (list, tuple)):
-        return _html.clip(", ".join(map(value_text, value)) or "none", MAX_TEXT)
-    if isinstance(value, dict):
-        return _html.clip(_pairs(value), MAX_TEXT)
-    return _html.clip(str(value), MAX_TEXT)
-
-
-def _pairs(value: Mapping[Any, Any]) -> str:
-    try:
-        return ", ".join(f"{key} {value_text(part)}" for key, part in value.items())
-    except RecursionError:
-        return json.dumps(value, default=str)
+    if isinstance(value, tuple):
+        value = list(value)
+    return _html.clip(value_text(value, MAX_TEXT), MAX_TEXT)
 
 
 def shortened(texts: Sequence[str]) -> list[str]:

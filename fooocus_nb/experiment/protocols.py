@@ -74,6 +74,14 @@ class ViewedCell(Protocol):
         """What the sweep gives."""
 
     @property
+    def axes(self) -> Mapping[str, Any]:
+        """Where it is on each axis of its sweep."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the plan."""
+
+    @property
     def state(self) -> str:
         """``made``, ``failed``, ``skipped`` or ``missing``."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
 from fooocus_nb.errors import ConfigurationError, OutputError, ParameterError, nearest
-from fooocus_nb.experiment.labels import axis_label, value_text
+from fooocus_nb.experiment.labels import axis_label, axis_text
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import canonical_name
@@ -121,7 +121,7 @@ class Table(Sequence[Mapping[str, Any]]):
             When the file cannot be written.
         """
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
+        writer = csv.writer(buffer)
         writer.writerow([guarded(name) for name in self.columns])
         for row in self._rows:
             writer.writerow([_csv_text(row[name]) for name in self.columns])
@@ -239,7 +239,7 @@ def _csv_text(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else value_text(value)
+    return value if isinstance(value, str) else "" if value is None else axis_text(value)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -252,7 +252,7 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value_text(value)
+    return axis_text(value)
 
 
 def _dtype(name: str, rows: Sequence[Mapping[str, Any]]) -> str:

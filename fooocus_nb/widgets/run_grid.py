@@ -83,6 +83,9 @@ class RunGrid(LiveView):
         y: str | None = None,
         z: str | None = None,
     ) -> None:
+        self._requests: RequestThread[tuple[str, int]] = RequestThread(
+            "fooocus-nb-run-grid", self._send_thumbnails, THUMBNAILS_AT_ONCE
+        )
         self._source = source_of(run)
         self._axes = (x, y, z)
         self._data = self._source.data()
@@ -93,9 +96,6 @@ class RunGrid(LiveView):
         self._cached = 0
         self._sheet: str | None = None
         self._displayed = False
-        self._requests: RequestThread[tuple[str, int]] = RequestThread(
-            "fooocus-nb-run-grid", self._send_thumbnails, THUMBNAILS_AT_ONCE
-        )
         super().__init__(first=self._beginning())
         self.on_msg(self._handle)
 

@@ -123,7 +123,7 @@ def test_it_is_looked_through_rated_and_gone_on_from(open_notebook, make_run, ju
     # Hand on: a cell that generates it again, and one that varies it.
     tiles.nth(1).click()
     page.keyboard.press("s")
-    expect(grid.locator(".fnb-rg-cell")).to_contain_text("Copied")
+    expect(grid.locator(".fnb-rg-about .fnb-rg-cell")).to_contain_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("%%fooocus -n 1 --seed 12 ")
     assert copied.endswith("\na lighthouse at dusk")

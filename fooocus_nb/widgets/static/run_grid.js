@@ -71,11 +71,13 @@ class RunGrid {
     this.zoom = NO_ZOOM;
     this.tile = 0; // 0: as large as fits
     this.activeKey = null;
+    this.version = 0; // of everything but the scroll position: what has it already is not filled again
     this.nodes = new Map();
     this.blocks = new Map();
     this.loads = new Map();
     this.pen = document.createElement("canvas").getContext("2d");
-    this.draw = framed(() => this.drawNow());
+    this.scrolled = framed(() => this.drawNow());
+    this.draw = framed(() => this.redraw());
     this.arrange = framed(() => this.arrangeNow());
     this.requestSoon = debounced(() => this.requestNow(), 60);
     this.filterSoon = debounced(() => this.arrangeNow(true), 120);
@@ -180,7 +182,7 @@ class RunGrid {
     this.help = el("div", "fnb-rg-help", { hidden: "" });
     this.help.append(table(HELP));
     this.view.append(this.sizer, this.hint);
-    this.view.addEventListener("scroll", this.draw, { passive: true });
+    this.view.addEventListener("scroll", this.scrolled, { passive: true });
     this.view.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.view.addEventListener("pointerdown", (event) => this.grab(event));
     this.view.addEventListener("click", (event) => this.press(event));
@@ -258,7 +260,7 @@ class RunGrid {
     this.ratio = ratioOf(this.cells);
     this.drawSelects();
     this.measureNow();
-    this.drawNow();
+    this.redraw();
     this.drawAbout();
     this.box.arranged();
   }
@@ -329,8 +331,14 @@ class RunGrid {
     return labelled(label, select);
   }
 
+  redraw() {
+    this.version += 1;
+    this.drawCount();
+    this.drawNow();
+  }
+
   drawNow() {
-    const { view, sizes, layout } = this;
+    const { view, sizes } = this;
     if (!sizes || view.clientWidth === 0) return;
     const window = {
       left: view.scrollLeft - GRID_GAP - OVERSCAN_PX, top: view.scrollTop - GRID_GAP - OVERSCAN_PX,
@@ -341,7 +349,6 @@ class RunGrid {
     this.placeTiles(shown);
     this.hint.hidden = this.spots.length > 0;
     this.hint.textContent = this.cells.length ? "No image matches the filter." : "There are no images yet.";
-    this.drawCount();
     this.requestSoon();
   }
 
@@ -375,6 +382,8 @@ class RunGrid {
   drawBlock({ index, x, y, rows, columns }) {
     const { sizes, layout, axes, roles } = this;
     let node = this.blocks.get(index);
+    const signature = [this.version, ...rows, ...columns].join();
+    if (node?.fnbSignature === signature) return;
     if (!node) {
       node = el("div", "fnb-rg-block", { role: "presentation" });
       node.fnbHead = el("div", "fnb-rg-head");
@@ -386,6 +395,7 @@ class RunGrid {
       node.append(node.fnbHead, node.fnbRows);
       this.blocks.set(index, node);
     }
+    node.fnbSignature = signature;
     const { head, block, place, gap } = sizes;
     node.style.transform = `translate(${GRID_GAP + x}px, ${GRID_GAP + y}px)`;
     node.style.width = `${block.width}px`;
@@ -453,6 +463,8 @@ class RunGrid {
         node = this.makeTile(key);
         this.nodes.set(key, node);
       }
+      if (node.fnbVersion === this.version) continue;
+      node.fnbVersion = this.version;
       const { x, y } = positionOf(spot, sizes);
       node.style.transform = `translate(${GRID_GAP + x}px, ${GRID_GAP + y}px)`;
       node.style.width = `${sizes.tile}px`;
@@ -610,7 +622,7 @@ class RunGrid {
   setTile(tile) {
     this.tile = tile;
     this.measureNow();
-    this.drawNow();
+    this.redraw();
   }
 
   setRole(role, axis) {
@@ -640,7 +652,7 @@ class RunGrid {
     this.activeKey = key;
     this.cell.hidden = true;
     this.reveal();
-    this.drawNow();
+    this.redraw();
     this.drawAbout();
   }
 
@@ -825,7 +837,7 @@ class RunGrid {
   }
 
   destroy() {
-    for (const pending of [this.draw, this.arrange, this.requestSoon, this.filterSoon]) pending.cancel();
+    for (const pending of [this.draw, this.scrolled, this.arrange, this.requestSoon, this.filterSoon]) pending.cancel();
     for (const { controller } of this.loads.values()) controller.abort();
     this.resized.disconnect();
     this.box.close();
