@@ -6,9 +6,9 @@ import contextlib
 import html
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from fooocus_nb.errors import (
     OutputError,
@@ -35,8 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from pandas import DataFrame
+
+    from fooocus_nb.experiment.compare import Comparison
+    from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.lease import Holder
+    from fooocus_nb.experiment.table import Table
+    from fooocus_nb.results._views import RunGrid
 
 __all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "open_run"]
 
@@ -549,6 +555,213 @@ class Run:
     def rating_of(self, key: str) -> tuple[int | None, str]:
         """Return rating and note of an image by its key."""
         return self._index.rating(key)
+
+    # -- looking at it ----------------------------------------------------------------------
+
+    def grid(self, x: str | None = None, y: str | None = None, z: str | None = None) -> RunGrid:
+        """Show all images as a labelled grid: to zoom, compare, filter, rate and go on from.
+
+        Parameters
+        ----------
+        x, y, z : str, optional
+            The axes that are columns, rows and blocks, by canonical or short name. What is not
+            given is chosen; all can be changed in the grid.
+
+        Returns
+        -------
+        RunGrid
+            Show it as the last value of a cell. A saved notebook keeps a contact sheet of 60
+            images at the most.
+
+        Raises
+        ------
+        ParameterError
+            When the images do not differ in such a parameter, or one is named twice.
+
+        Examples
+        --------
+        >>> run.grid(x="guidance_scale", y="seed")
+        """
+        from fooocus_nb.results._views import open_run_grid
+
+        return open_run_grid(self, x=x, y=y, z=z)
+
+    def contact_sheet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        z: str | None = None,
+        tile: int = 256,
+        title: str | None = None,
+        font: str | os.PathLike[str] | None = None,
+    ) -> ContactSheet:
+        """Write all images on one labelled sheet, or on several where one would be too large.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to: ``.png``, ``.jpg`` or ``.webp``; a file that is there is replaced. Several
+            sheets get a number behind the name.
+        x, y, z : str, optional
+            The axes that are columns, rows and blocks. What is not given is chosen.
+        tile : int, optional
+            The longer side of an image on it, 32 to 1024 pixels; less where the sheet would
+            exceed what its format or Pillow takes. Default 256.
+        title : str, optional
+            The heading. Default: the name of the run's folder.
+        font : path-like, optional
+            A font file. Default: Pillow's own, and fonts of this machine for what that lacks.
+
+        Returns
+        -------
+        ContactSheet
+            The files, with a note on what was made smaller or has no font.
+
+        Raises
+        ------
+        ParameterError
+            When an axis, the suffix, `tile` or `font` is not possible, or there is no image.
+        OutputError
+            When it cannot be written; the run stays as it is.
+        """
+        from fooocus_nb.experiment.contact_sheet import run_sheet
+
+        return run_sheet(self, path, axes=(x, y, z), tile=tile, title=title, font=font)
+
+    def table(self, *, every: bool = False, planned: bool = False) -> Table:
+        """Return the run as a table: one row for each image.
+
+        Parameters
+        ----------
+        every : bool, optional
+            Whether there is a column for every parameter, not only for those that differ. Default
+            False.
+        planned : bool, optional
+            Whether there are rows for planned cells without an image, too. Default False.
+
+        Returns
+        -------
+        Table
+            Seeds are text. ``.to_csv(path)`` writes it, ``.to_pandas()`` hands it on.
+        """
+        from fooocus_nb.experiment.run_table import run_table
+
+        return run_table(self, every=every, planned=planned)
+
+    def to_pandas(self, *, every: bool = False, planned: bool = False) -> DataFrame:
+        """Return the run as a DataFrame; see :meth:`table` for the parameters.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Seeds are of the dtype ``string``.
+
+        Raises
+        ------
+        ConfigurationError
+            When pandas is not installed.
+        """
+        return self.table(every=every, planned=planned).to_pandas()
+
+    def measure(
+        self, name: str, function: Callable[[RunImage], Any], *, again: bool = False
+    ) -> Table:
+        """Measure every image, and keep the values as a column of the run.
+
+        Parameters
+        ----------
+        name : str
+            What the column is called.
+        function : callable
+            Takes a :class:`RunImage`, whose ``.open()`` has the pixels, and returns a number, a
+            text, True, False or None. NaN and infinity count as none; so does an exception, of
+            which a warning tells.
+        again : bool, optional
+            Whether images that have a value are measured again. Default False.
+
+        Returns
+        -------
+        Table
+            The values.
+
+        Raises
+        ------
+        ParameterError
+            When the name is taken by another column, or `function` cannot be called.
+        RunLocked
+            When the run can only be read here.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> run.measure("brightness", lambda image: np.asarray(image.open().convert("L")).mean())
+        """
+        from fooocus_nb.experiment.measures import measure, measured_table
+
+        return measured_table(self, name, measure(self, name, function, again=again))
+
+    def add_measures(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write lines of measures down, for :meth:`measure`."""
+        self._require_writable()
+        if isinstance(self.store, RunFolder):
+            self.store.append("measures", *lines)
+
+    @overload
+    def best(self, by: str = ..., *, count: None = None, lowest: bool = ...) -> RunImage: ...
+    @overload
+    def best(self, by: str = ..., *, count: int, lowest: bool = ...) -> list[RunImage]: ...
+    def best(
+        self, by: str = "rating", *, count: int | None = None, lowest: bool = False
+    ) -> RunImage | list[RunImage]:
+        """Return the best image, or the best ones.
+
+        Parameters
+        ----------
+        by : str, optional
+            ``"rating"``, or the name of a measure. Default ``"rating"``.
+        count : int, optional
+            How many at the most, as a list. Default: one image alone.
+        lowest : bool, optional
+            Whether the lowest value is the best. Default False.
+
+        Returns
+        -------
+        RunImage, or list of RunImage
+            The best first; equal ones in their order. What has no value is never among them.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such measure, or no image has a value.
+        """
+        from fooocus_nb.experiment.measures import best
+
+        found: list[RunImage] = best(self, by, count=count, lowest=lowest)
+        return found[0] if count is None else found
+
+    def compare(self, other: Run) -> Comparison:
+        """Set another run beside this one, cell by cell.
+
+        Parameters
+        ----------
+        other : Run
+            The other run.
+
+        Returns
+        -------
+        Comparison
+            ``.grid()`` shows both side by side, ``.table()`` has a row for each cell.
+
+        Raises
+        ------
+        ParameterError
+            When `other` is no run.
+        """
+        from fooocus_nb.experiment.compare import compared
+
+        return compared(self, other)
 
     # -- its end ----------------------------------------------------------------------------
 

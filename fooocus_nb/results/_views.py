@@ -15,9 +15,18 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.gallery import Gallery as Gallery
     from fooocus_nb.widgets.log_view import LogView as LogView
     from fooocus_nb.widgets.panel import Panel as Panel
+    from fooocus_nb.widgets.run_grid import RunGrid as RunGrid
     from fooocus_nb.widgets.sweep_monitor import SweepMonitor as SweepMonitor
 
-__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel", "open_sweep"]
+__all__ = [
+    "open_gallery",
+    "open_log",
+    "open_monitor",
+    "open_panel",
+    "open_run_grid",
+    "open_sweep",
+    "run_grid_assets",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,8 +75,26 @@ def open_gallery() -> type[Gallery]:
 
 
 @_opens
+def open_run_grid() -> type[RunGrid]:
+    """Open the images of a run as a grid."""
+    from fooocus_nb.widgets.run_grid import RunGrid
+
+    return RunGrid
+
+
+@_opens
 def open_sweep() -> type[SweepMonitor]:
     """Open the grid of a sweep, which fills as images come."""
     from fooocus_nb.widgets.sweep_monitor import SweepMonitor
 
     return SweepMonitor
+
+
+def run_grid_assets() -> tuple[str, str]:
+    """Return the script and the style sheet of a run's grid, for a page without Jupyter.
+
+    The script defines ``mountRunGrid(host, source)``; ``static/run_grid.js`` says what it takes.
+    """
+    from fooocus_nb.widgets.run_grid import page_assets
+
+    return page_assets()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-__all__ = ["contact_sheet", "is_image", "preview_jpeg", "webp_thumbnail"]
+__all__ = ["contact_sheet", "is_image", "preview_jpeg", "small_image", "webp_thumbnail"]
 
 #: A thumbnail in base64 must stay below 60 KB, so its bytes below three quarters of that.
 MAX_THUMBNAIL_BYTES = 44_000
@@ -28,7 +28,7 @@ _SHEET_TILES = 9
 
 def webp_thumbnail(path: Path, max_side: int, max_bytes: int = MAX_THUMBNAIL_BYTES) -> bytes:
     """Return an image as a small WebP."""
-    image = _shrunk(path, max_side)
+    image = small_image(path, max_side)
     while True:
         for quality in _QUALITIES:
             data = _encoded(image, "WEBP", quality=quality)
@@ -72,7 +72,7 @@ def contact_sheet(paths: Sequence[Path], max_bytes: int = MAX_SHEET_BYTES) -> by
     """Return one PNG that shows images side by side, nine at the most."""
     if not paths:
         return b""
-    tiles = [_shrunk(path, _SHEET_SIDES[0]) for path in paths[:_SHEET_TILES]]
+    tiles = [small_image(path, _SHEET_SIDES[0]) for path in paths[:_SHEET_TILES]]
     sheet = _tiled(tiles)
     for side in _SHEET_SIDES:
         sheet.thumbnail((side, side))
@@ -99,7 +99,8 @@ def _tiled(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
     return sheet
 
 
-def _shrunk(path: Path, max_side: int) -> PIL.Image.Image:
+def small_image(path: Path, max_side: int) -> PIL.Image.Image:
+    """Return an image that is no larger than this, without transparency."""
     import PIL.Image
 
     with open_plain_file(path, max_file_bytes()) as file, PIL.Image.open(file) as opened:

@@ -42,6 +42,13 @@ class StaticFallback:
                 nothing = {"text/html": "", "text/plain": ""}
                 _publish(nothing, {}, _kept(display_id), update=True)
 
+    def _renew_fallback(self) -> None:
+        """Replace the static fallback that is hidden below the view by a newer one."""
+        with contextlib.suppress(Exception):  # the kernel may be ending
+            for display_id in self._display_ids:
+                data = {"text/html": kept_html(self._html()), "text/plain": ""}
+                _publish(data, {}, _kept(display_id), update=True)
+
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""
         raise NotImplementedError

@@ -79,6 +79,8 @@ class Gallery(LiveView):
     _esm = joined(
         "dom.js",
         "kernel.js",
+        "dialog.js",
+        "zoom.js",
         "gallery_cards.js",
         "gallery_moves.js",
         "gallery_images.js",

@@ -1,7 +1,9 @@
-"""One demo engine for the tests of sweeps, and folders for their runs."""
+"""Demo engines for the tests of sweeps, and runs that no engine made for what looks at them."""
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ import fooocus_nb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fooocus_nb import Engine
+    from fooocus_nb import Engine, Run
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,22 @@ def start_demo(tmp_path: object) -> Iterator[Callable[..., Engine]]:
     yield start
     for engine in engines:
         engine.stop()
+
+
+@pytest.fixture
+def made_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Make and open a run over the product of axes; see ``made_run.py``."""
+    path = Path(__file__).with_name("made_run.py")
+    spec = importlib.util.spec_from_file_location("made_run", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    opened = []
+
+    def make(name: str = "lighthouse", **options) -> Run:
+        run = fooocus_nb.open_run(module.make_run(tmp_path / name, **options))
+        opened.append(run)
+        return run
+
+    yield make
+    for run in opened:
+        run.close()

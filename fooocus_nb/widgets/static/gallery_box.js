@@ -1,43 +1,5 @@
 // The open image with its parameters, and the comparison of two images.
 
-// Both dialogs cover the page, and return the focus when they close.
-function dialog(className, label, root) {
-  const box = el("dialog", `fnb-widget ${className}`, {
-    "aria-label": label, "data-lm-suppress-shortcuts": "true",
-  });
-  root.append(box);
-  let before = null;
-  box.addEventListener("close", () => before?.focus?.({ preventScroll: true }));
-  box.addEventListener("click", (event) => {
-    if (event.target === box) box.close();
-  });
-  // Keys must not reach the notebook while the dialog is open.
-  box.addEventListener("keydown", (event) => event.stopPropagation());
-  return {
-    box,
-    show() {
-      if (box.open) return;
-      before = document.activeElement;
-      box.showModal();
-    },
-  };
-}
-
-function table(rows) {
-  const body = el("tbody");
-  for (const [name, ...values] of rows) {
-    const row = el("tr");
-    const head = el("th", "", { scope: "row" });
-    // A long name may break behind an underscore, and nowhere else.
-    name.split(/(?<=_)/).forEach((part, index) => head.append(...(index ? [el("wbr"), part] : [part])));
-    row.append(head, ...values.map((value) => el("td", "", {}, value)));
-    body.append(row);
-  }
-  const whole = el("table", "fnb-box-table");
-  whole.append(body);
-  return whole;
-}
-
 function cardRows(card, rows) {
   const file = card.bytes ? `${(card.bytes / 1e6).toFixed(card.bytes < 1e6 ? 2 : 1)} MB` : "";
   return [
