@@ -145,7 +145,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
             "panel_form",
             "panel_values",
         },
-        {"renderer", "status", "surfaces"},
+        {"renderer", "status", "display_backends"},
         {"base", "job_monitor"},
         {"gallery", "log_view", "mask_editor", "run_grid", "start_monitor"},
 =======
