@@ -34,6 +34,7 @@ FLOORS: tuple[set[str], ...] = (
     {"results"},
     {"engine"},
     {"doctor", "widgets"},
+    {"install"},
     {"cli", "magics"},
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
@@ -119,9 +120,16 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"_gallery_items", "monitor_widget", "panel_form", "panel_values"},
         {"renderer", "status", "surfaces"},
         {"base", "job_monitor"},
-        {"gallery", "log_view", "mask_editor", "start_monitor"},
+        {"gallery", "install_monitor", "log_view", "mask_editor", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
+    ),
+    "install": (
+        {"_whole", "constraints", "hardware", "progress", "release", "room", "target"},
+        {"programs"},
+        {"packages", "pythons", "source"},
+        {"installer"},
+        {"__init__"},
     ),
     "magics": (
         {"options", "variables", "parameter_options", "image_options", "session", "cell_notes"},
