@@ -211,10 +211,10 @@ class Environment:
     def _mend(self, step: str) -> None:
         """Take away what an interrupted pip has left half, so that it is installed again."""
         source = Path(_whole.__file__).read_text(encoding="utf-8")
-        lines = self._run(
+        lines = self._programs.ask(
             [str(self.python), "-I", "-B", "-c", source, "--mend"],
-            "The packages that are there could not be checked",
-            self._environment(),
+            what="The packages that are there could not be checked",
+            environment=self._environment(),
         )
         for line in lines:
             if line.startswith(_whole.MARK):
@@ -269,10 +269,10 @@ class Environment:
 
     def _versions(self) -> tuple[str, str, dict[str, str]]:
         """Return the environment's prefix, its Python and its packages."""
-        lines = self._run(
+        lines = self._programs.ask(
             [str(self.python), "-I", "-B", "-c", _VERSIONS],
-            f"{self.python} does not run",
-            self._environment(),
+            what=f"{self.python} does not run",
+            environment=self._environment(),
         )
         try:
             prefix, version, packages = json.loads(lines[-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -31,6 +32,8 @@ __all__ = ["Programs", "clean_environment", "explain"]
 #: Without a line, a byte or a second of a processor for so long, a program has come to a halt.
 STALL_SECONDS = 600.0
 POLL_SECONDS = 0.1
+#: For what answers at once; a cold disk may take long to load an interpreter.
+ASK_SECONDS = 60.0
 WORK_SECONDS = 5.0
 GRACE = 2.0
 #: Lines of a program that failed which are shown.
@@ -203,7 +206,6 @@ class Programs:
         environment: Mapping[str, str],
         cwd: Path | None = None,
         listener: Callable[[str], None] | None = None,
-        accept: tuple[int, ...] = (0,),
     ) -> list[str]:
         """Run a program to its end, and return its last lines.
 
@@ -219,8 +221,6 @@ class Programs:
             Its working folder; by default the target.
         listener : callable, optional
             Called with each line, also with those that are redrawn in place, in this thread.
-        accept : tuple of int
-            The return codes that are no failure.
 
         Raises
         ------
@@ -229,9 +229,39 @@ class Programs:
         """
         run_dir = Path(tempfile.mkdtemp(prefix="fnb-"))
         try:
-            return self._run(run_dir, argv, what, environment, cwd, listener, accept)
+            return self._run(run_dir, argv, what, environment, cwd, listener)
         finally:
             shutil.rmtree(run_dir, ignore_errors=True)
+
+    def ask(self, argv: Sequence[str], *, what: str, environment: Mapping[str, str]) -> list[str]:
+        """Run a program that answers at once and changes little, and return its lines.
+
+        Raises
+        ------
+        InstallError
+            When it fails, or does not answer within a minute.
+        """
+        try:
+            done = subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=self._target.path,
+                timeout=ASK_SECONDS,
+                check=False,
+            )
+        except (OSError, ValueError) as error:
+            msg = f"{what}: {argv[0]} could not be started: {error}"
+            raise InstallError(msg) from error
+        except subprocess.TimeoutExpired as error:
+            msg = f"{what}: {argv[0]} did not answer within {ASK_SECONDS:g} s."
+            raise InstallError(msg) from error
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        if done.returncode != 0:
+            raise InstallError(_failure(what, argv, lines, done.returncode, self._target.log))
+        return lines
 
     def _run(
         self,
@@ -241,7 +271,6 @@ class Programs:
         environment: Mapping[str, str],
         cwd: Path | None,
         listener: Callable[[str], None] | None,
-        accept: tuple[int, ...],
     ) -> list[str]:
         spec = ChildSpec(
             argv=tuple(argv),
@@ -270,7 +299,7 @@ class Programs:
         process.stop(grace=GRACE)  # also what it may have left running
         self._target.note(programs=[])
         lines = process.tail(200)
-        if returncode not in accept:
+        if returncode != 0:
             raise InstallError(_failure(what, argv, lines, returncode, self._target.log))
         return lines
 

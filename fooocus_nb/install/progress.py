@@ -23,12 +23,19 @@ class Progress:
         What is being done, such as the file that is downloaded.
     done, total : int or None
         Bytes of it, where they are known.
+    percent : int or None
+        The percentage of it, which follows from the bytes where they are known.
     """
 
     step: str
     detail: str = ""
     done: int | None = None
     total: int | None = None
+    percent: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.done is not None and self.total:
+            object.__setattr__(self, "percent", min(100, 100 * self.done // self.total))
 
     @property
     def number(self) -> int:
@@ -39,13 +46,6 @@ class Progress:
     def steps(self) -> int:
         """How many there are."""
         return len(STEPS)
-
-    @property
-    def percent(self) -> int | None:
-        """The percentage of this download; None where it is unknown."""
-        if self.done is None or not self.total:
-            return None
-        return min(100, 100 * self.done // self.total)
 
     @property
     def text(self) -> str:

@@ -22,6 +22,9 @@ __all__ = ["Base", "find_base", "find_uv"]
 
 WINDOWS = os.name == "nt"
 ASK_SECONDS = 30.0
+#: The Python that runs this, and where the programs of its environment are.
+OWN_VERSION = sys.version_info[:2]
+OWN_FOLDER = Path(sys.prefix) / ("Scripts" if WINDOWS else "bin")
 #: What a candidate is asked. It runs on any Python 3.
 QUESTION = (
     "import importlib.util as u, json, struct, sys; print(json.dumps({"
@@ -105,7 +108,7 @@ def find_uv() -> str | None:
     """Return the path of uv: on the PATH, where its installer puts it, or from this Python."""
     places = [shutil.which("uv")]
     name = "uv.exe" if WINDOWS else "uv"
-    folders = [Path(sys.prefix) / ("Scripts" if WINDOWS else "bin")]
+    folders = [OWN_FOLDER]
     try:
         home = Path.home()
         folders += [home / ".local" / "bin", home / ".cargo" / "bin"]
@@ -150,7 +153,7 @@ def _given(given: str, uv: str | None) -> Base:
 def _candidates(wanted: tuple[int, int]) -> Iterator[str]:
     """Yield what may be an interpreter of a version; it is asked before it is believed."""
     name = f"python{wanted[0]}.{wanted[1]}"
-    if sys.version_info[:2] == wanted:
+    if wanted == OWN_VERSION:
         yield sys.executable
     named = [shutil.which(each) for each in (name, "python3", "python")]
     yield from dict.fromkeys(filter(None, named))

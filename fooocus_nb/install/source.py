@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "fetch", "source_of"]
 
 #: ``git@host:owner/name.git``: ssh as git writes it.
-SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)[^\\].*")
+SCP = re.compile(r"(?:[\w.-]+@)?\w[\w.-]*:(?!//|:)[^\\].*")
 #: Names of branches, tags and commits, less than git allows; never an option.
 REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]{0,200}")
 HASH = re.compile(r"[0-9a-f]{40}")
@@ -215,19 +215,24 @@ class _Repository:
                 "GIT_CONFIG_VALUE_0": source.url,
             }
 
-    def _run(self, *words: str, what: str, observer: Observer | None = None) -> list[str]:
+    def _run(self, *words: str, what: str, observer: Observer) -> None:
         def follow(line: str) -> None:
-            if observer is not None and (match := RECEIVED.match(line.strip())):
-                observer.update(Progress("Source", redact(match[0]), int(match[1]), 100))
+            if match := RECEIVED.match(line.strip()):
+                observer.update(Progress("Source", redact(match[0]), percent=int(match[1])))
 
-        return self._programs.run(
+        self._programs.run(
             [*self._options, *words], what=what, environment=self._environment, listener=follow
+        )
+
+    def _ask(self, *words: str, what: str) -> list[str]:
+        return self._programs.ask(
+            [*self._options, *words], what=what, environment=self._environment
         )
 
     def fetch(self, observer: Observer) -> str:
         """Fetch what is wanted, and return its commit; nothing is checked out."""
         what = f"{redact(self._source.url)} could not be fetched"
-        self._run("init", "-q", what="git could not make a repository")
+        self._ask("init", "-q", what="git could not make a repository")
         exclude = self._target.path / ".git" / "info" / "exclude"
         exclude.parent.mkdir(exist_ok=True)
         exclude.write_text(f"/{NOTES}/\n/venv/\n", encoding="utf-8")
@@ -236,7 +241,7 @@ class _Repository:
         return self._commit("FETCH_HEAD")
 
     def _commit(self, name: str) -> str:
-        lines = self._run(
+        lines = self._ask(
             "rev-parse", "--verify", f"{name}^{{commit}}", what="the commit cannot be told"
         )
         found = next((line for line in reversed(lines) if HASH.fullmatch(line)), None)
@@ -247,7 +252,7 @@ class _Repository:
 
     def describe(self, commit: str) -> str:
         """Return when a commit was made, by whom, and its first line."""
-        lines = self._run(
+        lines = self._ask(
             *("show", "-s", "--no-show-signature", "--format=%cs, %an: %s", commit),
             what="the commit cannot be read",
         )
@@ -264,4 +269,4 @@ class _Repository:
             msg = f"git has checked out {head} and not {commit}."
             raise InstallError(msg)
         # For later updates by hand; without a login.
-        self._run("config", "remote.origin.url", self._source.url, what="git")
+        self._ask("config", "remote.origin.url", self._source.url, what="git")
