@@ -57,6 +57,24 @@ def teller() -> Teller:
     return Teller()
 
 
+def fill(folder: Path) -> None:
+    """Write a stand-in for Fooocus, which serves a real Gradio 3.41.2."""
+    for file in ("gradio3_app.py", "verbs_app.py", "fooocus_launch.py"):
+        shutil.copy(SERVERS / file, folder)
+    (folder / "launch.py").write_text("import fooocus_launch\n")
+    (folder / "fooocus_version.py").write_text("version = '2.5.5'\n")
+    (folder / "requirements_versions.txt").write_text(REQUIREMENTS)
+    (folder / "LICENSE").write_text("GPL\n")
+
+
+def commit(folder: Path) -> None:
+    """Make a repository of a folder, with one commit, tagged v2.5.5."""
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "A stand-in")
+    git(folder, "tag", "v2.5.5")
+
+
 @pytest.fixture
 def make_repository(tmp_path: Path) -> Callable[..., Path]:
     """Make a repository with one commit, tagged v2.5.5, from a stand-in or the given files."""
@@ -64,20 +82,11 @@ def make_repository(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "origin", **files: str) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        if files:
-            for path, text in files.items():
-                (folder / path.replace("__", ".")).write_text(text)
-        else:
-            for file in ("gradio3_app.py", "verbs_app.py", "fooocus_launch.py"):
-                shutil.copy(SERVERS / file, folder)
-            (folder / "launch.py").write_text("import fooocus_launch\n")
-            (folder / "fooocus_version.py").write_text("version = '2.5.5'\n")
-            (folder / "requirements_versions.txt").write_text(REQUIREMENTS)
-            (folder / "LICENSE").write_text("GPL\n")
-        git(folder, "init", "-q")
-        git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", "A stand-in")
-        git(folder, "tag", "v2.5.5")
+        if not files:
+            fill(folder)
+        for path, text in files.items():
+            (folder / path.replace("__", ".")).write_text(text)
+        commit(folder)
         return folder
 
     return make

@@ -67,9 +67,12 @@ def test_this_pythons_own_environment_is_refused() -> None:
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     target = Target(tmp_path)
-    with target.locked(), pytest.raises(InstallError, match="Another installation is at work"):
-        with Target(tmp_path).locked():
-            pass
+    with (
+        target.locked(),
+        pytest.raises(InstallError, match="Another installation is at work"),
+        Target(tmp_path).locked(),
+    ):
+        pass
     with Target(tmp_path).locked():
         pass
 
