@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "fooocus_nb.cli"]
 MINUTES = 20
+#: What is said at the begin of the stages in which it is interrupted, and how.
+STAGES = ("are free", "Making an environment", "Installing pip", "Packages of", "Packages of")
+ENDS = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)
 
 
 def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -162,18 +165,25 @@ def test_it_is_interrupted_at_five_random_moments_and_run_again(
     chance = random.Random(seed)
     command = [*COMMAND, "install", str(path), "--from", str(origin), "--yes"]
     reached = []
-    for end in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-        moment = chance.uniform(0.5, 45.0)
-        with (tmp_path / "err").open("w") as errors:
+    for number, end in enumerate(ENDS):
+        told = tmp_path / "told"
+        with told.open("w") as errors:
             child = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
             )
+        # A random moment in each stage, or in a later one where this one was done before.
+        deadline = time.monotonic() + MINUTES * 60
+        while child.poll() is None and time.monotonic() < deadline:
+            if any(mark in told.read_text() for mark in STAGES[number:]):
+                break
+            time.sleep(0.02)
+        moment = chance.uniform(0.0, 8.0)
         try:
-            child.wait(moment)  # it may be done before that moment
+            child.wait(moment)
         except subprocess.TimeoutExpired:
             child.send_signal(end)
             child.wait(60)
-        reached.append((round(moment, 1), end.name, (tmp_path / "err").read_text()[-300:]))
+        reached.append((end.name, round(moment, 2), child.returncode, told.read_text()[-300:]))
     done = run(path, "--from", origin, "--yes")
     assert done.returncode == 0, (seed, reached, done.stderr)
     assert generates(path, tmp_path / "outputs"), (seed, reached)
