@@ -297,10 +297,11 @@ class Programs:
             process.stop(grace=GRACE)
             raise
         process.stop(grace=GRACE)  # also what it may have left running
-        self._target.note(programs=[])
         lines = process.tail(200)
         if returncode != 0:
+            # It is noted as running, but by its time of creation it is known to be gone.
             raise InstallError(_failure(what, argv, lines, returncode, self._target.log))
+        self._target.note(programs=[])
         return lines
 
     def _follow(

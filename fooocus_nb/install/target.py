@@ -156,7 +156,10 @@ class Target:
                 os.fsync(file.fileno())
             fresh.replace(self.notes / STATE)
         except OSError as error:
-            msg = f"{str(self.notes)!r} cannot be written: {error.strerror or error}."
+            msg = (
+                f"{str(self.notes)!r} cannot be written: {error.strerror or error}. What was done "
+                "stays: where the disk is full make room, and run the same again."
+            )
             raise InstallError(msg) from error
 
     # -- one run at a time --------------------------------------------------------------------

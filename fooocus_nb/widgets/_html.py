@@ -216,7 +216,8 @@ def kept_html(html: str, view: str) -> str:
     """
     return (
         f"<style>{_KEPT}{_KEPT_ELSEWHERE.format(view=view)}</style>"
-        f'<div class="fnb-kept {view}-kept">{html}<div style="margin-top:4px;font-size:12px;opacity:.7">'
+        f'<div class="fnb-kept {view}-kept">{html}'
+        '<div style="margin-top:4px;font-size:12px;opacity:.7">'
         "As it was when the cell ran. Run the cell again for the live view.</div></div>"
     )
 

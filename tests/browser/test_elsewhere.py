@@ -25,7 +25,15 @@ def outputs(open_notebook) -> list[dict]:
     for index in range(len(CELLS)):
         notebook.run(index)
     # The widgets' elements are told by their classes.
-    expect(notebook.output(2).locator("[class*='fnb-view-']")).to_have_count(len(TEXTS))
+    notebook.page.wait_for_function(
+        """(count) => {
+          const found = [...document.querySelectorAll("[class*='fnb-view-']:not(.fnb-kept)")];
+          const names = found.flatMap((node) => [...node.classList]);
+          return new Set(names.filter((name) => name.startsWith("fnb-view-"))).size === count;
+        }""",
+        arg=len(TEXTS),
+        timeout=30_000,
+    )
     return [output["data"] for output in notebook.save()["cells"][2]["outputs"]]
 
 
