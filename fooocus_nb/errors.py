@@ -99,6 +99,7 @@ _ACTIONS: tuple[tuple[str, str, str], ...] = (
         "fooocus-nb doctor --restore",
     ),
     ("fooocus_nb.doctor()", "%fooocus doctor", "fooocus-nb doctor"),
+    ("fooocus-nb install", "%fooocus install", "fooocus-nb install"),
 )
 _FORMS = {
     form: forms

@@ -35,6 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"engine"},
     {"experiment"},
     {"doctor", "options", "widgets"},
+    {"install"},
     {"cli", "magics"},
 )
 #: Rooms that issues name and that do not stand yet; an entry fails once its room exists.
@@ -136,7 +137,6 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "widgets": (
         {"_assets", "_html"},
-<<<<<<< HEAD
         {
             "_gallery_items",
             "_requests",
@@ -144,18 +144,20 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
             "monitor_widget",
             "panel_form",
             "panel_values",
+            "sweep_widget",
         },
         {"renderer", "status", "display_backends"},
-        {"base", "job_monitor"},
-        {"gallery", "log_view", "mask_editor", "run_grid", "start_monitor"},
-=======
-        {"_gallery_items", "monitor_widget", "panel_form", "panel_values", "sweep_widget"},
-        {"renderer", "status", "display_backends"},
         {"base", "job_monitor", "sweep_monitor"},
-        {"gallery", "log_view", "mask_editor", "start_monitor"},
->>>>>>> sweeps
+        {"gallery", "install_monitor", "log_view", "mask_editor", "run_grid", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
+    ),
+    "install": (
+        {"_whole", "constraints", "hardware", "progress", "release", "room", "target"},
+        {"programs"},
+        {"packages", "pythons", "source"},
+        {"installer"},
+        {"__init__"},
     ),
     "options": ({"parameters", "values"}, {"generation"}),
     "magics": (

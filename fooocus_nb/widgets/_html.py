@@ -28,17 +28,19 @@ background:var(--jp-layout-color1,transparent)}
 @keyframes fnb-wait{from{transform:translateX(-100%)}to{transform:translateX(330%)}}}
 """
 
-#: Where outputs are no siblings of each other, as in VS Code, nobody can tell whether there is a
-#: widget: there the fallback stays hidden. It appears late, so that nothing jumps while a widget is
-#: loaded. The last rule hides JupyterLab's own "Error displaying widget" above it.
+#: The fallback appears late, so that nothing jumps while a widget is loaded. The last rule hides
+#: JupyterLab's own "Error displaying widget" above it.
 _KEPT = (
-    ".fnb-kept{display:none}"
-    ".jp-OutputArea-child .fnb-kept{display:block;animation:fnb-kept 0s .8s both}"
+    ".fnb-kept{animation:fnb-kept 0s .8s both}"
     "@keyframes fnb-kept{from{max-height:0;overflow:hidden}to{max-height:none}}"
     ".jp-OutputArea-child:has(.fnb-widget,.fnb-mask)+.jp-OutputArea-child:has(.fnb-kept){display:none}"
     ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.fnb-widget,.fnb-mask))"
     ":has(+.jp-OutputArea-child .fnb-kept){display:none}"
 )
+#: Elsewhere, as in VS Code and Colab, a fallback is hidden while its own widget is on the page. VS
+#: Code asks for a widget before the kernel has it, and then shows raw JSON in its place for good
+#: (microsoft/vscode-jupyter#17518): there the fallback is all that is seen.
+_KEPT_ELSEWHERE = ":root:has(.{view}) .{view}-kept:not(.jp-OutputArea-child *){{display:none}}"
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,15 @@ def page(*parts: str) -> str:
     return wrap(*parts, sheet=_SHEET)
 
 
-def kept_html(html: str) -> str:
-    """Wrap the static fallback of a widget, which is shown below it once the widget is gone."""
+def kept_html(html: str, view: str) -> str:
+    """Wrap the static fallback of a widget, which is shown below it where there is no widget.
+
+    `view` is a class that the widget's element has, and nothing else on the page.
+    """
     return (
-        f"<style>{_KEPT}</style>"
-        f'<div class="fnb-kept">{html}<div style="margin-top:4px;font-size:12px;opacity:.7">'
+        f"<style>{_KEPT}{_KEPT_ELSEWHERE.format(view=view)}</style>"
+        f'<div class="fnb-kept {view}-kept">{html}'
+        '<div style="margin-top:4px;font-size:12px;opacity:.7">'
         "As it was when the cell ran. Run the cell again for the live view.</div></div>"
     )
 

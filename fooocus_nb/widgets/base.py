@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anywidget
 import traitlets
 
 from fooocus_nb.widgets._html import kept_html
 from fooocus_nb.widgets.display_backends import VIEW_MIME, allowed_formats, widgets_wanted
+
+if TYPE_CHECKING:
+    from ipywidgets import DOMWidget
 
 __all__ = ["LiveView", "StaticFallback", "bundle_of"]
 
@@ -19,6 +22,8 @@ class StaticFallback:
     """Shows something in outputs of a notebook, and replaces it by static HTML in the end."""
 
     _display_ids: tuple[str, ...] = ()
+    #: A class of the widget's element in the page, by which the fallback knows it.
+    _view_class = ""
 
     def _ipython_display_(self, **options: Any) -> None:
         display_id = uuid.uuid4().hex
@@ -27,9 +32,13 @@ class StaticFallback:
         # Frontends that show widgets show nothing else of a bundle, also where the widget is gone
         # with its kernel. So the fallback is an output of its own, hidden while there is a widget.
         html = data.pop("text/html", None) if VIEW_MIME in data else None
+        if html is not None:
+            self._view_class = self._view_class or f"fnb-view-{display_id[:16]}"
+            self.widget.add_class(self._view_class)  # a widget that was closed is made anew
         _publish(data, metadata, display_id, update=False)
         if html is not None:
-            _publish({"text/html": kept_html(html)}, {}, _kept(display_id), update=False)
+            kept = kept_html(html, self._view_class)
+            _publish({"text/html": kept}, {}, _kept(display_id), update=False)
 
     def _show_fallback(self) -> None:
         """Replace what is shown by the static fallback, in each output."""
@@ -51,6 +60,11 @@ class StaticFallback:
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""
+        raise NotImplementedError
+
+    @property
+    def widget(self) -> DOMWidget:
+        """The widget that is shown where widgets can be."""
         raise NotImplementedError
 
     def static_html(self) -> str:

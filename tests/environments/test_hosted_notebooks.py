@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.install.conftest import commit, fill
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -117,3 +119,80 @@ def test_a_whole_session_works(hosted, tmp_path: Path) -> None:
     # The interrupt ended the generation and not the engine, and the next one works.
     assert found["state"]["data"][0]["text/plain"].startswith("('ready', ")
     assert found["left"]["data"][0]["text/plain"] == "0"
+
+
+#: Runs a notebook in a real kernel, and prints what came of each cell.
+EXECUTE = """
+import json, sys
+import nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=900, kernel_name="python3").execute()
+json.dump([cell for cell in notebook.cells if cell.cell_type == "code"], sys.stdout)
+"""
+#: What Colab's own package is asked for, which notes that it was.
+COLAB = {
+    "google/colab/__init__.py": "",
+    "google/colab/output.py": (
+        "def serve_kernel_port_as_window(port):\n"
+        "    import urllib.request\n"
+        "    page = urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=30).read()\n"
+        "    print('window', b'gradio' in page)\n"
+    ),
+    "google/colab/drive.py": "def mount(place):\n    print('mounted', place)\n",
+}
+
+
+def execute(python: Path, notebook: Path, **environment: str) -> list[dict]:
+    done = subprocess.run(
+        [python, "-c", EXECUTE, notebook],
+        capture_output=True,
+        text=True,
+        cwd=notebook.parent,
+        timeout=MINUTES * 60,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def printed(cells: list[dict]) -> str:
+    return "".join(
+        output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+        for cell in cells
+        for output in cell["outputs"]
+    )
+
+
+def test_the_colab_notebook_installs_starts_and_generates(hosted, tmp_path: Path) -> None:
+    """As on Colab, but for the address of Fooocus, its weight, and Colab's own package."""
+    python, before, _ = hosted
+    for name, text in COLAB.items():
+        path = tmp_path / "stub" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    fill(origin)
+    commit(origin)
+    notebook = tmp_path / "colab.ipynb"
+    text = (ROOT / "notebooks" / "colab.ipynb").read_text()
+    for old, new in (
+        ("%fooocus install {FOLDER}", f"%fooocus install {{FOLDER}} --from {origin} --yes"),
+        ("/content/", f"{tmp_path}/content/"),
+        ("SAVE_TO_DRIVE = False", "SAVE_TO_DRIVE = True"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    notebook.write_text(text)
+    cells = execute(python, notebook, PYTHONPATH=str(tmp_path / "stub"))
+    told = printed(cells)
+    assert "Fooocus 2.5.5 is installed" in told
+    assert f"mounted {tmp_path}/content/drive" in told
+    assert "window True" in told
+    images = sorted((tmp_path / "content/drive/MyDrive/Fooocus").glob("*.png"))
+    assert len(images) == 2
+    # Colab's packages are as they were.
+    now = installed(python)
+    assert {name: now.get(name) for name in before} == before

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
-__all__ = ["LEFT_OUT_ADVICE", "Launch", "as_gpu", "build_launch", "free_port", "unusable_variables"]
+__all__ = [
+    "LEFT_OUT_ADVICE",
+    "Launch",
+    "as_gpu",
+    "build_launch",
+    "environment_for",
+    "free_port",
+    "unusable_variables",
+]
 
 HOST = "127.0.0.1"
 WINDOWS = os.name == "nt"
@@ -148,6 +156,17 @@ def build_launch(
             if name not in (env or {})
         },
     )
+
+
+def environment_for(python: Path) -> dict[str, str]:
+    """Return the environment for a program of another interpreter than the kernel's own.
+
+    Parameters
+    ----------
+    python : Path
+        The interpreter.
+    """
+    return _environment(python, demo=False, extra={})
 
 
 def unusable_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -37,6 +37,9 @@ FLAG_FILES = (
 )
 #: Where a checkout is below a folder that somebody names: in an archive's, in a Pinokio app's.
 INNER = ("", "Fooocus", "fooocus", "app")
+#: Where programs that install others keep them, each in a folder of its own: StabilityMatrix (with
+#: and without its portable mode) and Pinokio.
+MANAGERS = ("", "Data/Packages", "Packages", "api")
 #: Files that people name instead of the folder that they stand in.
 SCRIPTS = {".bat", ".cmd", ".ps1", ".py", ".sh"}
 ARCHIVES = {".7z", ".gz", ".rar", ".tar", ".zip"}
@@ -113,14 +116,18 @@ def _cleaned(path: str | os.PathLike[str]) -> Path:
 
 
 def _one_level_down(folder: Path) -> list[Path]:
-    """Return the checkouts in the folders of a folder, such as where an archive was unpacked."""
+    """Return the checkouts in the folders of a folder, as of an archive or a program's home."""
+    homes = [home for name in MANAGERS if (home := folder / name).is_dir()]
+    children = dict.fromkeys(child for home in homes for child in sorted(home.iterdir()))
     # Other programs have a launch.py, too: here it takes a version as well.
-    return [
+    found = [
         candidate
-        for child in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        for child in children
         for candidate in dict.fromkeys(child / name for name in INNER)
         if is_there(candidate / LAUNCHER) and _has_version(candidate)
     ]
+    # Where the system takes fooocus for Fooocus, one has been found by two names.
+    return list({os.path.realpath(each): each for each in reversed(found)}.values())[::-1]
 
 
 def _has_version(folder: Path) -> bool:
@@ -136,7 +143,7 @@ def _missing(path: Path, below: list[Path]) -> str:
         return f"it holds no {LAUNCHER}, but {str(above)!r} does: give that folder."
     if path.suffix.casefold() in ARCHIVES:
         return "it is a packed archive. Unpack it, and give the folder that this makes."
-    return f"it holds no {LAUNCHER}. Get one with: git clone https://github.com/lllyasviel/Fooocus"
+    return f"it holds no {LAUNCHER}. To get one: fooocus-nb install"
 
 
 def _hint(text: str) -> str:

@@ -34,8 +34,22 @@ ENVIRONMENTS = (
     "../env",
     "../fooocus_env",
 )
-#: Where images of containers have theirs.
-IMAGE_ENVIRONMENT = Path("/venv")
+#: Where images of containers have theirs; another root only in tests.
+IMAGE_ROOT = Path("/")
+IMAGE_ENVIRONMENTS = (
+    "venv",  # ashleykza/fooocus, and most that are made for RunPod
+    "opt/environments/python/fooocus",  # ai-dock/fooocus
+    "opt/micromamba/envs/fooocus",  # earlier ones of ai-dock
+)
+#: Images without an environment, such as Fooocus's own, install into the Python of the system: a
+#: folder of interpreters, and where the packages of a version are.
+SYSTEM_PYTHONS = (
+    ("usr/bin", "usr/local/lib/{}/dist-packages"),
+    ("usr/local/bin", "usr/local/lib/{}/site-packages"),
+    ("opt/conda/bin", "opt/conda/lib/{}/site-packages"),
+)
+#: What tells that Fooocus was installed there, and not only looked at.
+INSTALLED = ("gradio", "torch")
 #: Conda notes here each environment that it makes, wherever that is.
 CONDA_LIST = "~/.conda/environments.txt"
 #: What tells that a folder is an environment, whatever its name.
@@ -105,8 +119,13 @@ def _own_python(checkout: Path) -> Path:
         if found.python is not None:
             return found.python
         reasons += [found.reason] if found.reason else []
-    for candidates in (_marked(checkouts[0]), _image(), _conda()):
-        pythons = [found for folder in candidates if (found := _look_in(folder)).python or found[1]]
+    for looks in (
+        map(_look_in, _marked(checkouts[0])),
+        map(_look_in, _image()),
+        map(_look_in, _conda()),
+        map(_Look, _system()),
+    ):
+        pythons = [found for found in looks if found.python or found.reason]
         usable = [found.python for found in pythons if found.python is not None]
         if len(usable) > 1:
             msg = (
@@ -120,8 +139,9 @@ def _own_python(checkout: Path) -> Path:
     because = "".join(f" {reason}." for reason in dict.fromkeys(reasons))
     msg = (
         f"No Python interpreter was found for the Fooocus in {str(checkout)!r}.{because} Looked "
-        f"for the environments {', '.join(ENVIRONMENTS)}, any other in the checkout, "
-        f"{IMAGE_ENVIRONMENT}, and those of conda that are named after Fooocus. {ADVICE}"
+        f"for the environments {', '.join(ENVIRONMENTS)}, any other in the checkout, those of "
+        "containers' images, and those of conda that are named after Fooocus. To make one: "
+        f"fooocus-nb install. {ADVICE}"
     )
     raise InstallError(msg)
 
@@ -135,7 +155,18 @@ def _marked(checkout: Path) -> Iterator[Path]:
 
 def _image() -> Iterator[Path]:
     if not WINDOWS:
-        yield IMAGE_ENVIRONMENT
+        yield from (IMAGE_ROOT / name for name in IMAGE_ENVIRONMENTS)
+
+
+def _system() -> Iterator[Path]:
+    """Yield the system's interpreters that Fooocus was installed in; never the one that runs us."""
+    for folder, packages in () if WINDOWS else SYSTEM_PYTHONS:
+        for python in sorted((IMAGE_ROOT / folder).glob("python3.[0-9]*")):
+            if not _VERSIONED.fullmatch(python.name) or python.parent.parent == Path(sys.prefix):
+                continue
+            home = IMAGE_ROOT / packages.format(python.name)
+            if all(is_there(home / name) for name in INSTALLED) and _obstacle(python) is None:
+                yield python
 
 
 def _conda() -> Iterator[Path]:

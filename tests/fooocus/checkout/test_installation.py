@@ -223,9 +223,7 @@ def test_conda_environments_are_found_by_name(checkout: Path, home: Path) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="the layout of POSIX")
 def test_an_environment_of_a_container_image(checkout: Path, home: Path, monkeypatch) -> None:
     python = executable(home / "image/venv/bin/python3")
-    monkeypatch.setattr(
-        "fooocus_nb.fooocus.checkout.interpreter.IMAGE_ENVIRONMENT", home / "image/venv"
-    )
+    monkeypatch.setattr("fooocus_nb.fooocus.checkout.interpreter.IMAGE_ROOT", home / "image")
     assert find_installation(checkout).python == python
 
 

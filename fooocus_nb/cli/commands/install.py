@@ -1,0 +1,102 @@
+"""``fooocus-nb install``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from fooocus_nb._secrets import redact
+from fooocus_nb.cli.command import Command
+from fooocus_nb.cli.progress_bar import ProgressBar
+from fooocus_nb.errors import InstallError
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+    from fooocus_nb.install import Progress
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
+    add = parser.add_argument
+    add("directory", nargs="?", metavar="DIR",
+        help="a new or empty folder (default: $FOOOCUS_HOME, then ~/Fooocus)")  # fmt: skip
+    add("--from", dest="source", metavar="PATH_OR_URL",
+        help="another repository (https, ssh, a folder); shows the commit and asks")  # fmt: skip
+    add("--ref", metavar="NAME", help="the branch, tag or commit (default: the released tag)")
+    add("--yes", action="store_true", help="agree to the commit of another source unasked")
+    add("--python", metavar="P", help="the Python 3.10 or 3.11 to make the environment with")
+    add("--torch", default="auto", metavar="KIND",
+        help="auto, nvidia, cpu, apple or none (default: auto, what is there)")  # fmt: skip
+    add("--json", action="store_true", help="print what was installed as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Install Fooocus, and print the doctor's report on it."""
+    from fooocus_nb.install import install
+
+    screen = _Screen(sys.stderr, yes=options.yes)
+    try:
+        done = install(
+            options.directory,
+            screen,
+            source=options.source,
+            ref=options.ref,
+            python=options.python,
+            torch=options.torch,
+        )
+    finally:
+        screen.close()
+    report = done.report.in_words_of("shell")
+    if options.json:
+        print(json.dumps(done.to_dict(), indent=2))
+    else:
+        print(report.to_text())
+        print(f"\nTry it: fooocus-nb quickstart --path {done.path}")
+    return report.exit_code
+
+
+class _Screen:
+    """Shows the steps as a bar, and what stays as lines above it."""
+
+    def __init__(self, stream: TextIO, *, yes: bool) -> None:
+        self._stream = stream
+        self._yes = yes
+        self._bar = ProgressBar(stream)
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        self._bar.close()
+        print(redact(text), file=self._stream, flush=True)
+
+    def update(self, progress: Progress) -> None:
+        elapsed = time.monotonic() - self._began
+        self._bar.show(progress.number, progress.steps, elapsed, progress.step, progress.text)
+
+    def confirm(self, question: str) -> bool:
+        self.say(question if not self._yes else f"{question} Yes, by --yes.")
+        if self._yes:
+            return True
+        if not sys.stdin.isatty():
+            msg = "Nobody can answer here: --yes agrees to exactly what --from and --ref name."
+            raise InstallError(msg)
+        print("[y/N] ", end="", file=self._stream, flush=True)
+        return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+COMMAND = Command(
+    "install Fooocus into a folder and an environment of its own",
+    "Gets the released Fooocus, checked against the commit that is known here, makes it an "
+    "environment of its own with a Python that it supports, and installs the PyTorch for this "
+    "machine and packages in versions that work today. It can be interrupted and run again, never "
+    "touches a folder with other content nor the environment that it runs in, and ends with the "
+    "doctor's report. Fooocus and its models have licences of their own.",
+    add_options,
+    run,
+)
