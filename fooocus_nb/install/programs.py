@@ -289,7 +289,7 @@ class Programs:
         except FooocusError as error:
             msg = f"{what}: {argv[0]} could not be started. {error}"
             raise InstallError(msg) from error
-        pids = (process.pid, process.shim_pid)
+        pids = (process.pid, process.guardian_pid)
         self._target.note(programs=[[pid, creation_time(pid)] for pid in pids])
         try:
             returncode = self._follow(process, what, listener)
