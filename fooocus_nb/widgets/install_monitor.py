@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb._html import duration
 from fooocus_nb.widgets._html import View
+from fooocus_nb.widgets.display_backends import choose_backend
 from fooocus_nb.widgets.job_monitor import note_bundle
 from fooocus_nb.widgets.renderer import MIN_INTERVAL
-from fooocus_nb.widgets.display_backends import choose_backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
