@@ -104,9 +104,9 @@ def _runs(first: str, size: int, text: str) -> tuple[tuple[tuple[str, str], ...]
     """Split a line by the fonts that have its characters: one for all of it where there is one."""
     shown = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Mn", "Cc"))
     kept = text if _covers(first, text) else shown
-    for file in _fonts(first):
-        if all(_covers(file, char) for char in kept):
-            return ((file, kept),), frozenset()
+    for candidate in _fonts(first):
+        if all(_covers(candidate, char) for char in kept):
+            return ((candidate, kept),), frozenset()
     runs: list[tuple[str, str]] = []
     missing: set[str] = set()
     for one in kept:

@@ -55,7 +55,7 @@ class StaticFallback:
         """Replace the static fallback that is hidden below the view by a newer one."""
         with contextlib.suppress(Exception):  # the kernel may be ending
             for display_id in self._display_ids:
-                data = {"text/html": kept_html(self._html()), "text/plain": ""}
+                data = {"text/html": kept_html(self._html(), self._view_class), "text/plain": ""}
                 _publish(data, {}, _kept(display_id), update=True)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
