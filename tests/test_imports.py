@@ -159,7 +159,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"installer"},
         {"__init__"},
     ),
-    "options": ({"parameters", "values"}, {"generation"}),
+    "options": ({"parameters", "sweeps", "values"}, {"generation"}),
     "magics": (
         {"variables"},
         {"sweep_options"},
