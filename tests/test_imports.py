@@ -128,7 +128,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"sweep_protocols", "fonts", "protocols"},
         {"checks", "resume", "labels", "sheet_layout"},
         {"plan", "workers", "grid_data", "table"},
-        {"runner", "contact_sheet", "measures"},
+        {"runner", "contact_sheet", "measures", "pool"},
         {"making", "compare", "run_table"},
         {"run"},
         {"launch"},
