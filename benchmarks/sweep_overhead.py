@@ -52,7 +52,7 @@ def in_a_sweep(engine: fooocus_nb.Engine, folder: Path, seeds: range) -> list[fl
         )
 
     launch = prepare(sweep, engine, folder, Options(show=False, watch=watch))
-    launch.wait().close()
+    launch.finish().close()
     return [end - start for start, end in zip([began, *ends], ends, strict=False)]
 
 
