@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from fooocus_nb import __version__
-from fooocus_nb.cli.command import FAILED, INTERRUPTED
+from fooocus_nb._secrets import redact
+from fooocus_nb.cli.command import FAILED, INTERRUPTED, NO_ENGINE, WRONG_USAGE, NoEngine, UsageError
+from fooocus_nb.cli.command_line import CommandParser, wants_json
 from fooocus_nb.cli.commands import commands
+from fooocus_nb.cli.report import Report
+from fooocus_nb.cli.schemas import add_schema
 from fooocus_nb.errors import FooocusError, in_words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
@@ -28,27 +33,71 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, 1 when it failed, 130 when it was interrupted. A wrong command line
-        exits with 2, as argparse does.
+        The exit code: 0, 1 when it failed, 2 for a wrong command line, 3 when there is no engine
+        to use, 130 when it was interrupted.
     """
-    options = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = options.run
+    words = list(sys.argv[1:] if argv is None else argv)
+    report = Report(json=wants_json(words))
     try:
-        return run(options)
-    except (FooocusError, OSError) as error:
-        print(f"fooocus-nb: {in_words_of('shell', str(error))}", file=sys.stderr)
+        with report.alone_on_standard_output():
+            code, error = _run(words, report)
+        report.close(code, error)
+    except BrokenPipeError:  # who reads has gone, such as `head`
+        # What is still to be flushed at the interpreter's end would raise it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except KeyboardInterrupt:
-        print("fooocus-nb: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fooocus-nb", description="Fooocus in a notebook.")
+def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
+    """Run a command; return its exit code, and the error that it ended with."""
+    program = _program()
+    try:
+        options = _parser(program).parse_args(words)
+        options.report = report
+        return options.run(options), None
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else FAILED, None
+    except UsageError as error:
+        text = str(error)
+        told = text if text.startswith(("usage:", program)) else f"{program}: {text}"
+        print(told, file=sys.stderr)
+        return WRONG_USAGE, error
+    except NoEngine as error:
+        _print_error(program, error.error)
+        return NO_ENGINE, error.error
+    except BrokenPipeError:
+        raise
+    except (FooocusError, OSError) as error:
+        _print_error(program, error)
+        return FAILED, error
+    except KeyboardInterrupt as error:
+        text = str(error)
+        print(f"{program}: {text or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED, KeyboardInterrupt(text or "interrupted")
+
+
+def _print_error(program: str, error: BaseException) -> None:
+    print(f"{program}: {redact(in_words_of('shell', str(error)))}", file=sys.stderr)
+
+
+def _program() -> str:
+    """Return what the user typed: Jupyter runs ``jupyter fooocus`` as ``jupyter-fooocus``."""
+    name = PurePath(sys.argv[0]).stem if sys.argv else ""
+    return "jupyter fooocus" if name == "jupyter-fooocus" else "fooocus-nb"
+
+
+def _parser(program: str) -> CommandParser:
+    parser = CommandParser(prog=program, description="Fooocus in a notebook.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    added = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    added = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for name, command in commands().items():
         one = added.add_parser(name, help=command.help, description=command.description)
         command.add_options(one)
-        one.set_defaults(run=command.run)
+        one.takes_parameters = command.takes_parameters
+        one.add_json()
+        add_schema(one, name)
+        one.set_defaults(run=command.run, command=name)
     return parser

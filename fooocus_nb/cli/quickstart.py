@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fooocus_nb.engine.folders import resolved
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.fooocus.checkout.installation import find_installation
 
@@ -107,7 +108,7 @@ def run_quickstart(
     import nbformat
 
     source = notebook or find_notebook()
-    output = _writable(output.expanduser().resolve())
+    output = _writable(resolved(output, "--output"))
     kept = output / source.name
     began = time.monotonic()
     run = _Run(nbformat.read(source, as_version=4), output, installation)

@@ -7,6 +7,7 @@ of `Faults`, so that no other module knows a fault's name.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -279,8 +280,13 @@ def _lose_gpu(_: str) -> None:
     raise RuntimeError(GPU_LOST_MESSAGE)
 
 
-def _run_out_of_memory(_: str) -> None:
-    raise OutOfMemoryError(CUDA_MESSAGE)
+#: How often the memory has run out in this process.
+_shortages = itertools.count(1)
+
+
+def _run_out_of_memory(times: str) -> None:
+    if not times or next(_shortages) <= int(times):
+        raise OutOfMemoryError(CUDA_MESSAGE)
 
 
 def _fail_to_enhance(how: str) -> None:
@@ -378,7 +384,7 @@ FAULTS = {
         _lose_gpu,
     ),
     "oom": Fault(
-        "run out of GPU memory in the middle of a generation",
+        "run out of GPU memory in the middle of a generation, so many times (default always)",
         Moment.GENERATION,
         _run_out_of_memory,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -35,8 +36,8 @@ from fooocus_nb.fooocus.requests import build_request, incomplete
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
+from fooocus_nb.results.file_names import ImageFacts
 from fooocus_nb.results.history import ImageHistory
-from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.results.thumbnails import is_image
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.transport.login import Login
     from fooocus_nb.results import Result
     from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
+    from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["Engine", "assemble", "presenters"]
 
@@ -85,7 +87,7 @@ class Engine(ImageTasks):
         network at that. Default False: nothing is fetched.
     """
 
-    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, output_dir: Path) -> None:
+    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, outputs: OutputFolder) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
         self.stall_timeout = STALL_TIMEOUT
@@ -94,7 +96,8 @@ class Engine(ImageTasks):
         self._lifecycle = lifecycle
         self._state = lifecycle.state
         self._queue = queue
-        self._outputs = OutputFolder(output_dir)
+        self._outputs = outputs
+        self._counter = itertools.count(1)  # of the images, for their names
         self._images = ImageHistory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
@@ -542,16 +545,21 @@ class Engine(ImageTasks):
             pid=self.pid,
         )
 
-    async def _copy_image(self, server_path: str, before: Callable[[bytes], None]) -> Path:
+    async def _copy_image(
+        self, server_path: str, facts: ImageFacts, before: Callable[[bytes], None]
+    ) -> Path:
         """Copy an image of the server into the output folder; `before` gets its bytes first."""
         local = Path(server_path)
+        facts = ImageFacts(
+            {"engine": self.name, "number": next(self._counter), **facts.values}, facts.parameters
+        )
         if self.owned and await asyncio.to_thread(local.is_file):
-            return await asyncio.to_thread(self._outputs.copy, local, before)
+            return await asyncio.to_thread(self._outputs.copy, local, facts, before)
         data = await self._lifecycle.require_client().fetch(server_path)
         if not await asyncio.to_thread(is_image, data):
             msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
             raise GenerationError(msg)
-        return await asyncio.to_thread(self._outputs.write, local.name, data, before)
+        return await asyncio.to_thread(self._outputs.write, local.name, data, facts, before)
 
     def _publish(self, result: Result) -> None:
         self.last_result = result
@@ -855,7 +863,7 @@ def assemble(
     *,
     settings: ProcessSettings | None = None,
     url: str | None = None,
-    output_dir: Path,
+    outputs: OutputFolder,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
     logins: Callable[[], Sequence[Login]] = tuple,
@@ -873,4 +881,4 @@ def assemble(
         avoid=avoid,
         logins=logins,
     )
-    return Engine(lifecycle, queue, output_dir), lifecycle
+    return Engine(lifecycle, queue, outputs), lifecycle

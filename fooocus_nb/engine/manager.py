@@ -15,6 +15,8 @@ from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
+from fooocus_nb.results.file_names import NamePattern
+from fooocus_nb.results.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     import os
@@ -45,6 +47,7 @@ class _Started:
 
     engine: Engine
     lifecycle: EngineLifecycle
+    outputs: OutputFolder
 
 
 _lock = threading.Lock()
@@ -66,6 +69,7 @@ def start(
     demo: bool = False,
     port: int | None = None,
     output_dir: str | os.PathLike[str] | None = None,
+    names: str | None = None,
     temp_dir: str | os.PathLike[str] | None = None,
     gpu: int | str | None = None,
     env: Mapping[str, str] | None = None,
@@ -103,6 +107,13 @@ def start(
         The port of its web server. By default a free one.
     output_dir : path-like, optional
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    names : str, optional
+        How the copies are called, such as ``"{date}/{seed}-{prompt:.40}"``: fields in braces,
+        formatted as Python does, a ``/`` for folders, and no ending. There are ``date``, ``time``,
+        ``seed``, ``prompt``, ``index`` (of the image in its generation, from 1), ``number`` (of the
+        image in this kernel, from 1), ``name`` (what the engine calls it), ``engine``, and every
+        parameter by its name. Characters, words and lengths that a file system refuses are
+        replaced; nothing is overwritten. Default: the engine's own names.
     temp_dir : path-like, optional
         The engine's own temporary folder; Fooocus empties it at every start. By default a new one.
     gpu : int or str, optional
@@ -181,18 +192,19 @@ def start(
         idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
     )
     folder = _output_dir(output_dir)
+    outputs = OutputFolder(folder, _pattern(names))
     _propose_connecting(settings)
-    if settings.shared and (same := _same(settings, name, folder)) is not None:
+    if settings.shared and (same := _same(settings, name, outputs)) is not None:
         return same
     engine, lifecycle = assemble(
         _reserve(name, "demo" if demo else "fooocus"),
         settings=settings,
-        output_dir=folder,
+        outputs=outputs,
         restart=restart_policy(restart),
         avoid=_run_dirs(),
         logins=functools.partial(_logins, login, settings.installation),
     )
-    return _begin(_Started(engine, lifecycle), timeout, on_progress)
+    return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
 
 
 def _propose_connecting(settings: ProcessSettings) -> None:
@@ -228,7 +240,7 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         raise ConfigurationError(msg)
 
 
-def _same(settings: ProcessSettings, name: str | None, output_dir: Path) -> Engine | None:
+def _same(settings: ProcessSettings, name: str | None, outputs: OutputFolder) -> Engine | None:
     """Return this kernel's own engine that was started in the same way, if it is well."""
     from fooocus_nb.engine.sharing import sharing_key
 
@@ -240,7 +252,7 @@ def _same(settings: ProcessSettings, name: str | None, output_dir: Path) -> Engi
             and engine.state in RUNNING
             and name in (None, engine.name)
             and settings.port in (None, known.port)
-            and engine.output_dir == output_dir
+            and started.outputs.same_as(outputs)
             and sharing_key(known) == sharing_key(settings)
         ):
             started.lifecycle.attachment.keep(settings.idle_timeout)
@@ -259,6 +271,7 @@ def connect(
     *,
     name: str | None = None,
     output_dir: str | os.PathLike[str] | None = None,
+    names: str | None = None,
     auth: tuple[str, str] | str | None = None,
 ) -> Engine:
     """Use a Fooocus that somebody else runs. It is never stopped by us.
@@ -272,6 +285,8 @@ def connect(
         What to call the engine.
     output_dir : path-like, optional
         Where images are copied to. Default ``fooocus-outputs`` in the working directory.
+    names : str, optional
+        How the copies are called; see :func:`fooocus_nb.start`.
     auth : (str, str) or str, optional
         User and password, also as ``"user:secret"``, for Gradio's login or HTTP basic
         authentication. By default those of ``FOOOCUS_NB_AUTH`` in the environment.
@@ -294,13 +309,14 @@ def connect(
 
     bare, in_url = split_login(url)
     login = in_url if auth is None else parse_login(auth)
+    outputs = OutputFolder(_output_dir(output_dir), _pattern(names))
     engine, lifecycle = assemble(
         _reserve(name, "remote"),
         url=bare.rstrip("/"),
-        output_dir=_output_dir(output_dir),
+        outputs=outputs,
         logins=functools.partial(_logins, login),
     )
-    return _begin(_Started(engine, lifecycle), None, None)
+    return _begin(_Started(engine, lifecycle, outputs), None, None)
 
 
 astart = async_twin(start)
@@ -409,6 +425,10 @@ def _logins(given: Login | None, installation: Installation | None = None) -> li
 
 def _output_dir(given: str | os.PathLike[str] | None) -> Path:
     return resolved(given or DEFAULT_OUTPUT_DIR, "output_dir")
+
+
+def _pattern(names: str | None) -> NamePattern | None:
+    return None if names is None else NamePattern(names)
 
 
 def _reserve(name: str | None, default: str) -> str:

@@ -15,7 +15,6 @@ from fooocus_nb.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.fooocus.requests import Request
 
@@ -35,7 +34,7 @@ _entrances: weakref.WeakKeyDictionary[object, _Entrance] = weakref.WeakKeyDictio
 
 
 def register(
-    engine: Engine,
+    engine: object,
     check: Callable[[str, Mapping[str, Any]], Request],
     send: Callable[[Request], Job],
 ) -> None:
@@ -43,7 +42,7 @@ def register(
     _entrances[engine] = _Entrance(weakref.WeakMethod(check), weakref.WeakMethod(send))
 
 
-def check_request(engine: Engine, prompt: str, parameters: Mapping[str, Any]) -> Request:
+def check_request(engine: object, prompt: str, parameters: Mapping[str, Any]) -> Request:
     """Check what would be generated, as :meth:`Engine.submit` does, and send nothing."""
     check = _entrance(engine).check()
     if check is None:
@@ -51,7 +50,7 @@ def check_request(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
     return check(prompt, parameters)
 
 
-def submit_request(engine: Engine, request: Request) -> Job:
+def submit_request(engine: object, request: Request) -> Job:
     """Submit what has been checked; what it warns of is the caller's to show."""
     send = _entrance(engine).send()
     if send is None:

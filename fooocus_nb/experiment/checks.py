@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.submission import check_request
-from fooocus_nb.errors import FooocusError, ParameterError, UnsupportedParameter, nearest
+from fooocus_nb.errors import ParameterError, UnsupportedParameter, nearest
 from fooocus_nb.experiment.estimates import images_of, with_defaults
 from fooocus_nb.experiment.identity import canonical_json, parameters_of, value_text
 from fooocus_nb.fooocus.limits import max_file_bytes
@@ -180,19 +181,17 @@ def _note_seeds(engine: Engine, cells: Sequence[Cell], checked: Checked) -> None
         if number == 1 or full.get("disable_seed_increment"):
             continue
         others = {k: v for k, v in cell.values.items() if k not in ("image_seed", "image_number")}
-        spans.setdefault(canonical_json(others), []).append((int(cell.values["image_seed"]), number))
+        spans.setdefault(canonical_json(others), []).append(
+            (int(cell.values["image_seed"]), number)
+        )
     for found in spans.values():
         found.sort()
-        for (seed, number), (following, _) in zip(found, found[1:], strict=False):
+        for (seed, number), (following, _) in itertools.pairwise(found):
             if seed < following < seed + number:
                 checked.note(
-                    f"image_number={number} makes images of the seeds {seed} to {seed + number - 1}, "
-                    f"and {following} is a cell of its own: the same image is made twice. Leave "
-                    f"{number} between the seeds, or give image_number=1."
+                    f"image_number={number} makes images of the seeds {seed} to "
+                    f"{seed + number - 1}, and {following} is a cell of its own: the same image is "
+                    f"made twice. Leave {number} between the seeds, or give image_number=1."
                 )
                 return
 
-
-def is_ours(error: BaseException) -> bool:
-    """Whether an exception is one of this package's."""
-    return isinstance(error, FooocusError)

@@ -34,7 +34,7 @@ from fooocus_nb.fooocus.requests.tasks import (
     Upscale,
     Vary,
 )
-from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name, plain
+from fooocus_nb.fooocus.schema.parameters import MAX_SEED, aliases_of, canonical_name, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ __all__ = [
     "is_image_name",
     "parameters_of",
     "same_form",
+    "short_name",
     "value_text",
 ]
 
@@ -348,6 +349,11 @@ def _given(value: Any, find_image: FindImage) -> Any:
         return fields
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**{key: item for key, item in fields.items() if key in known})
+
+
+def short_name(name: str) -> str:
+    """Return the name of a parameter as people write it: ``seed`` for ``image_seed``."""
+    return next(iter(aliases_of(name)), name)
 
 
 def value_text(value: Any, limit: int = LABEL_LENGTH) -> str:

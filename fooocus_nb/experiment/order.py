@@ -57,9 +57,7 @@ def in_order(
     return ordered
 
 
-def _grouped(
-    found: Sequence[tuple[Key, Cell]], level: int, now: Key
-) -> tuple[list[Cell], Key]:
+def _grouped(found: Sequence[tuple[Key, Cell]], level: int, now: Key) -> tuple[list[Cell], Key]:
     if level == len(LOADS):
         return [cell for _, cell in found], (found[-1][0] if found else now)
     groups: dict[str, list[tuple[Key, Cell]]] = {}

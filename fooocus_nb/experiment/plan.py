@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
 from fooocus_nb.errors import ParameterError, RunError
 from fooocus_nb.experiment.checks import Checked, check_cells
 from fooocus_nb.experiment.estimates import Estimate, Made, estimate, images_of, with_defaults
-from fooocus_nb.experiment.identity import value_text
+from fooocus_nb.experiment.identity import short_name, value_text
 from fooocus_nb.experiment.order import CHECKPOINT, LOADS, Loaded, in_order, swaps
 from fooocus_nb.experiment.resume import drawn_seed_of, refuse_another_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.order import Key
-    from fooocus_nb.experiment.run import Run
-    from fooocus_nb.experiment.sweep import Sweep
+    from fooocus_nb.experiment.sweep_protocols import OpenRun, PlannedSweep
 
 __all__ = ["Plan", "make_plan"]
 
@@ -132,13 +131,13 @@ class Plan:
         return ", ".join([*parts, f"{len(self.cells):,} to be made"])
 
     def __str__(self) -> str:
-        lines = [f"Plan of {self.title}"]
+        lines = [f"Plan: {self.title}"]
         lines += [f"  {name:<12} {text}" for name, text in self._rows()]
         for name, values in self.axes.items():
-            lines.append(f"  {name}:")
+            lines.append(f"  {short_name(name)}:")
             lines += [f"    {text}" for text in _listed(values)]
         for name, value in self.base.items():
-            lines.append(f"  {name} = {value_text(value, 100)}")
+            lines.append(f"  {short_name(name)} = {value_text(value, 100)}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  problem: {problem}" for problem in self.problems]
         return "\n".join(lines)
@@ -172,9 +171,9 @@ class Plan:
         }
 
     def _repr_html_(self) -> str:
-        parts = [_html.data_table(("", ""), list(self._rows()), title=f"Plan of {self.title}")]
-        rows = [(name, "\n".join(_listed(values))) for name, values in self.axes.items()]
-        rows += [(name, value_text(value, 200)) for name, value in self.base.items()]
+        parts = [_html.data_table(("", ""), list(self._rows()), title=f"Plan: {self.title}")]
+        rows = [(short_name(name), "\n".join(_listed(v))) for name, v in self.axes.items()]
+        rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         parts.append('<div style="height:8px"></div>')
         parts.append(_html.data_table(("parameter", "values"), rows))
         for word, texts in (("Problem", self.problems), ("Note", self.notes)):
@@ -215,7 +214,9 @@ def _line(value: Any) -> str:
 # -- how it is made -----------------------------------------------------------------------------
 
 
-def make_plan(sweep: Sweep, engine: Engine | None, run: Run | None, folder: Path | None) -> Plan:
+def make_plan(
+    sweep: PlannedSweep, engine: Engine | None, run: OpenRun | None, folder: Path | None
+) -> Plan:
     """Return what a sweep would make with an engine, in the folder of a run."""
     checked = Checked()
     seed, cells = _cells(sweep, run, checked)
@@ -241,9 +242,7 @@ def make_plan(sweep: Sweep, engine: Engine | None, run: Run | None, folder: Path
         last = engine.last_result
         loaded = None if last is None else key(_checkpoint_of(last.parameters))
     ordered = in_order(now, key, loaded)
-    needed = estimate(
-        [cell.values for cell in now], defaults, _past(engine, run)
-    )
+    needed = estimate([cell.values for cell in now], defaults, _past(engine, run))
     free = _free(folder)
     disk = needed.bytes * COPIES if engine is not None and now else None
     if disk is not None and free is not None and disk > free:
@@ -253,7 +252,7 @@ def make_plan(sweep: Sweep, engine: Engine | None, run: Run | None, folder: Path
         )
     counts = [*states.values()]
     return Plan(
-        title=repr(sweep)[1:-1],
+        title=sweep.title,
         axes=sweep.axes,
         base=sweep.base,
         cells=tuple(ordered),
@@ -279,7 +278,7 @@ def _seconds(needed: Estimate, now: Sequence[Cell]) -> float | None:
     return needed.seconds if now else 0.0
 
 
-def _cells(sweep: Sweep, run: Run | None, checked: Checked) -> tuple[int, list[Cell]]:
+def _cells(sweep: PlannedSweep, run: OpenRun | None, checked: Checked) -> tuple[int, list[Cell]]:
     drawn = drawn_seed_of(run) if run is not None else None
     seed = sweep.drawn_seed if drawn is None else drawn
     try:
@@ -289,7 +288,7 @@ def _cells(sweep: Sweep, run: Run | None, checked: Checked) -> tuple[int, list[C
         return seed, []
 
 
-def _states(run: Run | None, cells: Sequence[Cell]) -> dict[str, str]:
+def _states(run: OpenRun | None, cells: Sequence[Cell]) -> dict[str, str]:
     """Return the states of the cells that are not missing."""
     if run is None:
         return {}
@@ -309,7 +308,7 @@ def _checkpoint_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: parameters[name] for name in CHECKPOINT if name in parameters}
 
 
-def _past(engine: Engine | None, run: Run | None) -> Iterator[Made]:
+def _past(engine: Engine | None, run: OpenRun | None) -> Iterator[Made]:
     """Yield what was made before: in the run, and last by the engine."""
     if run is not None:
         for name in run.index.manifest_names()[-HISTORY:]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal
-from fooocus_nb.experiment.identity import value_text
+from fooocus_nb.experiment.identity import short_name, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDED", "CellState", "SweepProgress", "SweepSnapshot"]
 
+#: How many cells that were made are remembered in the order of their coming.
+LAST_MADE = 100
 #: The states of a cell that are final in one run of a sweep.
 ENDED = frozenset({"made", "failed", "skipped"})
 
@@ -109,12 +112,13 @@ class SweepProgress:
         self.title = title
         self.where = where
         #: Makes what is left, after a stop; None where nobody can.
-        self.resume: Callable[[], None] | None = None
+        self.resume: Callable[[], object] | None = None
         self._places = {cell.id: place for place, cell in enumerate(self.cells)}
         self._labels = [_label(cell) for cell in self.cells]
         self._states = ["later" if cell.later else "waiting" for cell in self.cells]
         self._paths: list[Path | None] = [None] * len(self.cells)
         self._reasons: dict[int, str] = {}
+        self._made_last: list[int] = []
         self._jobs: dict[int, Job | None] = {}
         self._skips: dict[int, Callable[[], None]] = {}
         self._work = [1.0] * len(self.cells)
@@ -148,6 +152,32 @@ class SweepProgress:
         """Return the states of all cells."""
         with self._lock:
             return tuple(self._states)
+
+    def newest(self, count: int) -> list[int]:
+        """Return the places of the cells that were made last, the oldest of them first."""
+        with self._lock:
+            return self._made_last[-count:]
+
+    def table(self) -> tuple[str, list[str], list[str]]:
+        """Return the last axis, its labels, and those of the rows, where the cells are a table."""
+        varied = [name for name, count in self.axes.items() if count > 1]
+        if not varied or not self.cells:
+            return "", [], []
+        last, others = varied[-1], varied[:-1]
+        width = self.axes[last]
+        cells = self.cells
+        rows = [cells[start : start + width] for start in range(0, len(cells), width)]
+        columns = [value_text(cell.axes.get(last), 40) for cell in rows[0]]
+        labels = []
+        for row in rows:
+            texts = {
+                ", ".join(value_text(cell.axes.get(name), 40) for name in others) for cell in row
+            }
+            same = [value_text(cell.axes.get(last), 40) for cell in row] == columns
+            if not same or len(texts) != 1:
+                return "", [], []  # conditions or a sample have left gaps
+            labels.append(texts.pop())
+        return short_name(last), columns, labels
 
     def snapshot(self) -> SweepSnapshot:
         """Return what the sweep looks like now."""
@@ -184,7 +214,8 @@ class SweepProgress:
             for work, state in zip(self._work, self._states, strict=True)
             if state in ("waiting", "running")
         ) - (done - self._done_now)
-        if self._state not in ("running", "stopping") or done <= 0 or elapsed <= 0:
+        # The share of the first cell alone says little: much of it is loading.
+        if self._state not in ("running", "stopping") or self._done_now <= 0 or elapsed <= 0:
             return None
         return max(left, 0.0) * elapsed / done
 
@@ -234,6 +265,7 @@ class SweepProgress:
             self._skips.pop(place, None)
             self._states[place] = state
             if state == "made":
+                self._made_last = [*self._made_last[-LAST_MADE:], place]
                 self._paths[place] = path
                 self._images += images
             if state in ENDED:
@@ -300,14 +332,14 @@ def _on_thread(call: Callable[[], Any]) -> None:
     """Call something that may take seconds; what it raises shows in the generation itself."""
 
     def guarded() -> None:
-        try:
+        with contextlib.suppress(Exception):  # an engine that is gone needs no stop
             call()
-        except Exception:  # noqa: BLE001, S110 - an engine that is gone needs no stop
-            pass
 
     threading.Thread(target=guarded, name="fooocus-nb-sweep-stop", daemon=True).start()
 
 
 def _label(cell: Cell) -> str:
-    axes = ", ".join(f"{name}={value_text(value, 40)}" for name, value in cell.axes.items())
+    axes = ", ".join(
+        f"{short_name(name)}={value_text(value, 40)}" for name, value in cell.axes.items()
+    )
     return axes or value_text(cell.values.get("prompt", ""), 60) or cell.id[:8]

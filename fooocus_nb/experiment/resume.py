@@ -1,4 +1,4 @@
-"""A run's folder looked at before a sweep goes on in it: is it this sweep, and the same engine?"""
+"""Look at a run before a sweep goes on in it: whether it is this sweep, and the same engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.facts import facts_of
 from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.hashing import file_hashes
-from fooocus_nb.experiment.identity import canonical_json, value_text
+from fooocus_nb.experiment.identity import canonical_json, short_name, value_text
 from fooocus_nb.experiment.manifest import jsonable
 from fooocus_nb.experiment.provenance import complete_models, find_models, provenance
 from fooocus_nb.fooocus.schema.parameters import plain
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.manifest import Manifest, ModelRecord
-    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.experiment.sweep_protocols import OpenRun
 
 __all__ = ["drawn_seed_of", "engine_differences", "refuse_another_sweep"]
 
@@ -43,7 +43,7 @@ _FACTS = {
 _BESIDE = frozenset({"image_seed", "current_tab", "prompt", "negative_prompt"})
 
 
-def drawn_seed_of(run: Run) -> int | None:
+def drawn_seed_of(run: OpenRun) -> int | None:
     """Return the seed that an earlier sweep of the run has drawn; None where none has."""
     for sweep in run.sweeps:
         drawn = sweep.get("drawn_seed") if isinstance(sweep, dict) else None
@@ -52,7 +52,7 @@ def drawn_seed_of(run: Run) -> int | None:
     return None
 
 
-def refuse_another_sweep(run: Run, cells: Sequence[Cell]) -> None:
+def refuse_another_sweep(run: OpenRun, cells: Sequence[Cell]) -> None:
     """Raise where the folder holds a sweep that this one does not go on with."""
     planned = run.cells
     if not planned or any(cell.id in planned for cell in cells):
@@ -60,11 +60,11 @@ def refuse_another_sweep(run: Run, cells: Sequence[Cell]) -> None:
     there = _values_by_name(cell.values for cell in planned.values())
     here = _values_by_name(cell.values for cell in cells)
     differences = [
-        f"{name} is given {'here' if name in here else 'there'} only"
+        f"{short_name(name)} is given {'here' if name in here else 'there'} only"
         for name in sorted(here.keys() ^ there.keys())
     ]
     differences += [
-        f"{name} is {_few(there[name])} there and {_few(here[name])} here"
+        f"{short_name(name)} is {_few(there[name])} there and {_few(here[name])} here"
         for name in here
         if name in there and not here[name].keys() & there[name].keys()
     ]
@@ -93,7 +93,7 @@ def _few(values: Mapping[str, Any]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def engine_differences(run: Run, engine: Engine, cells: Sequence[Cell]) -> list[str]:
+def engine_differences(run: OpenRun, engine: Engine, cells: Sequence[Cell]) -> list[str]:
     """Return in what the engine differs from those that have made the run's cells so far."""
     given = {name for cell in cells for name in cell.values}
     planned = {cell.id for cell in cells}
@@ -121,7 +121,7 @@ def engine_differences(run: Run, engine: Engine, cells: Sequence[Cell]) -> list[
     ]
 
 
-def _latest(run: Run, planned: set[str]) -> Iterator[Manifest]:
+def _latest(run: OpenRun, planned: set[str]) -> Iterator[Manifest]:
     """Yield the latest manifests of the sweep's cells."""
     names = run.index.manifest_names()[-COMPARED:]
     for name in names:
@@ -162,8 +162,7 @@ def _model_differences(manifest: Manifest, checkout: Path | None) -> Iterator[st
     if checkout is None:
         return
     current = {
-        (model.parameter, model.name): model
-        for model in find_models(manifest.parameters, checkout)
+        (model.parameter, model.name): model for model in find_models(manifest.parameters, checkout)
     }
     for model in manifest.models:
         now = current.get((model.parameter, model.name))

@@ -478,20 +478,47 @@ class Run:
         self._append("plan", *records)
         return len(records)
 
-    def retry(self) -> int:
-        """Let the failed cells count as missing again, so that the sweep makes them when it is run.
+    def retry(self, engine: Any = None, *, on_error: Any = "continue", mix: bool = False) -> int:
+        """Make the failed cells again, or let the sweep make them when it is run next.
+
+        Parameters
+        ----------
+        engine : Engine, pool or executor, optional
+            Who makes them now. Without one they only count as missing again.
+        on_error : {"continue", "stop"} or callable
+            As :meth:`Sweep.run` takes it. Default ``"continue"``.
+        mix : bool
+            As :meth:`Sweep.run` takes it. Default False.
 
         Returns
         -------
         int
             How many they are.
+
+        Raises
+        ------
+        RunLocked
+            When the run can only be read here.
+        RunError
+            When the engine is another one than made the run's cells so far.
+        ParameterError
+            When a cell begins with an image that is not in the run.
         """
         cells = list(dict.fromkeys(one.cell for one in self.failures if one.cell is not None))
+        if engine is not None and cells:
+            from fooocus_nb.experiment.making import Options, retry_failed
+
+            retry_failed(self, engine, Options(on_error=on_error, mix=mix))
+        else:
+            self.mark_missing(cells)
+        return len(cells)
+
+    def mark_missing(self, cells: Iterable[str]) -> None:
+        """Let planned cells that have failed or were skipped count as missing."""
         self._append(
             "attempts",
             *({"attempt": None, "cell": cell, "event": "retry", "time": now()} for cell in cells),
         )
-        return len(cells)
 
     def mark_skipped(self, cell: str) -> None:
         """Let a planned cell count as skipped."""

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.order import Key
     from fooocus_nb.experiment.progress import SweepProgress
-    from fooocus_nb.experiment.recorder import Attempt
-    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.experiment.sweep_protocols import OpenRun
     from fooocus_nb.experiment.workers import Task, Worker
 
     #: Decides what follows a cell's failure: False ends the sweep.
@@ -130,7 +130,7 @@ class SweepRunner:
 
     def __init__(
         self,
-        run: Run,
+        run: OpenRun,
         tasks: Sequence[Task],
         workers: Sequence[Worker],
         progress: SweepProgress,
@@ -272,9 +272,7 @@ class SweepRunner:
             if error is None and attempt.event == "sent":
                 raise self._not_recorded()
             if progress.stopping or attempt.event == "skipped" or _was_stopped(error, attempt):
-                progress.ended(
-                    cell.id, "skipped" if attempt.event == "skipped" else "waiting"
-                )
+                progress.ended(cell.id, "skipped" if attempt.event == "skipped" else "waiting")
                 return
             if isinstance(error, FATAL):
                 raise error

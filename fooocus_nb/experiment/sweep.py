@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
@@ -11,13 +12,19 @@ from fooocus_nb.errors import ParameterError
 from fooocus_nb.experiment.axes import Axis, make_axis, values_of, zip_axis
 from fooocus_nb.experiment.cells import CellMaker
 from fooocus_nb.experiment.conditions import conditions_of
-from fooocus_nb.experiment.identity import InputImages, parameters_of, same_form, value_text
+from fooocus_nb.experiment.identity import (
+    InputImages,
+    parameters_of,
+    same_form,
+    short_name,
+    value_text,
+)
 from fooocus_nb.experiment.templates import Template
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.plan import Plan
@@ -86,7 +93,7 @@ class Sweep:
     ) -> None:
         self._images = InputImages()
         made = [make_axis(name, value, self._images) for name, value in axes.items()]
-        groups = [zip] if hasattr(zip, "items") else list(zip or ())  # type: ignore[call-overload]
+        groups = [zip] if isinstance(zip, Mapping) else list(zip or ())
         made += [zip_axis(group, self._images) for group in groups]
         _refuse_twice([name for axis in made for name in axis.names])
         fixed, several = self._base(base or {}, {name for axis in made for name in axis.names})
@@ -108,7 +115,7 @@ class Sweep:
         """Return what is the same in all cells, and the axes that prompts with places are."""
         fixed: dict[str, Any] = {}
         several: list[Axis] = []
-        if not hasattr(base, "items"):
+        if not isinstance(base, Mapping):
             msg = f"base={base!r} is not possible: it must be a mapping of names to values."
             raise ParameterError(msg)
         for name, value in base.items():
@@ -341,28 +348,31 @@ class Sweep:
             "drawn_seed": str(self._root) if self.draws_seed else None,
         }
 
-    def __repr__(self) -> str:
-        parts = [f"{' + '.join(axis.names)} ({axis.count:,})" for axis in self._maker.axes]
-        cells = "1 cell" if self.count == 1 else f"{self.count:,} cells"
-        limits = [
-            f"{len(found)} {word}"
-            for word, found in (
-                ("where", self._maker.where),
-                ("exclude", self._maker.exclude),
-                ("later", self._maker.later),
-            )
-            if found
+    @property
+    def title(self) -> str:
+        """How many cells it has, and by which axes: ``12 cells: guidance_scale (3) × seed (4)``."""
+        maker = self._maker
+        parts = [
+            f"{' + '.join(map(short_name, axis.names))} ({axis.count:,})"
+            for axis in maker.axes
+            if axis.count > 1
         ]
-        if self._maker.sample is not None:
-            limits.append(f"sample of {self._maker.sample}")
-        more = f"; {', '.join(limits)}" if limits else ""
-        return f"<Sweep: {cells}: {' × '.join(parts) or 'no axis'}{more}>"
+        given = (("where", maker.where), ("exclude", maker.exclude), ("later", maker.later))
+        limits = [f"{word}=" for word, found in given if found]
+        if maker.sample is not None:
+            limits.append(f"sample={maker.sample}")
+        cells = "1 cell" if self.count == 1 else f"{self.count:,} cells"
+        axes = f": {' × '.join(parts)}" if parts else ""
+        return f"{cells}{axes}{', with ' if limits else ''}{', '.join(limits)}"
+
+    def __repr__(self) -> str:
+        return f"<Sweep: {self.title}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name, _listed(values)) for name, values in self.axes.items()]
-        rows += [(name, value_text(value, 200)) for name, value in self.base.items()]
+        rows = [(short_name(name), _listed(values)) for name, values in self.axes.items()]
+        rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         return _html.wrap(
-            _html.data_table(("parameter", "values"), rows, title=repr(self)[1:-1]),
+            _html.data_table(("parameter", "values"), rows, title=f"Sweep: {self.title}"),
             label="Sweep",
         )
 

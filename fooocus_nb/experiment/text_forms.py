@@ -10,7 +10,7 @@ from fooocus_nb.errors import ParameterError
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["numbers_between", "parse_axis", "split_values"]
+__all__ = ["expanded", "numbers_between", "parse_axis", "split_values"]
 
 SEPARATOR = "||"
 #: Numbers from the first to the last, which is one of them where the steps meet it.
@@ -31,7 +31,14 @@ def parse_axis(text: str) -> tuple[str, list[str]]:
         msg = f"{text!r} is no axis: write NAME=VALUE,VALUE, such as guidance_scale=3,5,7."
         raise ParameterError(msg)
     values = split_values(name, rest)
-    return name, [each for value in values for each in _expanded(value)]
+    found: list[str] = []
+    for value in values:
+        numbers = expanded(value)
+        if numbers is None:
+            found.append(value)
+        else:
+            found += [f"{n:.10g}" if isinstance(n, float) else str(n) for n in numbers]
+    return name, found
 
 
 def split_values(name: str, text: str) -> list[str]:
@@ -89,13 +96,10 @@ def _unquoted(value: str) -> str:
     return re.sub(r"\\([,\\\"'|])", r"\1", value)
 
 
-def _expanded(value: str) -> list[str]:
-    """Return the numbers of ``1..4`` or ``0.2..1..0.2``; any other value as it is."""
+def expanded(value: str) -> list[Any] | None:
+    """Return the numbers of ``1..4`` or ``0.2..1..0.2``; None where it is no range."""
     found = _RANGE.fullmatch(value.strip())
-    if found is None:
-        return [value]
-    numbers = numbers_between(*found.groups())
-    return [f"{each:.10g}" if isinstance(each, float) else str(each) for each in numbers]
+    return None if found is None else numbers_between(*found.groups())
 
 
 def numbers_between(first: str, last: str, step: str | None = None) -> list[Any]:
@@ -106,9 +110,10 @@ def numbers_between(first: str, last: str, step: str | None = None) -> list[Any]
     if by == 0:
         msg = f"{first}..{last}..{step} has a step of 0."
         raise ParameterError(msg)
-    count = int(abs(high - low) / by + 1e-9) + 1 if not whole else abs(high - low) // by + 1
+    count = int(abs(high - low) // by if whole else abs(high - low) / by + 1e-9) + 1
     if count > MAX_NUMBERS:
         msg = f"{first}..{last} is {count:,} numbers, but {MAX_NUMBERS:,} are the most."
         raise ParameterError(msg)
     sign = 1 if high >= low else -1
-    return [low + sign * by * index for index in range(count)]
+    numbers = [low + sign * by * index for index in range(count)]
+    return numbers if whole else [float(f"{number:.10g}") for number in numbers]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.cells import Cell
-    from fooocus_nb.experiment.recorder import Attempt
 
 __all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell"]
 

@@ -111,7 +111,7 @@ def _behind(verb: str, words: list[str], fragment: str) -> tuple[str, list[str]]
     generating = verbs.is_generating(verb)
     options = verbs.options_of(verb)
     if generating:
-        from fooocus_nb.magics.parameter_options import parameter_options
+        from fooocus_nb.options.parameters import parameter_options
 
         options = dict.fromkeys(parameter_options(_parameters()), True) | options
     option, equals, begun = fragment.partition("=")
@@ -217,7 +217,7 @@ def _parameters() -> Iterable[Parameter]:
 def _choices(name: str) -> list[str]:
     """Return the values of a parameter, by its name or as an option."""
     from fooocus_nb.fooocus.schema.parameters import plain
-    from fooocus_nb.magics.parameter_options import find_parameter
+    from fooocus_nb.options.parameters import find_parameter
 
     parameter = find_parameter(name, _parameters())
     if parameter is None:

@@ -16,6 +16,7 @@ from fooocus_nb.magics import verbs
 from fooocus_nb.magics.cell_notes import CellNotes
 from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.options import GeneratingVerb
+from fooocus_nb.magics.sweeping import arun_sweep, run_sweep
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.run import Run
     from fooocus_nb.magics.parsing import GenerateOptions
     from fooocus_nb.magics.session import Session
 
@@ -44,10 +46,12 @@ def present(job: Job) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def generate(session: Session, options: GenerateOptions) -> Result:
+def generate(session: Session, options: GenerateOptions) -> Result | Run:
     """Generate and block until it is done."""
     engine = session.engine(options.name)
     options = with_images(options, session.variables).resolved(engine.parameters)
+    if options.sweeps:
+        return run_sweep(session, engine, options)
     results = []
     with JobMonitor(total=options.repeat) as monitor:
         before = _monitor.set(monitor)
@@ -65,10 +69,12 @@ def generate(session: Session, options: GenerateOptions) -> Result:
     return _bound(session, options, results)
 
 
-async def agenerate(session: Session, options: GenerateOptions) -> Result:
+async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
     """Generate and await it, with the kernel listening meanwhile."""
     engine = session.engine(options.name)
     options = with_images(options, session.variables).resolved(engine.parameters)
+    if options.sweeps:
+        return await arun_sweep(session, engine, options)
     results = []
     async with JobMonitor(total=options.repeat, awaited=True) as monitor:
         for parameters in options.runs(engine.parameters):

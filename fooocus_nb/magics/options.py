@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import keyword
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from fooocus_nb.magics.sweep_options import add_sweep_options
+from fooocus_nb.options.generation import add_generation_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +27,9 @@ __all__ = [
     "Parser",
     "Verb",
     "add_filter",
-    "add_generation_options",
     "add_output",
     "parser_of",
-    "positive",
-    "sides",
 ]
-
-_SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
 
 
 class HelpWanted(Exception):
@@ -118,30 +115,11 @@ def parser_of(name: str, verb: Verb | GeneratingVerb) -> Parser:
     parser.add_argument("--name", help="the engine's name; by default the last one started")
     if isinstance(verb, GeneratingVerb):
         add_generation_options(parser)
+        add_output(parser)
+        add_sweep_options(parser)
     verb.add_options(parser)
     parser.add_argument("-h", "--help", action="help", help="show this")
     return parser
-
-
-def add_generation_options(parser: Parser) -> None:
-    """Add the options that every generation has."""
-    add = parser.add_argument
-    add("-n", "--images", dest="image_number", type=int, help="how many images")
-    add("--seed", help="the first image's seed")
-    add("--style", dest="styles", action="append", help="a style; may be given several times")
-    add("--negative", dest="negative_prompt", help="what should not be in the image")
-    add("--performance", help="such as Speed or Quality")
-    add("--aspect", dest="aspect_ratio", help="such as 1152x896")
-    add("--steps", type=int, help="sampling steps")
-    add("--size", type=_size, help="WxH in pixels, in place of --aspect")
-    add("--lora", dest="loras", action="append", type=_lora, metavar="NAME[:WEIGHT]",
-        help="a LoRA; may be given several times")  # fmt: skip
-    add("--set", dest="settings", action="append", type=_setting, metavar="NAME=VALUE",
-        help="any other parameter, by its name; --NAME VALUE does the same")  # fmt: skip
-    add("--image-prompt", dest="image_prompts", action="append", metavar="IMAGE",
-        help="an image that guides; may be given several times")  # fmt: skip
-    add_output(parser)
-    add("--repeat", type=positive, default=1, help="generate so many times, each with its seed")
 
 
 def add_output(parser: Parser) -> None:
@@ -154,47 +132,8 @@ def add_filter(parser: Parser) -> None:
     parser.add_argument("word", nargs="?", default="", metavar="FILTER", help="a part of the name")
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        msg = f"{text!r} is no size such as 1024x768"
-        raise argparse.ArgumentTypeError(msg)
-    return int(match[1]), int(match[2])
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0."""
-    if not text.isdigit() or int(text) < 1:
-        msg = f"{text!r} is no whole number above 0"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _lora(text: str) -> str | tuple[str, float]:
-    name, colon, weight = text.rpartition(":")
-    if not colon:
-        return text
-    try:
-        return name, float(weight)
-    except ValueError:
-        return text  # a name with a colon in it
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        msg = f"{text!r} is not of the form NAME=VALUE"
-        raise argparse.ArgumentTypeError(msg)
-    return name, value
-
-
 def _variable(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         msg = f"{text!r} is no name for a variable"
         raise argparse.ArgumentTypeError(msg)
     return text
-
-
-def sides(text: str) -> tuple[str, ...]:
-    """Return the words of a list such as ``left,top``."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -6,21 +6,27 @@ import argparse
 import difflib
 import os
 import re
-import secrets
 import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from fooocus_nb.errors import nearest
+from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.options import HelpWanted, Verb
-from fooocus_nb.magics.parameter_options import find_parameter, parameter_value, typed_value
+from fooocus_nb.magics.sweep_options import check_sweep, cut_sweeps
 from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
+from fooocus_nb.options.generation import (
+    given_parameters,
+    joined,
+    resolved,
+    runs,
+    split_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
@@ -39,17 +45,6 @@ __all__ = [
 _NO_VARIABLES: Variables = {}
 _OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
 _VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
-#: What of the options goes to the engine under its own name.
-_DIRECT = (
-    "image_number",
-    "seed",
-    "styles",
-    "negative_prompt",
-    "performance",
-    "aspect_ratio",
-    "steps",
-    "loras",
-)
 
 
 @dataclass
@@ -66,6 +61,7 @@ class GenerateOptions:
 
     `parameters` are by name, as ``engine.generate`` takes them; `settings` is what ``--set`` gave,
     and `others` are the options that may be parameters of the engine, as they were written.
+    `sweeps` are axes as they were written, and `run_folder` is where they are recorded.
     """
 
     prompt: str
@@ -76,51 +72,35 @@ class GenerateOptions:
     output: str | None = None
     repeat: int = 1
     verb: str = "generate"
+    sweeps: tuple[str, ...] = ()
+    run_folder: str = ""
     known: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def resolved(self, table: Mapping[str, Parameter]) -> GenerateOptions:
         """Return the same with every option in `parameters`, by the engine's own table."""
-        parameters = dict(self.parameters)
-        canonical = {name: _canonical(name, table) for name in parameters}
-        options = verbs.options_of(self.verb) if self.others else {}
-        given = [
-            (name, typed_value(find_parameter(name, table.values()), text))
-            for name, text in self.settings
-        ]
-        given += [
-            parameter_value(_prog(self.verb), option, text, table, options)
-            for option, text in self.others
-        ]
-        for name, value in given:
-            if _canonical(name, table) in canonical.values():
-                msg = f"%fooocus: {name} is given twice."
-                raise UsageError(msg)
-            canonical[name] = _canonical(name, table)
-            parameters[name] = value
+        parameters = _checked(
+            resolved,
+            self.parameters,
+            self.settings,
+            self.others,
+            table,
+            program=_prog(self.verb),
+            options=verbs.options_of(self.verb) if self.others else {},
+        )
         return replace(self, parameters=parameters, settings=(), others=())
 
     def runs(self, table: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
         """Yield the parameters of each generation: one image's seeds never meet another's."""
-        parameters = self.resolved(table).parameters
-        if self.repeat == 1:
-            yield parameters
-            return
-        key = "image_seed" if "image_seed" in parameters else "seed"
-        seed = parameters.get(key)
-        count = parameters.get("image_number")
-        if count is None and "image_number" in table:
-            count = table["image_number"].default
-        for index in range(self.repeat):
-            if seed is None or not str(seed).isdigit():
-                run_seed = seed if seed is not None else secrets.randbelow(2**63)
-            else:
-                run_seed = (int(seed) + index * (count or 1)) % 2**63
-            yield {**parameters, key: run_seed}
+        return runs(self.resolved(table).parameters, self.repeat, table)
 
 
-def _canonical(name: str, table: Mapping[str, Parameter]) -> str:
-    found = find_parameter(name, table.values())
-    return name if found is None else found.name
+def _checked(read: Callable[..., dict[str, Any]], *args: Any, **settings: Any) -> dict[str, Any]:
+    """Return what the parameters of a line are; what is wrong with them is wrong usage."""
+    try:
+        return read(*args, **settings)
+    except ParameterError as error:
+        text = str(error)
+        raise UsageError(text if text.startswith("%") else f"%fooocus: {text}") from None
 
 
 def _prog(verb: str) -> str:
@@ -159,6 +139,7 @@ def _split(text: str) -> list[str]:
 
 def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) -> GenerateOptions:
     """Read the line of a ``%%fooocus`` cell; its body is the prompt, untouched."""
+    line, sweeps = cut_sweeps(line, variables)
     words = _split(line)
     named = bool(words) and verbs.is_generating(words[0])
     verb = words.pop(0) if named else "generate"
@@ -182,41 +163,19 @@ def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) 
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
-    return _options(verb, image, known, others, prompt)
+    return _options(verb, image, known, others, prompt, sweeps)
 
 
 def _apart(
     words: list[str], options: Mapping[str, bool], variables: Variables
 ) -> tuple[list[str], list[tuple[str, str | None]]]:
     """Return the words for the parser, and the options that only the engine may know."""
-    kept: list[str] = []
-    others: list[tuple[str, str | None]] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        name, equals, value = word.partition("=")
-        if not re.match("--?[A-Za-z]", name):
-            kept.append(word)
-            continue
-        known = name in options
-        has_value = options[name] if known else name.startswith("--")
-        text = value if equals else None
-        if text is None and has_value and left and not left[0].startswith("--"):
-            text = left.pop(0)
-        if text is not None and name not in PROMPT_OPTIONS:
-            text = expand(text, variables)
-        if known or not name.startswith("--"):
-            kept.append(_joined(name, text))
-        else:
-            others.append((name, text))
-    return kept, others
 
+    def expanded(name: str, text: str) -> str:
+        return text if name in PROMPT_OPTIONS else expand(text, variables)
 
-def _joined(name: str, text: str | None) -> str:
-    """Return an option and its value in one word, so that the value may begin with a dash."""
-    if text is None:
-        return name
-    return f"{name}={text}" if name.startswith("--") or "=" in name else f"{name}{text}"
+    kept, others, rest = split_options(words, options, expanded)
+    return [*kept, *rest], others
 
 
 def parse_generate_line(
@@ -262,7 +221,7 @@ def _options_at_head(
             text = text if name in PROMPT_OPTIONS else expand(text, variables)
             rest = rest[value.end() :]
         if name in options:
-            words.append(_joined(name, text))
+            words.append(joined(name, text))
         else:
             others.append((name, text))
     return words, others, rest
@@ -287,20 +246,14 @@ def _options(
     known: argparse.Namespace,
     others: Iterable[tuple[str, str | None]],
     prompt: str,
+    more_sweeps: Sequence[str] = (),
 ) -> GenerateOptions:
     if verbs.takes_image(verb) and image is None:
         msg = f"%fooocus {verb}: the image is missing. It comes first: a path or a variable."
         raise UsageError(msg)
     known.image = image
-    parameters = {
-        name: getattr(known, name) for name in _DIRECT if getattr(known, name) is not None
-    }
-    if known.size is not None:
-        parameters["width"], parameters["height"] = known.size
-    for name, _ in known.settings or ():
-        if name in parameters:
-            msg = f"%fooocus: {name} is given twice."
-            raise UsageError(msg)
+    parameters = _checked(given_parameters, known)
+    sweeps, run_folder = check_sweep(known, more_sweeps)
     return GenerateOptions(
         prompt,
         parameters,
@@ -310,6 +263,8 @@ def _options(
         known.output,
         known.repeat,
         verb=verb,
+        sweeps=sweeps,
+        run_folder=run_folder,
         known=known,
     )
 

@@ -1,8 +1,14 @@
-"""What other rooms may ask of the system about processes and folders."""
+"""What other rooms may ask of the system about processes, folders and locks."""
 
 from __future__ import annotations
 
 from fooocus_nb.supervisor._place import here, where
-from fooocus_nb.supervisor._platform import creation_time, is_private, make_private
+from fooocus_nb.supervisor._platform import (
+    creation_time,
+    is_private,
+    make_private,
+    try_lock,
+    unlock,
+)
 
-__all__ = ["creation_time", "here", "is_private", "make_private", "where"]
+__all__ = ["creation_time", "here", "is_private", "make_private", "try_lock", "unlock", "where"]

@@ -64,7 +64,7 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
     if isinstance(source, Image):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        path = Path(source).expanduser()
+        path = _expanded(source)
         if path.is_dir():
             yield from _images_in(path, recursive=recursive)
         elif path.is_file():
@@ -76,7 +76,7 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
         for part in source:
             # A file of a list may be missing: then its card says so, and the others show.
             if isinstance(part, (str, os.PathLike)) and not isinstance(part, Image):
-                path = Path(part).expanduser()
+                path = _expanded(part)
                 yield from entries_of(path, recursive=recursive) if path.is_dir() else (path,)
             else:
                 yield from entries_of(part, recursive=recursive)
@@ -86,6 +86,15 @@ def entries_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]
             "Result, or a list of these."
         )
         raise ParameterError(msg)
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        where = os.fspath(path)
+        msg = f"gallery(source={where!r}): nothing tells where that home is. Give the whole path."
+        raise ParameterError(msg) from error
 
 
 def _images_in(folder: Path, *, recursive: bool) -> list[Path]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.jobs.job import Job
 
-__all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "probe"]
+__all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "note_answer", "probe"]
 
 _log = logging.getLogger(__name__)
 _KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
@@ -38,7 +38,7 @@ _answered = threading.Event()
 class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
-    _esm = joined("dom.js", "kernel.js", "monitor.js")
+    _esm = joined("dom.js", "kernel.js", "busy.js", "monitor.js")
     _css = joined("base.css", "kernel.css", "monitor.css")
     view = traitlets.Dict().tag(sync=True)
     preview = traitlets.Bytes().tag(sync=True)
@@ -117,6 +117,11 @@ class _Probe(anywidget.AnyWidget):
     """A widget that shows nothing: a frontend that has widgets sends it a hello."""
 
     _esm = "export default { initialize({ model }) { model.send({ kind: 'hello' }); } };"
+
+
+def note_answer() -> None:
+    """Note that a frontend with widgets has answered."""
+    _answered.set()
 
 
 def frontend_answers() -> bool:

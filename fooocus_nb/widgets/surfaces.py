@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.widgets._html import View
-    from fooocus_nb.widgets.monitor_widget import LiveMonitor
+
+    MakeWidget = Callable[[str], "DrawnWidget"]
 
 __all__ = [
     "VIEW_MIME",
     "DisplayBackend",
+    "DrawnWidget",
     "HtmlBackend",
     "TerminalBackend",
     "TextBackend",
@@ -43,6 +45,23 @@ __all__ = [
 MODES = ("widget", "html", "text")
 VARIABLE = "FOOOCUS_NB_DISPLAY"
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
+
+
+class DrawnWidget(Protocol):
+    """A widget that draws views and sends commands."""
+
+    @property
+    def model_id(self) -> str:
+        """Its id in the browser."""
+
+    def watch(self, job: Job | None, on_command: Callable[[str], None]) -> None:
+        """Send the buttons' commands to this job, and report each to `on_command` first."""
+
+    def show(self, view: View) -> None:
+        """Draw the view."""
+
+    def close(self) -> None:
+        """Remove it."""
 
 
 class DisplayBackend(Protocol):
@@ -76,8 +95,13 @@ def in_kernel() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
-def choose_backend(*, awaited: bool = False, buttons: bool = False) -> DisplayBackend:
-    """Return the display backend for this frontend and the user's display mode."""
+def choose_backend(
+    *, awaited: bool = False, buttons: bool = False, widget: MakeWidget | None = None
+) -> DisplayBackend:
+    """Return the display backend for this frontend and the user's display mode.
+
+    `widget` makes the widget where widgets are shown; by default it is the monitor of a generation.
+    """
     from IPython.core.displaypub import CapturingDisplayPublisher
     from IPython.core.getipython import get_ipython
 
@@ -92,8 +116,17 @@ def choose_backend(*, awaited: bool = False, buttons: bool = False) -> DisplayBa
     if not buttons or mode == "html" or (mode == "auto" and not interactive()):
         return HtmlBackend()
     return WidgetBackend(
-        awaited=awaited and _handles_messages_while_awaiting(), forced=mode == "widget"
+        awaited=awaited and _handles_messages_while_awaiting(),
+        forced=mode == "widget",
+        make=widget or _live_monitor,
     )
+
+
+def _live_monitor(control: str) -> DrawnWidget:
+    """Make the monitor of a generation."""
+    from fooocus_nb.widgets.monitor_widget import LiveMonitor
+
+    return LiveMonitor(control=control)
 
 
 def interactive() -> bool:
@@ -184,11 +217,12 @@ class HtmlBackend(TextBackend):
 class WidgetBackend(HtmlBackend):
     """Shows a widget with buttons, or HTML until a frontend with widgets has answered."""
 
-    def __init__(self, *, awaited: bool, forced: bool) -> None:
+    def __init__(self, *, awaited: bool, forced: bool, make: MakeWidget) -> None:
         super().__init__()
         self._awaited = awaited
         self._forced = forced
-        self._widget: LiveMonitor | None = None
+        self._make = make
+        self._widget: DrawnWidget | None = None
         self._job: Job | None = None
         self._on_command: Callable[[str], None] = ignore_command
 
@@ -216,10 +250,13 @@ class WidgetBackend(HtmlBackend):
             self._widget.close()
             self._widget = None  # what is shown next in this place opens another one
 
-    def _open(self, view: View) -> None:
-        from fooocus_nb.widgets.monitor_widget import LiveMonitor
+    @property
+    def is_widget(self) -> bool:
+        """Whether the widget is shown by now."""
+        return self._widget is not None
 
-        widget = LiveMonitor(control="comm" if self._awaited else "interrupt")
+    def _open(self, view: View) -> None:
+        widget = self._make("comm" if self._awaited else "interrupt")
         widget.watch(self._job, self._on_command)
         widget.show(view)
         self._widget = widget
@@ -264,7 +301,7 @@ def own_bundle(thing: object) -> tuple[dict[str, Any], dict[str, Any]]:
     return found or ({}, {})
 
 
-def widget_bundle(widget: Widget) -> tuple[dict[str, Any], dict[str, Any]]:
+def widget_bundle(widget: Widget | DrawnWidget) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a widget's own MIME bundle and its metadata."""
     data, metadata = own_bundle(widget)
     # ipywidgets 7 displays its widgets by itself and has no bundle of them.

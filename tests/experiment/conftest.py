@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from fooocus_nb import Engine
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A demo engine that needs no time for a step, for all tests of a module."""
+    engine = fooocus_nb.start(
+        demo=True,
+        env={"FOOOCUS_DEMO_STEP_SECONDS": "0"},
+        output_dir=tmp_path_factory.mktemp("outputs"),
+    )
+    yield engine
+    engine.stop()
+
+
 @pytest.fixture
 def start_demo(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     """Start demo engines that are stopped after the test."""
@@ -23,6 +35,7 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
 
     def start(*faults: str, step_seconds: float = 0.0, **options) -> Engine:
         args = [word for fault in faults for word in ("--fault", fault)]
+        args += options.pop("args", ())
         options.setdefault("output_dir", tmp_path / "outputs")
         env = {"FOOOCUS_DEMO_STEP_SECONDS": str(step_seconds)}
         engine = fooocus_nb.start(demo=True, args=args, env=env, timeout=60, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -16,6 +16,9 @@ from fooocus_nb import Enhance, ImagePrompt, Inpaint, ParameterError, Upscale, V
 from fooocus_nb.experiment.identity import InputImages, cell_id, parameters_of, same_form
 from fooocus_nb.experiment.sweep import Sweep
 from fooocus_nb.experiment.text_forms import parse_axis
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def ids(sweep: Sweep, seed: int = 1) -> list[str]:
@@ -45,12 +48,12 @@ def test_values_that_go_together_are_one_axis() -> None:
     assert sweep.count == 4
     sizes = [(c.values["overwrite_width"], c.values["overwrite_height"]) for c in sweep.cells()]
     assert sorted(set(sizes)) == [(512, 768), (768, 512)]
-    with pytest.raises(ParameterError, match="width has 2, .*height has 1"):
+    with pytest.raises(ParameterError, match=r"width has 2, .*height has 1"):
         Sweep(zip={"width": [512, 768], "height": [768]})
 
 
 def test_the_same_under_two_names_is_refused() -> None:
-    with pytest.raises(ParameterError, match="image_seed.*twice"):
+    with pytest.raises(ParameterError, match=r"image_seed.*twice"):
         Sweep(seed=[1], image_seed=[2])
     with pytest.raises(ParameterError, match="two names"):
         Sweep(base={"seed": 1, "image_seed": 2})
@@ -64,7 +67,7 @@ def test_an_axis_goes_before_the_base() -> None:
 
 @pytest.mark.parametrize("empty", [[], (), range(0), np.array([]), iter(())])
 def test_an_empty_axis_is_an_error(empty: object) -> None:
-    with pytest.raises(ParameterError, match="guidance_scale.*empty axis"):
+    with pytest.raises(ParameterError, match=r"guidance_scale.*empty axis"):
         Sweep(guidance_scale=empty)
 
 
@@ -78,7 +81,7 @@ def test_an_endless_axis_is_an_error_and_no_hang() -> None:
 def test_a_huge_product_is_a_number() -> None:
     sweep = Sweep(prompt="{a|b|c} " * 20)
     assert sweep.count == 3**20
-    with pytest.raises(ParameterError, match="3,486,784,401 cells.*100,000"):
+    with pytest.raises(ParameterError, match=r"3,486,784,401 cells.*100,000"):
         sweep.cells()
     assert len(Sweep(prompt="{a|b|c} " * 20, sample=7).cells()) == 7
     assert Sweep(prompt="{a|b|c} " * 200).count == 3**200
@@ -95,9 +98,9 @@ def test_conditions_see_both_names_and_seeds_as_numbers() -> None:
     assert len(sweep.cells()) == 6
     sweep = Sweep(**axes, later=lambda cell: cell["seed"] == 3)
     assert [cell.later for cell in sweep.cells()].count(True) == 2
-    with pytest.raises(ParameterError, match="guidance.*guidance_scale"):
+    with pytest.raises(ParameterError, match=r"guidance.*guidance_scale"):
         Sweep(**axes, exclude={"guidance": 5})
-    with pytest.raises(ParameterError, match="where= failed.*KeyError"):
+    with pytest.raises(ParameterError, match=r"where= failed.*KeyError"):
         Sweep(**axes, where=lambda cell: cell["nonsense"]).cells()
     with pytest.raises(ParameterError, match="where="):
         Sweep(**axes, where="seed > 2")
@@ -144,7 +147,7 @@ def test_true_is_not_one() -> None:
 
 @pytest.mark.parametrize("seed", [3.5, -2, True, 2**63, "x", float("nan")])
 def test_what_is_no_seed_is_refused(seed: object) -> None:
-    with pytest.raises(ParameterError, match="seed=.*whole number"):
+    with pytest.raises(ParameterError, match=r"seed=.*whole number"):
         Sweep(seed=[seed])
 
 

@@ -17,7 +17,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options."""
     add_installation(parser)
     parser.add_argument("--port", type=int, help="the port that it will be asked to listen on")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--restore",
         action="store_true",
@@ -32,10 +31,12 @@ def run(options: argparse.Namespace) -> int:
     if options.restore:
         restored, refused = restore_all(options.path)
         for line in [*(f"restored {path}" for path in restored), *refused]:
-            print(line, file=sys.stderr)
+            options.report.note(line)
     found = doctor(options.path, python=options.python, port=options.port)
     report = found.in_words_of("shell")
-    print(report.to_json() if options.json else report.to_text(colour=_has_colours(sys.stdout)))
+    options.report.document = report.to_dict()
+    if not options.json:
+        print(report.to_text(colour=_has_colours(sys.stdout)))
     return report.exit_code
 
 

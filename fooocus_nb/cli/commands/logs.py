@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from fooocus_nb._html import clean
-from fooocus_nb.cli.command import OK, Command
+from fooocus_nb.cli.command import OK, Command, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -45,19 +45,32 @@ def run(options: argparse.Namespace) -> int:
     from fooocus_nb.engine.listing import engines, named
     from fooocus_nb.supervisor import LineSplitter, LogReader, Tail
 
+    if options.json and options.follow:
+        msg = "--follow has no end, and --json prints one document at the end: give one of them"
+        raise UsageError(msg)
     info = named(options.name, engines())
     reader = LogReader(info.log_path)
     splitter, tail = LineSplitter(), Tail(max(options.n, 1))
+    say = options.report.say
     try:
         while data := reader.read(READ_BYTES):
             for line in splitter.feed(data):
                 tail.append(line)
-        for line in tail.lines()[-options.n :] if options.n else ():
-            print(clean(line.text))
+        if not options.follow:
+            for line in splitter.flush():
+                tail.append(line)
+        lines = [clean(line.text) for line in tail.lines()[-options.n :]] if options.n else []
+        options.report.document = {
+            "name": info.name,
+            "log_path": str(info.log_path),
+            "lines": lines,
+        }
+        for text in lines:
+            say(text)
         if options.follow:
             _follow(info, reader, splitter)
-        for line in splitter.flush():
-            print(clean(line.text))
+            for line in splitter.flush():
+                say(clean(line.text))
     finally:
         reader.close()
     return OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from fooocus_nb.cli.command import OK, Command
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add its options."""
-    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    """Add its options: it has none."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,10 +19,9 @@ def run(options: argparse.Namespace) -> int:
     from fooocus_nb.engine.listing import engines
 
     found = engines()
-    if options.json:
-        print(json.dumps([info.as_dict() for info in found], indent=2))
-    else:
-        print(found)
+    options.report.document = [info.as_dict() for info in found]
+    for line in str(found).splitlines():
+        options.report.say(line)
     return OK
 
 

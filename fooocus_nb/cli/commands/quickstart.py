@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fooocus_nb.cli.command import FAILED, OK, Command, add_installation
+from fooocus_nb.cli.command import OK, Command, add_installation
+from fooocus_nb.errors import FooocusError
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from fooocus_nb.cli.quickstart import installation_from, run_quickstart
 
     installation = installation_from(options.path, options.python)
-    print(_announcement(installation), flush=True)
+    options.report.say(_announcement(installation))
     bar = ProgressBar(sys.stdout)
     try:
         outcome = run_quickstart(
@@ -47,11 +48,16 @@ def run(options: argparse.Namespace) -> int:
         )
     finally:
         bar.close()
+    options.report.document = {
+        "page": str(outcome.page),
+        "notebook": str(outcome.notebook),
+        "images": str(outcome.images),
+        "elapsed": outcome.elapsed,
+    }
     if outcome.failure:
-        print(f"fooocus-nb: {outcome.failure}", file=sys.stderr)
-        print(f"What ran until then is in {outcome.notebook}", file=sys.stderr)
-        return FAILED
-    print(_summary(outcome))
+        options.report.note(f"What ran until then is in {outcome.notebook}")
+        raise FooocusError(outcome.failure)
+    options.report.say(_summary(outcome))
     return OK
 
 

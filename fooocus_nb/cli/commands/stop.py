@@ -31,8 +31,11 @@ def run(options: argparse.Namespace) -> int:
     elsewhere = [info for info in chosen if info.state == "elsewhere"]
     if elsewhere and not options.all:
         elsewhere[0].stop()  # which says why it cannot be done from here
+    report = options.report
+    stopped: list[dict[str, object]] = []
+    report.document = {"stopped": stopped, "left_alone": [info.name for info in elsewhere]}
     for info in elsewhere:
-        print(f"{info.name} is left alone: it runs in another container or on another host.")
+        report.say(f"{info.name} is left alone: it runs in another container or on another host.")
     chosen = [info for info in chosen if info not in elsewhere]
     # Each may take its grace, so they are asked together.
     threads = [threading.Thread(target=info.stop) for info in chosen]
@@ -45,9 +48,10 @@ def run(options: argparse.Namespace) -> int:
         if info.pid in left:
             msg = f"Engine {info.name!r} (process {info.pid}) could not be stopped."
             raise ConfigurationError(msg)
-        print(f"{info.name} ({info.pid}) is stopped.")
+        stopped.append({"name": info.name, "pid": info.pid})
+        report.say(f"{info.name} ({info.pid}) is stopped.")
     if not found:
-        print(found)
+        report.say(str(found))
     return OK
 
 

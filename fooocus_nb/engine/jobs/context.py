@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.fooocus.client import Client
     from fooocus_nb.results import Image, Result
+    from fooocus_nb.results.file_names import ImageFacts
     from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["JobContext"]
@@ -33,8 +34,8 @@ class JobContext:
     records: JobRecords
     #: Return the client of an engine that can generate, or raise why it cannot.
     client: Callable[[], Client]
-    #: Copy an image of the server into the output folder; its bytes are first handed to the second.
-    copy_image: Callable[[str, Callable[[bytes], None]], Awaitable[Path]]
+    #: Copy an image of the server into the output folder; its bytes are first handed to the last.
+    copy_image: Callable[[str, ImageFacts, Callable[[bytes], None]], Awaitable[Path]]
     #: Call a listener with each line of the engine's log; return what ends it.
     subscribe_log: Callable[[Callable[[str], None]], Callable[[], None]]
     #: Return the engine's own temporary folder, where it is of this machine.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.jobs.unchanged import enhanced_image, shows_the_same
 from fooocus_nb.errors import ConnectionLost, GenerationError
 from fooocus_nb.results import Image
+from fooocus_nb.results.file_names import ImageFacts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,7 +49,9 @@ class ImageCollector:
     and that the server handed back as it is counts as none.
     """
 
-    def __init__(self, request: Request, copy: Callable[[str], Awaitable[Path]]) -> None:
+    def __init__(
+        self, request: Request, copy: Callable[[str, ImageFacts], Awaitable[Path]]
+    ) -> None:
         self.final: tuple[str, ...] | None = None
         self._request = request
         self._parameters = request.record()
@@ -90,7 +93,7 @@ class ImageCollector:
         self._announced[server_path] = None
         identified = name_key(server_path) in self._known
         if not (server_path in self._copied or (identified and self.holds(server_path))):
-            path = await self._copy(server_path)
+            path = await self._copy(server_path, self._facts(server_path))
             if self._given is not None and await asyncio.to_thread(
                 shows_the_same, path, self._given
             ):
@@ -155,6 +158,14 @@ class ImageCollector:
         else:
             counted = list(range(len(paths)))
         return dict(zip(paths, counted, strict=True))
+
+    def _facts(self, server_path: str) -> ImageFacts:
+        """Return what an image's name may tell, as far as it is known when the image comes."""
+        coming = [*self._copied, server_path]
+        number = self._known.get(name_key(server_path), self._numbers(coming)[server_path])
+        seed = self._request.seed_of(number)
+        values = {"seed": seed, "index": number + 1, "prompt": self._parameters.get("prompt", "")}
+        return ImageFacts(values, {**self._parameters, "image_seed": seed})
 
     @property
     def _most(self) -> int:

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests import Request
+    from fooocus_nb.results.file_names import ImageFacts
 
 __all__ = ["Job"]
 
@@ -531,9 +532,9 @@ class Job:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
 
-    async def _copy_image(self, server_path: str) -> Path:
+    async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
-        return await self._context.copy_image(server_path, before)
+        return await self._context.copy_image(server_path, facts, before)
 
     async def _rescue(self) -> None:
         """Copy what the server announced, and what it finished without telling us."""

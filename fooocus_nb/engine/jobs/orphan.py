@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.context import JobContext
     from fooocus_nb.engine.jobs.job import Engine
     from fooocus_nb.engine.jobs.records import JobRecord
+    from fooocus_nb.results.file_names import ImageFacts
 
 __all__ = ["FoundJob"]
 
@@ -115,9 +116,9 @@ class FoundJob(Job):
     def _beginning(self) -> bytes:
         return f"[Parameters] Seed = {self.request.seed}".encode()
 
-    async def _copy_image(self, server_path: str) -> Path:
+    async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
         try:
-            return await asyncio.to_thread(self._outputs.copy, Path(server_path), before)
+            return await asyncio.to_thread(self._outputs.copy, Path(server_path), None, before)
         except FooocusError:  # that folder is gone, or somebody else's
-            return await super()._copy_image(server_path)
+            return await super()._copy_image(server_path, facts)

@@ -77,7 +77,11 @@ def restore_model(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         When there is no such file, another one has its name by now (nothing is ever overwritten),
         or it is not whole.
     """
-    given = Path(path).expanduser()
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:
+        msg = f"{os.fspath(path)!r}: nothing tells where that home is. Give the whole path."
+        raise RestoreError(msg) from error
     source = given if given.name.endswith(SUFFIX) else given.with_name(given.name + SUFFIX)
     target = source.with_name(source.name.removesuffix(SUFFIX))
     if not source.is_file():

@@ -9,11 +9,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb._secrets import redact
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.requests.images import (
     encode_image,
     encode_mask,
     encode_masked,
+    is_url,
     refuse_url,
 )
 from fooocus_nb.fooocus.requests.lint import check_inpainting, find_ineffective
@@ -189,6 +191,7 @@ def _image_record(value: Any, checked: Any) -> str:
     if hasattr(value, "path"):
         value = value.path
     if isinstance(value, os.PathLike) or (isinstance(value, str) and not value.startswith("data:")):
-        return os.fspath(value)
+        path = os.fspath(value)
+        return redact(path) if is_url(path) else path  # an address may hold a password
     # An image in memory is too large for a record; a hash tells at least whether it is the same.
     return "sha256:" + hashlib.sha256(repr(checked).encode()).hexdigest()

@@ -7,16 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fooocus_nb.errors import nearest
-from fooocus_nb.fooocus.schema._template import TWINS
+from fooocus_nb.fooocus.schema._template import TEMPLATE, TWINS, Entry
 from fooocus_nb.fooocus.schema.parameters import ALIASES, plain
 
-__all__ = ["INPUT_IMAGE", "NamedValues", "PartialRecord"]
+__all__ = ["INPUT_IMAGE", "NamedValues", "PartialRecord", "common_names"]
 
 #: What stands in `missing` for an image that the generation began with.
 INPUT_IMAGE = "input_image"
 
 _MARKUP = re.compile(r"<[^>]*>")
 _ABSENT = object()
+
+
+def common_names() -> tuple[str, ...]:
+    """Return the names of the parameters that every Fooocus has once, the short ones included."""
+    single = [entry.name for entry in TEMPLATE if isinstance(entry, Entry)]
+    return (*ALIASES, *dict.fromkeys([*ALIASES.values(), *single]))
 
 
 class PartialRecord(str):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fooocus_nb.magics.options import Parser, Verb, positive
+from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.options.values import positive
 
 if TYPE_CHECKING:
     from argparse import Namespace

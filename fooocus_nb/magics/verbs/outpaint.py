@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Outpaint
-from fooocus_nb.magics.options import GeneratingVerb, Parser, sides
+from fooocus_nb.magics.options import GeneratingVerb, Parser
+from fooocus_nb.options.values import sides
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -1,4 +1,4 @@
-"""Read parameters of the engine that a line gives as options, such as ``--guidance-scale 7``."""
+"""Parameters of the engine that a line gives as options, such as ``--guidance-scale 7``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from IPython.core.error import UsageError
-
-from fooocus_nb.errors import nearest
+from fooocus_nb.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,10 +76,10 @@ def parameter_value(
         # The verb's own options first: of two that are equally near, it is the likelier.
         hint = nearest(option, [*parameter_options(table.values()), *options])
         msg = f"{verb}: there is no option {option!r}.{hint} {verb} --help lists them."
-        raise UsageError(msg)
+        raise ParameterError(msg)
     if text is None:
         msg = f"{verb}: {option} needs a value: {parameter.allowed}."
-        raise UsageError(msg)
+        raise ParameterError(msg)
     return parameter.name, typed_value(parameter, text)
 
 

@@ -1,0 +1,255 @@
+"""Make the cells of a plan with workers, show it, and wait for the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from fooocus_nb._background import await_future, wait_future
+from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT
+from fooocus_nb.errors import ParameterError, RunError, nearest, show_plainly
+from fooocus_nb.experiment.cells import Cell
+from fooocus_nb.experiment.estimates import with_defaults, work_of
+from fooocus_nb.experiment.folder import INPUTS
+from fooocus_nb.experiment.manifest import seeds_as_text
+from fooocus_nb.experiment.order import Loaded
+from fooocus_nb.experiment.progress import SweepProgress
+from fooocus_nb.experiment.resume import engine_differences
+from fooocus_nb.experiment.runner import SweepRunner
+from fooocus_nb.experiment.workers import Task, workers_of
+from fooocus_nb.results._views import open_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.experiment.runner import OnError
+    from fooocus_nb.experiment.sweep_protocols import OpenRun
+    from fooocus_nb.experiment.workers import Worker
+
+__all__ = [
+    "Launch",
+    "Options",
+    "engines_of",
+    "first_engine",
+    "require_same_engine",
+    "retry_failed",
+    "shown_path",
+]
+
+R = TypeVar("R", bound="OpenRun")
+
+#: How long the end of a sweep waits for the hashes of its last images.
+FLUSH_SECONDS = 10.0
+_ON_ERROR = ("continue", "stop")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run; see :meth:`Sweep.run`."""
+
+    on_error: OnError | str = "continue"
+    mix: bool = False
+    limit: int | None = None
+    show: bool | None = None
+    awaited: bool = False
+    #: Called with the progress before the first cell, such as by what shows it in a terminal.
+    watch: Callable[[SweepProgress], None] | None = None
+
+    def decide(self) -> OnError:
+        """Return what is called with a cell that has failed, or raise what is wrong with it."""
+        if callable(self.on_error):
+            return self.on_error
+        if self.on_error not in _ON_ERROR:
+            msg = (
+                f"on_error={self.on_error!r} is not possible: it must be 'continue', 'stop' or a "
+                f"function.{nearest(str(self.on_error), _ON_ERROR)}"
+            )
+            raise ParameterError(msg)
+        goes_on = self.on_error == "continue"
+        return lambda cell, error: goes_on
+
+    def check(self) -> None:
+        """Raise what is wrong with them."""
+        self.decide()
+        number = self.limit
+        if number is not None and (
+            isinstance(number, bool) or not isinstance(number, int) or number < 1
+        ):
+            msg = f"limit={number!r} is not possible: it must be a whole number above 0."
+            raise ParameterError(msg)
+
+
+def shown_path(path: Path) -> str:
+    """Return a folder as it is shown: from here where it is below, so that no home is told."""
+    with contextlib.suppress(ValueError, OSError):
+        return path.relative_to(Path.cwd().resolve()).as_posix()
+    return str(path)
+
+
+def engines_of(workers: Sequence[Worker]) -> list[Engine]:
+    """Return the engines of this kernel among those who make cells."""
+    found = (getattr(worker, "engine", None) for worker in workers)
+    return [engine for engine in found if engine is not None]
+
+
+def first_engine(workers: Sequence[Worker]) -> Engine | None:
+    """Return the engine that cells are checked with; None where all are elsewhere."""
+    return next(iter(engines_of(workers)), None)
+
+
+def require_same_engine(run: OpenRun, engines: Sequence[Engine], cells: Sequence[Cell]) -> None:
+    """Raise where an engine is not the one that made the cells so far."""
+    for engine in engines:
+        if differences := engine_differences(run, engine, cells):
+            told = "\n".join(f"  - {each}" for each in differences[:20])
+            msg = (
+                f"The engine {engine.name!r} is not the one that made the cells of {run.path} so "
+                f"far:\n{told}\nNothing has been sent. Give another folder, or mix=True: then each "
+                "manifest says which."
+            )
+            raise RunError(msg)
+
+
+class Launch(Generic[R]):
+    """A sweep that is about to be made, and is waited for once."""
+
+    def __init__(
+        self,
+        run: R,
+        tasks: Sequence[Task],
+        workers: Sequence[Worker],
+        progress: SweepProgress,
+        options: Options,
+    ) -> None:
+        self.run = run
+        self.progress = progress
+        self._tasks = list(tasks)
+        self._workers = list(workers)
+        self._options = options
+
+    def _begin(self) -> SweepRunner:
+        engine = first_engine(self._workers)
+        defaults: Mapping[str, Any] = {} if engine is None else engine.parameters.defaults
+        preset = None if engine is None else engine.current_preset
+        runner = SweepRunner(
+            self.run,
+            self._tasks,
+            self._workers,
+            self.progress,
+            self._options.decide(),
+            Loaded({**defaults, "preset": preset}).key,
+        )
+        work = {
+            task.cell.id: work_of(with_defaults(task.cell.values, defaults)) for task in self._tasks
+        }
+        self.progress.begin(work)
+        runner.start()
+        return runner
+
+    def _shown(self) -> contextlib.AbstractContextManager[object]:
+        if self._options.watch is not None:
+            self._options.watch(self.progress)
+        self.progress.resume = self.resume
+        show = self._options.show
+        # Whether anybody can see it is asked only where there may be somebody: that loads widgets.
+        if show is False or (show is None and "ipykernel" not in sys.modules):
+            return contextlib.nullcontext()
+        return open_sweep(self.progress, awaited=self._options.awaited)
+
+    def wait(self) -> R:
+        """Make the cells, and wait until that has ended."""
+        with self._shown():
+            runner = self._begin()
+            try:
+                wait_future(runner.future)
+            except KeyboardInterrupt:
+                self._stop(runner)
+                raise self._interruption() from None
+            self._end()
+        return self.run
+
+    async def awaited(self) -> R:
+        """Make the cells, and await the end of that."""
+        shown = self._shown()
+        with shown:
+            runner = self._begin()
+            try:
+                await await_future(runner.future)
+            except asyncio.CancelledError:
+                await asyncio.shield(asyncio.to_thread(self._stop, runner))
+                error = asyncio.CancelledError(str(self._interruption()))
+                show_plainly(error, "python")
+                raise error from None
+            await asyncio.to_thread(self._end)
+        return self.run
+
+    def _stop(self, runner: SweepRunner) -> None:
+        """Stop, and wait until what runs has ended."""
+        self.progress.stop()
+        deadline = time.monotonic() + INTERRUPT_TIMEOUT
+        with contextlib.suppress(Exception, KeyboardInterrupt):
+            wait_future(runner.future, max(deadline - time.monotonic(), 0.0))
+
+    def _end(self) -> None:
+        self.run.flush(FLUSH_SECONDS)
+        if self.progress.snapshot().state == "stopped":  # the button ends it as an interrupt does
+            raise self._interruption()
+
+    def _interruption(self) -> KeyboardInterrupt:
+        now = self.progress.snapshot()
+        error = KeyboardInterrupt(
+            f"The sweep was stopped: {now.counts}. Run it again to make the rest; what is made is "
+            f"in {self.progress.where}."
+        )
+        show_plainly(error, "python")
+        return error
+
+    def resume(self) -> SweepRunner:
+        """Make what is left in the background, after a stop."""
+        waiting = {
+            cell.id
+            for cell, state in zip(self.progress.cells, self.progress.states(), strict=True)
+            if state == "waiting"
+        }
+        self._tasks = [task for task in self._tasks if task.cell.id in waiting]
+        return self._begin()
+
+
+def retry_failed(run: R, thing: Any, options: Options) -> R:
+    """Make the failed cells of a run again, as its plan has them."""
+    options.check()
+    workers = workers_of(thing)
+    failed = list(dict.fromkeys(one.cell for one in run.failures if one.cell is not None))
+    planned = [run.cells[cell] for cell in failed if cell in run.cells]
+    cells = [Cell(one.id, seeds_as_text(one.values), seeds_as_text(one.axes)) for one in planned]
+    if not options.mix:
+        require_same_engine(run, engines_of(workers), cells)
+    run.mark_missing([cell.id for cell in cells])
+    find = functools.partial(_input_of, run)
+    tasks = [Task(cell, one.number, find) for cell, one in zip(cells, planned, strict=True)]
+    title = f"{len(cells)} failed cells again"
+    progress = SweepProgress(cells, {}, title, shown_path(run.path))
+    return Launch(run, tasks, workers, progress, options).wait()
+
+
+def _input_of(run: OpenRun, entry: Mapping[str, Any]) -> Any:
+    """Return an input image of a planned cell from the copy in the run."""
+    if "url" in entry:
+        return entry["url"]
+    sha256 = str(entry.get("sha256", ""))
+    for name in run.store.names(INPUTS):
+        if name.partition(".")[0] == sha256:
+            return run.store.image_path(f"{INPUTS}/{name}")
+    name = entry.get("name") or sha256[:12]
+    msg = (
+        f"The input image {name!r} is not in the run {run.path}: the cell was never sent. Run the "
+        "sweep itself again, which knows where it is."
+    )
+    raise ParameterError(msg)

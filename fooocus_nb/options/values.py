@@ -1,0 +1,52 @@
+"""What stands behind an option, turned from text into its value; argparse reports what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+__all__ = ["lora", "positive", "setting", "sides", "size"]
+
+_SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Return width and height of a text such as ``1024x768``."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        msg = f"{text!r} is no size such as 1024x768"
+        raise argparse.ArgumentTypeError(msg)
+    return int(match[1]), int(match[2])
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0."""
+    if not text.isdigit() or int(text) < 1:
+        msg = f"{text!r} is no whole number above 0"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def lora(text: str) -> str | tuple[str, float]:
+    """Return the name of a LoRA, with its weight where one is given."""
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        return text
+    try:
+        return name, float(weight)
+    except ValueError:
+        return text  # a name with a colon in it
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Return name and value of a text such as ``sharpness=3``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        msg = f"{text!r} is not of the form NAME=VALUE"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
+
+
+def sides(text: str) -> tuple[str, ...]:
+    """Return the words of a list such as ``left,top``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
