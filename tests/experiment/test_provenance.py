@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 import pytest
@@ -36,9 +35,6 @@ from fooocus_nb.experiment.run import open_run
 from fooocus_nb.fooocus.metadata import append_log
 
 from .runs import png
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "fooocus"
 GPU_LOG = """\
@@ -206,7 +202,9 @@ def test_the_models_that_parameters_name(checkout: Path, model_hashes: FileHashe
         ("prompt", "gone"),
         ("performance_selection", "sdxl_hyper_sd_4step_lora.safetensors"),
     ]
-    assert found["base_model", "sub\\base.safetensors"].sha256 == hashlib.sha256(b"base").hexdigest()
+    assert (
+        found["base_model", "sub\\base.safetensors"].sha256 == hashlib.sha256(b"base").hexdigest()
+    )
     assert found["prompt", "line"].sha256 == hashlib.sha256(b"lora").hexdigest()
     assert "no such file" in str(found["prompt", "gone"].reason)
     for name in ("../../../etc/passwd", "/etc/passwd", ""):

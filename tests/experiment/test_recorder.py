@@ -20,7 +20,6 @@ from fooocus_nb.errors import (
     RunWarning,
 )
 from fooocus_nb.experiment.folder import Position, RunFolder
-from fooocus_nb.experiment.manifest import Manifest
 from fooocus_nb.experiment.run import current_run, open_run
 
 from .runs import SEED, files_of, listed_in
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb import Engine
+    from fooocus_nb.experiment.manifest import Manifest
     from fooocus_nb.experiment.run import Run
 
 SMALL = {"width": 64, "height": 64, "steps": 2}
