@@ -42,7 +42,11 @@ def test_a_new_run_and_the_same_again(tmp_path: Path) -> None:
     assert again.id == run.id
     assert [image.key for image in again.images] == [f"{made.stem}-1", f"{made.stem}-2"]
     image = again.images[1]
-    assert (image.seed, image.number_in_request, image.parameters["seed"]) == (SEED + 1, 2, SEED + 1)
+    assert (image.seed, image.number_in_request, image.parameters["seed"]) == (
+        SEED + 1,
+        2,
+        SEED + 1,
+    )
     assert (image.rating, image.note) == (4, "the light")
     assert (image.width, image.height, image.record.format) == (16, 12, "png")
     assert image.pixels_sha256
@@ -126,7 +130,9 @@ def test_the_index_can_be_lost_at_any_moment(tmp_path: Path, how: str) -> None:
         index.unlink()
     else:
         index.write_bytes(
-            {"emptied": b"", "garbage": b"x" * 5000, "cut": whole[: len(whole) // 2]}.get(how, before)
+            {"emptied": b"", "garbage": b"x" * 5000, "cut": whole[: len(whole) // 2]}.get(
+                how, before
+            )
         )
     if how == "of another run":
         RunFolder(run.path).update_header(id="0" * 32)
@@ -174,7 +180,8 @@ def test_it_needs_no_locks_no_wal_and_waits_for_nobody(
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sqlite3, sys\n"
          "base = sqlite3.connect(sys.argv[1])\n"
-         "base.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\nsys.stdin.read()", str(index)],
+         "base.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\nsys.stdin.read()",
+         str(index)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -324,7 +331,8 @@ def test_a_torn_line_is_left_out_and_spoils_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["7", "[]", '{"event": 3}', '{"attempt": {}, "event": []}', "\x00" * 50, '{"cell": 1, "number": []}',
+    ["7", "[]", '{"event": 3}', '{"attempt": {}, "event": []}', "\x00" * 50,
+     '{"cell": 1, "number": []}',
      '{"event":"sent","attempt":"x","number":1e999,"try":-1,"cell":"c"}', "{" * 5000],
 )  # fmt: skip
 def test_lines_of_others_do_no_harm(tmp_path: Path, line: str) -> None:
@@ -357,7 +365,7 @@ def test_ratings_are_kept_changed_and_taken_back(tmp_path: Path) -> None:
     for bad in (6, -1, 2.5, True, "3"):
         with pytest.raises(ParameterError, match="from 0 to 5"):
             run.rate(image.key, bad)  # type: ignore[arg-type]
-    with pytest.raises(RunError, match="no image '../x'"):
+    with pytest.raises(RunError, match=r"no image '\.\./x'"):
         run.rate("../x", 3)
     run.close()
     with pytest.raises(RunLocked, match="closed"):
@@ -373,7 +381,7 @@ def test_a_folder_of_something_else_is_never_mixed(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.png").write_bytes(png())
     with pytest.raises(RunError, match=r"is no run: it has no run.json, and it holds 'a.png'"):
         open_run(tmp_path / "photos")
-    assert os.listdir(tmp_path / "photos") == ["a.png"]
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
     with pytest.raises(RunError, match="is a file"):
         open_run(tmp_path / "photos" / "a.png")
     with pytest.raises(RunError, match="There is no run"):
@@ -399,7 +407,7 @@ def test_a_damaged_header_is_said(tmp_path: Path, text: str) -> None:
     make(run)
     run.close()
     (run.path / "run.json").write_text(text)
-    with pytest.raises(RunError, match="damaged|no run of fooocus-nb"):
+    with pytest.raises(RunError, match=r"damaged|no run of fooocus-nb"):
         open_run(run.path)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +22,6 @@ from .runs import files_of, listed_in, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 #: Opens a run as another kernel does, says so, and lives until its input ends.
 OTHER = """
@@ -47,7 +46,7 @@ def other_kernel(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[s
     started: list[subprocess.Popen[str]] = []
     helpers = tmp_path / "helpers"
     helpers.mkdir()
-    shutil.copy(os.path.join(os.path.dirname(__file__), "runs.py"), helpers / "tests_runs.py")
+    shutil.copy(Path(__file__).with_name("runs.py"), helpers / "tests_runs.py")
 
     def start(path: Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -174,7 +174,8 @@ def test_a_newer_one_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../../etc/passwd", "/etc/passwd", "images/../../x", "C:\\x", "images//x", "", "é", "."]
+    "path",
+    ["../../etc/passwd", "/etc/passwd", "images/../../x", "C:\\x", "images//x", "", "é", "."],
 )
 def test_no_path_leads_out_of_the_run(path: str) -> None:
     with pytest.raises(ValueError, match="no path inside of a run"):
