@@ -136,7 +136,6 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "widgets": (
         {"_assets", "_html"},
-<<<<<<< HEAD
         {
             "_gallery_items",
             "_requests",
@@ -144,16 +143,11 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
             "monitor_widget",
             "panel_form",
             "panel_values",
+            "sweep_widget",
         },
         {"renderer", "status", "surfaces"},
-        {"base", "job_monitor"},
-        {"gallery", "log_view", "mask_editor", "run_grid", "start_monitor"},
-=======
-        {"_gallery_items", "monitor_widget", "panel_form", "panel_values", "sweep_widget"},
-        {"renderer", "status", "surfaces"},
         {"base", "job_monitor", "sweep_monitor"},
-        {"gallery", "log_view", "mask_editor", "start_monitor"},
->>>>>>> sweeps
+        {"gallery", "log_view", "mask_editor", "run_grid", "start_monitor"},
         {"engine_monitor"},
         {"panel"},
     ),
