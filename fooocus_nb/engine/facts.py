@@ -53,7 +53,10 @@ def facts_of(engine: object) -> EngineFacts:
 
     Raises a ConfigurationError for anything else, and what the engine raises where it does not run.
     """
-    source = _sources.get(engine)
+    try:
+        source = _sources.get(engine)
+    except TypeError:  # what nothing can refer to weakly, such as a text
+        source = None
     facts = source() if source is not None else None
     if facts is None:
         kind = type(engine).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from fooocus_nb.experiment.folder import (
     parse_image_name,
     parse_manifest_name,
 )
-from fooocus_nb.experiment.hashing import pixel_facts, sha256
+from fooocus_nb.experiment.hashing import is_whole, pixel_facts, sha256
 from fooocus_nb.experiment.manifest import (
     ImageRecord,
     InputRecord,
@@ -68,14 +69,18 @@ class Adoption:
         adopted = []
         for (number, attempt), names in sorted(left.items()):
             line = lines.get(attempt)
-            if line is not None and line.get("number") == number:
+            if line is None or line.get("number") != number:
+                continue
+            # A line that somebody has changed may say anything.
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 manifest = self._adopt_images(line, names)
                 if manifest is not None:
                     adopted.append(manifest)
         self._remove_torn(torn, lines)
         for line in self._index.open_attempts():
             whole = self._index.is_whole(str(line["attempt"]))
-            self._note_end(line, "made" if whole else "interrupted")
+            with contextlib.suppress(ValueError):
+                self._note_end(line, "made" if whole else "interrupted")
         return adopted
 
     def draft_of(self, line: Mapping[str, Any]) -> Manifest:
@@ -110,7 +115,11 @@ class Adoption:
             path = f"{IMAGES}/{name}"
             try:
                 data = self._folder.read(path, max_file_bytes())
-                whole.append((path, data, pixel_facts(data)))
+                seen = pixel_facts(data)
+                if is_whole(data):
+                    whole.append((path, data, seen))
+                else:
+                    self._folder.remove(path)
             except Exception:  # noqa: BLE001 - Pillow raises all sorts for a file that is torn
                 self._folder.remove(path)
         if not whole:

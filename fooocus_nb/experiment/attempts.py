@@ -302,6 +302,7 @@ class Attempt:
         self._recorder.require_lease()
         values = seeds_as_numbers({name: jsonable(value) for name, value in parameters.items()})
         known = known or (known_facts(facts) if facts is not None else Provenance())
+        self._facts = facts
         self._expected = int(values.get("image_number") or 1)
         checkout = facts.checkout if facts is not None else None
         self.base, changed = self._recorder.base_of(values, known)

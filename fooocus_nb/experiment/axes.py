@@ -47,6 +47,8 @@ class Values:
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         self.name = name
         self._values = tuple(values)
+        #: Those that have places to fill in.
+        self.templates = tuple(value for value in self._values if isinstance(value, Template))
         self._ends: list[int] = list(
             itertools.accumulate(v.count if isinstance(v, Template) else 1 for v in self._values)
         )
@@ -55,11 +57,6 @@ class Values:
     def count(self) -> int:
         """How many there are."""
         return self._ends[-1]
-
-    @property
-    def templates(self) -> tuple[Template, ...]:
-        """Those that have places to fill in."""
-        return tuple(value for value in self._values if isinstance(value, Template))
 
     def at(self, number: int, fill: Mapping[str, str]) -> Any:
         """Return a value by its number; `fill` is what a template's names stand for."""

@@ -29,6 +29,7 @@ __all__ = [
     "dhash_distance",
     "file_hashes",
     "image_size",
+    "is_whole",
     "pixel_facts",
     "pixels_sha256",
     "sha256",
@@ -111,6 +112,17 @@ def pixel_facts(data: bytes) -> PixelFacts:
         kind = (image.format or "").lower()
         image.load()
         return PixelFacts(image.width, image.height, kind, pixels_sha256(image), dhash(image))
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an image file has its end: some that lack it can be decoded all the same."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data[-1024:]
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in data[-1024:]
+    if data.startswith(b"RIFF"):
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    return True
 
 
 def image_size(data: bytes) -> tuple[int, int, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import secrets
 import sqlite3
 import threading
@@ -42,6 +43,7 @@ SCHEMA_VERSION = 3
 #: How many changes are collected, and for how many seconds, before the copy is written again. A
 #: copy of a large index takes its time, so it also waits for a tenth of the index to be new.
 SAVE_CHANGES, SAVE_SECONDS = 50, 20.0
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 #: How many lines or manifests are taken in at once.
 BATCH = 5000
 _TABLES = """
@@ -88,13 +90,15 @@ class RunIndex:
         The run.
     save : bool
         Whether the copy on the disk is kept up as well: for who holds the lease.
+    fresh : bool, optional
+        Whether it is made anew, whatever copy there is.
     """
 
-    def __init__(self, store: RunStore, *, save: bool) -> None:
+    def __init__(self, store: RunStore, *, save: bool, fresh: bool = False) -> None:
         self._store = store
         self._save = save
         self._lock = threading.RLock()
-        self._database = self._loaded() or self._empty()
+        self._database = (None if fresh else self._loaded()) or self._empty()
         self._changes = 0
         self._unlisted: set[str] = set()
         self._saved_at = time.monotonic()
@@ -282,6 +286,15 @@ class RunIndex:
         )
         self._changes += len(entries)
 
+    def mark_torn(self, name: str) -> None:
+        """Note that a manifest turned out to be torn; its images are listed by none."""
+        with self._lock:
+            self._forget(name)
+            self._database.execute(
+                "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, "torn: it is cut short")
+            )
+            self._refresh_images()
+
     def _forget(self, name: str) -> None:
         found = self._database.execute(
             "SELECT number, tries FROM manifests WHERE name = ?", (name,)
@@ -330,7 +343,8 @@ class RunIndex:
             if not isinstance(event, str):
                 continue
             cell = cell if isinstance(cell, str) else None
-            if isinstance(attempt, str):
+            attempt = attempt if isinstance(attempt, str) and _ATTEMPT.fullmatch(attempt) else None
+            if attempt is not None:
                 row = attempts.setdefault(attempt, [attempt, None, 0, 1, "", "", None, None])
                 error = record.get("error")
                 row[1:7] = [
@@ -344,7 +358,7 @@ class RunIndex:
                 if event == "sent":
                     row[7] = record
             if cell is not None:
-                cells[cell] = (event, attempt if isinstance(attempt, str) else None)
+                cells[cell] = (event, attempt)
         for row in attempts.values():
             # What was made needs no line to be adopted by; the table stays small.
             row[7] = None if row[7] is None or row[4] == "made" else json.dumps(row[7])

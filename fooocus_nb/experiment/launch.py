@@ -105,13 +105,17 @@ def _write_plan(sweep: PlannedSweep, run: Run, plan: Plan) -> dict[str, int]:
     if not run.sweeps or run.sweeps[-1] != definition:
         run.add_sweep(definition)
     known = set(run.cells)
-    numbers = itertools.count(run.index.last_number() + 1)
+    free = itertools.count(run.index.last_number() + 1)
+    numbers = {
+        cell.id: run.cells[cell.id].number if cell.id in known else next(free)
+        for cell in plan.planned
+    }
     run.add_cells(
-        (cell.id, next(numbers), cell.values, cell.axes)
+        (cell.id, numbers[cell.id], cell.values, cell.axes)
         for cell in plan.planned
         if cell.id not in known
     )
-    return {cell.id: run.cells[cell.id].number for cell in plan.planned}
+    return numbers
 
 
 def _tell_earlier(progress: SweepProgress, run: Run, cells: Sequence[Cell]) -> None:

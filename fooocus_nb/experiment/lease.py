@@ -91,6 +91,8 @@ class Lease:
         self._folder = run / FOLDER
         self._on_lost = on_lost
         self._token = secrets.token_hex(16)
+        #: Whether it was taken from a holder that can't be judged.
+        self.forced = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = 0
@@ -111,12 +113,14 @@ class Lease:
             try:
                 self._folder.mkdir()
             except FileExistsError:
+                token = self._token_there()
                 holder = self.holder()
                 if holder is None:
                     continue
                 if not (holder.ended or (force and not holder.judged)):
                     return holder
-                self._break()
+                self.forced = self.forced or not holder.ended
+                self._break(token)
             except OSError as error:
                 msg = f"The run {self._folder.parent} can only be read: {error.strerror or error}."
                 raise OutputError(msg) from error
@@ -183,8 +187,13 @@ class Lease:
         )
 
     def _owner(self) -> Mapping[str, Any] | None:
+        return self._read(self._folder)
+
+    @staticmethod
+    def _read(folder: Path) -> Mapping[str, Any] | None:
+        """Return what a lease says of its owner; None where it says nothing."""
         try:
-            path = self._folder / OWNER
+            path = folder / OWNER
             if path.stat().st_size > MAX_BYTES:
                 return None
             found = json.loads(path.read_bytes())
@@ -212,8 +221,12 @@ class Lease:
 
     # -- taking it --------------------------------------------------------------------------
 
-    def _break(self) -> None:
-        """Remove the lease of one that has ended, by a name of its own first: once, whoever tries.
+    def _token_there(self) -> object:
+        owner = self._owner()
+        return None if owner is None else owner.get("token")
+
+    def _break(self, token: object) -> None:
+        """Remove the lease that was judged, by a name of its own first: once, whoever tries.
 
         A folder that cannot be renamed is emptied where it is.
         """
@@ -224,6 +237,13 @@ class Lease:
             return
         except OSError:
             aside = self._folder
+        else:
+            found = self._read(aside)
+            if (None if found is None else found.get("token")) != token:
+                # Somebody else was faster, and this is already theirs.
+                with contextlib.suppress(OSError):
+                    aside.rename(self._folder)
+                return
         with contextlib.suppress(OSError):
             shutil.rmtree(aside)
 
@@ -252,18 +272,19 @@ class Lease:
 
     def _keep_beating(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            if not self._ours():
-                # A network share may be away for a moment: only one that is there can be lost.
-                if self._folder.parent.exists() and self._folder.exists() and self._owner():
-                    self._lose()
-                    return
-                if self._folder.parent.exists() and not self._folder.exists():
-                    self._lose()
-                    return
-                continue
-            self._count += 1
-            with contextlib.suppress(OSError):
-                (self._folder / HEARTBEAT).write_text(f"{self._count}\n", encoding="ascii")
+            if self._ours():
+                self._count += 1
+                with contextlib.suppress(OSError):
+                    (self._folder / HEARTBEAT).write_text(f"{self._count}\n", encoding="ascii")
+            elif self._is_lost():
+                self._lose()
+                return
+
+    def _is_lost(self) -> bool:
+        """Whether the lease is gone or another's; a share that is away for a moment tells none."""
+        if not self._folder.parent.exists():
+            return False
+        return self._owner() is not None or not self._folder.exists()
 
     def _lose(self) -> None:
         self._ended.set()

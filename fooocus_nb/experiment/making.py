@@ -86,6 +86,13 @@ class Options:
             raise ParameterError(msg)
 
 
+def _in_kernel() -> bool:
+    """Whether this runs in a notebook's kernel; asked without loading anything."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
 def shown_path(path: Path) -> str:
     """Return a folder as it is shown: from here where it is below, so that no home is told."""
     with contextlib.suppress(ValueError, OSError):
@@ -158,12 +165,11 @@ class Launch(Generic[R]):
             self._options.watch(self.progress)
         self.progress.resume = self.resume
         show = self._options.show
-        # Whether anybody can see it is asked only where there may be somebody: that loads widgets.
-        if show is False or (show is None and "ipykernel" not in sys.modules):
+        if show is False or (show is None and not _in_kernel()):
             return contextlib.nullcontext()
         return open_sweep(self.progress, awaited=self._options.awaited)
 
-    def wait(self) -> R:
+    def finish(self) -> R:
         """Make the cells, and wait until that has ended."""
         with self._shown():
             runner = self._begin()
@@ -178,7 +184,8 @@ class Launch(Generic[R]):
     async def awaited(self) -> R:
         """Make the cells, and await the end of that."""
         shown = self._shown()
-        with shown:
+        shown.__enter__()
+        try:
             runner = self._begin()
             try:
                 await await_future(runner.future)
@@ -188,6 +195,9 @@ class Launch(Generic[R]):
                 show_plainly(error, "python")
                 raise error from None
             await asyncio.to_thread(self._end)
+        finally:
+            # Making thumbnails takes a moment, in which the event loop must not block.
+            await asyncio.shield(asyncio.to_thread(shown.__exit__, None, None, None))
         return self.run
 
     def _stop(self, runner: SweepRunner) -> None:
@@ -236,7 +246,7 @@ def retry_failed(run: R, thing: Any, options: Options) -> R:
     tasks = [Task(cell, one.number, find) for cell, one in zip(cells, planned, strict=True)]
     title = f"{len(cells)} failed cells again"
     progress = SweepProgress(cells, {}, title, shown_path(run.path))
-    return Launch(run, tasks, workers, progress, options).wait()
+    return Launch(run, tasks, workers, progress, options).finish()
 
 
 def _input_of(run: OpenRun, entry: Mapping[str, Any]) -> Any:

@@ -92,7 +92,7 @@ class SweepSnapshot:
 
 
 class SweepProgress:
-    """The cells of a sweep and what becomes of them. Safe from any thread.
+    """The cells of a sweep and what happens to them. Safe from any thread.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class SweepProgress:
     def ended(
         self, cell_id: str, state: str, path: Path | None = None, images: int = 0, reason: str = ""
     ) -> None:
-        """Note what has become of a cell: a state of ENDED, or ``waiting`` where it is to come."""
+        """Note what happened to a cell: a state of ENDED, or ``waiting`` where it is to come."""
         place = self._places[cell_id]
         with self._lock:
             self._jobs.pop(place, None)

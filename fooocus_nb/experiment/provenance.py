@@ -505,6 +505,10 @@ def _page_entries(lines: Iterable[str], names: Sequence[str]) -> dict[str, Promp
         with contextlib.suppress(OSError, MetadataError, ValueError):
             with path.open("rb") as file:
                 head = file.read(size)
+            # The newest entries are the first, and parsing ten of them takes more than a manifest.
+            places = [head.rfind(name.encode()) for name in names]
+            if places and min(places) >= 0:
+                head = head[: max(places) + PAGE_ENTRY // 2]
             # What is cut is cut behind a tag, or it would count as damaged.
             head = head[: head.rfind(b">") + 1]
             for name, metadata in parse_log(head, skip_damaged=True):

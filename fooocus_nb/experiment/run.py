@@ -128,7 +128,9 @@ class Run:
         self._lock = threading.RLock()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
         self._problems: list[str] = []
-        self._index = RunIndex(store, save=lease is not None)
+        # Who had to be forced out may have ended with its machine, and what it wrote last with it.
+        fresh = lease is not None and lease.forced
+        self._index = RunIndex(store, save=lease is not None, fresh=fresh)
         self._index.refresh()
         self._recorder: Recorder | None = None
         if lease is not None and isinstance(store, RunFolder):
@@ -376,12 +378,29 @@ class Run:
                 self._manifests.move_to_end(name)
                 return found
         try:
-            found = Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
+            found = self._read(name)
         except (OSError, TornManifest) as error:
-            msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
-            raise RunError(msg) from error
+            # The index goes by names, so one that a power cut has torn is noticed only now.
+            found_again = self._recovered(name)
+            if found_again is None:
+                msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
+                raise RunError(msg) from error
+            found = found_again
         self._keep(found, name)
         return found
+
+    def _read(self, name: str) -> Manifest:
+        return Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
+
+    def _recovered(self, name: str) -> Manifest | None:
+        """Return a torn manifest as it is adopted anew; None where that isn't possible."""
+        self._index.mark_torn(name)
+        if self._recorder is None or self.readonly:
+            return None
+        self._recorder.recover()
+        with contextlib.suppress(OSError, TornManifest):
+            return self._read(name)
+        return None
 
     def _keep(self, manifest: Manifest, name: str | None = None) -> None:
         with self._lock:

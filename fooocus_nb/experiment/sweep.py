@@ -304,7 +304,7 @@ class Sweep:
         from fooocus_nb.experiment.launch import Options, prepare
 
         options = Options(on_error=on_error, mix=mix, limit=limit, show=show)
-        return prepare(self, engine, folder, options).wait()
+        return prepare(self, engine, folder, options).finish()
 
     async def arun(
         self,

@@ -147,7 +147,7 @@ class EngineWorker:
     def free_memory(self, *, restart: bool) -> None:
         """Wait until the GPU's memory is free again; restart the engine where that is needed.
 
-        Fooocus lets go of what it holds when the failed generation has ended, and its driver gives
+        Fooocus releases what it holds when the failed generation has ended, and its driver gives
         it back a moment later. Where nothing can be measured there is nothing to wait for.
         """
         deadline = time.monotonic() + FREE_SECONDS

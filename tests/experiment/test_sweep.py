@@ -222,7 +222,7 @@ def test_what_waits_is_skipped_and_what_runs_goes_on(
         progress.subscribe(changed)
 
     launch = prepare(sweep, engine, tmp_path / "run", Options(watch=watch, show=False))
-    run = launch.wait()
+    run = launch.finish()
     assert launch.progress.states() == ("made", "skipped", "skipped", "made")
     assert run.counts == {"planned": 4, "made": 2, "failed": 0, "skipped": 2, "missing": 0}
     assert sweep.run(engine, tmp_path / "run").counts["skipped"] == 2
@@ -241,7 +241,7 @@ def test_a_stopped_sweep_is_continued(start_demo: Callable[..., Engine], tmp_pat
 
     launch = prepare(sweep, engine, tmp_path / "run", Options(watch=watch, show=False))
     with pytest.raises(KeyboardInterrupt, match=r"1 of 3 made.*Run it again"):
-        launch.wait()
+        launch.finish()
     assert launch.progress.snapshot().state == "stopped"
     assert launch.run.counts["missing"] == 2
     assert launch.progress.resume is not None

@@ -97,7 +97,7 @@ def _make(options: argparse.Namespace, sweep: Sweep, engine: Engine) -> int:
     made = launch.run
     try:
         try:
-            launch.wait()
+            launch.finish()
         finally:
             bar.close()
     finally:

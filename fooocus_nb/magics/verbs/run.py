@@ -41,7 +41,8 @@ def run(session: Session, options: Namespace) -> object:
         )
         raise UsageError(msg)
     if action == "open":
-        return _open(session, options)
+        _open(session, options)
+        return None
     if folder is not None:
         msg = f"%fooocus run {action} takes no folder."
         raise UsageError(msg)
