@@ -319,6 +319,9 @@ def sheet_facts(data: GridData) -> str:
     """Return the line below the title: how many images there are, and the prompt of all of them."""
     made = sum(item.image is not None for item in data.items)
     facts = [f"{made:,} image{'' if made == 1 else 's'}"]
+    for state, word in (("failed", "failed"), ("skipped", "skipped"), ("missing", "not made")):
+        count = sum(item.state == state for item in data.items)
+        facts += [f"{count:,} {word}"] if count else []
     facts += [f"{name} {data.fixed[name]}" for name in ("prompt",) if data.fixed.get(name)]
     return " · ".join(facts)
 

@@ -179,7 +179,7 @@ def test_a_thousand_images_in_the_dark(open_notebook, make_run, jupyter_server):
     )
     notebook = open_notebook(
         [
-            "import fooocus_nb\nrun = fooocus_nb.open_run('thousand')\ngrid = run.grid()\n"
+            "import fooocus_nb\nrun = fooocus_nb.open_run('thousand')\ngrid = run.grid(y='seed')\n"
             "asked = set()\ngrid.on_msg(lambda _, said, __: asked.update("
             "key for key, _ in said.get('wants', ())))\ngrid",
             "print(len(asked))",

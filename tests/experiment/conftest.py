@@ -1,9 +1,7 @@
-"""Demo engines for the tests of sweeps, and runs that no engine made for what looks at them."""
+"""Demo engines for experiments, and a cache of hashes of the test's own."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +11,8 @@ from fooocus_nb.experiment import hashing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+    import importlib.util
+from pathlib import Path
 
     from fooocus_nb import Engine, Run
 
@@ -50,6 +49,15 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
 
 
 @pytest.fixture
+def model_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hashing.FileHashes:
+    """Hashes that are kept in a file of the test's own."""
+    found = hashing.FileHashes(tmp_path / "cache" / "model-hashes.jsonl")
+    for module in ("provenance", "recorder"):
+        monkeypatch.setattr(f"fooocus_nb.experiment.{module}.file_hashes", lambda: found)
+    return found
+
+
+@pytest.fixture
 def made_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Make and open a run over the product of axes; see ``made_run.py``."""
     path = Path(__file__).with_name("made_run.py")
@@ -66,12 +74,3 @@ def made_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     yield make
     for run in opened:
         run.close()
-
-
-@pytest.fixture
-def model_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hashing.FileHashes:
-    """Hashes that are kept in a file of the test's own."""
-    found = hashing.FileHashes(tmp_path / "cache" / "model-hashes.jsonl")
-    for module in ("provenance", "recorder"):
-        monkeypatch.setattr(f"fooocus_nb.experiment.{module}.file_hashes", lambda: found)
-    return found

@@ -397,7 +397,9 @@ class RunGrid {
     }
     node.fnbSignature = signature;
     const { head, block, place, gap } = sizes;
-    node.style.transform = `translate(${GRID_GAP + x}px, ${GRID_GAP + y}px)`;
+    // By left and top: what is sticky inside does not know of a transform.
+    node.style.left = `${GRID_GAP + x}px`;
+    node.style.top = `${GRID_GAP + y}px`;
     node.style.width = `${block.width}px`;
     node.style.height = `${block.height}px`;
     node.fnbHead.style.height = `${head.heading + head.columns}px`;

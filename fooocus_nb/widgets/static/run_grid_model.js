@@ -65,7 +65,12 @@ function byAxes(a, b, axes) {
 function captionOf(cell, axes, roles, layout) {
   const words = [];
   if (layout.flow && roles.x >= 0) words.push(axes[roles.x].shorts[cell.at[roles.x]]);
-  for (const axis of layout.rest) words.push(`${axes[axis].label} ${axes[axis].shorts[cell.at[axis]]}`);
+  // One value alone needs no name: that is above the grid. "image 2" does.
+  const alone = !words.length && layout.rest.length === 1 && axes[layout.rest[0]].name !== "image";
+  for (const axis of layout.rest) {
+    const value = axes[axis].shorts[cell.at[axis]];
+    words.push(alone ? value : `${axes[axis].label} ${value}`);
+  }
   return words.join(" \u00b7 ");
 }
 
@@ -76,8 +81,9 @@ function valuesOf(cell, axes) {
 
 // The size of every part, from the size of an image. `text` holds the sizes of the labels.
 function geometry(layout, { width, tile, ratio, text }) {
-  const gap = Math.max(Math.round(tile / 32), 4);
-  const inner = Math.max(Math.round(gap / 2), 2);
+  const inner = Math.max(Math.round(tile / 64), 2);
+  // What belongs to one place stands closer together than the places.
+  const gap = Math.max(Math.round(tile / 32), 4) + (layout.perPlace > 1 ? 8 : 0);
   const high = Math.max(Math.round(tile / ratio), 1);
   const caption = layout.flow || layout.perPlace > 1 ? text.caption : 0;
   if (layout.flow) return flowGeometry(layout, { width, tile, high, gap: 8, caption });
@@ -120,7 +126,8 @@ function fittingTile(layout, { width, ratio, text }) {
   }
   const perRow = layout.perPlace <= 3 ? layout.perPlace : Math.ceil(Math.sqrt(layout.perPlace));
   const across = layout.columns.length * perRow;
-  const spare = width - text.gutter - layout.columns.length * 8 - (across - layout.columns.length) * 4;
+  const gap = layout.perPlace > 1 ? 16 : 8;
+  const spare = width - text.gutter - layout.columns.length * gap - (across - layout.columns.length) * 4;
   const widest = Math.round(236 * Math.min(Math.max(Math.sqrt(ratio), 0.7), 1.4));
   return Math.min(Math.max(Math.floor(spare / Math.max(across, 1)), 64), widest);
 }
