@@ -88,6 +88,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"state"},
         {"queue"},
         {"child_process"},
+        {"sleepers", "sleeping"},
         {"sharing"},
         {"health"},
         {"failures"},

@@ -93,6 +93,8 @@ class Client:
         self.admitted = False
         #: Whether it used the child and was told that the child goes on without it.
         self.left = False
+        #: Whether it can do without the child for now.
+        self.spares = False
         self.since = time.monotonic()
         #: How many bytes it has taken.
         self.sent = 0

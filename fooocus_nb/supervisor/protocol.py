@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "ASLEEP",
     "LOG",
     "MESSAGE",
     "STOPPED",
@@ -29,6 +30,8 @@ LOG = b"L"
 MESSAGE = b"M"
 #: Why a child is ended, where a client has asked for it.
 STOPPED = "stopped on request"
+#: Why it is ended where all clients have said that they can do without it for now.
+ASLEEP = "all that use it let it sleep"
 
 _HEADER = struct.Struct(">cI")
 #: More than either side ever sends in one frame.
