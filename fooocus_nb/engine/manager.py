@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from fooocus_nb._background import async_twin
+from fooocus_nb._secrets import remember_secret, secrets_in
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.names import unique_name
@@ -182,6 +183,7 @@ def start(
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
     after = checked_sleep_after(sleep_after)
+    _warn_of_visible_secrets(args)
     login = None if auth is None else parse_login(auth)
     settings = ProcessSettings(
         installation=None
@@ -229,6 +231,20 @@ def _propose_connecting(settings: ProcessSettings) -> None:
         warn_user(
             f"A Fooocus of {checkout} runs already, started outside of fooocus-nb (process "
             f"{running.pid}). {running.proposal}",
+            UserWarning,
+        )
+
+
+def _warn_of_visible_secrets(args: Sequence[str]) -> None:
+    """Warn of passwords among the flags, and mask them wherever something is shown."""
+    found = secrets_in([str(word) for word in args])
+    for secret in found.values():
+        remember_secret(secret)
+    if found:
+        warn_user(
+            f"args= holds a secret behind {', '.join(found)}: the engine's command line can be "
+            "read by everybody on this machine. Give it in env=, if the flag has a variable; the "
+            "login of its page belongs into auth=.",
             UserWarning,
         )
 
