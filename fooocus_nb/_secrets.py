@@ -97,7 +97,7 @@ def redact_words(words: Sequence[str]) -> list[str]:
 def secrets_in(words: Sequence[str]) -> dict[str, str]:
     """Return the secrets on a command line, by the options that they stand behind."""
     found: dict[str, str] = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         if _OPTION.fullmatch(name):
             value = value if equals else following

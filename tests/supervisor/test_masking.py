@@ -59,6 +59,7 @@ def test_a_progress_bar_is_written_before_its_line_ends() -> None:
         (["--api-key=abc"], {"--api-key": "abc"}),
         (["--disable-auth", "--listen"], {}),
         (["--always-low-vram"], {}),
+        ([], {}),
     ],
 )
 def test_secrets_of_a_command_line(words: list[str], found: dict[str, str]) -> None:
