@@ -253,7 +253,8 @@ class _Run:
         given = {**parameters, **task.parameters}
         key = self._keys.get((number, turn), "")
         if kept is not None:
-            given = self._seeded(engine, given, kept.seed(key))
+            earlier = None if self._options.again else kept.seed(key)
+            given = self._seeded(engine, given, earlier)
             kept.begin(key, _seed_of(given))
         before = engine.last_result
         failure: FooocusError | None = None

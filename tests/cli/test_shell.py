@@ -101,7 +101,7 @@ def test_what_is_wrong_is_wrong_usage(shell, url, tmp_path, monkeypatch) -> None
         (["two", "words"], "in quotes: 'two words'"),
         ([""], "empty"),
         (["x", "--steps", "many"], "--steps"),
-        (["x", "--steps", "100000"], "steps"),
+        (["x", "--steps", "100000"], "from -1 to 200"),
         (["x", "--stepz", "3"], "Did you mean '--steps'?"),
         (["x", "--set", "shrapness=3"], "sharpness"),
         (["x", "--no-such-thing", "3"], "--no-such-thing"),
