@@ -82,8 +82,13 @@ def test_it_says_to_who_waits_that_it_is_started_again(start_demo) -> None:
 
 
 @pytest.mark.slow
-def test_every_call_wakes_it(start_demo) -> None:
+def test_every_call_wakes_it(start_demo, capsys) -> None:
+    from fooocus_nb.magics import dispatch
+
     engine = start_demo()
+    dispatch.run(None, f"sleep --name {engine.name}", None)
+    assert "is asleep" in capsys.readouterr().out
+    assert engine.state is EngineState.ASLEEP
     image = engine.generate("a cat", **SMALL)[0]
     assert engine.sleep()
     assert engine.state is EngineState.ASLEEP
