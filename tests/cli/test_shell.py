@@ -247,7 +247,7 @@ def killed_and_run_again(tmp_path: Path, count: int, kills: int, *engine: str) -
 
 
 def test_a_list_that_is_killed_goes_on(url, tmp_path) -> None:
-    killed_and_run_again(tmp_path, 8, 2, "--url", url)
+    killed_and_run_again(tmp_path, 6, 1, "--url", url)
 
 
 @pytest.mark.slow
