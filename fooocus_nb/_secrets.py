@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MASK", "redact", "redact_words", "remember_secret"]
+__all__ = [
+    "MASK",
+    "redact",
+    "redact_words",
+    "remember_secret",
+    "secrets_in",
+    "signs",
+]
 
 MASK = "***"
 #: Shorter ones are parts of common words; masking them would spoil texts and hide nothing.
@@ -17,6 +24,11 @@ MIN_SECRET = 4
 #: What a text has at least one of where it holds a secret in a known form. Looking for these first
 #: keeps a flood of log lines cheap.
 _SIGNS = ("@", "auth", "passw", "secret", "token", "api", "bearer", "hf_", "gh", "sk-")
+#: The same, longer, where a look at every byte that an engine prints must cost little.
+SURE_SIGNS = (
+    *("@", "auth", "passw", "secret", "token", "api_key", "api-key", "apikey", "bearer", "hf_"),
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-"),
+)
 _NAMES = r"(?:auth|password|passwd|secret|token|api[-_]?key)"
 _FORMS = (
     # user:password@host
@@ -25,8 +37,11 @@ _FORMS = (
     (re.compile(r"\b([Bb]earer\s+)[\w+/=.~-]{16,}"), rf"\1{MASK}"),
     # auth=("user", "secret")
     (re.compile(r"(?i)(\bauth\s*=\s*)\([^()]*\)"), rf"\1{MASK}"),
-    # --hf-token secret
-    (re.compile(rf"(?i)(--[\w-]*{_NAMES}(?:\s*=\s*|\s+))(?!-)[^\s\"']+"), rf"\1{MASK}"),
+    # --hf-token secret, also as the words of a list
+    (
+        re.compile(rf"(?i)(--[\w-]*{_NAMES}(?:[\"']\s*,\s*[\"']|\s*=\s*|\s+))(?!-)[^\s\"']+"),
+        rf"\1{MASK}",
+    ),
     # "password": "secret"
     (re.compile(rf"(?i)([\"'][\w-]*{_NAMES}[\"']\s*:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
     # HF_TOKEN=secret, ?token=secret
@@ -53,6 +68,12 @@ def remember_secret(secret: str) -> None:
         _pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
 
 
+def signs() -> tuple[str, ...]:
+    """Return what a text has at least one of, in any case, where it surely holds a secret."""
+    with _lock:
+        return (*SURE_SIGNS, *(secret.lower() for secret in _remembered))
+
+
 def redact(text: str) -> str:
     """Return a text with its passwords and tokens masked."""
     folded = text.lower()
@@ -70,4 +91,16 @@ def redact_words(words: Sequence[str]) -> list[str]:
     for word in words:
         found.append(MASK if hide and not word.startswith("-") else redact(word))
         hide = _OPTION.fullmatch(word) is not None
+    return found
+
+
+def secrets_in(words: Sequence[str]) -> dict[str, str]:
+    """Return the secrets on a command line, by the options that they stand behind."""
+    found: dict[str, str] = {}
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        name, equals, value = word.partition("=")
+        if _OPTION.fullmatch(name):
+            value = value if equals else following
+            if value and (equals or not value.startswith("-")):
+                found[name] = value
     return found

@@ -44,7 +44,7 @@ TO_COME = {"server"}
 #: before it, and those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
-        {"_windows", "_rotate", "protocol", "log_files"},
+        {"_windows", "_masking", "_rotate", "protocol", "log_files"},
         {"_platform"},
         {"_drain", "_place", "_watcher", "_resources", "system", "guardian_handle"},
         {"guardian", "process", "registry"},
@@ -90,6 +90,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"state"},
         {"queue"},
         {"child_process"},
+        {"sleepers", "sleeping"},
         {"sharing"},
         {"health"},
         {"failures"},

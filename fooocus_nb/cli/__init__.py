@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,9 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         raise
     except (FooocusError, OSError) as error:
         _print_error(program, error)
+        return FAILED, error
+    except Exception as error:  # noqa: BLE001 - a fault of ours; who asked for JSON gets it, too
+        traceback.print_exc()
         return FAILED, error
     except KeyboardInterrupt as error:
         text = str(error)

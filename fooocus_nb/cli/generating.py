@@ -17,7 +17,7 @@ from fooocus_nb.cli.command import FAILED, OK, UsageError
 from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
 from fooocus_nb.cli.input_files import file_hash, image_files, is_list
 from fooocus_nb.cli.progress_bar import ProgressBar
-from fooocus_nb.errors import FooocusError, ParameterError, in_words_of
+from fooocus_nb.errors import ConfigurationError, FooocusError, ParameterError, in_words_of
 from fooocus_nb.options.generation import (
     add_generation_options,
     given_parameters,
@@ -95,7 +95,8 @@ def run_tasks(options: argparse.Namespace, tasks: Sequence[Task], *, many: bool,
     _refuse_misspelt(options)
     try:
         parameters = given_parameters(options)
-    except ParameterError as error:
+        pattern = NamePattern(options.name or names)
+    except (ParameterError, ConfigurationError) as error:
         raise UsageError(str(error)) from None
     if many:
         parameters.setdefault("image_number", 1)
@@ -104,7 +105,7 @@ def run_tasks(options: argparse.Namespace, tasks: Sequence[Task], *, many: bool,
     if not many:
         with chosen_engine(options, output_dir=folder, names=options.name) as engine:
             return run.on(engine, [(1, task) for task in tasks], None)
-    with RunFolder(folder, NamePattern(options.name or names)) as kept:
+    with RunFolder(folder, pattern) as kept:
         waiting = run.skip_finished(tasks, kept)
         if not waiting:
             return OK
@@ -252,7 +253,8 @@ class _Run:
         given = {**parameters, **task.parameters}
         key = self._keys.get((number, turn), "")
         if kept is not None:
-            given = self._seeded(engine, given, kept.seed(key))
+            earlier = None if self._options.again else kept.seed(key)
+            given = self._seeded(engine, given, earlier)
             kept.begin(key, _seed_of(given))
         before = engine.last_result
         failure: FooocusError | None = None

@@ -13,6 +13,7 @@ from fooocus_nb._secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TextIO
 
     Document = Mapping[str, Any] | Sequence[Any]
 
@@ -35,13 +36,11 @@ class Report:
     def say(self, text: str) -> None:
         """Tell people a line of the outcome, on standard output."""
         if not self.json:
-            sys.stdout.write(f"{clean(text)}\n")
-            sys.stdout.flush()
+            _write(sys.stdout, text)
 
     def note(self, text: str) -> None:
         """Tell people how it goes, on standard error."""
-        sys.stderr.write(f"{clean(text)}\n")
-        sys.stderr.flush()
+        _write(sys.stderr, text)
 
     @contextlib.contextmanager
     def alone_on_standard_output(self) -> Iterator[None]:
@@ -68,6 +67,13 @@ class Report:
         if document is not None:
             self._out.write(json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
             self._out.flush()
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a line; what the stream's encoding does not have is written as its number."""
+    encoding = stream.encoding or "ascii"
+    stream.write(f"{clean(text).encode(encoding, 'backslashreplace').decode(encoding)}\n")
+    stream.flush()
 
 
 def _plain(value: Any) -> Any:

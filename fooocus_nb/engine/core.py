@@ -22,6 +22,7 @@ from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
 from fooocus_nb.engine.sharing import Release
+from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.engine.submission import register as register_submission
 from fooocus_nb.errors import (
@@ -173,7 +174,9 @@ class Engine(ImageTasks):
 
     @property
     def pid(self) -> int | None:
-        """The engine's process id; None for one that we only connected to."""
+        """The engine's process id; None for one that sleeps or that we only connected to."""
+        if self.state is EngineState.ASLEEP:
+            return None
         return process.child.pid if (process := self._process) else None
 
     @property
@@ -194,7 +197,8 @@ class Engine(ImageTasks):
     @property
     def _schema(self) -> Schema:
         # Known also when it does not answer.
-        return (self._lifecycle.client or self._lifecycle.require_client()).schema
+        client = self._lifecycle.client
+        return self._lifecycle.require_schema() if client is None else client.schema
 
     @property
     def log_path(self) -> Path | None:
@@ -305,6 +309,36 @@ class Engine(ImageTasks):
     ) -> None:
         await self.astop()
 
+    @property
+    def sleep_after(self) -> float | None:
+        """Seconds of idleness after which it sleeps; None never. May be set at any time."""
+        return self._lifecycle.sleep.after
+
+    @sleep_after.setter
+    def sleep_after(self, seconds: float | None) -> None:
+        self._lifecycle.sleep.after = checked_sleep_after(seconds)
+
+    def sleep(self) -> bool:
+        """Let an idle engine sleep now: its process ends, and its memory is free, the GPU's too.
+
+        The next generation, or :meth:`wait_ready`, starts it again. It has no async twin: its name
+        would read as a state.
+
+        Returns
+        -------
+        bool
+            Whether it sleeps. False where other kernels use it: it sleeps once each of them has
+            asked for it, here or by ``start(sleep_after=...)``.
+
+        Raises
+        ------
+        ConfigurationError
+            When we only connected to it.
+        EngineError
+            When it is not ready, such as in a generation.
+        """
+        return self._lifecycle.fall_asleep()
+
     # -- other kernels ----------------------------------------------------------------------
 
     @property
@@ -390,7 +424,7 @@ class Engine(ImageTasks):
         unresponsive = self.state is EngineState.UNRESPONSIVE
         return check_health(
             self.state,
-            self._process,
+            None if self.state is EngineState.ASLEEP else self._process,
             self._lifecycle.client,
             worker=worker_alive(
                 self._process,
@@ -454,7 +488,16 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
+<<<<<<< HEAD
         request = self._request(prompt, parameters)
+=======
+        schema = self._lifecycle.require_schema()
+        self._outputs.require_writable()
+        if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
+            process.restore_temp_dir()
+        given = self._queries.with_recorded_styles(prompt, parameters)
+        request = build_request(schema, prompt, given, fetch=self._fetch)
+>>>>>>> shell
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
         if request.missing:
@@ -819,7 +862,7 @@ class Engine(ImageTasks):
         EngineStopped, EngineDied
             When the engine does not run.
         """
-        self._lifecycle.require_client()
+        self._lifecycle.require_schema()
         return open_panel(self, lambda: self._schema, values)
 
     def logs(self) -> LogView:

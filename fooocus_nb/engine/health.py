@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from fooocus_nb._background import run_sync
+from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.outputs import WAITING_FOR_WORKER
 
 if TYPE_CHECKING:
     from fooocus_nb.engine.child_process import EngineProcess
-    from fooocus_nb.engine.state import EngineState
     from fooocus_nb.fooocus.client import Client
 
 __all__ = [
@@ -203,7 +203,9 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether the engine can generate."""
+        """Whether the engine can generate, where it sleeps after a start."""
+        if self.state is EngineState.ASLEEP:
+            return True
         parts = (self.process, self.guardian, self.worker)
         return self.http and not any(part is False for part in parts)
 
@@ -211,6 +213,9 @@ class Health:
         return self.ok
 
     def __str__(self) -> str:
+        if self.state is EngineState.ASLEEP:
+            return "asleep: its memory is free, and the next generation starts it again"
+
         def word(value: bool | None) -> str:
             return {True: "ok", False: "down", None: "unknown"}[value]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import threading
@@ -12,9 +13,12 @@ from fooocus_nb._background import Signal, run_sync
 from fooocus_nb.engine.failures import FailureFacts, engine_failure
 from fooocus_nb.engine.interrupts import INTERRUPT_GRACE, start_interruption
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
+from fooocus_nb.engine.sleepers import AsleepMarker
+from fooocus_nb.engine.sleeping import Sleep
 from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
 from fooocus_nb.errors import (
+    ConfigurationError,
     ConnectionLost,
     EngineError,
     EngineStopped,
@@ -24,10 +28,10 @@ from fooocus_nb.errors import (
 )
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.logs.startup import StartupTracker
-from fooocus_nb.supervisor.protocol import STOPPED
+from fooocus_nb.supervisor.protocol import ASLEEP, STOPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.child_process import EngineProcess
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.queue import JobQueue
     from fooocus_nb.engine.state import StateMachine
     from fooocus_nb.engine.watchdog import RestartPolicy
+    from fooocus_nb.fooocus.schema import Schema
     from fooocus_nb.fooocus.transport.login import Login
 
 __all__ = ["READY_TIMEOUT", "EngineLifecycle"]
@@ -49,6 +54,10 @@ PORT_ATTEMPTS = 3
 READY_TIMEOUT = 300.0
 #: A watchdog that gives up a restart says so in the history only, so waiting looks for itself.
 SLICE_SECONDS = 0.5
+#: How long an engine that falls asleep may take to be gone, beyond its grace.
+FALL_ASLEEP_TIMEOUT = 20.0
+WAKING = "The engine was asleep: it is started again"
+ASLEEP_REASON = "it was idle: its memory is free, and the next generation starts it again"
 #: How much of the log an error is made from.
 FAILURE_LINES = 400
 
@@ -61,6 +70,7 @@ class EngineLifecycle:
     """
 
     # The order of the locks, from the one that is taken first:
+    #   0. `_waking`: held by one of those that want an engine that sleeps, through its start.
     #   1. `_starting`: held through a whole start. A stop does not wait for it: it moves the state,
     #      which the start notices at its next tick, and releases what it has.
     #   2. `_guarding`: held while something is released, so that a stop and a restart by the
@@ -110,13 +120,20 @@ class EngineLifecycle:
         self.watchdog.unresponsive.subscribe(self.mark_unresponsive)
         self.watchdog.exited.subscribe(lambda event: self._exited(*event))
         self.watchdog.well.subscribe(lambda _: self.mark_recovered())
+        #: When it may sleep.
+        self.sleep = Sleep(state, queue, lambda: self.process)
+        self.watchdog.well.subscribe(lambda _: self.sleep.look())
+        queue.awake = self.awake
         self._queue = queue
         self._url = url
+        self._schema: Schema | None = None
+        self._marker = AsleepMarker()
         self._avoided = set(avoid)
         # Asked at each start: the checkout's own file may have changed.
         self._logins = logins
         self._unresponsive_since = 0.0
         self._starting = threading.RLock()
+        self._waking = threading.Lock()
         self._guarding = threading.RLock()
 
     @property
@@ -126,7 +143,9 @@ class EngineLifecycle:
 
     @property
     def url(self) -> str | None:
-        """Where its web server answers."""
+        """Where its web server answers; None for one that sleeps."""
+        if self.state.state is EngineState.ASLEEP:
+            return None
         return process.url if (process := self.process) else self._url
 
     def tail(self, n: int) -> list[str]:
@@ -142,6 +161,12 @@ class EngineLifecycle:
             return client
         msg = f"Engine {self.name!r} is {self.state.state}, so it cannot do this."
         raise EngineStopped(msg, remedy="engine.restart() starts it again.")
+
+    def require_schema(self) -> Schema:
+        """Return what is known of its parameters, also of one that sleeps, or raise why not."""
+        if self.state.state is EngineState.ASLEEP and self._schema is not None:
+            return self._schema
+        return self.require_client().schema
 
     def facts(self) -> FailureFacts:
         """Return what an error says of the engine in its present state."""
@@ -161,17 +186,27 @@ class EngineLifecycle:
 
     # -- starting ---------------------------------------------------------------------------
 
-    def start(self, timeout: float | None, on_tick: Callable[[], None] | None = None) -> None:
+    def start(
+        self,
+        timeout: float | None,
+        on_tick: Callable[[], None] | None = None,
+        reason: str = "starting",
+    ) -> None:
         """Start the process, or connect to the server, and wait until it can generate."""
         # A start that was ended on another thread has to be through with it.
         if not self._starting.acquire(timeout=JOIN_TIMEOUT):
             msg = f"Engine {self.name!r} is still ending what was started before."
             raise EngineTimeout(msg, remedy="Try again in a moment.")
         try:
-            if not self.state.move(EngineState.STARTING, "starting"):
+            if not self.state.move(EngineState.STARTING, reason):
                 msg = f"Engine {self.name!r} is {self.state.state}, so it cannot be started."
                 raise EngineError(msg)
+<<<<<<< HEAD
             self._run_start(timeout, on_tick)
+=======
+            self._marker.remove()
+            self._run_start(timeout, on_tick)
+>>>>>>> shell
         finally:
             self._starting.release()
 
@@ -202,6 +237,7 @@ class EngineLifecycle:
             # Told at once where it has ended meanwhile.
             process.child.add_exit_listener(functools.partial(self._exited, process))
         self.reason = None
+        self.sleep.started()
         self.watchdog.begin()
         self.on_started()
 
@@ -300,12 +336,85 @@ class EngineLifecycle:
         elif self.tracker is not None and self.tracker.device_lost:
             self.mark_unresponsive(UnresponsiveReason.DEVICE)
 
+    # -- sleeping ---------------------------------------------------------------------------
+
+    def fall_asleep(self) -> bool:
+        """Let an idle engine sleep; False where others that use it keep it awake."""
+        if self._asleep:
+            return True
+        if self.settings is None:
+            msg = f"Engine {self.name!r} is somebody else's, so it cannot be put to sleep."
+            raise ConfigurationError(msg)
+        if self.state.state is not EngineState.READY or self._queue.jobs or self._queue.busy:
+            msg = f"Engine {self.name!r} is {self.state.state}: only one that is ready can sleep."
+            raise EngineError(msg)
+        self.sleep.ask()
+        process = self.process
+        if process is None or process.child.ending is None:
+            return False
+        self._await_asleep()
+        return self._asleep
+
+    @property
+    def _asleep(self) -> bool:
+        return self.state.state is EngineState.ASLEEP
+
+    def _await_asleep(self) -> None:
+        """Wait until an engine that is on its way to sleep does, or is something else."""
+        changed = threading.Event()
+        unsubscribe = self.state.subscribe(lambda _: changed.set())
+        grace = self.settings.grace if self.settings else 0.0
+        deadline = time.monotonic() + grace + FALL_ASLEEP_TIMEOUT
+        try:
+            while self.state.state is EngineState.READY and time.monotonic() < deadline:
+                changed.wait(SLICE_SECONDS)
+                changed.clear()
+        finally:
+            unsubscribe()
+
+    @contextlib.asynccontextmanager
+    async def awake(self, say: Callable[[str], None]) -> AsyncIterator[None]:
+        """Keep the engine awake while the block runs; one that sleeps is started, and `say` told.
+
+        It is called on the background loop, with or without the queue's slot.
+        """
+        with self.sleep.held():
+            if self.sleep.offered or self._asleep:
+                say(WAKING)
+                await asyncio.to_thread(self.wake)
+                say("")
+            yield
+
+    def wake(self, timeout: float | None = None) -> None:
+        """Start an engine that sleeps, or is about to; harmless for one that is awake."""
+        if not self.sleep.withdraw():
+            self._await_asleep()
+        with self._waking:
+            with self._guarding:  # what it was is released by then
+                asleep = self._asleep
+            if asleep:
+                self.start(timeout, reason="it was asleep, and is started again")
+
+    def _slumber(self, process: EngineProcess) -> None:
+        """Note that an idle engine has ended, as all that use it have agreed."""
+        with self._guarding:
+            if process is not self.process:
+                return
+            client = self.client
+            self._schema = client.schema if client is not None else self._schema
+            self._marker.write(self.name, process)
+            if self.state.move(EngineState.ASLEEP, ASLEEP_REASON, only_from=EngineState.READY):
+                self._discard(Release.DETACH)
+            else:
+                self._marker.remove()
+
     # -- ending -----------------------------------------------------------------------------
 
     def end(self, reason: str, how: Release) -> None:
         """End it in any state. Harmless when it has ended already."""
         self.watchdog.end()
         with self._guarding:
+            self._marker.remove()
             if self.state.state is not EngineState.STOPPED:
                 self._release(reason, how)
         self.watchdog.join()  # it may have been about to restart the engine
@@ -368,7 +477,14 @@ class EngineLifecycle:
         """Note that a process has ended, by itself or by another of its users."""
         if process is not self.process:
             return  # one before the last restart
-        if process.child.ending == STOPPED and self.state.state is not EngineState.STARTING:
+        if process.child.ending == ASLEEP and self.state.state is EngineState.READY:
+            # On a thread of its own: the one that tells of the end must not wait for it.
+            threading.Thread(
+                target=self._slumber, args=(process,), name="fooocus-nb-asleep"
+            ).start()
+            return
+        asked = process.child.ending in (ASLEEP, STOPPED)
+        if asked and self.state.state is not EngineState.STARTING:
             if self.state.state not in (EngineState.STOPPING, EngineState.STOPPED):
                 # On a thread of its own: the one that tells of the end must not wait for it.
                 threading.Thread(target=self._follow_others, name="fooocus-nb-ended").start()
@@ -386,6 +502,8 @@ class EngineLifecycle:
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the engine can generate, such as after a restart that it does by itself."""
+        if self.state.state is EngineState.ASLEEP:
+            self.wake(timeout)
         changed = threading.Event()
         unsubscribe = self.state.subscribe(lambda _: changed.set())
         deadline = time.monotonic() + timeout

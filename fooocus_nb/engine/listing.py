@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
@@ -18,12 +18,13 @@ from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
 from fooocus_nb.engine.names import listed_name, notebooks_in, unique_name
+from fooocus_nb.engine.sleepers import sleepers
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from fooocus_nb.supervisor.registry import Entry, State
 
@@ -54,13 +55,13 @@ class EngineInfo:
     title : str
         What runs: ``Fooocus 2.5.5`` or ``demo engine``.
     pid : int
-        The process id.
+        The process id; 0 for one that is asleep.
     url : str
         Where its web server answers.
     state : str
-        ``starting``, ``ready``, ``busy``, ``stopping``, ``unresponsive`` where its guardian or
-        its web server does not answer, or ``elsewhere`` where it cannot be judged from here
-        whether it runs: it was started in another container or on another host.
+        ``starting``, ``ready``, ``busy``, ``asleep``, ``stopping``, ``unresponsive`` where its
+        guardian or its web server does not answer, or ``elsewhere`` where it cannot be judged from
+        here whether it runs: it was started in another container or on another host.
     users : int or None
         How many kernels use it; None where its guardian does not answer.
     notebooks : tuple of str
@@ -93,11 +94,13 @@ class EngineInfo:
     since: float
     memory: int | None
     log_path: Path
-    _entry: Entry = dataclasses.field(repr=False, compare=False)
+    #: None for one that sleeps.
+    _entry: Entry | None = dataclasses.field(repr=False, compare=False)
 
     def runs(self) -> bool:
         """Whether it still runs; also one of which that cannot be judged from here."""
-        return self._entry.elsewhere is not None or self._entry.proven()
+        entry = self._entry
+        return entry is not None and (entry.elsewhere is not None or entry.proven())
 
     def stop(self) -> None:
         """Stop it, whoever uses it. One that has ended meanwhile is no error.
@@ -107,20 +110,24 @@ class EngineInfo:
         Raises
         ------
         EngineError
-            When it was started in another container or on another host.
+            When it was started in another container or on another host, or sleeps.
         """
-        if self._entry.elsewhere is not None:
-            msg = f"Engine {self.name!r} was started {self._entry.elsewhere}."
-            remedy = f"Stop it there. If nothing runs there, remove {self._entry.run_dir}."
+        entry = self._entry
+        if entry is None:
+            msg = f"Engine {self.name!r} is asleep: nothing of it runs that could be stopped."
+            raise EngineError(msg, remedy="engine.stop() in its notebook keeps it from waking up.")
+        if entry.elsewhere is not None:
+            msg = f"Engine {self.name!r} was started {entry.elsewhere}."
+            remedy = f"Stop it there. If nothing runs there, remove {entry.run_dir}."
             raise EngineError(msg, remedy=remedy)
         deadline = time.monotonic() + END_TIMEOUT
-        while self.runs() and self._entry.look() is not None and time.monotonic() < deadline:
+        while self.runs() and entry.look() is not None and time.monotonic() < deadline:
             try:
-                Process.attach(self._entry.run_dir).stop()
+                Process.attach(entry.run_dir).stop()
             except ConnectionLost:  # it is ending already
                 threading.Event().wait(POLL_SECONDS)
         if self.runs():  # its guardian does not do its duty
-            self._entry.kill_tree()
+            entry.kill_tree()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of it, fit for JSON."""
@@ -139,7 +146,7 @@ class EngineInfo:
         notebooks = ", ".join(PurePath(notebook).name for notebook in self.notebooks)
         users = "?" if self.users is None else str(self.users)
         return (
-            *(self.name, self.title, str(self.pid), self.url),
+            *(self.name, self.title, str(self.pid or ""), self.url),
             *(self.state, users, notebooks, lifetime, since, memory),
         )
 
@@ -200,7 +207,48 @@ def engines() -> EngineList:
         # Those that were started at the same instant could not know of each other.
         name = unique_name(info.name, found)
         found[name] = dataclasses.replace(info, name=name)
+    for known in _sleepers():
+        name = unique_name(known.name, found)
+        found[name] = dataclasses.replace(known, name=name)
     return EngineList(list(found.values()))
+
+
+def _sleepers() -> list[EngineInfo]:
+    """Return the engines that sleep; one that several kernels used is one, as its log tells."""
+    found: dict[Path, EngineInfo] = {}
+    for known in sleepers():
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            one = _sleeper(known)
+            same = found.get(one.log_path)
+            found[one.log_path] = (
+                one
+                if same is None
+                else dataclasses.replace(
+                    same, users=(same.users or 0) + 1, notebooks=(*same.notebooks, *one.notebooks)
+                )
+            )
+    return list(found.values())
+
+
+def _sleeper(known: Mapping[str, Any]) -> EngineInfo:
+    """Return what is listed of an engine that sleeps."""
+    idle_timeout = known["idle_timeout"]
+    return EngineInfo(
+        name=str(known["name"]),
+        title=str(known["title"]),
+        pid=0,
+        url="",
+        state="asleep",
+        users=1,
+        notebooks=(str(known["notebook"]),) if known["notebook"] else (),
+        lifetime="kernel" if idle_timeout is None else "detached",
+        idle_timeout=idle_timeout,
+        shared=bool(known["shared"]),
+        since=float(known["since"]),
+        memory=None,
+        log_path=Path(known["log_path"]),
+        _entry=None,
+    )
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:

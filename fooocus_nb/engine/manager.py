@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from fooocus_nb._background import async_twin
+from fooocus_nb._secrets import remember_secret, secrets_in
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.engine.names import unique_name
+from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
@@ -80,6 +82,7 @@ def start(
     share: bool | None = None,
     lifetime: Lifetime = "kernel",
     idle_timeout: float = IDLE_TIMEOUT,
+    sleep_after: float | None = None,
     auth: tuple[str, str] | str | None = None,
     on_progress: Callable[[Engine], None] | None = None,
 ) -> Engine:
@@ -141,6 +144,11 @@ def start(
     idle_timeout : float
         Seconds that a detached engine may idle while no kernel uses it. Default 1800. It is idle
         when it neither prints nor works.
+    sleep_after : float, optional
+        Seconds of idleness after which the engine sleeps: its process ends, which gives the GPU's
+        memory back, and the next generation starts it again. It is idle when no generation runs or
+        waits, it neither prints nor works, and nobody else is connected to its page. One that other
+        kernels use sleeps once all of them have asked for it. Default: never.
     auth : (str, str) or str, optional
         User and password, also as ``"user:secret"``, where the checkout's server wants a login. By
         default those of ``FOOOCUS_NB_AUTH`` in the environment, then of the checkout's own
@@ -175,6 +183,8 @@ def start(
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
+    after = checked_sleep_after(sleep_after)
+    _warn_of_visible_secrets(args)
     login = None if auth is None else parse_login(auth)
     settings = ProcessSettings(
         installation=None
@@ -196,6 +206,8 @@ def start(
     outputs = OutputFolder(folder, _pattern(names))
     _propose_connecting(settings)
     if settings.shared and (same := _same(settings, name, outputs)) is not None:
+        if after is not None:
+            same.sleep_after = after
         return same
     engine, lifecycle = assemble(
         _reserve(name, "demo" if demo else "fooocus"),
@@ -205,6 +217,7 @@ def start(
         avoid=_run_dirs(),
         logins=functools.partial(_logins, login, settings.installation),
     )
+    engine.sleep_after = after
     return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
 
 
@@ -219,6 +232,20 @@ def _propose_connecting(settings: ProcessSettings) -> None:
         warn_user(
             f"A Fooocus of {checkout} runs already, started outside of fooocus-nb (process "
             f"{running.pid}). {running.proposal}",
+            UserWarning,
+        )
+
+
+def _warn_of_visible_secrets(args: Sequence[str]) -> None:
+    """Warn of passwords among the flags, and mask them wherever something is shown."""
+    found = secrets_in([str(word) for word in args])
+    for secret in found.values():
+        remember_secret(secret)
+    if found:
+        warn_user(
+            f"args= holds a secret behind {', '.join(found)}: the engine's command line can be "
+            "read by everybody on this machine. Give it in env=, if the flag has a variable; the "
+            "login of its page belongs into auth=.",
             UserWarning,
         )
 
@@ -250,12 +277,13 @@ def _same(settings: ProcessSettings, name: str | None, outputs: OutputFolder) ->
         if (
             known is not None
             and known.shared
-            and engine.state in RUNNING
+            and engine.state in RUNNING | {EngineState.ASLEEP}
             and name in (None, engine.name)
             and settings.port in (None, known.port)
             and started.outputs.same_as(outputs)
             and sharing_key(known) == sharing_key(settings)
         ):
+            started.lifecycle.wake()
             started.lifecycle.attachment.keep(settings.idle_timeout)
             return engine
     return None

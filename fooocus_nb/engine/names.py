@@ -14,7 +14,15 @@ from fooocus_nb.supervisor.system import creation_time
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["NAME_LABEL", "listed_name", "notebooks_in", "unique_name", "user_label"]
+__all__ = [
+    "NAME_LABEL",
+    "listed_name",
+    "notebook_name",
+    "notebooks_in",
+    "unique_name",
+    "user_label",
+    "users_in",
+]
 
 #: The label that holds the unique name, and the beginning of those that hold the users.
 NAME_LABEL = "listed"
@@ -43,7 +51,7 @@ def user_label(*, uses: bool = True) -> dict[str, str | None]:
     """Return the label by which an engine says that this process uses it, or no longer does."""
     pid = os.getpid()
     # With the creation time: a user that was killed takes no label away, and process ids return.
-    said = json.dumps([creation_time(pid), _notebook()[:MAX_NOTEBOOK]]) if uses else None
+    said = json.dumps([creation_time(pid), notebook_name()[:MAX_NOTEBOOK]]) if uses else None
     return {f"{USER_LABEL}{pid}": said}
 
 
@@ -63,7 +71,13 @@ def notebooks_in(labels: Mapping[str, Any], *, elsewhere: bool) -> tuple[str, ..
     return tuple(found)
 
 
-def _notebook() -> str:
+def users_in(labels: Mapping[str, Any]) -> set[int]:
+    """Return the process ids of those that use an engine, or have used it."""
+    numbers = (key.removeprefix(USER_LABEL) for key in labels if key.startswith(USER_LABEL))
+    return {int(number) for number in numbers if number.isdigit()}
+
+
+def notebook_name() -> str:
     """Return the path of this notebook or script, or the kernel's id; nothing where unknown."""
     if path := os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code():
         return path

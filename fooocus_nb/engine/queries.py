@@ -144,17 +144,21 @@ class Queries:
     def _client(self) -> Client:
         return self._lifecycle.require_client()
 
+    @property
+    def _schema(self) -> Schema:
+        return self._lifecycle.require_schema()
+
     # -- what can be chosen -----------------------------------------------------------------
 
     def choices(self, name: str) -> Catalogue:
         """Return the choices of a parameter; none where the server has no such parameter."""
-        parameter = self._client.schema.parameters.get(name)
+        parameter = self._schema.parameters.get(name)
         return Catalogue(parameter.choices or () if parameter else ())
 
     @property
     def preset_parameter(self) -> Parameter | None:
         """The choice of presets; None on a server that does not let one choose."""
-        call = self._client.schema.verbs.get(PRESET)
+        call = self._schema.verbs.get(PRESET)
         return None if call is None else call.own[PRESET]
 
     # -- the calls --------------------------------------------------------------------------
@@ -175,7 +179,7 @@ class Queries:
     def read_metadata(self, image: Any) -> Query[Metadata]:
         """Let the engine read how an image was made, or read it here where it cannot."""
         verb = "read_metadata"
-        if verb in self._client.schema.verbs:
+        if verb in self._schema.verbs:
             call = self._call(verb)
             values = self._checked(verb, {_image_of(call): image})
 
@@ -203,7 +207,7 @@ class Queries:
 
     async def _with_styles(self, found: Metadata) -> Metadata:
         """Find the styles that a scheme leaves out; where that fails they stay missing."""
-        schema, settings = self._client.schema, self._lifecycle.settings
+        schema, settings = self._schema, self._lifecycle.settings
         if STYLES not in found.missing or STYLES not in schema.parameters:
             return found
         styles = None
@@ -238,11 +242,11 @@ class Queries:
     # -- what is sent -----------------------------------------------------------------------
 
     def _call(self, verb: str) -> Call:
-        return self._client.schema.verb(verb)
+        return self._schema.verb(verb)
 
     def _checked(self, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return what was given as the server takes it."""
-        schema, call = self._client.schema, self._call(verb)
+        schema, call = self._schema, self._call(verb)
         values = {}
         for name, value in given.items():
             parameter = call.own.get(name) or schema.parameters[name]
@@ -260,7 +264,7 @@ class Queries:
             if theirs is None or theirs not in call.inputs:
                 msg = f"This server makes masks without {ours}=."
                 raise UnsupportedParameter(msg)
-            parameter = call.own.get(theirs) or self._client.schema.parameters[theirs]
+            parameter = call.own.get(theirs) or self._schema.parameters[theirs]
             values[theirs] = dataclasses.replace(parameter, name=ours).check(value)
         return values
 
@@ -275,7 +279,7 @@ class Queries:
         self, call: Call, verb: str, values: Mapping[str, Any], read: Callable[[list[Any]], T]
     ) -> T:
         """Call on the background loop: in turn with the jobs if the server would queue it, too."""
-        async with self._queue.slot if call.queued else contextlib.nullcontext():
+        async with self._queue.call(queued=call.queued):
             return await self._run_with_liveness(verb, values, read)
 
     async def _run_with_liveness(

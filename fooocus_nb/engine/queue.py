@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from fooocus_nb.engine.state import EngineState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from fooocus_nb.engine.state import StateMachine
 
@@ -38,6 +38,9 @@ class Waiting(Protocol):
     def set_rank(self, rank: int) -> None:
         """Note how many are before it."""
 
+    def say(self, text: str) -> None:
+        """Note what it waits for."""
+
 
 class JobQueue:
     """Lets the jobs of an engine wait for each other, so that the log says whose each line is."""
@@ -45,6 +48,9 @@ class JobQueue:
     def __init__(self, state: StateMachine) -> None:
         self._state = state
         self._entries: deque[tuple[Queued, Waiting]] = deque()
+        #: Keeps the engine awake for a block, and starts one that sleeps; gets what to tell.
+        self.awake: Callable[[Callable[[str], None]], contextlib.AbstractAsyncContextManager[None]]
+        self.awake = lambda _say: contextlib.nullcontext()
         # Held while a job runs. It is the last in the order of locks, see EngineLifecycle.
         self._slot = asyncio.Lock()
 
@@ -58,10 +64,12 @@ class JobQueue:
         """Whether somebody holds the slot: a job, or a call that the server queues like one."""
         return self._slot.locked()
 
-    @property
-    def slot(self) -> asyncio.Lock:
-        """What a call takes that the server would queue behind a generation."""
-        return self._slot
+    @contextlib.asynccontextmanager
+    async def call(self, *, queued: bool) -> AsyncIterator[None]:
+        """Keep the engine awake for a call; one that the server queues waits for its turn."""
+        slot = self._slot if queued else contextlib.nullcontext()
+        async with slot, self.awake(lambda _text: None):
+            yield
 
     @contextlib.asynccontextmanager
     async def turn(self, job: Queued, waiting: Waiting) -> AsyncIterator[None]:
@@ -70,7 +78,7 @@ class JobQueue:
         self._entries.append(entry)
         try:
             self.tell_ranks()
-            async with self._slot:
+            async with self._slot, self.awake(waiting.say):
                 self._state.move(EngineState.BUSY, "generating", only_from=EngineState.READY)
                 try:
                     yield

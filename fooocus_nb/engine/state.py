@@ -33,13 +33,15 @@ class EngineState(enum.StrEnum):
 
     `UNRESPONSIVE` means that the process runs and cannot generate: its web server or its worker is
     dead, its guardian is stopped, or a generation stalled. The engine leaves that state by itself
-    where the cause has passed; a restart ends it in any case.
+    where the cause has passed; a restart ends it in any case. `ASLEEP` means that it was idle and
+    its process has ended; the next generation starts it again.
     """
 
     STARTING = "starting"
     READY = "ready"
     BUSY = "busy"
     UNRESPONSIVE = "unresponsive"
+    ASLEEP = "asleep"
     STOPPING = "stopping"
     STOPPED = "stopped"
     DEAD = "dead"
@@ -66,7 +68,8 @@ FAILED = frozenset({EngineState.DEAD, EngineState.UNRESPONSIVE})
 _FROM_RUNNING = frozenset({EngineState.UNRESPONSIVE, EngineState.STOPPING, EngineState.DEAD})
 _LEGAL: dict[EngineState, frozenset[EngineState]] = {
     EngineState.STARTING: frozenset({EngineState.READY, EngineState.STOPPING, EngineState.DEAD}),
-    EngineState.READY: _FROM_RUNNING | {EngineState.BUSY},
+    EngineState.READY: _FROM_RUNNING | {EngineState.BUSY, EngineState.ASLEEP},
+    EngineState.ASLEEP: frozenset({EngineState.STARTING, EngineState.STOPPING}),
     EngineState.BUSY: _FROM_RUNNING | {EngineState.READY},
     EngineState.UNRESPONSIVE: _FROM_RUNNING - {EngineState.UNRESPONSIVE} | {EngineState.READY},
     EngineState.STOPPING: frozenset({EngineState.STOPPED}),

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._masking import Masker
 from fooocus_nb.supervisor.protocol import LOG, frame, message
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ FRAME_BYTES = 256 << 10
 CHUNK_BYTES = 16 << 10
 #: A client that reads as fast as the child writes must not keep us from all else.
 FRAMES_AT_ONCE = 8
+
+
+#: How long the beginning of a line waits for its end before it is written.
+LINE_SECONDS = 0.5
 
 
 class ByteQueue:
@@ -93,6 +98,8 @@ class Client:
         self.admitted = False
         #: Whether it used the child and was told that the child goes on without it.
         self.left = False
+        #: Whether it can do without the child for now.
+        self.spares = False
         self.since = time.monotonic()
         #: How many bytes it has taken.
         self.sent = 0
@@ -168,6 +175,7 @@ class Output:
     def __init__(self, pipe: int, writer: RotatingWriter, notify: Callable[[], None]) -> None:
         self._pipe = pipe
         self._writer = writer
+        self._masker = Masker()
         self._notify = notify
         self._lock = threading.Condition()
         self._for_disk = ByteQueue()
@@ -220,17 +228,26 @@ class Output:
         while True:
             with self._lock:
                 while not self._for_disk.size and not self._drained:
-                    self._lock.wait()
+                    if not self._lock.wait(LINE_SECONDS if self._masker.waits else None):
+                        break
                 missed, self._missed = self._missed, 0
                 data = self._for_disk.take(DISK_WRITE_BYTES)
             if missed:
                 self._writer.note_lost(missed, "they came faster than the disk takes them")
-            if not data:
+            if data:
+                self._write(self._masker.feed(data))
+                self.saved_bytes += len(data)
+            elif self._drained:
                 break
-            self._writer.write(data)
-            self.saved_bytes += len(data)
+            else:
+                self._write(self._masker.rest(ended=False))
+        self._write(self._masker.rest(ended=True))
         self._writer.close()
         self._notify()
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._writer.write(data)
 
     def attach(self, client: Client) -> None:
         """Send a client the recent output, and all that comes."""

@@ -23,12 +23,19 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._secrets import redact_words
+from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
 from fooocus_nb.supervisor import _place, _platform
 from fooocus_nb.supervisor._drain import Client, Output
 from fooocus_nb.supervisor._resources import usage_of
 from fooocus_nb.supervisor._rotate import RotatingWriter
-from fooocus_nb.supervisor.protocol import STOPPED, FrameReader, message, number, parse_object
+from fooocus_nb.supervisor.protocol import (
+    ASLEEP,
+    STOPPED,
+    FrameReader,
+    message,
+    number,
+    parse_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +128,8 @@ class Guardian:
         )
         if self._child.stdout is None:
             raise AssertionError
+        for secret in secrets_in(self._spec["argv"]).values():
+            remember_secret(secret)
         writer = RotatingWriter(
             self._spec["log_path"], self._spec["log_bytes"], self._spec["log_backups"]
         )
@@ -332,6 +341,10 @@ class Guardian:
             case "keep":
                 self._spec["idle_timeout"] = number(command["idle_timeout"])
                 self._publish()
+            case "spare":
+                client.spares = command["spares"] is True
+                self._sleep_if_all_agree()
+                client.add(message(event="sparing", ending=self._ending))
             case "leave" if self._users() > 1:
                 client.add(message(event="spared"))
                 # Counted no more, so that the next one who leaves is the last in time; but not
@@ -354,6 +367,12 @@ class Guardian:
 
     def _users(self) -> int:
         return sum(client.admitted for client in self._clients)
+
+    def _sleep_if_all_agree(self) -> None:
+        """End the child where each of its clients can do without it; one that needs it keeps it."""
+        users = [client for client in self._clients if client.admitted]
+        if users and all(client.spares for client in users):
+            self._begin_end(ASLEEP)
 
     def _announce_users(self) -> None:
         """Tell the clients how many they are: if we do not answer, only a single one kills us."""
@@ -384,6 +403,7 @@ class Guardian:
             with contextlib.suppress(OSError):
                 os.utime(self._spec["log_path"])
         if any(client.admitted for client in self._clients):
+            self._sleep_if_all_agree()  # the one that needed it may have left
             return
         idle_timeout = self._spec["idle_timeout"]
         if not self._had_client:

@@ -150,6 +150,7 @@ class Process:
         self._exit_listeners: list[ExitListener] = []
         self._admitted = threading.Event()
         self._acknowledged = threading.Event()
+        self._sparing = threading.Event()
         #: Whether we have left, and the child may go on for others.
         self._spared = False
         #: Whether the guardian runs, but has closed the connection.
@@ -379,6 +380,10 @@ class Process:
             case "spared":
                 self._spared = True
                 self._acknowledged.set()
+            case "sparing":
+                if self.ending is None:
+                    self.ending = content["ending"]
+                self._sparing.set()
             case "pong":
                 self.lost = content["lost"]
                 self._heartbeat.received()
@@ -433,7 +438,7 @@ class Process:
                 self._hung_up = True
         if not self._closing or self.reason is not None:
             self._set_exited(None)
-        for event in (self._gone, self._admitted, self._acknowledged):
+        for event in (self._gone, self._admitted, self._acknowledged, self._sparing):
             event.set()
 
     # -- state and end ----------------------------------------------------------------------
@@ -552,6 +557,30 @@ class Process:
             self._gone.wait(ANSWER_TIMEOUT)
         self.close()
         return self._returncode
+
+    def spare(self, *, spares: bool = True, timeout: float = ANSWER_TIMEOUT) -> bool:
+        """Say whether we can do without the child for now; it ends when all who use it can.
+
+        Parameters
+        ----------
+        spares : bool
+            Whether we can. Default True.
+        timeout : float
+            Seconds that the guardian may take to answer. Default 5.
+
+        Returns
+        -------
+        bool
+            Whether the child is certain to go on for now. `ending` tells why where it does not;
+            one of version 0.1.0 does not answer, and never ends it for that.
+        """
+        self._sparing.clear()
+        try:
+            self._send(op="spare", spares=spares)
+        except OSError:
+            return False
+        self._sparing.wait(timeout)
+        return self.ending is None and not self._gone.is_set()
 
     def ask_work(self, interval: float) -> None:
         """Ask the guardian when the child last worked; the answer arrives in `last_work`.

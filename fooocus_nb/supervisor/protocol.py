@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+<<<<<<< HEAD
     "DEFAULT_GRACE",
+=======
+    "ASLEEP",
+>>>>>>> shell
     "LOG",
     "MESSAGE",
     "STOPPED",
@@ -32,6 +36,8 @@ MESSAGE = b"M"
 DEFAULT_GRACE = 10.0
 #: Why a child is ended, where a client has asked for it.
 STOPPED = "stopped on request"
+#: Why it is ended where all clients have said that they can do without it for now.
+ASLEEP = "all that use it let it sleep"
 
 _HEADER = struct.Struct(">cI")
 #: More than either side ever sends in one frame.

@@ -33,10 +33,12 @@ _STATES = {
     EngineState.READY: ("ok", "Ready"),
     EngineState.BUSY: ("ok", "Generating"),
     EngineState.UNRESPONSIVE: ("bad", "Unresponsive"),
+    EngineState.ASLEEP: ("", "Asleep"),
     EngineState.STOPPING: ("warn", "Stopping"),
     EngineState.STOPPED: ("warn", "Stopped"),
     EngineState.DEAD: ("bad", "Dead"),
 }
+_ASLEEP = "Its memory is free. The next generation starts it again"
 _RESTART = "engine.restart() starts it again"
 
 
@@ -186,6 +188,8 @@ class EngineMonitor(StaticFallback):
             view = replace(view, stage=f"{stage}: {engine.history[-1].reason}")
         if state in (EngineState.DEAD, EngineState.STOPPED, EngineState.UNRESPONSIVE):
             return replace(view, line=_RESTART if engine.owned else "")
+        if state is EngineState.ASLEEP:
+            return replace(view, line=_ASLEEP)
         return self._with_last_images(view)
 
     def _facts(self, state: EngineState) -> tuple[str, ...]:

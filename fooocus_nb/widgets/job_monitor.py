@@ -179,7 +179,7 @@ class JobViewBuilder:
         """Return the present view of a generation."""
         now = job.snapshot()
         stage = STATE_TITLES.get(now.state, now.state)
-        if now.state == "running" and now.text and not _SAMPLING.match(now.text):
+        if now.state in ("queued", "running") and now.text and not _SAMPLING.match(now.text):
             stage = now.text
         self._take_preview(now.preview)
         return View(

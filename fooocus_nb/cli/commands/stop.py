@@ -11,6 +11,10 @@ from fooocus_nb.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
+_WHY = {
+    "elsewhere": "it runs in another container or on another host",
+    "asleep": "it sleeps, so nothing of it runs",
+}
 #: Longer than any grace: an engine that has not ended by then is an error.
 STOP_SECONDS = 120.0
 
@@ -28,14 +32,14 @@ def run(options: argparse.Namespace) -> int:
 
     found = engines()
     chosen = list(found) if options.all else [named(options.name, found)]
-    elsewhere = [info for info in chosen if info.state == "elsewhere"]
+    elsewhere = [info for info in chosen if info.state in ("elsewhere", "asleep")]
     if elsewhere and not options.all:
         elsewhere[0].stop()  # which says why it cannot be done from here
     report = options.report
     stopped: list[dict[str, object]] = []
     report.document = {"stopped": stopped, "left_alone": [info.name for info in elsewhere]}
     for info in elsewhere:
-        report.say(f"{info.name} is left alone: it runs in another container or on another host.")
+        report.say(f"{info.name} is left alone: {_WHY[info.state]}.")
     chosen = [info for info in chosen if info not in elsewhere]
     # Each may take its grace, so they are asked together.
     threads = [threading.Thread(target=info.stop) for info in chosen]

@@ -114,6 +114,10 @@ class EventStream:
             tell = self._told.prepare()
         tell(event)
 
+    def say(self, text: str) -> None:
+        """Note what it waits for before it begins."""
+        self.change(text=text)
+
     def set_rank(self, rank: int) -> None:
         """Note how many are before it, of ours and of those who share the server."""
         with self._lock:

@@ -31,6 +31,8 @@ def add_options(parser: Parser) -> None:
     add("--keep", dest="lifetime", action="store_const", const="detached", default="kernel",
         help="keep it through restarts of the kernel, until it idles for 30 minutes")  # fmt: skip
     add("--idle-timeout", type=float, help="seconds, with --keep")
+    add("--sleep-after", type=float, help="seconds of idleness after which it gives memory back")
+    add("--names", metavar="PATTERN", help="how images are called, such as '{date}/{seed}'")
     sharing = parser.add_mutually_exclusive_group()
     parser.listed(
         sharing.add_argument(
