@@ -488,16 +488,7 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
-<<<<<<< HEAD
         request = self._request(prompt, parameters)
-=======
-        schema = self._lifecycle.require_schema()
-        self._outputs.require_writable()
-        if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
-            process.restore_temp_dir()
-        given = self._queries.with_recorded_styles(prompt, parameters)
-        request = build_request(schema, prompt, given, fetch=self._fetch)
->>>>>>> shell
         for text in request.warnings:
             warn_user(text, IgnoredParameter)
         if request.missing:
@@ -505,14 +496,14 @@ class Engine(ImageTasks):
         return self._submit(request)
 
     def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
-        schema = self._lifecycle.require_client().schema
+        schema = self._lifecycle.require_schema()
         given = self._queries.with_recorded_styles(prompt, parameters)
         return build_request(schema, prompt, given, fetch=self._fetch)
 
     def _submit(self, request: Request) -> Job:
-        self._lifecycle.require_client()
+        self._lifecycle.require_schema()
         self._outputs.require_writable()
-        if (process := self._process) is not None:
+        if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
             process.restore_temp_dir()
         return Job(self, request, self._context)
 

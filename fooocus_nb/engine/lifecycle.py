@@ -201,12 +201,8 @@ class EngineLifecycle:
             if not self.state.move(EngineState.STARTING, reason):
                 msg = f"Engine {self.name!r} is {self.state.state}, so it cannot be started."
                 raise EngineError(msg)
-<<<<<<< HEAD
-            self._run_start(timeout, on_tick)
-=======
             self._marker.remove()
             self._run_start(timeout, on_tick)
->>>>>>> shell
         finally:
             self._starting.release()
 

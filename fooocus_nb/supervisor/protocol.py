@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-<<<<<<< HEAD
-    "DEFAULT_GRACE",
-=======
     "ASLEEP",
->>>>>>> shell
+    "DEFAULT_GRACE",
     "LOG",
     "MESSAGE",
     "STOPPED",
