@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -31,7 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--python", metavar="P", help="the Python 3.10 or 3.11 to make the environment with")
     add("--torch", default="auto", metavar="KIND",
         help="auto, nvidia, cpu, apple or none (default: auto, what is there)")  # fmt: skip
-    add("--json", action="store_true", help="print what was installed as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,11 +49,9 @@ def run(options: argparse.Namespace) -> int:
     finally:
         screen.close()
     report = done.report.in_words_of("shell")
-    if options.json:
-        print(json.dumps(done.to_dict(), indent=2))
-    else:
-        print(report.to_text())
-        print(f"\nTry it: fooocus-nb quickstart --path {done.path}")
+    options.report.document = done.to_dict()
+    options.report.say(report.to_text())
+    options.report.say(f"\nTry it: fooocus-nb quickstart --path {done.path}")
     return report.exit_code
 
 
