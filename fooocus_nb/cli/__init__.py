@@ -61,8 +61,8 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         return end.code if isinstance(end.code, int) else FAILED, None
     except UsageError as error:
         text = str(error)
-        told = text if text.startswith(("usage:", program)) else f"{program}: {text}"
-        print(told, file=sys.stderr)
+        told = text if text.startswith(program) else f"{program}: {text}"
+        print(f"{error.usage}{told}", file=sys.stderr)
         return WRONG_USAGE, error
     except NoEngine as error:
         _print_error(program, error.error)

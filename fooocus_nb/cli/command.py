@@ -30,7 +30,11 @@ OK, FAILED, WRONG_USAGE, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class UsageError(Exception):
-    """The command line is wrong in a way that argparse does not see."""
+    """The command line is wrong; `usage` is what people are shown above that."""
+
+    def __init__(self, message: str, usage: str = "") -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class NoEngine(Exception):

@@ -61,7 +61,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what ends the program with the usage, in which no secret is shown."""
-        raise UsageError(f"{self.format_usage()}{self.prog}: error: {redact(message)}")
+        raise UsageError(f"{self.prog}: error: {redact(message)}", self.format_usage())
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """End the program, as ``--help`` and ``--version`` do."""
