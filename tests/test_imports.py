@@ -153,6 +153,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"engine_monitor"},
         {"panel"},
     ),
+<<<<<<< HEAD
     "install": (
         {"_whole", "constraints", "hardware", "progress", "release", "room", "target"},
         {"programs"},
@@ -161,6 +162,9 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"__init__"},
     ),
     "options": ({"parameters", "sweeps", "values"}, {"generation"}),
+=======
+    "options": ({"parameters", "values"}, {"generation"}, {"sweeps"}),
+>>>>>>> sweeps
     "magics": (
         {"variables"},
         {"sweep_options"},
