@@ -85,6 +85,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"config"},
         {"old_logs"},
         {"folders", "unmanaged"},
+        {"grants"},
         {"state"},
         {"queue"},
         {"child_process"},

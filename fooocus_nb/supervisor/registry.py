@@ -153,12 +153,37 @@ class Entry:
     def look(self, timeout: float = LOOK_TIMEOUT) -> State | None:
         """Ask the guardian for its child's state, without counting as a client."""
         try:
-            with _platform.connect(self.address, timeout) as connection:
-                connection.settimeout(timeout)
-                connection.sendall(message(op="look", token=self.token))
-                return _state(connection, time.monotonic() + timeout)
+            said = self._ask({"op": "look"}, timeout)
+            users, silence = int(number(said["users"])), number(said["silence"])
+            return State(users, said["ending"], said["returncode"], silence)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
+
+    def request(
+        self,
+        verb: str,
+        session: str | None = None,
+        *,
+        one: bool = False,
+        timeout: float = LOOK_TIMEOUT,
+    ) -> int | None:
+        """Ask those who use the child for something, without counting as one of them.
+
+        Returns how many were told, only the one that has used it for longest where `one` is set;
+        None where the guardian does not answer, as one of version 0.1.0 does not.
+        """
+        content = {"op": "request", "verb": verb, "session": session, "one": one}
+        try:
+            return int(number(self._ask(content, timeout)["users"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return None
+
+    def _ask(self, content: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Ask the guardian something as a stranger, and return its answer."""
+        with _platform.connect(self.address, timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(message(**content, token=self.token))
+            return _answer(connection, time.monotonic() + timeout)
 
     def kill_tree(self) -> None:
         """Kill it without its guardian, which does not respond, and remove its folders."""
@@ -168,14 +193,13 @@ class Entry:
         Registry(self.run_dir.parent).purge(self)
 
 
-def _state(connection: socket.socket, deadline: float) -> State | None:
+def _answer(connection: socket.socket, deadline: float) -> dict[str, Any]:
     reader = FrameReader()
     while time.monotonic() < deadline and (data := connection.recv(4096)):
         for _, payload in reader.feed(data):
-            said = parse_object(payload)
-            users, silence = int(number(said["users"])), number(said["silence"])
-            return State(users, said["ending"], said["returncode"], silence)
-    return None
+            return parse_object(payload)
+    msg = "the guardian has not answered"
+    raise TimeoutError(msg)
 
 
 class Registry:
