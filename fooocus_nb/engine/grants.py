@@ -49,7 +49,9 @@ def granted(identity: str) -> Path | None:
     if len(identity) > MAX_ID or not identity.isascii():
         return None
     try:
-        data = base64.b64decode(identity + "=" * (-len(identity) % 4), altchars=b"-_", validate=True)
+        data = base64.b64decode(
+            identity + "=" * (-len(identity) % 4), altchars=b"-_", validate=True
+        )
         key = _key()
     except (binascii.Error, OSError, ValueError, EngineError):
         return None

@@ -84,6 +84,8 @@ class Entry:
     cleanup: tuple[Path, ...]
     address: _platform.Address
     token: str
+    #: The folder that it was started in; None where that was not published.
+    cwd: Path | None = None
     #: Where it runs, in words, if its process ids cannot be judged from here; else None.
     elsewhere: str | None = None
     #: Whether it runs, or ran, under the system that runs here, in whatever container.
@@ -116,6 +118,7 @@ class Entry:
             cleanup=tuple(map(_path, known["cleanup"])),
             address=_address(known["address"]),
             token=str(known["token"]),
+            cwd=_path(known["cwd"]) if known.get("cwd") else None,
             # Versions up to 0.1.0 did not say.
             elsewhere=where(known["place"]) if known.get("place") else None,
             same_system=same_system(known["place"]) if known.get("place") else True,
@@ -128,6 +131,15 @@ class Entry:
     def proven(self) -> bool:
         """Whether both the child and its guardian still run."""
         return self.guarded() and _runs(self.pid, self.created)
+
+    def genuine(self) -> bool:
+        """Whether what runs is what was published: the marked child of that very guardian.
+
+        What is published can be forged or damaged, and names processes that may be anybody's.
+        """
+        # The marker is the guardian's own secret, and it alone is the parent of what it starts.
+        bears = self.pid in _platform.leftovers(self.marker)
+        return bears and self.proven() and _platform.parent_of(self.pid) == self.guardian
 
     def dead(self) -> bool:
         """Whether it is certain that its guardian has ended."""
