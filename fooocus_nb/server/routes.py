@@ -14,7 +14,7 @@ from fooocus_nb.server.engines import (
 )
 from fooocus_nb.server.images import ImageHandler, ImagesHandler, ThumbnailHandler
 from fooocus_nb.server.logs import LogFileHandler, LogFollower, LogHandler
-from fooocus_nb.server.status import DocumentHandler, StatusHandler
+from fooocus_nb.server.status import DocumentHandler, StatusHandler, UnknownHandler
 
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
@@ -46,6 +46,7 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     (f"{API}/engines/{NAME}/images", ImagesHandler),
     (f"{API}/images/{IDENTITY}", ImageHandler),
     (f"{API}/images/{IDENTITY}/thumbnail", ThumbnailHandler),
+    (f"{API}/.*", UnknownHandler),
 )
 #: Those of the page of Fooocus. A handler finds the extension, with its traits, in
 #: ``self.settings["fooocus_nb"]``.

@@ -66,9 +66,9 @@ class LiveMonitor(anywidget.AnyWidget):
         if job is not self._job:
             self._job = job
             self._job_number += 1
-            pid = None if job is None else job.engine.pid
-            known = job is not None and pid is not None
-            self.generation = {"pid": str(pid), "session": session_of(job)} if known else {}
+            self.generation = {}
+            if job is not None and (pid := job.engine.pid) is not None:
+                self.generation = {"pid": str(pid), "session": session_of(job)}
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""
