@@ -16,7 +16,10 @@ import nox
 ROOT = Path(__file__).parent
 README_COMMAND = 'python -m pip install -e ".[test]" && pytest'
 #: What the wheel holds beside the package's own files.
-EXTRA_FILES = {"fooocus_nb/notebooks/01-quickstart.ipynb"}
+EXTRA_FILES = {
+    "fooocus_nb/notebooks/01-quickstart.ipynb",
+    "etc/jupyter/jupyter_server_config.d/fooocus_nb.json",
+}
 #: Tests of how things end mostly wait; a second process uses that time. Files stay whole, for
 #: what their tests share.
 PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=40"]
@@ -84,7 +87,12 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)
     (built,) = (folder / "dist").glob("*.whl")
     with zipfile.ZipFile(built) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        names = {
+            # Data for the environment stands below the version.
+            name.partition(".data/data/")[2] or name
+            for name in archive.namelist()
+            if ".dist-info/" not in name
+        }
     expected = EXTRA_FILES | {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "fooocus_nb").rglob("*")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -18,6 +20,7 @@ from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
+from fooocus_nb.engine.names import output_label
 from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
@@ -27,6 +30,7 @@ from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReaso
 from fooocus_nb.engine.submission import register as register_submission
 from fooocus_nb.errors import (
     ConfigurationError,
+    FooocusError,
     GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["Engine", "assemble", "presenters"]
+
+_log = logging.getLogger(__name__)
 
 
 class Engine(ImageTasks):
@@ -124,6 +130,8 @@ class Engine(ImageTasks):
         self._monitor: EngineMonitor | None = None
         lifecycle.on_connected = self._queries.reapply_preset
         lifecycle.on_started = self._find_orphaned_jobs
+        lifecycle.labels.update(output_label(outputs.folder))
+        lifecycle.requests.subscribe(self._take_request)
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -376,6 +384,26 @@ class Engine(ImageTasks):
         any other. Its images go where its own kernel wanted them.
         """
         return self._found
+
+    def _take_request(self, request: tuple[str, str | None]) -> None:
+        """Do what was asked for outside of this kernel, where it listens to no message itself."""
+        # On a thread of its own: the one that brings it follows the log.
+        threading.Thread(
+            target=self._serve_request, args=request, name="fooocus-nb-request", daemon=True
+        ).start()
+
+    def _serve_request(self, verb: str, session: str | None) -> None:
+        job = self._context.sessions.get(session or "")
+        try:
+            if verb == "restart":
+                self.restart()
+            elif job is not None and verb == "stop":
+                job.stop()
+            elif job is not None and verb == "skip":
+                job.skip()
+        except FooocusError as error:
+            # Whoever asked sees the engine's state; in this kernel nobody waits for an answer.
+            _log.warning("a %s that was asked for from outside failed: %s", verb, error)
 
     def _find_orphaned_jobs(self) -> None:
         """Re-attach to the jobs that were left running in an engine that we attached to."""

@@ -169,7 +169,8 @@ class Sleep:
 def _users(process: EngineProcess) -> set[int]:
     """Return the process ids of the kernels that use an engine: their watchdogs ask its server."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return users_in(read_published(process.run_dir).get("labels", {}))
+        labels = read_published(process.run_dir).get("labels", {})
+        return {user.pid for user in users_in(labels)}
     return set()
 
 

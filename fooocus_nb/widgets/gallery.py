@@ -81,6 +81,7 @@ class Gallery(LiveView):
         "kernel.js",
         "dialog.js",
         "zoom.js",
+        "server.js",
         "gallery_cards.js",
         "gallery_moves.js",
         "gallery_images.js",

@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
+from fooocus_nb.engine.log_pages import (
+    LostPlaceError,
+    Page,
+    batch_of,
+    lines_of,
+    page_before,
+    place_at,
+)
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.logs.levels import Classifier
-from fooocus_nb.supervisor import Line, LineSplitter, LogReader
+from fooocus_nb.supervisor import LineSplitter, LogReader
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets.base import LiveView
 from fooocus_nb.widgets.monitor_widget import frontend_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
 
-__all__ = ["LogPump", "LogView", "batch_of"]
+__all__ = ["LogPump", "LogView"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +46,11 @@ PART_BYTES = 1 << 20
 #: A view that falls further behind than this continues near the end.
 MAX_BEHIND = 4 << 20
 MAX_LINE = 4000
+MAX_PLACE = 100
 #: How long the log is followed for a view that no browser has confirmed to show.
 UNCONFIRMED_SECONDS = 10.0
 _OVER = (EngineState.STOPPED, EngineState.DEAD)
-_SHORT = {"info": "i", "warning": "w", "error": "e", "note": "n"}
+_NOTE = "n"
 
 STATIC_LINES = 60
 STATIC_LINE = 300
@@ -70,11 +79,13 @@ class LogView(LiveView):
         The view itself, for layouts: ``VBox([engine.logs().widget])``.
     """
 
-    _esm = joined("dom.js", "kernel.js", "log_rows.js", "log_search.js", "log_view.js")
+    _esm = joined("dom.js", "kernel.js", "server.js", "log_rows.js", "log_search.js", "log_view.js")
     _css = joined("base.css", "kernel.css", "log_view.css")
     label = traitlets.Unicode().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     first = traitlets.Dict().tag(sync=True)
+    #: By what the Jupyter server knows the engine: its process id. Empty for one it cannot know.
+    pid = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -107,12 +118,13 @@ class LogView(LiveView):
             case "shut":
                 self._pump.shut(viewer)
             case "earlier":
-                self._pump.earlier()
+                self._pump.earlier(str(content.get("place", ""))[:MAX_PLACE])
             case "whole":
                 self._pump.whole(viewer)
 
     def _begin(self) -> None:
         if not self.note:
+            self.pid = str(self.engine.pid or "")
             # A busy kernel does not hear the browser: then the log is followed until it does.
             self.first = self._pump.begin(
                 float("inf") if frontend_answers() else UNCONFIRMED_SECONDS
@@ -148,18 +160,6 @@ class LogView(LiveView):
             f'line-height:1.4">{lines}</pre></div>'
         )
         return wrap(head, body if rows else "", label="Log of the engine")
-
-
-def batch_of(lines: Sequence[Line], classifier: Classifier) -> dict[str, Any]:
-    """Return lines as the content of a message, with redrawn ones left out."""
-    kept = [line.text for line in lines if not line.transient]
-    pending = lines[-1].text if lines and lines[-1].transient else ""
-    return {
-        "text": "\n".join(clip(text, MAX_LINE) for text in kept),
-        "levels": "".join(_SHORT[classifier.level(text)] for text in kept),
-        "count": len(kept),
-        "pending": clip(pending, MAX_LINE),
-    }
 
 
 class LogPump:
@@ -215,9 +215,9 @@ class LogPump:
             self._viewers.discard(viewer)
         self._wake.set()
 
-    def earlier(self) -> None:
-        """Send the lines before the first one that was sent."""
-        self._enqueue(self._send_earlier)
+    def earlier(self, place: str = "") -> None:
+        """Send the lines before a place, or before the first one that was sent."""
+        self._enqueue(lambda: self._send_earlier(place))
 
     def whole(self, viewer: str) -> None:
         """Send the whole log file to one viewer."""
@@ -295,7 +295,7 @@ class LogPump:
         self._pending = ""
         self._open_log(FIRST_BYTES)
         batch = self._next_batch(BATCH_BYTES)
-        return {"epoch": self._epoch, "more": self._before(), **batch}
+        return {"epoch": self._epoch, "more": self._before(), "place": self._head(), **batch}
 
     def _open_log(self, begin: int) -> None:
         if self._reader is not None:
@@ -310,13 +310,22 @@ class LogPump:
         batch = batch_of(self._splitter.feed(data), self._classifier)
         if note:
             batch["text"] = f"{note}\n{batch['text']}" if batch["count"] else note
-            batch["levels"] = _SHORT["note"] + batch["levels"]
+            batch["levels"] = _NOTE + batch["levels"]
             batch["count"] += 1
         # A progress bar's newest state has no line ending yet: that comes when it is redrawn.
         batch["pending"] = clip(self._splitter.rest, MAX_LINE) or batch["pending"]
         batch["at"] = self._next
         self._next += batch["count"]
         return batch
+
+    def _head(self) -> str:
+        """Return the place of the first line that was sent, by which the server has those before.
+
+        Nothing where the names of the files change at this moment.
+        """
+        head = self._reader.head() if self._reader is not None else None
+        place = "" if head is None else place_at(*head)
+        return place if self._reader is not None and self._reader.head() == head else ""
 
     def _before(self) -> int:
         return self._reader.before() if self._reader is not None else 0
@@ -357,11 +366,20 @@ class LogPump:
         if self._reader is None or epoch != self._epoch or end != self._next:
             self._send({"kind": "reset", **self._start_over()}, [])
 
-    def _send_earlier(self) -> None:
-        data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
-        splitter = LineSplitter()
-        batch = batch_of([*splitter.feed(data), *splitter.flush()], Classifier())
-        self._send({"kind": "earlier", "epoch": self._epoch, "more": self._before(), **batch}, [])
+    def _send_earlier(self, place: str) -> None:
+        # A viewer that has pages by the server is elsewhere than our own reader.
+        if place and self._path is not None:
+            try:
+                page = page_before(self._path, place, EARLIER_BYTES)
+            except LostPlaceError:  # rotated away: there is nothing before it any more
+                page = Page(b"", "", "", 0, 0)
+            data, more, begin = page.data, page.before, page.begin
+        else:
+            data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
+            more, begin = self._before(), self._head()
+        batch = batch_of(lines_of(data), Classifier())
+        where = {"epoch": self._epoch, "more": more, "place": begin}
+        self._send({"kind": "earlier", **where, **batch}, [])
 
     def _send_whole(self, viewer: str) -> None:
         parts: list[bytes] = []

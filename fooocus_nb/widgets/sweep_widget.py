@@ -60,7 +60,7 @@ def grid_shape(progress: SweepProgress) -> tuple[str, list[str], list[str]]:
 class SweepWidget(anywidget.AnyWidget):
     """Shows a sweep and takes what people ask of it."""
 
-    _esm = joined("dom.js", "kernel.js", "busy.js", "sweep.js")
+    _esm = joined("dom.js", "kernel.js", "server.js", "busy.js", "sweep.js")
     _css = joined("base.css", "kernel.css", "sweep.css")
     view = traitlets.Dict().tag(sync=True)
     states = traitlets.Unicode().tag(sync=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from fooocus_nb.results.file_names import ImageFacts
     from fooocus_nb.results.output_folder import OutputFolder
 
-__all__ = ["JobContext"]
+__all__ = ["JobContext", "Stoppable"]
+
+
+class Stoppable(Protocol):
+    """A job, as far as those know it who ask for its end from outside of the kernel."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+    def skip(self) -> None:
+        """Skip the image in the making."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +56,5 @@ class JobContext:
     publish: Callable[[Result], None]
     #: Return what is known of the engine for a record.
     facts: Callable[[], EngineFacts]
+    #: The jobs that the server knows, by their sessions.
+    sessions: dict[str, Stoppable] = field(default_factory=dict)

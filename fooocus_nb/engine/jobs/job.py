@@ -8,6 +8,7 @@ import contextlib
 import functools
 import queue
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
@@ -62,7 +63,10 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results.file_names import ImageFacts
 
-__all__ = ["Job"]
+__all__ = ["Job", "session_of"]
+
+#: By what the server, and so everybody outside of this kernel, knows a job.
+_sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
@@ -118,7 +122,7 @@ class Job:
         self.engine = engine
         self.request = request
         self._context = context
-        self._session = session or new_session_hash()
+        self._session = _sessions[self] = session or new_session_hash()
         self._stream = EventStream(waited)
         self._lines = JobLog(request.seed)
         self._collector = ImageCollector(request, self._copy_image)
@@ -417,6 +421,7 @@ class Job:
     async def _in_turn(self) -> Result:
         async with self._context.queue.turn(self, self._stream):
             self._stream.begin()
+            self._context.sessions[self._session] = self
             unsubscribe = self._context.subscribe_log(self._take_line)
             remove_record = self._write_record()
             try:
@@ -430,6 +435,7 @@ class Job:
                     await self._rescue()
                 raise
             finally:
+                self._context.sessions.pop(self._session, None)
                 unsubscribe()
                 remove_record()
                 self._result = self._made()
@@ -575,3 +581,8 @@ class Job:
             stopped=self._control.used or stopped(self.log),
             engine=self._context.name,
         )
+
+
+def session_of(job: Job) -> str:
+    """Return the session by which the server knows a job."""
+    return _sessions[job]

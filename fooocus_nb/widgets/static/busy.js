@@ -1,30 +1,10 @@
 // What the live monitors share: the kernel interrupted from the page, and images from their bytes.
 
-function pageConfig() {
-  const node = document.getElementById("jupyter-config-data");
-  try {
-    return node ? JSON.parse(node.textContent) : null;
-  } catch {
-    return null;
-  }
-}
-
 // While a cell runs synchronous code the kernel handles no messages, but interrupts.
 async function interruptKernel(kernelId) {
-  const config = pageConfig();
-  if (!config || !kernelId) return false;
-  const base = config.baseUrl || "/";
-  const cookie = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]*)/);
-  const headers = {};
-  if (cookie) headers["X-XSRFToken"] = decodeURIComponent(cookie[1]);
-  if (config.token) headers["Authorization"] = `token ${config.token}`;
-  try {
-    const url = `${base}api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
-    const answer = await fetch(url, { method: "POST", headers, credentials: "same-origin" });
-    return answer.ok;
-  } catch {
-    return false;
-  }
+  if (!kernelId) return false;
+  const path = `api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
+  return Boolean((await askServer(path, { method: "POST" }))?.ok);
 }
 
 class ImageUrl {

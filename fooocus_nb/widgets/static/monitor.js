@@ -2,6 +2,18 @@
 
 const ACK_MS = 1000;
 
+// The server passes a command on to the engine, whatever its kernel is busy with. Resolves to
+// nothing where it did, or to what stands against it; to null where nobody can.
+async function commandServer({ pid, session }, verb) {
+  if (!pid) return null;
+  const path = `engines/${encodeURIComponent(pid)}/generation/${verb}`;
+  const answer = await askExtension(path, { method: "POST", body: JSON.stringify({ session }) });
+  if (!answer) return null;
+  if (answer.ok) return "";
+  const refused = await answer.json().catch(() => null);
+  return refused?.message || `The server answers ${answer.status}.`;
+}
+
 function initialize({ model }) {
   model.send({ kind: "hello" });
 }
@@ -128,9 +140,10 @@ function render({ model, el: host }) {
     if (following) log.scrollTop = log.scrollHeight;
   }
 
+  let skippable = false; // by the server
   function drawControl() {
     const control = model.get("control");
-    skip.hidden = control === "interrupt";
+    skip.hidden = control === "interrupt" && !skippable;
     fold.hidden = control === "interrupt";
   }
 
@@ -146,10 +159,19 @@ function render({ model, el: host }) {
 
   async function interrupt() {
     stop.disabled = true;
-    if (!(await interruptKernel(model.get("kernel_id")))) {
-      note.textContent = "The kernel is busy: use the notebook's own stop button.";
-      stop.disabled = false;
-    }
+    if (await interruptKernel(model.get("kernel_id"))) return;
+    const refused = await commandServer(model.get("generation"), "stop");
+    if (refused === "") return;
+    note.textContent = refused || "The kernel is busy: use the notebook's own stop button.";
+    stop.disabled = false;
+  }
+
+  async function skipByServer() {
+    skip.disabled = true;
+    note.textContent = "";
+    const refused = await commandServer(model.get("generation"), "skip");
+    skip.disabled = false;
+    if (refused !== "") note.textContent = refused || "The kernel is busy and cannot skip.";
   }
 
   function ask(verb) {
@@ -159,7 +181,14 @@ function render({ model, el: host }) {
     note.textContent = "";
     model.send({ kind: verb, job: model.get("view").job });
     clearTimeout(timer);
-    timer = setTimeout(() => {
+    timer = setTimeout(async () => {
+      const refused = await commandServer(model.get("generation"), verb);
+      if (asked !== verb) return; // the kernel has taken it meanwhile
+      if (refused === "") {
+        calm();
+        if (verb === "stop") stop.disabled = skip.disabled = true;
+        return;
+      }
       skip.disabled = false;
       stop.disabled = false;
       note.textContent = "The kernel is busy with a cell and does not respond.";
@@ -172,7 +201,10 @@ function render({ model, el: host }) {
     if (busy) interrupt();
     else ask("stop");
   });
-  skip.addEventListener("click", () => ask("skip"));
+  skip.addEventListener("click", () => {
+    if (model.get("control") === "interrupt") skipByServer();
+    else ask("skip");
+  });
   fold.addEventListener("toggle", () => model.send({ kind: "log", open: fold.open }));
 
   function onMessage(message) {
@@ -197,6 +229,10 @@ function render({ model, el: host }) {
   drawThumbnails();
   drawLog();
   drawControl();
+  extensionAnswers().then((answers) => {
+    skippable = answers && Boolean(model.get("generation").pid);
+    drawControl();
+  });
   return () => {
     clearTimeout(timer);
     preview.show(null);
