@@ -118,6 +118,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"_assets", "_html"},
         {"_gallery_items", "monitor_widget", "panel_form", "panel_values"},
         {"renderer", "status", "surfaces"},
+        {"layouts"},
         {"base", "job_monitor"},
         {"gallery", "log_view", "mask_editor", "start_monitor"},
         {"engine_monitor"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import traitlets
 from jupyter_server.extension.application import ExtensionApp
 
 from fooocus_nb import __version__
@@ -20,6 +21,13 @@ class FooocusExtension(ExtensionApp):
     version = __version__
     extension_url = "/lab"
     load_other_extensions = True
+
+    max_page_message = traitlets.Int(
+        64_000_000,
+        min=1_000_000,
+        help="The largest websocket message, in bytes, between a browser and the page of Fooocus: "
+        "an image that is uploaded, or painted on, is one message of Gradio 3.",
+    ).tag(config=True)
 
     @classmethod
     def load_into(cls, serverapp: Any) -> Self:

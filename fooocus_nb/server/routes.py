@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.server.base_url import route
 from fooocus_nb.server.status import StatusHandler
+from fooocus_nb.server.ui import ui_routes
 
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
@@ -23,14 +24,9 @@ API = "/fooocus-nb/api"
 API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = ((f"{API}/status", StatusHandler),)
 
 
-#: Those of the page of Fooocus. A handler finds the extension, with its traits, in
-#: ``self.settings["fooocus_nb"]``.
-UI_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = ()
-
-
 def routes(base_url: str, services: Services) -> list[tuple[str, type[RequestHandler], Arguments]]:
     """Return all routes behind a server's base URL, each with what its handler is given."""
     return [
         (route(base_url, path), handler, {"services": services})
-        for path, handler in (*API_ROUTES, *UI_ROUTES)
+        for path, handler in (*API_ROUTES, *ui_routes())
     ]

@@ -6,17 +6,15 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.widgets._html import kept_html
+from fooocus_nb.widgets.surfaces import OWN_VIEW, allowed_formats, own_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipywidgets import Widget
 
-__all__ = ["DISPLAY_MIME", "bundle_in_layout", "register", "remember"]
+__all__ = ["bundle_in_layout", "register", "remember"]
 
-#: Our own display type. JupyterLab's extension of ours shows the widget for it, and the HTML beside
-#: it where the widget is gone; who does not know it ignores it.
-DISPLAY_MIME = "application/vnd.fooocus-nb.view+json"
 #: Layouts within layouts are followed so far.
 MAX_DEPTH = 10
 MAX_VIEWS = 50
@@ -44,28 +42,18 @@ def register() -> None:
     shell = get_ipython()
     if shell is None or shell.display_formatter is None:
         return
-    formatter = shell.display_formatter.formatters["application/vnd.jupyter.mimebundle"] if (
-        "application/vnd.jupyter.mimebundle" in shell.display_formatter.formatters
-    ) else shell.display_formatter.mimebundle_formatter
-    formatter.for_type_by_name(*_BOX, bundle_in_layout)
+    shell.display_formatter.mimebundle_formatter.for_type_by_name(*_BOX, bundle_in_layout)
 
 
 def bundle_in_layout(box: Any) -> Any:
     """Return the bundle of a layout, with the static fallbacks of the views in it."""
-    from fooocus_nb.widgets.surfaces import allowed_formats, own_bundle
-
     data, metadata = own_bundle(box)
     fallbacks = [html for html in _fallbacks(box, 0) if html][:MAX_VIEWS]
     if not fallbacks or not data:
         return data, metadata
     html = kept_html("".join(f'<div style="margin-bottom:10px">{html}</div>' for html in fallbacks))
     shown = allowed_formats({"text/plain": data.get("text/plain", repr(box)), "text/html": html})
-    return {**data, DISPLAY_MIME: display_version(), **shown}, metadata
-
-
-def display_version() -> dict[str, int]:
-    """Return what stands for a view in our own display type."""
-    return {"version_major": 1, "version_minor": 0}
+    return {**OWN_VIEW, **data, **shown}, metadata
 
 
 def _fallbacks(widget: Any, depth: int) -> Iterator[str]:
