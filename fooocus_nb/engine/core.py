@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -16,6 +18,7 @@ from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
+from fooocus_nb.engine.names import output_label
 from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
@@ -23,6 +26,7 @@ from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.errors import (
     ConfigurationError,
+    FooocusError,
     GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
     from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
 
 __all__ = ["Engine", "assemble", "presenters"]
+
+_log = logging.getLogger(__name__)
 
 
 class Engine(ImageTasks):
@@ -114,6 +120,8 @@ class Engine(ImageTasks):
         self._monitor: EngineMonitor | None = None
         lifecycle.on_connected = self._queries.reapply_preset
         lifecycle.on_started = self._find_orphaned_jobs
+        lifecycle.labels.update(output_label(output_dir))
+        lifecycle.requests.subscribe(self._take_request)
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -333,6 +341,26 @@ class Engine(ImageTasks):
         any other. Its images go where its own kernel wanted them.
         """
         return self._found
+
+    def _take_request(self, request: tuple[str, str | None]) -> None:
+        """Do what was asked for outside of this kernel, where it listens to no message itself."""
+        # On a thread of its own: the one that brings it follows the log.
+        threading.Thread(
+            target=self._serve_request, args=request, name="fooocus-nb-request", daemon=True
+        ).start()
+
+    def _serve_request(self, verb: str, session: str | None) -> None:
+        job = self._context.sessions.get(session or "")
+        try:
+            if verb == "restart":
+                self.restart()
+            elif job is not None and verb == "stop":
+                job.stop()
+            elif job is not None and verb == "skip":
+                job.skip()
+        except FooocusError as error:
+            # Whoever asked sees the engine's state; in this kernel nobody waits for an answer.
+            _log.warning("a %s that was asked for from outside failed: %s", verb, error)
 
     def _find_orphaned_jobs(self) -> None:
         """Re-attach to the jobs that were left running in an engine that we attached to."""

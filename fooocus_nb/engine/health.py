@@ -25,6 +25,7 @@ __all__ = [
     "Health",
     "ResourceUsage",
     "check_health",
+    "gpu_memory_of",
     "gpus",
     "measure_usage",
     "memory_of",
@@ -37,6 +38,7 @@ PROBE_TIMEOUT = 2.0
 #: A driver that hangs makes nvidia-smi hang, too.
 NVIDIA_SMI_TIMEOUT = 2.0
 _QUERY = ("--query-gpu=index,name,memory.used,memory.total", "--format=csv,noheader,nounits")
+_APPS_QUERY = ("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
 _MEBIBYTE = 1 << 20
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -127,12 +129,18 @@ def memory_of(pid: int | None) -> int | None:
 
 def gpus(timeout: float = NVIDIA_SMI_TIMEOUT) -> tuple[Gpu, ...]:
     """Return the graphics cards of this machine; none where ``nvidia-smi`` does not answer."""
+    lines = _ask_nvidia_smi(_QUERY, timeout)
+    return tuple(gpu for gpu in map(_gpu, lines) if gpu is not None)
+
+
+def _ask_nvidia_smi(query: tuple[str, ...], timeout: float) -> list[str]:
+    """Return the lines of an answer; none where there is no such program, or it hangs."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return ()
+        return []
     try:
         answer = subprocess.run(
-            [program, *_QUERY],
+            [program, *query],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -140,9 +148,28 @@ def gpus(timeout: float = NVIDIA_SMI_TIMEOUT) -> tuple[Gpu, ...]:
             start_new_session=os.name == "posix",  # an interrupted cell is no concern of it
         )
     except (OSError, subprocess.SubprocessError):
-        return ()
-    lines = answer.stdout.decode("utf-8", "replace").splitlines()
-    return tuple(gpu for gpu in map(_gpu, lines) if gpu is not None)
+        return []
+    return answer.stdout.decode("utf-8", "replace").splitlines()
+
+
+def gpu_memory_of(pid: int, timeout: float = NVIDIA_SMI_TIMEOUT) -> int | None:
+    """Return the bytes of GPU memory that a process and its descendants hold.
+
+    None where ``nvidia-smi`` does not tell, as in most containers.
+    """
+    try:
+        root = psutil.Process(pid)
+        family = {pid, *(child.pid for child in root.children(recursive=True))}
+    except psutil.Error:
+        return None
+    held = _ask_nvidia_smi(_APPS_QUERY, timeout)
+    found = [
+        int(size) * _MEBIBYTE
+        for line in held
+        for owner, _, size in [line.replace(" ", "").partition(",")]
+        if owner.isdecimal() and size.isdecimal() and int(owner) in family
+    ]
+    return sum(found) if found else None
 
 
 def _gpu(line: str) -> Gpu | None:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal, run_sync
 from fooocus_nb.engine.failures import FailureFacts, engine_failure
@@ -94,6 +94,10 @@ class EngineLifecycle:
         self.lines: Signal[str] = Signal("the engine's log")
         #: The engine has just failed, or is being stopped: nothing in flight can go on.
         self.alarm: Signal[None] = Signal("the engine's failures")
+        #: What somebody outside of this kernel asks of it: a verb, and the session it is about.
+        self.requests: Signal[tuple[str, str | None]] = Signal("requests to the engine")
+        #: What others are told of its process, beside what every process tells.
+        self.labels: dict[str, Any] = {}
         #: Called in each start with its new client, before the engine is ready.
         self.on_connected: Callable[[Client], None] = lambda _client: None
         #: Called at the end of each start.
@@ -265,6 +269,8 @@ class EngineLifecycle:
                     self.name, settings, self.tracker, self._take_line, self._avoided
                 )
                 self.process = process
+                process.child.label(**self.labels)
+                process.child.add_request_listener(functools.partial(self._take_request, process))
                 process.wait_ready(timeout, tick)
             except PortTaken:
                 if attempt == attempts or self.process is None:
@@ -378,6 +384,10 @@ class EngineLifecycle:
             process.note_failure()
             self.alarm.emit(None)
             self.watchdog.wake()
+
+    def _take_request(self, process: EngineProcess, verb: str, session: str | None) -> None:
+        if process is self.process:
+            self.requests.emit((verb, session))
 
     def _follow_others(self) -> None:
         self.end("stopped by another of its users", Release.DETACH)

@@ -25,9 +25,10 @@ from fooocus_nb.supervisor.registry import Registry
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fooocus_nb.engine.jobs.records import JobRecord
     from fooocus_nb.supervisor.registry import Entry, State
 
-__all__ = ["EngineInfo", "EngineList", "engines", "named"]
+__all__ = ["EngineInfo", "EngineList", "Listed", "engines", "named", "survey"]
 
 #: How long an engine's web server and guardian may take to answer.
 ANSWER_TIMEOUT = 2.0
@@ -195,12 +196,40 @@ def engines() -> EngineList:
     EngineList
         Oldest first.
     """
-    found: dict[str, EngineInfo] = {}
-    for info in map(_info, Registry(*runtime_paths()).survey()):
+    return EngineList([listed.info for listed in survey()])
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An engine as it is listed, with what its guardian has published and said."""
+
+    info: EngineInfo
+    entry: Entry
+    #: What the guardian says; None where it does not answer.
+    said: State | None
+    #: The generations that its kernels wait for, and those that go on without a kernel.
+    records: tuple[JobRecord, ...]
+
+    @property
+    def generation(self) -> JobRecord | None:
+        """The one that runs, as far as its kernels have written it down."""
+        moving = [record for record in self.records if _moves(record, self.said)]
+        return moving[0] if moving else None
+
+
+def survey(*, probe: bool = True) -> list[Listed]:
+    """Return all engines of this user, as :func:`engines` lists them.
+
+    Without `probe` no web server is asked whether it answers, which takes no time of an engine.
+    """
+    found: dict[str, Listed] = {}
+    for entry in Registry(*runtime_paths()).survey():
+        listed = _listed(entry, probe=probe)
         # Those that were started at the same instant could not know of each other.
-        name = unique_name(info.name, found)
-        found[name] = dataclasses.replace(info, name=name)
-    return EngineList(list(found.values()))
+        name = unique_name(listed.info.name, found)
+        info = dataclasses.replace(listed.info, name=name)
+        found[name] = dataclasses.replace(listed, info=info)
+    return list(found.values())
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
@@ -222,8 +251,9 @@ def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
     raise ConfigurationError(msg)
 
 
-def _info(entry: Entry) -> EngineInfo:
+def _listed(entry: Entry, *, probe: bool) -> Listed:
     said = entry.look(ANSWER_TIMEOUT)
+    records = tuple(records_in(entry.run_dir))
     url = str(entry.labels.get("url", ""))
     if entry.elsewhere is not None:
         state = "elsewhere"
@@ -233,11 +263,11 @@ def _info(entry: Entry) -> EngineInfo:
         state = "stopping"
     elif not entry.labels.get("ready"):
         state = "starting"
-    elif not _answers(url):
+    elif probe and not _answers(url):
         state = "unresponsive"
     else:
-        state = "busy" if _generates(entry, said) else "ready"
-    return EngineInfo(
+        state = "busy" if any(_moves(record, said) for record in records) else "ready"
+    info = EngineInfo(
         name=listed_name(entry.name, entry.labels),
         title=str(entry.labels.get("title", "")),
         pid=entry.pid,
@@ -253,12 +283,12 @@ def _info(entry: Entry) -> EngineInfo:
         log_path=entry.log_path,
         _entry=entry,
     )
+    return Listed(info, entry, said, records)
 
 
-def _generates(entry: Entry, said: State) -> bool:
-    """Whether a kernel is waiting for a generation, or one goes on without its kernel."""
-    records = records_in(entry.run_dir)
-    return any(not record.orphaned or said.silence < SILENCE_SECONDS for record in records)
+def _moves(record: JobRecord, said: State | None) -> bool:
+    """Whether a kernel is waiting for a generation, or it goes on without its kernel."""
+    return not record.orphaned or (said is not None and said.silence < SILENCE_SECONDS)
 
 
 def _answers(url: str) -> bool:

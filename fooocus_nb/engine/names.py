@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["NAME_LABEL", "listed_name", "notebooks_in", "unique_name", "user_label"]
+__all__ = [
+    "NAME_LABEL",
+    "User",
+    "listed_name",
+    "notebooks_in",
+    "output_label",
+    "outputs_in",
+    "unique_name",
+    "user_label",
+    "users_in",
+]
 
 #: The label that holds the unique name, and the beginning of those that hold the users.
 NAME_LABEL = "listed"
 USER_LABEL = "user:"
+#: The beginning of those that hold the Jupyter server's ids of the kernels that use it.
+KERNEL_LABEL = "kernel:"
+#: The beginning of those that hold the folders into which its images are copied.
+OUTPUT_LABEL = "output:"
+#: A path of a system that has longer ones is not told.
+MAX_FOLDER = 4096
+MAX_PID = 2**31
 #: All labels together must fit into one message of the guardian's.
 MAX_NOTEBOOK = 200
 
-_KERNEL_FILE = re.compile(r"kernel-([\w-]{8})[\w-]*\.json$")
+_KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
+#: So much of a kernel's id is shown to people.
+SHOWN_ID = 8
+
+
+class User(NamedTuple):
+    """A process that uses an engine, or has used it and was killed."""
+
+    pid: int
+    #: The creation time, which tells the process from later ones with the same id.
+    created: str | None
+    #: The Jupyter server's id of the kernel; empty for a script.
+    kernel: str
+    #: The path of the notebook or script, as far as it is known.
+    notebook: str
+
+    def runs(self) -> bool:
+        """Whether it still runs; only where its process id can be judged."""
+        return self.created is not None and creation_time(self.pid) == self.created
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:
@@ -44,22 +80,55 @@ def user_label(*, uses: bool = True) -> dict[str, str | None]:
     pid = os.getpid()
     # With the creation time: a user that was killed takes no label away, and process ids return.
     said = json.dumps([creation_time(pid), _notebook()[:MAX_NOTEBOOK]]) if uses else None
-    return {f"{USER_LABEL}{pid}": said}
+    return {f"{USER_LABEL}{pid}": said, f"{KERNEL_LABEL}{pid}": _kernel_id() if uses else None}
+
+
+def output_label(folder: Path) -> dict[str, str]:
+    """Return the label by which an engine says where its images are copied to."""
+    path = str(folder)
+    if len(path) > MAX_FOLDER:
+        return {}
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+    return {f"{OUTPUT_LABEL}{digest}": path}
+
+
+def outputs_in(labels: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the folders into which an engine's images are copied; they may be gone by now."""
+    found = [
+        Path(value)
+        for key, value in labels.items()
+        if key.startswith(OUTPUT_LABEL) and isinstance(value, str) and "\0" not in value
+    ]
+    return tuple(path for path in found if path.is_absolute())
 
 
 def notebooks_in(labels: Mapping[str, Any], *, elsewhere: bool) -> tuple[str, ...]:
     """Return the notebooks and scripts that use an engine, without those that have ended."""
+    # Process ids of another container or host cannot be judged.
+    users = [user for user in users_in(labels) if elsewhere or user.runs()]
+    return tuple(user.notebook for user in users if user.notebook)
+
+
+def users_in(labels: Mapping[str, Any]) -> tuple[User, ...]:
+    """Return who uses an engine, and who has used it until it was killed."""
     found = []
     for key, value in labels.items():
-        # Process ids of another container or host cannot be judged.
         if key.startswith(USER_LABEL) and isinstance(value, str):
             try:
+                pid = int(key.removeprefix(USER_LABEL))
                 created, notebook = json.loads(value)
-                runs = elsewhere or creation_time(int(key.removeprefix(USER_LABEL))) == created
-            except (ValueError, TypeError, OverflowError):
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 continue  # whoever wrote it, it was no version of us
-            if runs and isinstance(notebook, str) and notebook:
-                found.append(notebook)
+            kernel = labels.get(f"{KERNEL_LABEL}{pid}")
+            if 0 < pid < MAX_PID:
+                found.append(
+                    User(
+                        pid,
+                        created if isinstance(created, str) else None,
+                        kernel if isinstance(kernel, str) else "",
+                        notebook if isinstance(notebook, str) else "",
+                    )
+                )
     return tuple(found)
 
 
@@ -67,15 +136,24 @@ def _notebook() -> str:
     """Return the path of this notebook or script, or the kernel's id; nothing where unknown."""
     if path := os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code():
         return path
-    connect: Any = sys.modules.get("ipykernel.connect")
-    if connect is not None:
-        try:
-            found = _KERNEL_FILE.search(connect.get_connection_file())
-        except RuntimeError:  # IPython in a terminal
-            found = None
-        return f"kernel {found[1]}" if found else ""
+    if kernel := _kernel_id():
+        return f"kernel {kernel[:SHOWN_ID]}"
+    if "ipykernel.connect" in sys.modules:
+        return ""
     script = sys.argv[0] if sys.argv else ""
     return script if Path(script).is_file() else ""
+
+
+def _kernel_id() -> str:
+    """Return the Jupyter server's id of this kernel; nothing where it is none, or not known."""
+    connect: Any = sys.modules.get("ipykernel.connect")
+    if connect is None:
+        return ""
+    try:
+        found = _KERNEL_FILE.search(connect.get_connection_file())
+    except RuntimeError:  # IPython in a terminal
+        return ""
+    return found[1] if found else ""
 
 
 def _notebook_of_vs_code() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -21,10 +21,7 @@ from yarl import URL
 
 from fooocus_nb.server import _proxy_rewrite as rewrite
 from fooocus_nb.server._proxy_pages import Page, Refused
-from fooocus_nb.server.page_answers import PageAnswers, page_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from fooocus_nb.server.page_answers import CLIENT, PageAnswers, page_table
 
 __all__ = ["PageHandler"]
 
@@ -33,8 +30,6 @@ CONNECT_TIMEOUT = 10.0
 #: models; and a stream of Gradio 4 is open as long as its page.
 ANSWER_TIMEOUT = 24 * 3600.0
 CLOSE_TIMEOUT = 5.0
-#: Proxies before Jupyter cut a websocket after a silence of 60 s, and one step may take longer.
-PING_SECONDS = 25.0
 CHUNK_BYTES = 1 << 16
 #: Answers in which an engine may say its own address.
 TOLD = ("application/json", "text/event-stream", "text/html")
@@ -42,7 +37,6 @@ NO_BODY = (204, 304)
 #: A secret in an address, which no log may show.
 _SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
 _ASKED = "fooocus_nb_asked"
-_CLIENT = "fooocus_nb_page_client"
 _MAX_REASON = 100
 
 
@@ -61,6 +55,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     def initialize(self, **given: Any) -> None:
         """Take the secret out of what everybody logs."""
+        super().initialize(**given)
         request = self.request
         if not hasattr(request, _ASKED):
             setattr(request, _ASKED, request.uri)
@@ -189,7 +184,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         if answer.content_type == "text/html" and not rest.partition("?")[0]:
             body = await _read(answer, rewrite.MAX_PAGE_BYTES)
             self.clear_header("Content-Length")
-            limit = self.settings["fooocus_nb"].max_page_message
+            limit = self.max_message_size
             self.finish(rewrite.rewrite_page(body, prefix, origin, limit))
             return
         replacer = rewrite.Replacer(origin, prefix) if answer.content_type in TOLD else None
@@ -223,7 +218,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     @property
     def max_message_size(self) -> int:
         """The largest message, in bytes."""
-        return int(self.settings["fooocus_nb"].max_page_message)
+        return self.services.limits.max_page_message
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Select none: the queue of Gradio has none."""
@@ -273,7 +268,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     async def _ping(self) -> None:
         with contextlib.suppress(WebSocketClosedError):
             while True:
-                await asyncio.sleep(PING_SECONDS)
+                await asyncio.sleep(self.services.limits.ping_interval)
                 self.ping(b"")
 
     def on_ping(self, data: bytes) -> None:
@@ -325,7 +320,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     def _client(self) -> aiohttp.ClientSession:
         """Return the client that all pages share; it keeps no cookies and knows no proxies."""
-        client = self.settings.get(_CLIENT)
+        client = self.settings.get(CLIENT)
         if client is None or client.closed:
             client = aiohttp.ClientSession(
                 auto_decompress=False,
@@ -333,15 +328,8 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
-            self.settings[_CLIENT] = client
+            self.settings[CLIENT] = client
         return client
-
-
-async def close_client(settings: dict[str, Any]) -> None:
-    """Close the connections to all engines, when the server ends."""
-    client = settings.pop(_CLIENT, None)
-    if client is not None:
-        await client.close()
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.base.handlers import JupyterHandler
 
@@ -12,7 +12,13 @@ from fooocus_nb.server import _proxy_rewrite as rewrite
 from fooocus_nb.server._proxy_pages import PageTable
 from fooocus_nb.server.base import AUTH_RESOURCE
 
-__all__ = ["PageAnswers", "page_table"]
+if TYPE_CHECKING:
+    from fooocus_nb.server.services import Services
+
+__all__ = ["CLIENT", "PageAnswers", "close_client", "page_table"]
+
+#: Where a server's settings hold the client that asks engines.
+CLIENT = "fooocus_nb_page_client"
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _TABLE = "fooocus_nb_pages"
@@ -31,6 +37,10 @@ class PageAnswers(JupyterHandler):
     auth_resource = AUTH_RESOURCE
     #: An open page is no activity.
     _track_activity = False
+
+    def initialize(self, services: Services, **_: Any) -> None:
+        """Take what all handlers share."""
+        self.services = services
 
     def set_default_headers(self) -> None:
         """Add to Jupyter's headers what keeps a page apart from Jupyter."""
@@ -73,3 +83,10 @@ def page_table(settings: dict[str, Any]) -> PageTable:
     """Return the pages of a server."""
     table = settings.setdefault(_TABLE, PageTable())
     return table if isinstance(table, PageTable) else PageTable()
+
+
+async def close_client(settings: dict[str, Any]) -> None:
+    """Close the connections to all engines, when the server ends."""
+    client = settings.pop(CLIENT, None)
+    if client is not None:
+        await client.close()

@@ -7,8 +7,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
+    from concurrent.futures import Executor
 
-__all__ = ["Services"]
+    from fooocus_nb.server.directory import Directory
+    from fooocus_nb.server.thumbnail_cache import ThumbnailCache
+
+__all__ = ["Limits", "Services"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the extension's traits allow."""
+
+    max_image_bytes: int
+    max_log_followers: int
+    ping_interval: float
+    max_page_message: int
 
 
 @dataclass(frozen=True)
@@ -16,3 +30,8 @@ class Services:
     """What the handlers share."""
 
     log: logging.Logger
+    directory: Directory
+    thumbnails: ThumbnailCache
+    #: For what waits for engines or files.
+    pool: Executor
+    limits: Limits

@@ -1,15 +1,22 @@
-"""``/status``: whether the extension answers, and what it can do here."""
+"""``/status`` and ``/openapi.json``: what the extension is, and what it can do here."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from jupyter_server.auth.decorator import authorized
+from jupyter_server.utils import url_path_join
 from tornado import web
 
 from fooocus_nb import __version__
 from fooocus_nb.server.base import Handler
 from fooocus_nb.server.versions import why_no_page
 
-__all__ = ["StatusHandler"]
+__all__ = ["DOCUMENT_PATH", "DocumentHandler", "StatusHandler", "document"]
+
+DOCUMENT_PATH = Path(__file__).parent / "openapi.json"
 
 
 class StatusHandler(Handler):
@@ -19,4 +26,23 @@ class StatusHandler(Handler):
     @authorized
     async def get(self) -> None:
         """Say it."""
-        await self.finish({"version": __version__, "page": why_no_page() or True})
+        reason = why_no_page()
+        await self.finish({"version": __version__, "page": reason is None, "reason": reason})
+
+
+class DocumentHandler(Handler):
+    """Describes all of the API."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Send the OpenAPI document, with this server's base URL."""
+        await self.finish(document(self.base_url))
+
+
+def document(base_url: str) -> dict[str, Any]:
+    """Return the OpenAPI document of the API behind a server's base URL."""
+    content: dict[str, Any] = json.loads(DOCUMENT_PATH.read_text(encoding="utf-8"))
+    content["info"]["version"] = __version__
+    content["servers"] = [{"url": url_path_join(base_url, "fooocus-nb", "api")}]
+    return content

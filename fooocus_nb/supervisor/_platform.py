@@ -496,6 +496,15 @@ def leftovers(marker: str) -> set[int]:
     return {int(row[0]) for row in rows if len(row) == 2 and marker in row[1].split()}
 
 
+def parent_of(pid: int) -> int | None:
+    """Return the process that a process belongs to; None where that is not known."""
+    if LINUX:
+        fields = stat_fields(pid)
+        return int(fields[1]) if fields else None
+    row = {} if WINDOWS else _ps_table()
+    return row[pid][0] if pid in row else None
+
+
 def kill_leftovers(marker: str, timeout: float) -> None:
     """Kill what has `marker` in its environment, until nothing has it, for so long at most."""
     deadline = time.monotonic() + timeout

@@ -312,6 +312,9 @@ class Guardian:
             ):  # only a question: it is no client that keeps the child running
                 client.add(message(event="look", **self._state()))
                 return
+            if command["op"] == "request":
+                self._pass_on(client, command)
+                return
             client.admitted = self._had_client = True
             self._output.attach(client)
             # Behind the recent output, so that an admitted client has it.
@@ -343,6 +346,16 @@ class Guardian:
                     self._grace = number(command["grace"])
                 client.add(message(event="ending", reason=STOPPED))
                 self._begin_end(STOPPED)
+
+    def _pass_on(self, stranger: Client, command: dict[str, Any]) -> None:
+        """Pass somebody's request on to those who use the child, and say how many they are."""
+        users = [client for client in self._clients if client.admitted]
+        if command.get("one"):
+            del users[1:]  # the one that has used it for longest
+        said = message(event="request", verb=command["verb"], session=command.get("session"))
+        for client in users:
+            client.add(said)
+        stranger.add(message(event="requested", users=len(users)))
 
     def _state(self) -> dict[str, Any]:
         return {

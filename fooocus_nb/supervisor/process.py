@@ -53,6 +53,8 @@ LABEL_BYTES = 1 << 15
 
 ExitListener = Callable[[int | None], None]
 LineListener = Callable[[Line], None]
+#: Gets a verb, and the session that it is about.
+RequestListener = Callable[[str, str | None], None]
 
 
 class Heartbeat:
@@ -148,6 +150,7 @@ class Process:
         self._splitter = LineSplitter()
         self._subscriptions: list[Subscription] = []
         self._exit_listeners: list[ExitListener] = []
+        self._request_listeners: list[RequestListener] = []
         self._admitted = threading.Event()
         self._acknowledged = threading.Event()
         #: Whether we have left, and the child may go on for others.
@@ -321,6 +324,23 @@ class Process:
         listener(self._returncode)
         return lambda: None
 
+    def add_request_listener(self, listener: RequestListener) -> Callable[[], None]:
+        """Call `listener` when somebody who does not use the child asks its users for something.
+
+        Parameters
+        ----------
+        listener : callable
+            Gets the verb, and the session that it is about or None. It must return at once.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        with self._lock:
+            self._request_listeners.append(listener)
+        return lambda: _discard(self._lock, self._request_listeners, listener)
+
     def tail(self, n: int = 100) -> list[str]:
         """Return the last lines, oldest first.
 
@@ -382,6 +402,8 @@ class Process:
             case "pong":
                 self.lost = content["lost"]
                 self._heartbeat.received()
+            case "request":
+                self._tell_request(str(content["verb"]), content.get("session"))
             case "work":
                 self.last_work = time.monotonic() - number(content["idle"])
                 self._work.received()
@@ -406,6 +428,15 @@ class Process:
             for subscription in subscriptions:
                 with subscription.lock:
                     subscription.deliver(batch)
+
+    def _tell_request(self, verb: str, session: object) -> None:
+        with self._lock:
+            listeners = list(self._request_listeners)
+        for listener in listeners:
+            try:
+                listener(verb, session if isinstance(session, str) else None)
+            except Exception:  # noqa: BLE001
+                _log.exception("a listener for requests to %r failed", self.spec.name)
 
     def _set_exited(self, returncode: int | None) -> None:
         with self._lock:

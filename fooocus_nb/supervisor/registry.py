@@ -84,6 +84,8 @@ class Entry:
     cleanup: tuple[Path, ...]
     address: _platform.Address
     token: str
+    #: The folder that it was started in; None where that was not published.
+    cwd: Path | None = None
     #: Where it runs, in words, if its process ids cannot be judged from here; else None.
     elsewhere: str | None = None
     #: Whether it runs, or ran, under the system that runs here, in whatever container.
@@ -116,6 +118,7 @@ class Entry:
             cleanup=tuple(map(_path, known["cleanup"])),
             address=_address(known["address"]),
             token=str(known["token"]),
+            cwd=_path(known["cwd"]) if known.get("cwd") else None,
             # Versions up to 0.1.0 did not say.
             elsewhere=where(known["place"]) if known.get("place") else None,
             same_system=same_system(known["place"]) if known.get("place") else True,
@@ -128,6 +131,15 @@ class Entry:
     def proven(self) -> bool:
         """Whether both the child and its guardian still run."""
         return self.guarded() and _runs(self.pid, self.created)
+
+    def genuine(self) -> bool:
+        """Whether what runs is what was published: the marked child of that very guardian.
+
+        What is published can be forged or damaged, and names processes that may be anybody's.
+        """
+        # The marker is the guardian's own secret, and it alone is the parent of what it starts.
+        bears = self.pid in _platform.leftovers(self.marker)
+        return bears and self.proven() and _platform.parent_of(self.pid) == self.guardian
 
     def dead(self) -> bool:
         """Whether it is certain that its guardian has ended."""
@@ -153,12 +165,37 @@ class Entry:
     def look(self, timeout: float = LOOK_TIMEOUT) -> State | None:
         """Ask the guardian for its child's state, without counting as a client."""
         try:
-            with _platform.connect(self.address, timeout) as connection:
-                connection.settimeout(timeout)
-                connection.sendall(message(op="look", token=self.token))
-                return _state(connection, time.monotonic() + timeout)
+            said = self._ask({"op": "look"}, timeout)
+            users, silence = int(number(said["users"])), number(said["silence"])
+            return State(users, said["ending"], said["returncode"], silence)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
+
+    def request(
+        self,
+        verb: str,
+        session: str | None = None,
+        *,
+        one: bool = False,
+        timeout: float = LOOK_TIMEOUT,
+    ) -> int | None:
+        """Ask those who use the child for something, without counting as one of them.
+
+        Returns how many were told, only the one that has used it for longest where `one` is set;
+        None where the guardian does not answer, as one of version 0.1.0 does not.
+        """
+        content = {"op": "request", "verb": verb, "session": session, "one": one}
+        try:
+            return int(number(self._ask(content, timeout)["users"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return None
+
+    def _ask(self, content: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Ask the guardian something as a stranger, and return its answer."""
+        with _platform.connect(self.address, timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(message(**content, token=self.token))
+            return _answer(connection, time.monotonic() + timeout)
 
     def kill_tree(self) -> None:
         """Kill it without its guardian, which does not respond, and remove its folders."""
@@ -168,14 +205,13 @@ class Entry:
         Registry(self.run_dir.parent).purge(self)
 
 
-def _state(connection: socket.socket, deadline: float) -> State | None:
+def _answer(connection: socket.socket, deadline: float) -> dict[str, Any]:
     reader = FrameReader()
     while time.monotonic() < deadline and (data := connection.recv(4096)):
         for _, payload in reader.feed(data):
-            said = parse_object(payload)
-            users, silence = int(number(said["users"])), number(said["silence"])
-            return State(users, said["ending"], said["returncode"], silence)
-    return None
+            return parse_object(payload)
+    msg = "the guardian has not answered"
+    raise TimeoutError(msg)
 
 
 class Registry:

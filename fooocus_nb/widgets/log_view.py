@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
+from fooocus_nb.engine.log_pages import batch_of
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.logs.levels import Classifier
-from fooocus_nb.supervisor import Line, LineSplitter, LogReader
+from fooocus_nb.supervisor import LineSplitter, LogReader
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets.base import LiveView
 from fooocus_nb.widgets.monitor_widget import frontend_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
 
-__all__ = ["LogPump", "LogView", "batch_of"]
+__all__ = ["LogPump", "LogView"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ MAX_LINE = 4000
 #: How long the log is followed for a view that no browser has confirmed to show.
 UNCONFIRMED_SECONDS = 10.0
 _OVER = (EngineState.STOPPED, EngineState.DEAD)
-_SHORT = {"info": "i", "warning": "w", "error": "e", "note": "n"}
+_NOTE = "n"
 
 STATIC_LINES = 60
 STATIC_LINE = 300
@@ -148,18 +149,6 @@ class LogView(LiveView):
             f'line-height:1.4">{lines}</pre></div>'
         )
         return wrap(head, body if rows else "", label="Log of the engine")
-
-
-def batch_of(lines: Sequence[Line], classifier: Classifier) -> dict[str, Any]:
-    """Return lines as the content of a message, with redrawn ones left out."""
-    kept = [line.text for line in lines if not line.transient]
-    pending = lines[-1].text if lines and lines[-1].transient else ""
-    return {
-        "text": "\n".join(clip(text, MAX_LINE) for text in kept),
-        "levels": "".join(_SHORT[classifier.level(text)] for text in kept),
-        "count": len(kept),
-        "pending": clip(pending, MAX_LINE),
-    }
 
 
 class LogPump:
@@ -310,7 +299,7 @@ class LogPump:
         batch = batch_of(self._splitter.feed(data), self._classifier)
         if note:
             batch["text"] = f"{note}\n{batch['text']}" if batch["count"] else note
-            batch["levels"] = _SHORT["note"] + batch["levels"]
+            batch["levels"] = _NOTE + batch["levels"]
             batch["count"] += 1
         # A progress bar's newest state has no line ending yet: that comes when it is redrawn.
         batch["pending"] = clip(self._splitter.rest, MAX_LINE) or batch["pending"]

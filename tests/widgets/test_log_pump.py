@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fooocus_nb.engine.log_pages import batch_of
 from fooocus_nb.engine.state import EngineState, StateMachine
 from fooocus_nb.fooocus.logs.levels import Classifier
 from fooocus_nb.supervisor import LineSplitter
 from fooocus_nb.widgets import log_view
-from fooocus_nb.widgets.log_view import LogPump, batch_of
+from fooocus_nb.widgets.log_view import LogPump
 
 
 class Engine(SimpleNamespace):

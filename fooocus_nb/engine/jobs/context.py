@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from fooocus_nb.results import Image, Result
     from fooocus_nb.results.output_folder import OutputFolder
 
-__all__ = ["JobContext"]
+__all__ = ["JobContext", "Stoppable"]
+
+
+class Stoppable(Protocol):
+    """A job, as far as those know it who ask for its end from outside of the kernel."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+    def skip(self) -> None:
+        """Skip the image in the making."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +52,5 @@ class JobContext:
     add_images: Callable[[Iterable[Image]], None]
     #: Take the result at the end, also of a generation that failed.
     publish: Callable[[Result], None]
+    #: The jobs that the server knows, by their sessions.
+    sessions: dict[str, Stoppable] = field(default_factory=dict)

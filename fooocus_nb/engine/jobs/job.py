@@ -400,6 +400,7 @@ class Job:
     async def _in_turn(self) -> Result:
         async with self._context.queue.turn(self, self._stream):
             self._stream.begin()
+            self._context.sessions[self._session] = self
             unsubscribe = self._context.subscribe_log(self._take_line)
             remove_record = self._write_record()
             try:
@@ -412,6 +413,7 @@ class Job:
                     await self._rescue()
                 raise
             finally:
+                self._context.sessions.pop(self._session, None)
                 unsubscribe()
                 remove_record()
                 self._result = self._made()

@@ -31,8 +31,12 @@ export class EngineList {
     return `${this.url("ui", name)}/`;
   }
 
-  socket(...parts) {
-    return this.url(...parts).replace(/^http/, "ws");
+  // A websocket that sends the last lines of a log, and each further one.
+  follow(name) {
+    const base = this._settings.wsUrl + `fooocus-nb/api/engines/${encodeURIComponent(name)}/log/follow`;
+    const { token, appendToken } = this._settings;
+    const query = appendToken && token ? `?token=${encodeURIComponent(token)}` : "";
+    return new this._settings.WebSocket(base + query);
   }
 
   // The XSRF header and the token go along.

@@ -16,7 +16,7 @@ export function logPanel({ widgets }, list, name) {
       this._state.setAttribute("role", "status");
       const all = document.createElement("a");
       all.textContent = "Save the whole log";
-      all.href = `${list.url("api", "engines", name, "log")}?whole=1`;
+      all.href = list.url("api", "engines", name, "log", "file");
       all.download = `${name}.log`;
       head.append(this._state, all);
       this._lines = document.createElement("pre");
@@ -39,14 +39,15 @@ export function logPanel({ widgets }, list, name) {
       };
     }
 
-    _take({ text = "", levels = "" }) {
-      if (!text && !levels) return;
+    _take({ text, levels, count, skipped }) {
+      if (skipped) this._state.textContent = "Following; more was printed than could be shown";
+      if (!count) return;
       const node = this._lines;
       const follows = node.scrollHeight - node.scrollTop - node.clientHeight < 30;
       const part = document.createDocumentFragment();
       text.split("\n").forEach((line, index) => {
         const row = document.createElement("div");
-        row.className = `fnb-log-${levels[index] ?? "i"}`;
+        row.className = `fnb-log-${levels[index]}`;
         row.textContent = line || " ";
         part.append(row);
       });

@@ -48,8 +48,9 @@ class Item {
   }
 
   labelTitle() {
-    const { title, notebooks = [], pid, memory } = this._engine;
-    const used = notebooks.length ? `used by ${notebooks.join(", ")}` : "used by no notebook";
+    const { title, kernels = [], pid, memory } = this._engine;
+    const names = kernels.map(({ notebook, pid }) => notebook ?? `process ${pid}`);
+    const used = names.length ? `used by ${names.join(", ")}` : "used by no notebook";
     const size = memory ? `${(memory / 1e9).toFixed(1)} GB of memory` : "";
     return [title, used, `process ${pid}`, size].filter(Boolean).join("\n");
   }

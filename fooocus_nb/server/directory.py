@@ -1,0 +1,114 @@
+"""The engines of this user, as they are now: what all handlers ask, and what is told of one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fooocus_nb._html import clip
+from fooocus_nb.engine.health import gpu_memory_of
+from fooocus_nb.engine.listing import Listed, named, survey
+from fooocus_nb.engine.names import users_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+__all__ = ["Directory", "describe", "generation_of", "kernels_of"]
+
+T = TypeVar("T")
+
+#: Who asks within so long gets what was found for somebody else.
+FRESH_SECONDS = 1.0
+MAX_PROMPT = 2000
+
+
+class Directory:
+    """Finds engines on threads, for all who ask on one event loop."""
+
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._found: list[Listed] = []
+        self._found_at = float("-inf")
+
+    async def engines(self) -> list[Listed]:
+        """Return all engines, oldest first; web servers are asked whether they answer."""
+        async with self._lock:
+            if time.monotonic() - self._found_at > FRESH_SECONDS:
+                self._found = await self._run(survey)
+                self._found_at = time.monotonic()
+            return self._found
+
+    async def glance(self) -> list[Listed]:
+        """Return all engines without asking any web server."""
+        return await self._run(lambda: survey(probe=False))
+
+    async def engine(self, name: str) -> Listed:
+        """Return the engine of a name or a process id, as it is at this moment.
+
+        A ConfigurationError says that there is none, or several.
+        """
+        found = await self.glance()
+        chosen = named(name, [listed.info for listed in found])
+        return next(listed for listed in found if listed.info is chosen)
+
+    async def describe(self, listed: Listed) -> dict[str, Any]:
+        """Return what is told of an engine, fit for JSON."""
+        return await self._run(lambda: describe(listed))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def describe(listed: Listed) -> dict[str, Any]:
+    """Return what is told of an engine, fit for JSON."""
+    info = listed.info
+    here = listed.entry.elsewhere is None
+    return {
+        "id": listed.entry.run_dir.name,
+        "name": info.name,
+        "title": info.title,
+        "version": info.title.removeprefix("Fooocus ") if "Fooocus " in info.title else None,
+        "pid": info.pid,
+        "url": info.url,
+        "state": info.state,
+        "elsewhere": listed.entry.elsewhere,
+        "users": info.users,
+        "kernels": kernels_of(listed),
+        "lifetime": info.lifetime,
+        "idle_timeout": info.idle_timeout,
+        "shared": info.shared,
+        "since": info.since,
+        "generation": generation_of(listed),
+        "memory": info.memory,
+        "vram": gpu_memory_of(info.pid) if here else None,
+    }
+
+
+def kernels_of(listed: Listed) -> list[dict[str, Any]]:
+    """Return the kernels and scripts that use an engine."""
+    elsewhere = listed.entry.elsewhere is not None
+    return [
+        {"id": user.kernel or None, "pid": user.pid, "notebook": user.notebook or None}
+        for user in users_in(listed.entry.labels)
+        if elsewhere or user.runs()
+    ]
+
+
+def generation_of(listed: Listed) -> dict[str, Any] | None:
+    """Return what is told of the generation that runs; None where there is none."""
+    record = listed.generation
+    if record is None:
+        return None
+    values = record.request.values
+    count = values.get("image_number")
+    return {
+        "session": record.session,
+        "prompt": clip(str(record.request.given.get("prompt", "")), MAX_PROMPT),
+        "seed": str(record.request.seed),
+        "images": count if isinstance(count, int) else None,
+        "started": record.started,
+        "kernel": None if record.orphaned else record.kernel,
+    }

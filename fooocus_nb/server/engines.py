@@ -1,0 +1,104 @@
+"""``/engines``: the engines of this user, one of them, and what can be done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from fooocus_nb.engine.health import gpus
+from fooocus_nb.server.base import CommandHandler, Handler, RefusedError
+from fooocus_nb.server.commands import command_generation, restart, stop
+
+__all__ = [
+    "EngineHandler",
+    "EnginesHandler",
+    "GenerationHandler",
+    "RestartHandler",
+    "StopHandler",
+]
+
+_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}", re.ASCII)
+
+
+class EnginesHandler(Handler):
+    """All engines of this user on this machine."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """List them, oldest first, with the machine's graphics cards."""
+        found = await self.services.directory.engines()
+        told = await asyncio.gather(*map(self.services.directory.describe, found))
+        cards = await self.run(gpus)
+        memory = [
+            {"index": card.index, "name": card.name, "used": card.used, "total": card.total}
+            for card in cards
+        ]
+        await self.finish({"engines": list(told), "gpus": memory})
+
+
+class EngineHandler(Handler):
+    """One engine."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """Tell of it, also whether its web server answers."""
+        pid = (await self.engine(name)).info.pid
+        for listed in await self.services.directory.engines():
+            if listed.info.pid == pid:
+                await self.finish(await self.services.directory.describe(listed))
+                return
+        raise RefusedError(404, f"Engine {name[:100]!r} has just ended.")
+
+
+class StopHandler(CommandHandler):
+    """The end of an engine."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        """End it, whoever uses it, and wait until it is gone."""
+        self.body()
+        listed = await self.engine(name)
+        await _on_own_thread(stop, listed)
+        await self.finish({"id": listed.entry.run_dir.name, "state": "stopped"})
+
+
+class RestartHandler(CommandHandler):
+    """The restart of an engine by its kernel, which knows how it was started."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        """Ask for it; the state tells how it goes on."""
+        self.body()
+        listed = await self.engine(name)
+        await self.run(restart, listed)
+        self.set_status(202)
+        await self.finish({"id": listed.entry.run_dir.name, "state": "stopping"})
+
+
+class GenerationHandler(CommandHandler):
+    """Stop and skip for the generation that runs, also while its kernel is busy."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str, verb: str) -> None:
+        """Give the command."""
+        session = self.body(("session",)).get("session")
+        if session is not None and not _SESSION.fullmatch(session):
+            raise RefusedError(400, f"session={session[:50]!r} is no session.")
+        listed = await self.engine(name)
+        meant = await _on_own_thread(command_generation, listed, verb, session)
+        self.set_status(202)
+        await self.finish({"session": meant})
+
+
+async def _on_own_thread(work: Any, *arguments: Any) -> Any:
+    """Run what may wait for long where it keeps nobody else waiting."""
+    return await asyncio.to_thread(work, *arguments)

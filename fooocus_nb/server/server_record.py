@@ -1,0 +1,95 @@
+"""What a server writes down for the case that it is killed: which kernels were its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from fooocus_nb.engine.folders import runtime_folder, runtime_paths
+from fooocus_nb.errors import EngineError
+from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.supervisor.system import creation_time, here, where
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+__all__ = ["ServerRecord", "adopt_dead"]
+
+PREFIX = "server-"
+#: What is larger was not written by us.
+MAX_BYTES = 1 << 20
+#: Of each server; more than any has in a month.
+MAX_KERNELS = 10_000
+MAX_ID = 100
+
+
+class ServerRecord:
+    """The record of this server, in the user's own runtime folder."""
+
+    def __init__(self) -> None:
+        self._name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}.json"
+        self._path: Path | None = None
+        self._written: frozenset[str] = frozenset()
+
+    def write(self, kernels: Collection[str]) -> None:
+        """Write down the ids of its kernels, where they have changed; a full disk is no error."""
+        now = frozenset(sorted(kernels)[-MAX_KERNELS:])
+        if now == self._written:
+            return
+        content = {
+            "pid": os.getpid(),
+            "created": creation_time(os.getpid()),
+            "place": here(),
+            "kernels": sorted(now),
+        }
+        with contextlib.suppress(OSError, EngineError):
+            path = runtime_folder() / self._name
+            draft = path.with_suffix(".draft")
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            draft.replace(path)
+            self._path, self._written = path, now
+
+    def remove(self) -> None:
+        """Remove it: the server has ended in order."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            self._path, self._written = None, frozenset()
+
+
+def adopt_dead() -> set[str]:
+    """Return the ids of the kernels of servers that were killed, and remove their records."""
+    kernels: set[str] = set()
+    for path in _records():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            kernels |= _kernels_of_dead(path)
+    return kernels
+
+
+def _records() -> Iterator[Path]:
+    for folder in runtime_paths():
+        with contextlib.suppress(OSError):
+            yield from sorted(folder.glob(f"{PREFIX}*.json"))
+
+
+def _kernels_of_dead(path: Path) -> set[str]:
+    """Return the kernels of one that was killed; none of one that runs, or cannot be judged."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or (os.name != "nt" and status.st_uid != os.getuid()):
+        return set()
+    known = json.loads(read_plain_file(path, MAX_BYTES))
+    pid, created = known["pid"], known["created"]
+    if not isinstance(pid, int) or not isinstance(created, str) or where(known["place"]):
+        return set()
+    if creation_time(pid) == created:
+        return set()
+    kernels = {each for each in known["kernels"] if isinstance(each, str) and len(each) <= MAX_ID}
+    path.unlink()
+    return kernels
