@@ -51,6 +51,12 @@ class PageAnswers(JupyterHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_cors_headers()
 
+    @property
+    def content_security_policy(self) -> str:
+        """Jupyter's own policy, without reports: those would tell a log the page's address."""
+        kept = filter(None, map(str.strip, super().content_security_policy.split(";")))
+        return "; ".join(each for each in kept if not each.lower().startswith("report-"))
+
     def set_cors_headers(self) -> None:
         """Let the page itself, which has no origin, ask for what belongs to it; nobody else."""
         for name in ("Credentials", "Headers", "Methods", "Origin"):
