@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
+from fooocus_nb.engine.names import listed_name, unique_name
 from fooocus_nb.supervisor.guardian_handle import require_own
+from fooocus_nb.supervisor.registry import Registry
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
@@ -50,12 +52,19 @@ class PageRecord:
 
 
 def record_page(name: str, url: str) -> PageRecord:
-    """Record that this kernel is connected to an engine; the same one is recorded once."""
+    """Record that this kernel is connected to an engine; the same one is recorded once.
+
+    The record's name has a number where another engine has that name already.
+    """
     pid, created = os.getpid(), creation_time(os.getpid()) or ""
-    for record in page_records():
-        if (record.name, record.url, record.pid, record.created) == (name, url, pid, created):
+    records = page_records()
+    for record in records:
+        if (record.url, record.pid, record.created) == (url, pid, created):
             return record
     folder = runtime_folder()
+    listed = Registry(folder, *runtime_paths()).entries()
+    taken = {listed_name(entry.name, entry.labels) for entry in listed}
+    name = unique_name(name, taken | {record.name for record in records})
     path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     content = json.dumps({"name": name, "url": url, "pid": pid, "created": created})
     aside = path.with_suffix(".new")

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.engine_monitor import EngineMonitor as EngineMonitor
     from fooocus_nb.widgets.gallery import Gallery as Gallery
     from fooocus_nb.widgets.log_view import LogView as LogView
+    from fooocus_nb.widgets.page import PageView as PageView
     from fooocus_nb.widgets.panel import Panel as Panel
 
-__all__ = ["open_gallery", "open_log", "open_monitor", "open_panel"]
+__all__ = ["open_gallery", "open_log", "open_monitor", "open_page", "open_panel"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +55,14 @@ def open_log() -> type[LogView]:
     from fooocus_nb.widgets.log_view import LogView
 
     return LogView
+
+
+@_opens
+def open_page() -> type[PageView]:
+    """Open an engine's own web page."""
+    from fooocus_nb.widgets.page import PageView
+
+    return PageView
 
 
 @_opens

@@ -81,9 +81,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         else:
             try:
                 self._page = await asyncio.to_thread(
-                    page_table(self.settings).find,
-                    self.path_kwargs["name"],
-                    self.path_kwargs["secret"],
+                    page_table(self.settings).find, self.path_kwargs["secret"]
                 )
             except Refused as refused:
                 self.refuse(refused.status, refused.text)
@@ -240,7 +238,10 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             self.close(1014, "the engine does not answer")
             return
         self._upstream = upstream
-        self._tasks = (asyncio.create_task(self._relay(upstream)), asyncio.create_task(self._ping()))
+        self._tasks = (
+            asyncio.create_task(self._relay(upstream)),
+            asyncio.create_task(self._ping()),
+        )
 
     async def on_message(self, message: str | bytes) -> None:
         """Pass a message of the browser on."""

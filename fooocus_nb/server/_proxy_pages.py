@@ -108,7 +108,7 @@ class PageTable:
         self._pages[page.secret] = page
         return page
 
-    def find(self, name: str, secret: str) -> Page:
+    def find(self, secret: str) -> Page:
         """Return the page of a secret, proven to be its engine's; a Refused where it is not."""
         page = next(
             (
@@ -118,7 +118,7 @@ class PageTable:
             ),
             None,
         )
-        if page is None or page.engine.name != name:
+        if page is None:
             raise Refused(404, _AGAIN)
         now = time.monotonic()
         if now - page.used > IDLE_SECONDS:
@@ -197,8 +197,8 @@ def _prove(engine: Engine) -> None:
         raise Refused(404, _AGAIN)
     said = entry.look()
     if said is None:
-        text = f"The guardian of engine {engine.name!r} does not answer: nobody can tell whose port it is."
-        raise Refused(503, text)
+        what = f"The guardian of engine {engine.name!r} does not answer"
+        raise Refused(503, f"{what}: nobody can tell whose port it is.")
     if said.returncode is not None or said.ending is not None:
         raise Refused(404, _AGAIN)
     parts = urlsplit(engine.url)

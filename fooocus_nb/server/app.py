@@ -13,9 +13,9 @@ from fooocus_nb import __version__
 from fooocus_nb.server.backstop import Backstop
 from fooocus_nb.server.directory import Directory
 from fooocus_nb.server.events import SCHEMA_ID, SCHEMA_PATH, Changes
+from fooocus_nb.server.page_answers import close_client
 from fooocus_nb.server.routes import routes
 from fooocus_nb.server.services import Limits, Services
-from fooocus_nb.server.page_answers import close_client
 from fooocus_nb.server.thumbnail_cache import ThumbnailCache
 from fooocus_nb.server.versions import why_no_page
 from fooocus_nb.server.watch import Watch

@@ -51,7 +51,10 @@ export class EngineCommands {
       add("refresh", "Look for engines", () => this._list.refresh()),
     ];
     for (const command of ids) palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });
-    launcher?.add({ command: ids[0], category: "Notebook", rank: 10, args: { isLauncher: true } });
+    launcher?.add({
+      command: ids[0], category: "Notebook", rank: 10, args: { isLauncher: true },
+      kernelIconUrl: `data:image/svg+xml,${encodeURIComponent(SVG)}`, // it draws no other icon there
+    });
     for (const [rank, command] of ids.slice(1, 4).entries()) {
       contextMenu?.addItem({ command, selector: SELECTOR, rank });
     }
