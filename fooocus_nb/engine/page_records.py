@@ -68,8 +68,8 @@ def record_page(name: str, url: str) -> PageRecord:
     path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     content = json.dumps({"name": name, "url": url, "pid": pid, "created": created})
     aside = path.with_suffix(".new")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(content)
+    aside.touch(0o600, exist_ok=False)
+    aside.write_text(content, encoding="utf-8")
     aside.replace(path)
     return PageRecord(path, name, url, pid, created)
 

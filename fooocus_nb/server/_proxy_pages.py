@@ -1,8 +1,8 @@
 """Which engines' pages are open, by the secrets in their addresses.
 
 A page is served to whoever knows its secret, because it must not have the login: it has no origin
-of its own, so no cookie comes with what it asks for. A secret is made for one identity and one start
-of an engine, and is good for nothing once that engine has ended or this server has.
+of its own, so no cookie comes with what it asks for. A secret is made for one identity and one
+start of an engine, and is good for nothing once that engine has ended or this server has.
 """
 
 from __future__ import annotations

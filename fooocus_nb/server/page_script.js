@@ -53,6 +53,18 @@
     Object.defineProperty(document, "cookie", { get: () => "", set: () => {}, configurable: true });
   }
 
+  // Gradio measures its parts by frames within, which it may look into unless it is in a frame of
+  // another origin itself. A page without an origin may not: so it must believe that it is in one.
+  if (window.parent === window) {
+    const apart = new Proxy({}, {
+      get(_target, name) {
+        if (name === "postMessage") return () => {};
+        throw new DOMException("a page without an origin", "SecurityError");
+      },
+    });
+    Object.defineProperty(window, "parent", { value: apart, configurable: true });
+  }
+
   // What is too large would end a connection without a word.
   const Socket = window.WebSocket;
   const sent = new WeakMap();
