@@ -1,13 +1,15 @@
 """Pages of an engine's log, each asked for by a place in it: nobody has to keep a file open.
 
-A place names a file by what the system calls it, and so holds while the log is rotated. What was
-rotated away since is a :class:`LostPlaceError`.
+A place names a file by what the system calls it and by its first bytes, since the system gives the
+name of a removed file to another one. So it holds while the log is rotated; what was rotated away
+since is a :class:`LostPlaceError`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fooocus_nb._html import clip
@@ -29,7 +31,9 @@ MAX_FILES = 10
 #: How often a file may be renamed while it is read before that is an error.
 ATTEMPTS = 3
 CHUNK_BYTES = 1 << 18
-_PLACE = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{1,16})", re.ASCII)
+#: So much of a file's beginning tells it from others.
+HEAD_BYTES = 256
+_PLACE = re.compile(r"-".join([r"([0-9a-f]{1,16})"] * 5), re.ASCII)
 _SHORT = {"info": "i", "warning": "w", "error": "e", "note": "n"}
 
 
@@ -56,7 +60,8 @@ class _File(NamedTuple):
     size: int
 
     def place(self, offset: int) -> str:
-        return f"{self.device:x}-{self.inode:x}-{offset:x}"
+        head = _read(self, 0, HEAD_BYTES)
+        return f"{self.device:x}-{self.inode:x}-{offset:x}-{len(head):x}-{zlib.crc32(head):x}"
 
 
 class _Moved(Exception):
@@ -171,10 +176,12 @@ def _find(files: list[_File], place: str) -> tuple[int, int]:
     if known is None:
         msg = f"{place[:50]!r} is no place in a log"
         raise LostPlaceError(msg)
-    device, inode, offset = (int(word, 16) for word in known.groups())
+    device, inode, offset, length, checksum = (int(word, 16) for word in known.groups())
     for number, file in enumerate(files):
         if (file.device, file.inode) == (device, inode):
-            return number, min(offset, file.size)
+            if zlib.crc32(_read(file, 0, min(length, HEAD_BYTES))) == checksum:
+                return number, min(offset, file.size)
+            break
     msg = "this part of the log was rotated away"
     raise LostPlaceError(msg)
 

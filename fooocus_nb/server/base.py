@@ -12,7 +12,7 @@ from tornado import web
 from fooocus_nb.errors import ConfigurationError, FooocusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from fooocus_nb.engine.listing import Listed
     from fooocus_nb.server.services import Services
@@ -32,10 +32,12 @@ MAX_DIGITS = 12
 class RefusedError(web.HTTPError):
     """A request is refused, for a reason that the answer gives."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         # As an argument: a percent sign in a name is none of a format.
         super().__init__(status, "%s", text)
         self.text = text
+        #: What the answer has beside; headers that were set before are dropped with it.
+        self.headers = headers or {}
 
 
 class Handler(APIHandler):
@@ -91,6 +93,8 @@ class Handler(APIHandler):
             text = str(error)
         elif isinstance(error, RefusedError):
             text = error.text
+            for name, value in error.headers.items():
+                self.set_header(name, value)
         else:
             super().write_error(status_code, **kwargs)
             return

@@ -157,8 +157,8 @@ class ImageHandler(_FileHandler):
         try:
             part = requested_range(header, size)
         except UnsatisfiableRangeError as error:
-            self.set_header("Content-Range", str(error))
-            raise RefusedError(416, "The range lies beyond the end of the image.") from error
+            what = "The range lies beyond the end of the image."
+            raise RefusedError(416, what, {"Content-Range": str(error)}) from error
         if part is None:
             return 0, size
         self.set_status(206)
@@ -190,8 +190,7 @@ class ThumbnailHandler(_FileHandler):
             else:
                 made = None
         except TooManyError as error:
-            self.set_header("Retry-After", "1")
-            raise RefusedError(503, str(error)) from error
+            raise RefusedError(503, str(error), {"Retry-After": "1"}) from error
         except (NoImageError, OSError) as error:
             raise RefusedError(404, NO_IMAGE) from error
         status = await asyncio.to_thread(_modified, path)

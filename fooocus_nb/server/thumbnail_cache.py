@@ -108,10 +108,7 @@ def _make(path: Path, side: int) -> Thumbnail:
             status = os.fstat(file.fileno())
             with PIL.Image.open(file) as opened:
                 width, height = opened.size
-        if width * height > MAX_PIXELS:
-            msg = f"{width} x {height} pixels are too many"
-            raise NoImageError(msg)
-        data = webp_thumbnail(path, side, MAX_BYTES[side])
+        data = b"" if width * height > MAX_PIXELS else webp_thumbnail(path, side, MAX_BYTES[side])
     except FileNotFoundError:
         raise
     except (
@@ -124,4 +121,7 @@ def _make(path: Path, side: int) -> Thumbnail:
     ) as error:
         msg = f"no image that can be read ({type(error).__name__})"
         raise NoImageError(msg) from error
+    if not data:
+        msg = f"{width} x {height} pixels are too many"
+        raise NoImageError(msg)
     return Thumbnail(data, entity_tag(status, f"-{side}"))
