@@ -72,9 +72,8 @@ class PageAnswers(JupyterHandler):
 
     def refuse(self, status: int, text: str) -> None:
         """Answer with a page that says why not."""
-        refresh = ""
-        if status == 503:
-            refresh = '<meta http-equiv="refresh" content="3">'
+        refresh = '<meta http-equiv="refresh" content="3">' if status == 503 else ""
+        self.clear()  # what was meant for another answer
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         title = _TITLES.get(status, "This page is not served")

@@ -26,7 +26,7 @@ expect.set_options(timeout=30_000)  # a busy machine is no failure
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "test-artifacts"
-SERVER_SECONDS = 60.0
+SERVER_SECONDS = 120.0
 CELL_MS = 60_000
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 QUIET = {
@@ -161,6 +161,18 @@ def serve_jupyter(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+@pytest.fixture
+def notebook_file(request: pytest.FixtureRequest) -> Callable[[Path, list[str]], str]:
+    """Write a notebook of the given cells into a server's folder, and return its name."""
+
+    def write(folder: Path, cells: list[str]) -> str:
+        name = f"{re.sub(r'\W+', '_', request.node.name)[:60]}.ipynb"
+        (folder / name).write_text(json.dumps(_notebook(cells)))
+        return name
+
+    return write
 
 
 @pytest.fixture(scope="session")
