@@ -11,12 +11,14 @@ from traitlets import CFloat, CInt, TraitError, validate
 
 from fooocus_nb import __version__
 from fooocus_nb.server.backstop import Backstop
+from fooocus_nb.server.base_url import route
 from fooocus_nb.server.directory import Directory
 from fooocus_nb.server.events import SCHEMA_ID, SCHEMA_PATH, Changes
 from fooocus_nb.server.page_answers import close_client
 from fooocus_nb.server.routes import routes
 from fooocus_nb.server.services import Limits, Services
 from fooocus_nb.server.thumbnail_cache import ThumbnailCache
+from fooocus_nb.server.ui import forgetting
 from fooocus_nb.server.versions import why_no_page
 from fooocus_nb.server.watch import Watch
 
@@ -106,7 +108,11 @@ class FooocusExtension(ExtensionApp):
         # Not by the trait `handlers`: the base URL is put before those as it is, though it may
         # hold what means something in a pattern, and has more than one spelling.
         web_app = self._server.web_app
-        web_app.add_handlers(".*$", routes(web_app.settings["base_url"], services))
+        base_url = web_app.settings["base_url"]
+        web_app.add_handlers(".*$", routes(base_url, services))
+        for path, *rest in self._server.identity_provider.get_handlers():
+            if path == "/logout" and len(rest) == 1:
+                web_app.add_handlers(".*$", [(route(base_url, path), forgetting(rest[0]))])
         if (reason := why_no_page()) is not None:
             self.log.info(reason)
 

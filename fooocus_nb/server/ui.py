@@ -16,7 +16,7 @@ from fooocus_nb.server.versions import why_no_page
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
-__all__ = ["ui_routes"]
+__all__ = ["forgetting", "ui_routes"]
 
 UI = "/fooocus-nb/ui"
 
@@ -53,6 +53,18 @@ class NoPageHandler(PageAnswers):
             self.refuse(404, "Name an engine: /fooocus-nb/ui/NAME/.")
         else:
             self.refuse(501, why)
+
+
+def forgetting(logout: type[RequestHandler]) -> type[RequestHandler]:
+    """Return a server's own handler of a logout, after which the identity's pages are gone."""
+
+    class ForgettingLogout(logout):  # type: ignore[misc, valid-type]
+        def on_finish(self) -> None:
+            super().on_finish()
+            if (user := self.current_user) is not None:
+                page_table(self.settings).forget(user.username)
+
+    return ForgettingLogout
 
 
 def ui_routes() -> tuple[tuple[str, type[RequestHandler]], ...]:

@@ -168,7 +168,8 @@ def notebook_file(request: pytest.FixtureRequest) -> Callable[[Path, list[str]],
     """Write a notebook of the given cells into a server's folder, and return its name."""
 
     def write(folder: Path, cells: list[str]) -> str:
-        name = f"{re.sub(r'\W+', '_', request.node.name)[:60]}.ipynb"
+        safe = re.sub(r"\W+", "_", request.node.name)[:60]
+        name = f"{safe}.ipynb"
         (folder / name).write_text(json.dumps(_notebook(cells)))
         return name
 

@@ -177,6 +177,19 @@ async def test_a_secret_belongs_to_one_identity(fetch, upstream, jp_serverapp, m
     assert found[0] == found[1] != found[2]
 
 
+async def test_a_page_is_gone_after_the_logout(
+    fetch, upstream, jp_serverapp, jp_base_url, monkeypatch
+) -> None:
+    places = {}
+    for name in ("ada", "bob", "ada"):
+        user = User(name)
+        monkeypatch.setattr(jp_serverapp.identity_provider, "get_user", lambda _, user=user: user)
+        places[name] = await opened(fetch)
+    assert (await fetch(f"{jp_base_url}logout")).code == 200
+    assert (await fetch(places["ada"])).code == 404
+    assert (await fetch(places["bob"])).code == 200
+
+
 async def test_who_may_not_execute_gets_no_page(fetch, upstream, jp_serverapp, monkeypatch) -> None:
     class Reader:
         def is_authorized(self, _handler: Any, _user: Any, action: str, resource: str) -> bool:
