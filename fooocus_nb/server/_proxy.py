@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -22,6 +22,9 @@ from yarl import URL
 from fooocus_nb.server import _proxy_rewrite as rewrite
 from fooocus_nb.server._proxy_pages import Page, Refused
 from fooocus_nb.server.page_answers import CLIENT, PageAnswers, page_table
+
+if TYPE_CHECKING:
+    from fooocus_nb.server.services import Services
 
 __all__ = ["PageHandler"]
 
@@ -45,17 +48,17 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     _page: Page
     _upstream: aiohttp.ClientResponse | aiohttp.ClientWebSocketResponse | None = None
-    _tasks: tuple[asyncio.Task[None], ...] = ()
+    _tasks: tuple[asyncio.Task[Any], ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Jupyter sets cookies on the way, such as for XSRF, but this is no page of its. The class
         # above has put its own functions over those of the class.
-        self.set_cookie = _ignore
+        self.set_cookie = _ignore  # type: ignore[method-assign]
 
-    def initialize(self, **given: Any) -> None:
+    def initialize(self, services: Services, **given: Any) -> None:
         """Take the secret out of what everybody logs."""
-        super().initialize(**given)
+        super().initialize(services, **given)
         request = self.request
         if not hasattr(request, _ASKED):
             setattr(request, _ASKED, request.uri)
@@ -69,7 +72,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     # -- who may ------------------------------------------------------------------------------
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         """Check the host as Jupyter does, the origin, and the secret instead of a login."""
         # Not what is above us there, which asks for the login that this page must not have.
         await JupyterHandler.prepare(self)
@@ -105,7 +108,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     @allow_unauthenticated
     async def get(self, **given: str) -> None:
         """Pass a request or a websocket on."""
-        await super().get(**given)
+        await ProxyHandler.get(self, **given)
 
     @allow_unauthenticated
     async def head(self, **_given: str) -> None:
@@ -280,8 +283,9 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         for task in self._tasks:
             task.cancel()
         if isinstance(self._upstream, aiohttp.ClientWebSocketResponse):
-            task = asyncio.ensure_future(self._upstream.close())
-            self._tasks = (task,)  # a task that nobody holds may be collected
+            self._tasks = (
+                asyncio.create_task(self._upstream.close()),
+            )  # a task that nobody holds may be collected
 
     # -- addresses ----------------------------------------------------------------------------
 

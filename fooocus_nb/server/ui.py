@@ -25,7 +25,7 @@ class EntryHandler(PageAnswers):
     """Asks for Jupyter's login and leads to the page's secret address."""
 
     @web.authenticated
-    @authorized("execute")
+    @authorized("execute")  # type: ignore[untyped-decorator]
     async def get(self, name: str) -> None:
         """Redirect to the page of the engine with this name."""
         if (why := why_no_page()) is not None:

@@ -1,4 +1,4 @@
-"""A hostile page in the place of an engine's: what it can't do to the user of the Jupyter server."""
+"""A hostile page in the place of an engine's: what it can't do to the user of a Jupyter server."""
 
 from __future__ import annotations
 
@@ -115,8 +115,7 @@ def framed(context: BrowserContext, lab: Any, address: str) -> tuple[Any, Frame]
         }""",
         address,
     )
-    page.wait_for_function("document.querySelector('iframe')?.contentWindow", timeout=WAIT_MS)
-    frame = page.frames[-1]
+    frame = page.wait_for_selector("iframe").content_frame()
     frame.wait_for_url("**/fooocus-nb/ui/hostile/*/**", timeout=WAIT_MS)
     return page, frame
 
