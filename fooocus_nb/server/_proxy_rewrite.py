@@ -58,7 +58,7 @@ def page_policy(host: str, prefix: str) -> str:
             f"connect-src {own} data: blob:",
             f"form-action {own}",
             "worker-src blob: data:",
-            "base-uri 'none'",
+            f"base-uri {own}",
         )
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parents[1] / "servers" / "hostile_page.html"
 WAIT_MS = 90_000
 #: Tried and not seen from the page itself: what the server and the browser hold is looked at.
-UNSEEN = {"navigateTop", "submitForm", "submitFormInTab"}
+UNSEEN = {"beacon", "navigateTop", "submitForm", "submitFormInTab"}
 HEADERS = (
     ("Set-Cookie", "hostile=header; Path=/"),
     ("Set-Cookie", "_xsrf=fixed; Path=/user/x/"),
