@@ -101,7 +101,7 @@ def page(browser: Browser, lab: Any) -> Iterator[Page]:
 
 
 def open_lab(page: Page, lab: Any, place: str = "lab") -> None:
-    page.goto(f"{lab.url}/{place}?token={lab.token}")
+    page.goto(f"{lab.url}/{place}?token={lab.token}&reset")
 
 
 def run_cell(page: Page, index: int) -> Any:
@@ -173,7 +173,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("app", ["lab/tree", "notebooks"])
+@pytest.mark.parametrize("app", ["doc/tree", "notebooks"])
 def test_a_layout_without_its_kernel_shows_what_was_in_it(lab, page, app, notebook_file) -> None:
     name = notebook_file(lab.folder, CELLS)
     open_lab(page, lab, f"{app}/{name}")
