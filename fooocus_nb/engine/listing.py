@@ -108,7 +108,8 @@ class EngineInfo:
         Raises
         ------
         EngineError
-            When it was started in another container or on another host.
+            When it was started in another container or on another host, or its processes are not
+            what its guardian has published.
         """
         if self._entry.elsewhere is not None:
             msg = f"Engine {self.name!r} was started {self._entry.elsewhere}."
@@ -120,8 +121,16 @@ class EngineInfo:
                 Process.attach(self._entry.run_dir).stop()
             except ConnectionLost:  # it is ending already
                 threading.Event().wait(POLL_SECONDS)
-        if self.runs():  # its guardian does not do its duty
-            self._entry.kill_tree()
+        if not self.runs():
+            return
+        # Its guardian does not do its duty; but what is published can be forged, or damaged.
+        if not self._entry.genuine():
+            msg = (
+                f"Engine {self.name!r} is left alone: process {self.pid} does not prove to be what "
+                "its guardian has started."
+            )
+            raise EngineError(msg, remedy=f"If it is none, remove {self._entry.run_dir}.")
+        self._entry.kill_tree()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of it, fit for JSON."""

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.logs.levels import Classifier
     from fooocus_nb.supervisor import Line
 
-__all__ = ["LostPlaceError", "Page", "batch_of", "lines_of", "page_after", "page_before", "whole"]
+__all__ = [
+    "LostPlaceError",
+    "Page",
+    "batch_of",
+    "lines_of",
+    "page_after",
+    "page_before",
+    "place_at",
+    "whole",
+]
 
 #: A longer line is cut where it is shown; the file has all of it.
 MAX_LINE = 4000
@@ -76,6 +85,15 @@ def page_before(path: Path, place: str | None, limit: int) -> Page:
 def page_after(path: Path, place: str, limit: int) -> Page:
     """Return what stands behind a place."""
     return _settled(lambda: _page_after(path, place, limit))
+
+
+def place_at(path: Path, offset: int) -> str:
+    """Return the place at an offset of a file; empty where there is no such file."""
+    try:
+        status = path.stat()
+        return _File(path, status.st_dev, status.st_ino, status.st_size).place(offset)
+    except (OSError, _Moved):
+        return ""
 
 
 def whole(path: Path) -> Iterator[bytes]:

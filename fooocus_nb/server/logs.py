@@ -11,7 +11,7 @@ from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
-from tornado import web, websocket
+from tornado import iostream, web, websocket
 
 from fooocus_nb.engine.log_pages import (
     LostPlaceError,
@@ -45,8 +45,6 @@ MAX_BEHIND = 4 << 20
 INTERVAL = 0.1
 #: How often it is looked whether the engine still runs.
 ALIVE_SECONDS = 1.0
-#: The longest a follower is waited for before it is closed, in pieces that were not taken.
-MAX_WAITING = 64
 #: Whatever a follower says is not for us.
 MAX_MESSAGE = 4096
 
@@ -93,7 +91,7 @@ class LogFileHandler(Handler):
                 await self.flush()
         except LostPlaceError:
             self.write("[the log was rotated meanwhile: the rest is missing]\n")
-        except websocket.WebSocketClosedError:
+        except iostream.StreamClosedError:
             return
         await self.finish(set_content_type="text/plain; charset=utf-8")
 

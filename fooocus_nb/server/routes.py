@@ -14,7 +14,7 @@ from fooocus_nb.server.engines import (
 )
 from fooocus_nb.server.images import ImageHandler, ImagesHandler, ThumbnailHandler
 from fooocus_nb.server.logs import LogFileHandler, LogFollower, LogHandler
-from fooocus_nb.server.status import DocumentHandler, StatusHandler
+from fooocus_nb.server.status import DocumentHandler, StatusHandler, UnknownHandler
 from fooocus_nb.server.ui import ui_routes
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     (f"{API}/engines/{NAME}/images", ImagesHandler),
     (f"{API}/images/{IDENTITY}", ImageHandler),
     (f"{API}/images/{IDENTITY}/thumbnail", ThumbnailHandler),
+    (f"{API}/.*", UnknownHandler),
 )
 
 

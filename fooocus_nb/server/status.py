@@ -11,10 +11,10 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from fooocus_nb import __version__
-from fooocus_nb.server.base import Handler
+from fooocus_nb.server.base import Handler, RefusedError
 from fooocus_nb.server.versions import why_no_page
 
-__all__ = ["DOCUMENT_PATH", "DocumentHandler", "StatusHandler", "document"]
+__all__ = ["DOCUMENT_PATH", "DocumentHandler", "StatusHandler", "UnknownHandler", "document"]
 
 DOCUMENT_PATH = Path(__file__).parent / "openapi.json"
 
@@ -38,6 +38,18 @@ class DocumentHandler(Handler):
     async def get(self) -> None:
         """Send the OpenAPI document, with this server's base URL."""
         await self.finish(document(self.base_url))
+
+
+class UnknownHandler(Handler):
+    """What is asked for by no route: told as all else is, and only to who is logged in."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Refuse it."""
+        raise RefusedError(404, "The API has no such address.")
+
+    head = post = put = patch = delete = get
 
 
 def document(base_url: str) -> dict[str, Any]:

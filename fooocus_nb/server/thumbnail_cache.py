@@ -21,7 +21,8 @@ __all__ = ["SIZES", "NoImageError", "Thumbnail", "ThumbnailCache", "TooManyError
 
 #: The longest sides that are made, in pixels: any number would fill the cache with copies.
 SIZES = (96, 160, 320, 640)
-MAX_BYTES = {96: 4_000, 160: 8_000, 320: 16_000, 640: 48_000}
+#: Their bytes. Hardly any is larger at first, and each further attempt takes time.
+MAX_BYTES = {96: 12_000, 160: 20_000, 320: 44_000, 640: 120_000}
 #: More pixels are not decoded: each worker would hold them.
 MAX_PIXELS = 64_000_000
 #: So many may wait; a page asks for what is on its screen.
@@ -108,7 +109,11 @@ def _make(path: Path, side: int) -> Thumbnail:
             status = os.fstat(file.fileno())
             with PIL.Image.open(file) as opened:
                 width, height = opened.size
-        data = b"" if width * height > MAX_PIXELS else webp_thumbnail(path, side, MAX_BYTES[side])
+        data = (
+            b""
+            if width * height > MAX_PIXELS
+            else webp_thumbnail(path, side, MAX_BYTES[side], fast=True)
+        )
     except FileNotFoundError:
         raise
     except (

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 #: How long a generation may be silent and count as moving: a step of a slow machine takes minutes.
 MOVING_SECONDS = 300.0
 #: How long the kernels of a server that ends may take; it waits for 5 s itself.
-KERNELS_SECONDS = 15.0
+KERNELS_SECONDS = 10.0
 #: How long their guardians get then; they need about a second.
 GUARDIANS_SECONDS = 3.0
 POLL_SECONDS = 0.1
@@ -73,12 +73,16 @@ class Watch:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        failure = ""
         self._backstop.note_kernels(await loop.run_in_executor(self._pool, adopt_dead))
         while True:
             try:
                 await self.look()
-            except Exception:  # noqa: BLE001 - the next look may go well
-                _log.warning("a look at the engines failed", exc_info=True)
+                failure = ""
+            except Exception as error:  # noqa: BLE001 - the next look may go well
+                if repr(error) != failure:  # said once, and not with every look
+                    _log.warning("a look at the engines failed", exc_info=True)
+                failure = repr(error)
             await asyncio.sleep(self._interval)
 
     async def look(self) -> None:

@@ -317,6 +317,13 @@ class LogReader:
         rest = min(self._head_offset, _size(self._name(older)))  # it may be gone by now
         return rest + sum(_size(self._name(number)) for number in range(older + 1, MAX_FILES))
 
+    def head(self) -> tuple[Path, int] | None:
+        """Return the file and the offset where what was handed out begins; None where none is."""
+        place = self._place()
+        return (
+            None if place is None else (self._name(place + self._head_distance), self._head_offset)
+        )
+
     # -- files ------------------------------------------------------------------------------
 
     def _place(self) -> int | None:

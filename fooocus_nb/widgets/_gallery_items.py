@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean, clip, parameter_rows
+from fooocus_nb.engine.grants import grant
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import read_log, read_metadata
@@ -203,6 +204,7 @@ class Items:
         image = self.image(entry)
         rows = parameter_rows(image.parameters)
         entry.facts = {
+            "grant": grant(entry.path),
             "seed": "" if image.seed is None else str(image.seed),
             "width": width,
             "height": height,

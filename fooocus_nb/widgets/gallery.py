@@ -79,6 +79,7 @@ class Gallery(LiveView):
     _esm = joined(
         "dom.js",
         "kernel.js",
+        "server.js",
         "gallery_cards.js",
         "gallery_moves.js",
         "gallery_images.js",

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
-from fooocus_nb.engine.log_pages import batch_of
+from fooocus_nb.engine.log_pages import (
+    LostPlaceError,
+    Page,
+    batch_of,
+    lines_of,
+    page_before,
+    place_at,
+)
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.logs.levels import Classifier
 from fooocus_nb.supervisor import LineSplitter, LogReader
@@ -39,6 +46,7 @@ PART_BYTES = 1 << 20
 #: A view that falls further behind than this continues near the end.
 MAX_BEHIND = 4 << 20
 MAX_LINE = 4000
+MAX_PLACE = 100
 #: How long the log is followed for a view that no browser has confirmed to show.
 UNCONFIRMED_SECONDS = 10.0
 _OVER = (EngineState.STOPPED, EngineState.DEAD)
@@ -71,11 +79,13 @@ class LogView(LiveView):
         The view itself, for layouts: ``VBox([engine.logs().widget])``.
     """
 
-    _esm = joined("dom.js", "kernel.js", "log_rows.js", "log_search.js", "log_view.js")
+    _esm = joined("dom.js", "kernel.js", "server.js", "log_rows.js", "log_search.js", "log_view.js")
     _css = joined("base.css", "kernel.css", "log_view.css")
     label = traitlets.Unicode().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     first = traitlets.Dict().tag(sync=True)
+    #: By what the Jupyter server knows the engine: its process id. Empty for one it cannot know.
+    pid = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -108,12 +118,13 @@ class LogView(LiveView):
             case "shut":
                 self._pump.shut(viewer)
             case "earlier":
-                self._pump.earlier()
+                self._pump.earlier(str(content.get("place", ""))[:MAX_PLACE])
             case "whole":
                 self._pump.whole(viewer)
 
     def _begin(self) -> None:
         if not self.note:
+            self.pid = str(self.engine.pid or "")
             # A busy kernel does not hear the browser: then the log is followed until it does.
             self.first = self._pump.begin(
                 float("inf") if frontend_answers() else UNCONFIRMED_SECONDS
@@ -204,9 +215,9 @@ class LogPump:
             self._viewers.discard(viewer)
         self._wake.set()
 
-    def earlier(self) -> None:
-        """Send the lines before the first one that was sent."""
-        self._enqueue(self._send_earlier)
+    def earlier(self, place: str = "") -> None:
+        """Send the lines before a place, or before the first one that was sent."""
+        self._enqueue(lambda: self._send_earlier(place))
 
     def whole(self, viewer: str) -> None:
         """Send the whole log file to one viewer."""
@@ -284,7 +295,7 @@ class LogPump:
         self._pending = ""
         self._open_log(FIRST_BYTES)
         batch = self._next_batch(BATCH_BYTES)
-        return {"epoch": self._epoch, "more": self._before(), **batch}
+        return {"epoch": self._epoch, "more": self._before(), "place": self._head(), **batch}
 
     def _open_log(self, begin: int) -> None:
         if self._reader is not None:
@@ -306,6 +317,15 @@ class LogPump:
         batch["at"] = self._next
         self._next += batch["count"]
         return batch
+
+    def _head(self) -> str:
+        """Return the place of the first line that was sent, by which the server has those before.
+
+        Nothing where the names of the files change at this moment.
+        """
+        head = self._reader.head() if self._reader is not None else None
+        place = "" if head is None else place_at(*head)
+        return place if self._reader is not None and self._reader.head() == head else ""
 
     def _before(self) -> int:
         return self._reader.before() if self._reader is not None else 0
@@ -346,11 +366,20 @@ class LogPump:
         if self._reader is None or epoch != self._epoch or end != self._next:
             self._send({"kind": "reset", **self._start_over()}, [])
 
-    def _send_earlier(self) -> None:
-        data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
-        splitter = LineSplitter()
-        batch = batch_of([*splitter.feed(data), *splitter.flush()], Classifier())
-        self._send({"kind": "earlier", "epoch": self._epoch, "more": self._before(), **batch}, [])
+    def _send_earlier(self, place: str) -> None:
+        # A viewer that has pages by the server is elsewhere than our own reader.
+        if place and self._path is not None:
+            try:
+                page = page_before(self._path, place, EARLIER_BYTES)
+            except LostPlaceError:  # rotated away: there is nothing before it any more
+                page = Page(b"", "", "", 0, 0)
+            data, more, begin = page.data, page.before, page.begin
+        else:
+            data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
+            more, begin = self._before(), self._head()
+        batch = batch_of(lines_of(data), Classifier())
+        where = {"epoch": self._epoch, "more": more, "place": begin}
+        self._send({"kind": "earlier", **where, **batch}, [])
 
     def _send_whole(self, viewer: str) -> None:
         parts: list[bytes] = []

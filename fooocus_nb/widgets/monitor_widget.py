@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from fooocus_nb._html import clean, clip
+from fooocus_nb.engine.jobs.job import session_of
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._html import View, box_size
@@ -38,7 +39,7 @@ _answered = threading.Event()
 class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
-    _esm = joined("dom.js", "kernel.js", "monitor.js")
+    _esm = joined("dom.js", "kernel.js", "server.js", "monitor.js")
     _css = joined("base.css", "kernel.css", "monitor.css")
     view = traitlets.Dict().tag(sync=True)
     preview = traitlets.Bytes().tag(sync=True)
@@ -48,6 +49,8 @@ class LiveMonitor(anywidget.AnyWidget):
     #: from listening, so that Stop has to interrupt the kernel through the Jupyter server.
     control = traitlets.Unicode("comm").tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
+    #: By what the Jupyter server knows the generation: the engine's process id and the session.
+    generation = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         self._job: Job | None = None
@@ -63,6 +66,9 @@ class LiveMonitor(anywidget.AnyWidget):
         if job is not self._job:
             self._job = job
             self._job_number += 1
+            self.generation = {}
+            if job is not None and (pid := job.engine.pid) is not None:
+                self.generation = {"pid": str(pid), "session": session_of(job)}
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""

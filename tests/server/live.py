@@ -47,12 +47,13 @@ async def until(condition: Callable[[], Any]) -> Any:
 class Server:
     """One such server, spoken to as a browser does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, base: str = "/user/x%40y.org/") -> None:
         self._folder = folder
         self.token = uuid.uuid4().hex
         self.log_path = folder / f"server-{uuid.uuid4().hex[:8]}.log"
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/user/x%40y.org/"
+        self._base = base
+        self.url = f"http://127.0.0.1:{self.port}{base}"
 
     def start(self, *flags: str) -> None:
         """Start it, and wait until it answers."""
@@ -63,7 +64,7 @@ class Server:
             "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={self.port}",
             "--ServerApp.port_retries=0",
-            "--ServerApp.base_url=/user/x%40y.org/",
+            f"--ServerApp.base_url={self._base}",
             "--ServerApp.allow_unauthenticated_access=False",
             f"--ServerApp.root_dir={self._folder}",
             f"--ServerApp.jpserver_extensions={extensions}",

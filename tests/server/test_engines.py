@@ -404,7 +404,7 @@ def test_pages_of_a_log_hold_while_it_is_rotated(tmp_path):
     assert b"".join(forth) == b"".join(lines)[-len(b"".join(forth)) :]
     assert forth[0].startswith(middle.data[:10])
     for line in lines:
-        writer.write(line)
+        writer.write(b"another " + line)
     with pytest.raises(LostPlaceError, match="rotated"):
         page_before(path, middle.begin, 50)
     writer.close()

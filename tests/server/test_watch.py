@@ -19,6 +19,7 @@ import pytest
 
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE
 from fooocus_nb.engine.listing import survey
+from fooocus_nb.errors import EngineError
 from fooocus_nb.server.backstop import Backstop, end, is_left_behind
 from fooocus_nb.server.events import SCHEMA_ID
 from fooocus_nb.server.server_record import ServerRecord, adopt_dead
@@ -261,6 +262,8 @@ def test_a_forged_entry_ends_nobody(kernel, alone, monkeypatch):
         (overdue,) = backstop_of(OURS).overdue(found.values())
         assert overdue.info.name == "x"
         assert not end(overdue)
+        with pytest.raises(EngineError, match="left alone"):
+            overdue.info.stop()
         assert foreign.poll() is None
         assert innocent.poll() is None
         assert own.is_dir()
@@ -357,6 +360,7 @@ def test_a_kernel_or_a_server_that_ends_leaves_nothing(server, alone):
 
 
 @posix
+@pytest.mark.slow
 def test_what_a_killed_server_leaves_is_ended_by_the_next(server, alone):
     started = server()
     identity = started.kernel(FAILED)

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import queue
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
@@ -59,7 +60,10 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.stream import Snapshot
     from fooocus_nb.fooocus.requests import Request
 
-__all__ = ["Job"]
+__all__ = ["Job", "session_of"]
+
+#: By what the server, and so everybody outside of this kernel, knows a job.
+_sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
@@ -112,7 +116,7 @@ class Job:
         self.engine = engine
         self.request = request
         self._context = context
-        self._session = session or new_session_hash()
+        self._session = _sessions[self] = session or new_session_hash()
         self._stream = EventStream(waited)
         self._lines = JobLog(request.seed)
         self._collector = ImageCollector(request, self._copy_image)
@@ -558,3 +562,8 @@ class Job:
             stopped=self._control.used or stopped(self.log),
             engine=self._context.name,
         )
+
+
+def session_of(job: Job) -> str:
+    """Return the session by which the server knows a job."""
+    return _sessions[job]

@@ -20,7 +20,7 @@ class GalleryStore {
     this.total = 0;
     this.selected = [];
     this.listeners = new Set();
-    this.cache = new ImageCache(model, this.viewer);
+    this.cache = new ImageCache(model, this.viewer, (id) => this.cards.get(id)?.grant);
   }
 
   takeCards({ total, cards }) {

@@ -5,9 +5,11 @@ const MAX_ORIGINALS = 8;
 const ORIGINAL_MS = 20_000;
 
 class ImageCache {
-  constructor(model, viewer) {
+  // `grant` returns the id by which the Jupyter server knows an image; it may have none.
+  constructor(model, viewer, grant = () => "") {
     this.model = model;
     this.viewer = viewer;
+    this.grant = grant;
     this.thumbs = new Map();
     this.originals = new Map();
     this.waiting = new Map();
@@ -52,25 +54,47 @@ class ImageCache {
       request.reject(new Error("The kernel is busy: the original follows when it responds."));
     }, ORIGINAL_MS);
     this.waiting.set(id, request);
-    this.model.send({ kind: "original", id, viewer: this.viewer });
+    const grant = this.grant(id);
+    const askKernel = () => this.model.send({ kind: "original", id, viewer: this.viewer });
+    if (!grant) {
+      askKernel();
+      return request.promise;
+    }
+    this.fromServer(grant).then((blob) => {
+      if (this.waiting.get(id) !== request) return; // it took too long, or all was closed
+      if (blob) this.keepOriginal(id, blob);
+      else askKernel();
+    });
     return request.promise;
   }
 
+  // Resolves to the original by HTTP, whatever the kernel does; to null where the server has none.
+  async fromServer(grant) {
+    const answer = await askExtension(`images/${grant}`);
+    return answer?.ok ? answer.blob().catch(() => null) : null;
+  }
+
   takeOriginal(message, buffers) {
-    const request = this.waiting.get(message.id);
-    this.waiting.delete(message.id);
-    clearTimeout(request?.timer);
     if (message.error) {
+      const request = this.waiting.get(message.id);
+      this.waiting.delete(message.id);
+      clearTimeout(request?.timer);
       request?.reject(new Error(message.error));
       return;
     }
-    const blob = new Blob([buffers[0]], { type: message.mime });
+    this.keepOriginal(message.id, new Blob([buffers[0]], { type: message.mime }));
+  }
+
+  keepOriginal(id, blob) {
+    const request = this.waiting.get(id);
+    this.waiting.delete(id);
+    clearTimeout(request?.timer);
     const original = { blob, url: URL.createObjectURL(blob) };
-    this.originals.set(message.id, original);
+    this.originals.set(id, original);
     while (this.originals.size > MAX_ORIGINALS) {
-      const [id, old] = this.originals.entries().next().value;
+      const [oldest, old] = this.originals.entries().next().value;
       URL.revokeObjectURL(old.url);
-      this.originals.delete(id);
+      this.originals.delete(oldest);
     }
     request?.resolve(original);
   }

@@ -20,6 +20,7 @@ class LogStore {
     this.levels = [];
     this.pending = "";
     this.more = batch.more || 0;
+    this.place = batch.place || ""; // of the first line, in the log
     this.longest = 0;
     this.counts = { i: 0, n: 0, w: 0, e: 0 };
     this.dropped = false;
@@ -66,6 +67,7 @@ class LogStore {
     this.levels = levels.concat(this.levels);
     this.first -= texts.length;
     this.more = batch.more;
+    this.place = batch.place || "";
     this.tell("prepend");
   }
 

@@ -4,6 +4,7 @@ const OVERSCAN = 12;
 const NEAR_TOP = 300;
 const ANSWER_MS = 2500;
 const AGAIN_MS = 1000;
+const EARLIER_BYTES = 512 << 10;
 const stores = new Map();
 
 function plural(count, one, many) {
@@ -251,8 +252,21 @@ function render({ model, el: host }) {
       showMessage("The kernel is busy: earlier lines follow when it responds.");
       draw();
     }, ANSWER_MS);
-    model.send({ kind: "earlier" });
+    const { epoch, place } = store;
+    fromServer(place).then((page) => {
+      if (epoch !== store.epoch || place !== store.place) return; // they have come another way
+      if (page) store.prepend({ ...page, place: page.begin });
+      else model.send({ kind: "earlier", place });
+    });
     draw();
+  }
+
+  // Resolves to the lines before a place, by HTTP; to null where the server has none.
+  async function fromServer(place) {
+    if (!place || !model.get("pid")) return null;
+    const query = new URLSearchParams({ before: place, bytes: EARLIER_BYTES });
+    const answer = await askExtension(`engines/${model.get("pid")}/log?${query}`);
+    return answer?.ok ? answer.json().catch(() => null) : null;
   }
 
   function setFollow(value) {
@@ -377,7 +391,14 @@ function render({ model, el: host }) {
   function fileName() {
     return `${model.get("label").replace(/[^\w.-]+/g, "_") || "engine"}.log`;
   }
-  tools.download.addEventListener("click", () => {
+  tools.download.addEventListener("click", async () => {
+    const pid = model.get("pid");
+    const answer = pid ? await askExtension(`engines/${pid}/log/file`) : null;
+    const file = answer?.ok ? await answer.blob().catch(() => null) : null;
+    if (file) {
+      saveBlob(file, fileName());
+      return;
+    }
     parts = [];
     clearTimeout(waiting);
     waiting = setTimeout(saveLoaded, ANSWER_MS);

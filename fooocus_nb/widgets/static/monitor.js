@@ -2,31 +2,23 @@
 
 const ACK_MS = 1000;
 
-function pageConfig() {
-  const node = document.getElementById("jupyter-config-data");
-  try {
-    return node ? JSON.parse(node.textContent) : null;
-  } catch {
-    return null;
-  }
-}
-
 // While a cell runs synchronous code the kernel handles no messages, but interrupts.
 async function interruptKernel(kernelId) {
-  const config = pageConfig();
-  if (!config || !kernelId) return false;
-  const base = config.baseUrl || "/";
-  const cookie = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]*)/);
-  const headers = {};
-  if (cookie) headers["X-XSRFToken"] = decodeURIComponent(cookie[1]);
-  if (config.token) headers["Authorization"] = `token ${config.token}`;
-  try {
-    const url = `${base}api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
-    const answer = await fetch(url, { method: "POST", headers, credentials: "same-origin" });
-    return answer.ok;
-  } catch {
-    return false;
-  }
+  if (!kernelId) return false;
+  const path = `api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
+  return Boolean((await askServer(path, { method: "POST" }))?.ok);
+}
+
+// The server passes a command on to the engine, whatever its kernel is busy with. Resolves to
+// nothing where it did, or to what stands against it; to null where nobody can.
+async function commandServer({ pid, session }, verb) {
+  if (!pid) return null;
+  const path = `engines/${encodeURIComponent(pid)}/generation/${verb}`;
+  const answer = await askExtension(path, { method: "POST", body: JSON.stringify({ session }) });
+  if (!answer) return null;
+  if (answer.ok) return "";
+  const refused = await answer.json().catch(() => null);
+  return refused?.message || `The server answers ${answer.status}.`;
 }
 
 class ImageUrl {
@@ -170,9 +162,10 @@ function render({ model, el: host }) {
     if (following) log.scrollTop = log.scrollHeight;
   }
 
+  let skippable = false; // by the server
   function drawControl() {
     const control = model.get("control");
-    skip.hidden = control === "interrupt";
+    skip.hidden = control === "interrupt" && !skippable;
     fold.hidden = control === "interrupt";
   }
 
@@ -188,10 +181,19 @@ function render({ model, el: host }) {
 
   async function interrupt() {
     stop.disabled = true;
-    if (!(await interruptKernel(model.get("kernel_id")))) {
-      note.textContent = "The kernel is busy: use the notebook's own stop button.";
-      stop.disabled = false;
-    }
+    if (await interruptKernel(model.get("kernel_id"))) return;
+    const refused = await commandServer(model.get("generation"), "stop");
+    if (refused === "") return;
+    note.textContent = refused || "The kernel is busy: use the notebook's own stop button.";
+    stop.disabled = false;
+  }
+
+  async function skipByServer() {
+    skip.disabled = true;
+    note.textContent = "";
+    const refused = await commandServer(model.get("generation"), "skip");
+    skip.disabled = false;
+    if (refused !== "") note.textContent = refused || "The kernel is busy and cannot skip.";
   }
 
   function ask(verb) {
@@ -201,7 +203,14 @@ function render({ model, el: host }) {
     note.textContent = "";
     model.send({ kind: verb, job: model.get("view").job });
     clearTimeout(timer);
-    timer = setTimeout(() => {
+    timer = setTimeout(async () => {
+      const refused = await commandServer(model.get("generation"), verb);
+      if (asked !== verb) return; // the kernel has taken it meanwhile
+      if (refused === "") {
+        calm();
+        if (verb === "stop") stop.disabled = skip.disabled = true;
+        return;
+      }
       skip.disabled = false;
       stop.disabled = false;
       note.textContent = "The kernel is busy with a cell and does not respond.";
@@ -214,7 +223,10 @@ function render({ model, el: host }) {
     if (busy) interrupt();
     else ask("stop");
   });
-  skip.addEventListener("click", () => ask("skip"));
+  skip.addEventListener("click", () => {
+    if (model.get("control") === "interrupt") skipByServer();
+    else ask("skip");
+  });
   fold.addEventListener("toggle", () => model.send({ kind: "log", open: fold.open }));
 
   function onMessage(message) {
@@ -239,6 +251,10 @@ function render({ model, el: host }) {
   drawThumbnails();
   drawLog();
   drawControl();
+  extensionAnswers().then((answers) => {
+    skippable = answers && Boolean(model.get("generation").pid);
+    drawControl();
+  });
   return () => {
     clearTimeout(timer);
     preview.show(null);
