@@ -93,7 +93,13 @@ def wheel(session: nox.Session) -> None:
             for name in archive.namelist()
             if ".dist-info/" not in name
         }
+    lab = ROOT / "fooocus_nb" / "labextension"
     expected = EXTRA_FILES | {
+        f"share/jupyter/labextensions/fooocus-nb/{path.relative_to(lab).as_posix()}"
+        for path in lab.rglob("*")
+        if path.is_file()
+    }
+    expected |= {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "fooocus_nb").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts

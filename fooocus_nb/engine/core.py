@@ -21,6 +21,7 @@ from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
 from fooocus_nb.engine.names import output_label
+from fooocus_nb.engine.page_records import record_page
 from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
@@ -40,7 +41,7 @@ from fooocus_nb.fooocus.logs.diagnosis import notices
 from fooocus_nb.fooocus.requests import build_request, incomplete
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
-from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_panel
+from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_page, open_panel
 from fooocus_nb.results.file_names import ImageFacts
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.thumbnails import is_image
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.schema.parameters import ParameterDiff, ParameterTable
     from fooocus_nb.fooocus.transport.login import Login
     from fooocus_nb.results import Result
-    from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, Panel
+    from fooocus_nb.results._views import EngineMonitor, Gallery, LogView, PageView, Panel
     from fooocus_nb.results.output_folder import OutputFolder
 
 __all__ = ["Engine", "assemble", "presenters"]
@@ -893,6 +894,34 @@ class Engine(ImageTasks):
             A widget. Where widgets are not shown, and in a saved notebook, it is the last lines.
         """
         return open_log(self)
+
+    def ui(self, *, height: int = 800) -> PageView:
+        """Show the engine's own web page, complete, in the notebook.
+
+        It comes through the Jupyter server, so also where the engine's port is out of reach of the
+        browser. The server needs ``fooocus-nb[ui]``; the view says what is missing.
+
+        Parameters
+        ----------
+        height : int, optional
+            The height of the page in CSS pixels, from 240 to 10,000. Default 800.
+
+        Returns
+        -------
+        PageView
+            Show it as the last value of a cell.
+
+        Raises
+        ------
+        ConfigurationError
+            When the height is not possible.
+        EngineStopped, EngineDied
+            When the engine does not run.
+        """
+        self._lifecycle.require_client()
+        if (process := self._process) is not None:
+            return open_page(process.listed_name, height=height)
+        return open_page(record_page(self.name, str(self.url)).name, height=height)
 
     def gallery(self) -> Gallery:
         """Show the images that this engine has made for this kernel, and each further one.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.engine_monitor import EngineMonitor as EngineMonitor
     from fooocus_nb.widgets.gallery import Gallery as Gallery
     from fooocus_nb.widgets.log_view import LogView as LogView
+    from fooocus_nb.widgets.page import PageView as PageView
     from fooocus_nb.widgets.panel import Panel as Panel
     from fooocus_nb.widgets.run_grid import RunGrid as RunGrid
     from fooocus_nb.widgets.sweep_monitor import SweepMonitor as SweepMonitor
@@ -22,6 +23,7 @@ __all__ = [
     "open_gallery",
     "open_log",
     "open_monitor",
+    "open_page",
     "open_panel",
     "open_run_grid",
     "open_sweep",
@@ -64,6 +66,14 @@ def open_log() -> type[LogView]:
     from fooocus_nb.widgets.log_view import LogView
 
     return LogView
+
+
+@_opens
+def open_page() -> type[PageView]:
+    """Open an engine's own web page."""
+    from fooocus_nb.widgets.page import PageView
+
+    return PageView
 
 
 @_opens

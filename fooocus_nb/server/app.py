@@ -11,11 +11,14 @@ from traitlets import CFloat, CInt, TraitError, validate
 
 from fooocus_nb import __version__
 from fooocus_nb.server.backstop import Backstop
+from fooocus_nb.server.base_url import route
 from fooocus_nb.server.directory import Directory
 from fooocus_nb.server.events import SCHEMA_ID, SCHEMA_PATH, Changes
+from fooocus_nb.server.page_answers import close_client
 from fooocus_nb.server.routes import routes
 from fooocus_nb.server.services import Limits, Services
 from fooocus_nb.server.thumbnail_cache import ThumbnailCache
+from fooocus_nb.server.ui import forgetting
 from fooocus_nb.server.versions import why_no_page
 from fooocus_nb.server.watch import Watch
 
@@ -62,6 +65,12 @@ class FooocusExtension(ExtensionApp):
         64 << 20, help="Bytes of thumbnails that are kept in memory. Default 64 MiB."
     ).tag(config=True)
 
+    max_page_message = CInt(
+        64_000_000,
+        help="""Bytes of the largest message of a websocket between a browser and the page of
+        Fooocus: with Gradio 3 an image that is uploaded or painted on is one. Default 64 MB.""",
+    ).tag(config=True)
+
     _watch: Watch | None = None
 
     @validate("watch_interval", "backstop_grace", "ping_interval")
@@ -71,7 +80,7 @@ class FooocusExtension(ExtensionApp):
             raise TraitError(msg)
         return float(proposal["value"])
 
-    @validate("max_log_followers", "max_image_bytes", "thumbnail_bytes")
+    @validate("max_log_followers", "max_image_bytes", "max_page_message", "thumbnail_bytes")
     def _validate_size(self, proposal: Bunch) -> int:
         if proposal["value"] < 0:
             msg = f"{proposal['trait'].name}={proposal['value']}: give 0 or more."
@@ -93,12 +102,17 @@ class FooocusExtension(ExtensionApp):
             max_image_bytes=self.max_image_bytes,
             max_log_followers=self.max_log_followers,
             ping_interval=self.ping_interval,
+            max_page_message=self.max_page_message,
         )
         services = Services(self.log, self._directory, self._thumbnails, self._pool, limits)
         # Not by the trait `handlers`: the base URL is put before those as it is, though it may
         # hold what means something in a pattern, and has more than one spelling.
         web_app = self._server.web_app
-        web_app.add_handlers(".*$", routes(web_app.settings["base_url"], services))
+        base_url = web_app.settings["base_url"]
+        web_app.add_handlers(".*$", routes(base_url, services))
+        for path, *rest in self._server.identity_provider.get_handlers():
+            if path == "/logout" and len(rest) == 1:
+                web_app.add_handlers(".*$", [(route(base_url, path), forgetting(rest[0]))])
         if (reason := why_no_page()) is not None:
             self.log.info(reason)
 
@@ -122,6 +136,7 @@ class FooocusExtension(ExtensionApp):
         if watch is not None:
             await watch.stop()
             watch.finish()
+        await close_client(self._server.web_app.settings)
         self._thumbnails.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

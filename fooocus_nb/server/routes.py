@@ -15,6 +15,7 @@ from fooocus_nb.server.engines import (
 from fooocus_nb.server.images import ImageHandler, ImagesHandler, ThumbnailHandler
 from fooocus_nb.server.logs import LogFileHandler, LogFollower, LogHandler
 from fooocus_nb.server.status import DocumentHandler, StatusHandler, UnknownHandler
+from fooocus_nb.server.ui import ui_routes
 
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Arguments = dict[str, Any]
 
-__all__ = ["API_ROUTES", "UI_ROUTES", "routes"]
+__all__ = ["API_ROUTES", "routes"]
 
 #: All routes of the API are below this, behind the base URL.
 API = "/fooocus-nb/api"
@@ -48,14 +49,11 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     (f"{API}/images/{IDENTITY}/thumbnail", ThumbnailHandler),
     (f"{API}/.*", UnknownHandler),
 )
-#: Those of the page of Fooocus. A handler finds the extension, with its traits, in
-#: ``self.settings["fooocus_nb"]``.
-UI_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = ()
 
 
 def routes(base_url: str, services: Services) -> list[tuple[str, type[RequestHandler], Arguments]]:
     """Return all routes behind a server's base URL, each with what its handler is given."""
     return [
         (route(base_url, path), handler, {"services": services})
-        for path, handler in (*API_ROUTES, *UI_ROUTES)
+        for path, handler in (*API_ROUTES, *ui_routes())
     ]

@@ -22,6 +22,7 @@ class Limits:
     max_image_bytes: int
     max_log_followers: int
     ping_interval: float
+    max_page_message: int
 
 
 @dataclass(frozen=True)

@@ -209,14 +209,17 @@ def page(*parts: str) -> str:
     return wrap(*parts, sheet=_SHEET)
 
 
-def kept_html(html: str, view: str) -> str:
+def kept_html(html: str, view: str = "") -> str:
     """Wrap the static fallback of a widget, which is shown below it where there is no widget.
 
-    `view` is a class that the widget's element has, and nothing else on the page.
+    `view` is a class that the widget's element has, and nothing else on the page; none where the
+    fallback is in one bundle with the widget, of which a page shows one or the other.
     """
+    elsewhere = _KEPT_ELSEWHERE.format(view=view) if view else ""
+    own = f" {view}-kept" if view else ""
     return (
-        f"<style>{_KEPT}{_KEPT_ELSEWHERE.format(view=view)}</style>"
-        f'<div class="fnb-kept {view}-kept">{html}'
+        f"<style>{_KEPT}{elsewhere}</style>"
+        f'<div class="fnb-kept{own}">{html}'
         '<div style="margin-top:4px;font-size:12px;opacity:.7">'
         "As it was when the cell ran. Run the cell again for the live view.</div></div>"
     )

@@ -10,7 +10,13 @@ import anywidget
 import traitlets
 
 from fooocus_nb.widgets._html import kept_html
-from fooocus_nb.widgets.display_backends import VIEW_MIME, allowed_formats, widgets_wanted
+from fooocus_nb.widgets.display_backends import (
+    OWN_VIEW,
+    VIEW_MIME,
+    allowed_formats,
+    widgets_wanted,
+)
+from fooocus_nb.widgets.layouts import remember
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -87,6 +93,7 @@ class LiveView(StaticFallback, anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(uid=uuid.uuid4().hex, **traits)
+        remember(self, self.static_html)
 
     @property
     def widget(self) -> Self:
@@ -115,6 +122,8 @@ def bundle_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a widget's own bundle, if there is one, with the static fallback beside it."""
     data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
+    if VIEW_MIME in data:
+        data = {**OWN_VIEW, **data}
     return {**data, **allowed_formats({"text/plain": text, "text/html": html})}, metadata
 
 

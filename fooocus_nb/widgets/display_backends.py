@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import ConfigurationError, nearest
-from fooocus_nb.widgets._html import monitor_html, monitor_text
+from fooocus_nb.widgets._html import kept_html, monitor_html, monitor_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     MakeWidget = Callable[[str], "DrawnWidget"]
 
 __all__ = [
+    "OWN_VIEW",
     "VIEW_MIME",
     "DisplayBackend",
     "DrawnWidget",
@@ -45,6 +46,9 @@ __all__ = [
 MODES = ("widget", "html", "text")
 VARIABLE = "FOOOCUS_NB_DISPLAY"
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
+#: Our own display type, for a bundle with a widget: JupyterLab's extension of ours shows the widget
+#: for it, and the HTML beside it once the widget is gone. Who does not know it ignores it.
+OWN_VIEW = {"application/vnd.fooocus-nb.view+json": {"version_major": 1, "version_minor": 0}}
 
 
 class DrawnWidget(Protocol):
@@ -261,7 +265,8 @@ class WidgetBackend(HtmlBackend):
         widget.show(view)
         self._widget = widget
         shown, _ = widget_bundle(widget)
-        self._put({**shown, "text/plain": monitor_text(view)})
+        text = {"text/plain": monitor_text(view), "text/html": kept_html(monitor_html(view))}
+        self._put({**OWN_VIEW, **shown, **text})
 
 
 class TerminalBackend:

@@ -13,6 +13,7 @@ from fooocus_nb.widgets._html import View, monitor_html, monitor_text
 from fooocus_nb.widgets.base import StaticFallback, bundle_of
 from fooocus_nb.widgets.display_backends import ignore_command, widget_bundle, widgets_wanted
 from fooocus_nb.widgets.job_monitor import JobViewBuilder, image_size
+from fooocus_nb.widgets.layouts import remember
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.start_monitor import start_view
 
@@ -105,6 +106,7 @@ class EngineMonitor(StaticFallback):
                 self._ended.clear()
                 self._last = None  # a new widget has drawn nothing yet
                 self._widget = LiveMonitor()
+                remember(self._widget, self.static_html)
                 self._renderer = Renderer(self, self.view)
                 self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]
                 self._renderer.start()

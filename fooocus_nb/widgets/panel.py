@@ -16,6 +16,7 @@ from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets.base import StaticFallback, bundle_of
 from fooocus_nb.widgets.display_backends import widget_bundle, widgets_wanted
 from fooocus_nb.widgets.job_monitor import small_jpeg
+from fooocus_nb.widgets.layouts import remember
 from fooocus_nb.widgets.panel_form import companions, form_of, to_json
 from fooocus_nb.widgets.panel_values import PanelValues
 
@@ -237,6 +238,7 @@ class Panel(StaticFallback):
                 self._monitor = self.engine.monitor().hold()
                 self._view = ipywidgets.VBox(layout={"grid_gap": "10px"})
                 self._view.add_class("fnb-panel-page")
+                remember(self._view, self.static_html)
                 self._lay_out()
                 self._refresh()
             return self._view

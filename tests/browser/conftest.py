@@ -43,6 +43,7 @@ class JupyterServer:
     token: str
     folder: Path
     config: Path
+    log: Path
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Call its REST interface."""
@@ -120,12 +121,13 @@ class OpenNotebook:
         return path
 
 
-@pytest.fixture(scope="session")
-def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    """Run one jupyter server with JupyterLab and Notebook 7."""
-    base = tmp_path_factory.mktemp("jupyter")
+@contextlib.contextmanager
+def serve_jupyter(
+    base: Path, *options: str, python: Path | str = sys.executable, base_url: str = "/"
+) -> Iterator[JupyterServer]:
+    """Run a jupyter server with JupyterLab and Notebook 7, all that it writes in a folder."""
     folder, config = base / "notebooks", base / "config"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for plugin, settings in QUIET.items():
         _set(config, plugin, settings)
     token = secrets.token_hex(8)
@@ -137,10 +139,12 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
         "IPYTHONDIR": str(base / "ipython"),
     }
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"),
+        *(str(python), "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"),
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}",
         "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.base_url={base_url}",
+        *options,
     ]
     log = base / "server.log"
     with log.open("wb") as output:
@@ -148,8 +152,8 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
             command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        url = _await_server(process, log)
-        yield JupyterServer(url, token, folder, config)
+        url = _await_server(process, log, base_url)
+        yield JupyterServer(url, token, folder, config, log)
     finally:
         process.terminate()
         try:
@@ -159,15 +163,42 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
             process.wait(10)
 
 
-def _await_server(process: subprocess.Popen[bytes], log: Path) -> str:
+@pytest.fixture
+def notebook_file(request: pytest.FixtureRequest) -> Callable[[Path, list[str]], str]:
+    """Write a notebook of the given cells into a server's folder, and return its name."""
+
+    def write(folder: Path, cells: list[str]) -> str:
+        safe = re.sub(r"\W+", "_", request.node.name)[:60]
+        name = f"{safe}.ipynb"
+        (folder / name).write_text(json.dumps(_notebook(cells)))
+        return name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def run_jupyter() -> Callable[..., contextlib.AbstractContextManager[JupyterServer]]:
+    """Run further jupyter servers, each as long as a block."""
+    return serve_jupyter
+
+
+@pytest.fixture(scope="session")
+def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """Run one jupyter server with JupyterLab and Notebook 7."""
+    with serve_jupyter(tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
+
+
+def _await_server(process: subprocess.Popen[bytes], log: Path, base_url: str) -> str:
     deadline = time.monotonic() + SERVER_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text(errors="replace")
         found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text(errors="replace"))
         if found:
+            url = found[0] + base_url.rstrip("/")
             try:
-                with urllib.request.urlopen(f"{found[0]}/api", timeout=5):
-                    return found[0]
+                with urllib.request.urlopen(f"{url}/api", timeout=5):
+                    return url
             except (urllib.error.URLError, OSError):
                 pass
         time.sleep(0.1)

@@ -1,6 +1,7 @@
 """What Fooocus's own launch.py does, in the words of the stand-in: serve, and say when ready.
 
-``FLOOD_MEGABYTES`` is how much it prints with each generation. The calls that ``FAILING_CALLS``
+``FLOOD_MEGABYTES`` is how much it prints with each generation. With ``RECORD_CALLS`` what arrives
+goes to ``record`` in its temporary folder. The calls that ``FAILING_CALLS``
 names run out of memory, and what is printed to stderr comes up to ``LATE_SECONDS`` late.
 """
 
@@ -60,6 +61,8 @@ class Flood(gradio3_app.Recorder):
     def write(self, **entry):
         if entry["call"] in os.environ.get("FAILING_CALLS", "").split():
             raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if "RECORD_CALLS" in os.environ:
+            super().write(**entry)
         if entry["call"] == "generate":
             for _ in range(int(os.environ.get("FLOOD_MEGABYTES", "0"))):
                 print(LINES, end="", flush=True)

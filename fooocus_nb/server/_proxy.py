@@ -1,0 +1,361 @@
+"""The page of an engine through Jupyter: requests and websockets below a page's secret address.
+
+Needs jupyter-server-proxy; :mod:`fooocus_nb.server.ui` imports it only where that is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server_proxy.handlers import ProxyHandler
+from tornado import web
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError
+from yarl import URL
+
+from fooocus_nb.server import _proxy_rewrite as rewrite
+from fooocus_nb.server._proxy_pages import Page, Refused
+from fooocus_nb.server.page_answers import CLIENT, PageAnswers, page_table
+
+if TYPE_CHECKING:
+    from fooocus_nb.server.services import Services
+
+__all__ = ["PageHandler"]
+
+CONNECT_TIMEOUT = 10.0
+#: A function of Gradio 3 without a queue answers when it is done, such as after a download of
+#: models; and a stream of Gradio 4 is open as long as its page.
+ANSWER_TIMEOUT = 24 * 3600.0
+CLOSE_TIMEOUT = 5.0
+CHUNK_BYTES = 1 << 16
+#: Answers in which an engine may say its own address.
+TOLD = ("application/json", "text/event-stream", "text/html")
+NO_BODY = (204, 304)
+#: A secret in an address, which no log may show.
+_SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
+_ASKED = "fooocus_nb_asked"
+_MAX_REASON = 100
+
+
+class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
+    """Passes on what is below a page's secret address, and nothing that is Jupyter's."""
+
+    _page: Page
+    _upstream: aiohttp.ClientResponse | aiohttp.ClientWebSocketResponse | None = None
+    _tasks: tuple[asyncio.Task[Any], ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Jupyter sets cookies on the way, such as for XSRF, but this is no page of its. The class
+        # above has put its own functions over those of the class.
+        self.set_cookie = _ignore  # type: ignore[method-assign]
+
+    def initialize(self, services: Services, **given: Any) -> None:
+        """Take the secret out of what everybody logs."""
+        super().initialize(services, **given)
+        request = self.request
+        if not hasattr(request, _ASKED):
+            setattr(request, _ASKED, request.uri)
+            request.uri = _SECRET.sub(r"\1...", request.uri or "", count=1)
+            request.path = _SECRET.sub(r"\1...", request.path, count=1)
+
+    @property
+    def _asked(self) -> str:
+        """What the browser has asked for, as it was spelled, with the secret."""
+        return str(getattr(self.request, _ASKED, self.request.uri) or "")
+
+    # -- who may ------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Check the host as Jupyter does, the origin, and the secret instead of a login."""
+        # Not what is above us there, which asks for the login that this page must not have.
+        await JupyterHandler.prepare(self)
+        origin = self.request.headers.get("Origin", "null")
+        if origin != "null":
+            self.refuse(403, "Only the page itself, which has no origin, may ask for this.")
+        elif self.request.headers.get("Service-Worker", "").lower() == "script":
+            self.refuse(403, "A page must not register a service worker here.")
+        else:
+            try:
+                self._page = await asyncio.to_thread(
+                    page_table(self.settings).find, self.path_kwargs["secret"]
+                )
+            except Refused as refused:
+                self.refuse(refused.status, refused.text)
+
+    def check_xsrf_cookie(self) -> None:
+        """Check nothing: nobody who does not know the secret gets this far."""
+
+    def check_origin(self, origin: str | None = None) -> bool:
+        """Check nothing more: the secret and :meth:`prepare` stand in its place."""
+        return True
+
+    def _record_activity(self) -> None:
+        """Record nothing: that a page is open, and asks now and then, is no activity."""
+
+    def _count_as_activity(self) -> None:
+        times = self.settings.setdefault("last_activity_times", {})
+        times["fooocus_nb_page"] = _now()
+
+    # -- HTTP ---------------------------------------------------------------------------------
+
+    @allow_unauthenticated
+    async def get(self, **given: str) -> None:
+        """Pass a request or a websocket on."""
+        await ProxyHandler.get(self, **given)
+
+    @allow_unauthenticated
+    async def head(self, **_given: str) -> None:
+        """Pass it on."""
+        await self._pass_on()
+
+    @allow_unauthenticated
+    async def post(self, **_given: str) -> None:
+        """Pass it on."""
+        self._count_as_activity()
+        await self._pass_on()
+
+    @allow_unauthenticated
+    async def options(self, **_given: str) -> None:
+        """Answer what browsers ask before they ask from a page without an origin."""
+        asked = self.request.headers.get("Access-Control-Request-Headers", "")
+        self.set_header("Access-Control-Allow-Methods", "GET, HEAD, POST")
+        if re.fullmatch(r"[\w ,-]{1,500}", asked):
+            self.set_header("Access-Control-Allow-Headers", asked)
+        self.set_header("Access-Control-Max-Age", "600")
+        self.set_status(204)
+        self.finish()
+
+    @allow_unauthenticated
+    def put(self, **_given: str) -> None:
+        """Refuse what no page of Gradio asks."""
+        self.refuse(405, "A page of Gradio does not ask that.")
+
+    patch = delete = put
+
+    async def http_get(self, **_given: str) -> None:
+        """Pass it on."""
+        await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        prefix, rest = self._prefix(), self._rest()
+        timeout = aiohttp.ClientTimeout(ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        url = self._url(rest)
+        try:
+            async with self._client().request(
+                self.request.method,
+                url,
+                data=self.request.body or None,
+                headers=self._headers_for_engine(),
+                allow_redirects=False,
+                timeout=timeout,
+            ) as answer:
+                self._upstream = answer
+                await self._answer(answer, str(url), prefix, rest)
+        except StreamClosedError:
+            return  # the browser has gone
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._fail(error)
+        finally:
+            self._upstream = None
+
+    async def _answer(
+        self, answer: aiohttp.ClientResponse, url: str, prefix: str, rest: str
+    ) -> None:
+        self._page.keep_cookies(answer.headers.getall("Set-Cookie", []))
+        self.set_status(answer.status, answer.reason)
+        for name, value in rewrite.allowed_response_headers(answer.headers).items():
+            self.set_header(name, value)
+        if (location := answer.headers.get("Location")) is not None:
+            below = rewrite.location_below(location, url, prefix)
+            if below is None:
+                self.refuse(502, "The engine sends the browser to another place.")
+                return
+            self.set_header("Location", below)
+        if self.request.method == "HEAD" or answer.status in NO_BODY:
+            self.finish()
+            return
+        origin = self._origin()
+        if answer.content_type == "text/html" and not rest.partition("?")[0]:
+            body = await _read(answer, rewrite.MAX_PAGE_BYTES)
+            self.clear_header("Content-Length")
+            limit = self.max_message_size
+            self.finish(rewrite.rewrite_page(body, prefix, origin, limit))
+            return
+        replacer = rewrite.Replacer(origin, prefix) if answer.content_type in TOLD else None
+        if replacer is not None:
+            self.clear_header("Content-Length")
+        async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+            if data := replacer.feed(chunk) if replacer else chunk:
+                self.write(data)
+                # That of the class above returns nothing to wait for.
+                await web.RequestHandler.flush(self)
+        if replacer is not None and (data := replacer.end()):
+            self.write(data)
+        self.finish()
+
+    def _fail(self, error: Exception) -> None:
+        name = self._page.engine.name
+        self.log.debug("The page of engine %r: %r", name, error)
+        if not self._headers_written:
+            self.refuse(502, f"Engine {name!r} does not answer: it may be busy, or about to end.")
+        elif (stream := getattr(self.request.connection, "stream", None)) is not None:
+            stream.close()  # so that nobody takes a part for the whole
+
+    def on_connection_close(self) -> None:
+        """Stop asking the engine for what nobody waits for any more."""
+        if isinstance(self._upstream, aiohttp.ClientResponse):
+            self._upstream.close()
+        super().on_connection_close()
+
+    # -- websockets ---------------------------------------------------------------------------
+
+    @property
+    def max_message_size(self) -> int:
+        """The largest message, in bytes."""
+        return self.services.limits.max_page_message
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Select none: the queue of Gradio has none."""
+        return None
+
+    async def open(self, **_given: str) -> None:
+        """Connect to the engine before anything is taken from the browser."""
+        timeout = aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                upstream = await self._client().ws_connect(
+                    self._url(self._rest()),
+                    headers=self._headers_for_engine(),
+                    max_msg_size=self.max_message_size,
+                    timeout=timeout,
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.log.debug("A websocket of engine %r: %r", self._page.engine.name, error)
+            self.close(1014, "the engine does not answer")
+            return
+        self._upstream = upstream
+        self._tasks = (
+            asyncio.create_task(self._relay(upstream)),
+            asyncio.create_task(self._ping()),
+        )
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Pass a message of the browser on."""
+        self._count_as_activity()
+        upstream = self._upstream
+        if not isinstance(upstream, aiohttp.ClientWebSocketResponse):
+            return
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            if isinstance(message, bytes):
+                await upstream.send_bytes(message)
+            else:
+                await upstream.send_str(message)
+
+    async def _relay(self, upstream: aiohttp.ClientWebSocketResponse) -> None:
+        """Pass the engine's messages on until it closes."""
+        with contextlib.suppress(WebSocketClosedError, StreamClosedError):
+            async for message in upstream:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    await self.write_message(message.data)
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    await self.write_message(message.data, binary=True)
+        code = upstream.close_code
+        self.close(code if code is not None and _may_be_sent(code) else 1011)
+
+    async def _ping(self) -> None:
+        with contextlib.suppress(WebSocketClosedError):
+            while True:
+                await asyncio.sleep(self.services.limits.ping_interval)
+                self.ping(b"")
+
+    def on_ping(self, data: bytes) -> None:
+        """Pass nothing on: each side has pings of its own."""
+
+    def on_close(self) -> None:
+        """Close the connection to the engine, too."""
+        for task in self._tasks:
+            task.cancel()
+        if isinstance(self._upstream, aiohttp.ClientWebSocketResponse):
+            self._tasks = (
+                asyncio.create_task(self._upstream.close()),
+            )  # a task that nobody holds may be collected
+
+    # -- addresses ----------------------------------------------------------------------------
+
+    def _prefix(self) -> str:
+        """Return the path of the page as the browser has spelled it."""
+        path = self._asked.partition("?")[0]
+        found = _SECRET.search(path)
+        return path[: found.end()] + "/" if found else path
+
+    def _rest(self) -> str:
+        """Return what stands behind it, as it is: it must not be quoted twice."""
+        path, _, query = self._asked.partition("?")
+        rest = path[len(self._prefix()) :]
+        query = rewrite.without_token(query)
+        return f"{rest}?{query}" if query else rest
+
+    def _policy_prefix(self) -> str:
+        return re.sub("[;,]", "", self._prefix())
+
+    def _url(self, rest: str) -> URL:
+        return URL(f"{self._page.engine.url.rstrip('/')}/{rest}", encoded=True)
+
+    def _origin(self) -> str:
+        """Return where the browser has found us; TLS may end before Jupyter."""
+        told = self.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+        scheme = told if told in ("http", "https") else self.request.protocol
+        return f"{scheme}://{self.request.host}"
+
+    def _headers_for_engine(self) -> dict[str, str]:
+        headers = rewrite.allowed_request_headers(self.request.headers)
+        headers["Accept-Encoding"] = "identity"  # the page has to be changed
+        headers["X-Forwarded-Host"] = rewrite.PLACEHOLDER.partition("//")[2]
+        headers["X-Forwarded-Proto"] = "http"
+        if cookie := self._page.cookie_header():
+            headers["Cookie"] = cookie
+        return headers
+
+    def _client(self) -> aiohttp.ClientSession:
+        """Return the client that all pages share; it keeps no cookies and knows no proxies."""
+        client = self.settings.get(CLIENT)
+        if client is None or client.closed:
+            client = aiohttp.ClientSession(
+                auto_decompress=False,
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+            self.settings[CLIENT] = client
+        return client
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+        body += chunk
+        if len(body) > limit:
+            msg = f"a page of more than {limit:,} bytes"
+            raise aiohttp.ClientPayloadError(msg)
+    return bytes(body)
+
+
+def _may_be_sent(code: int) -> bool:
+    return code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011) or 3000 <= code < 5000
+
+
+def _ignore(*_args: Any, **_options: Any) -> None:
+    """Do nothing."""
+
+
+def _now() -> Any:
+    from jupyter_server._tz import utcnow
+
+    return utcnow()

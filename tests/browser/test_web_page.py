@@ -1,0 +1,145 @@
+"""The real web page of an engine through Jupyter, in JupyterLab behind a base URL."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import urllib.error
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+import pytest
+from playwright.sync_api import expect
+
+import fooocus_nb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, FrameLocator, Page
+
+SERVERS = Path(__file__).resolve().parents[1] / "servers"
+ARTIFACTS = SERVERS.parents[1] / "test-artifacts"
+SIDE = 2300
+LAB_MS = 60_000
+START_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def lab(run_jupyter: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A JupyterLab behind a base URL, as a hub has it, which logs all that it can."""
+    base = tmp_path_factory.mktemp("lab")
+    options = ("--Application.log_level=DEBUG",)
+    with run_jupyter(base, *options, base_url="/user/x/") as server:
+        yield server
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """An image of 15 MB: noise is what no format makes smaller."""
+    path = tmp_path / "noise.png"
+    pixels = random.Random(7).randbytes(SIDE * SIDE * 3)
+    PIL.Image.frombytes("RGB", (SIDE, SIDE), pixels).save(path, compress_level=1)
+    assert path.stat().st_size > 15_000_000
+    return path
+
+
+@pytest.fixture
+def page(browser: Browser, lab: Any) -> Iterator[Page]:
+    """JupyterLab in a tab of its own."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    tab = context.new_page()
+    tab.goto(f"{lab.url}/lab?token={lab.token}&reset")
+    tab.wait_for_selector(".jp-Launcher", timeout=LAB_MS)
+    yield tab
+    context.close()
+
+
+def open_page(page: Page, name: str) -> FrameLocator:
+    """Open an engine's page from the list of what runs."""
+    page.locator('[data-id="jp-running-sessions"]').click()
+    page.locator(".fnb-running-engine").get_by_text(name, exact=True).click(timeout=LAB_MS)
+    frame = page.frame_locator(".fnb-page-panel iframe")
+    expect(frame.locator("#generate_button")).to_be_visible(timeout=LAB_MS)
+    return frame
+
+
+def paint(page: Page, canvas: Any) -> None:
+    """Draw a stroke with the mouse."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6, steps=8)
+    page.mouse.up()
+
+
+def calls(record: Path, call: str) -> list[dict[str, Any]]:
+    """What of one kind has arrived in the app."""
+    entries = [json.loads(line) for line in record.read_text().splitlines()]
+    return [entry for entry in entries if entry["call"] == call]
+
+
+def draw_an_image(page: Page, frame: Any, noise: Path) -> None:
+    """Upload an image, paint a mask over it, generate, and save what comes of it."""
+    tab = frame.get_by_text("Inpaint or Outpaint", exact=True).first
+    tab.click()
+    frame.locator("#inpaint_canvas input[type=file]").set_input_files(noise)
+    canvas = frame.locator("#inpaint_canvas canvas").last
+    expect(canvas).to_be_visible(timeout=LAB_MS)
+    paint(page, canvas)
+    frame.locator("#positive_prompt textarea").fill("painted")
+    frame.locator("#generate_button").click()
+    image = frame.locator("#final_gallery img").first
+    expect(image).to_be_visible(timeout=LAB_MS)
+    # It is loaded: an address alone shows nothing.
+    image.evaluate("node => node.decode()")
+    image.click()
+
+
+def save_image(page: Page, frame: Any) -> bytes:
+    """Press the gallery's own button."""
+    with page.expect_download(timeout=LAB_MS) as saved:
+        frame.locator(
+            "#final_gallery [aria-label=Download], #final_gallery a[download]"
+        ).first.click()
+    return saved.value.path().read_bytes()
+
+
+def test_the_page_of_gradio_3(lab, page, noise, gradio3_checkout, tmp_path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    with fooocus_nb.start(
+        gradio3_checkout,
+        name="a b",
+        temp_dir=temporary,
+        env={"RECORD_CALLS": "1"},
+        timeout=START_SECONDS,
+    ):
+        frame = open_page(page, "a b")
+        draw_an_image(page, frame, noise)
+        page.screenshot(path=ARTIFACTS / "page-of-gradio-3.png")
+        assert PIL.Image.open(io.BytesIO(save_image(page, frame))).size == (64, 64)
+        (record,) = temporary.rglob("record")
+        (task,) = calls(record, "task")
+        painted = next(
+            value for value in task["values"] if isinstance(value, dict) and "mask" in value
+        )
+        assert painted["image"]["shape"] == [SIDE, SIDE, 3]
+        assert painted["mask"]["mean"] > 0.1
+        assert not failed
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        lab.ask("fooocus-nb/ui/a%20b/")
+    assert refused.value.code == 404
+
+
+def test_secrets_stand_in_no_log(lab) -> None:
+    """After the test above, at the level that says most."""
+    log = lab.log.read_text(errors="replace")
+    assert "/fooocus-nb/ui/a%20b/.../" in log
+    assert not re.search(r"/fooocus-nb/ui/[^/ ]+/[\w-]{40,}", log)
