@@ -57,6 +57,10 @@ class AttemptWriter(Protocol):
     folder: RunFolder
     run_id: str
 
+    @property
+    def closed(self) -> bool:
+        """Whether the run is closed, and nothing more is written."""
+
     def look_on(self) -> None:
         """Look on at the generations of this kernel."""
 
@@ -81,6 +85,12 @@ class AttemptWriter(Protocol):
         attempt: Attempt | None = None,
     ) -> None:
         """Find out what is pending of a manifest, later."""
+
+    def running(self, attempt: Attempt) -> None:
+        """Note that an attempt is a job of this kernel now."""
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that the job of an attempt has ended."""
 
     def problem(self, text: str) -> None:
         """Note what could not be recorded."""
@@ -117,7 +127,8 @@ class Attempt:
     tries : int
         Which attempt of the cell it is, from 1.
     event : str
-        ``new``, ``sent``, ``made``, ``failed``, ``interrupted`` or ``skipped``.
+        ``new``, ``sent``, ``made``, ``failed``, ``interrupted``, ``skipped``, or ``unrecorded``
+        where the run was closed before it was sent.
     manifest : Manifest or None
         Once it is written.
     base : str
@@ -182,8 +193,9 @@ class Attempt:
         if self._job is not None or self.event != "new":
             msg = "An attempt is one generation: begin another for each that is submitted."
             raise RunError(msg)
-        self._job = job
         self._facts = job.engine()
+        self._job = job
+        self._recorder.running(self)
 
     def resume(self, line: Mapping[str, Any], draft: Manifest, job: JobFacts) -> None:
         """Go on with what an earlier kernel has sent."""
@@ -192,6 +204,7 @@ class Attempt:
         self._expected = int(line.get("images") or 1)
         self._job = job
         self.event = "sent"
+        self._recorder.running(self)
 
     # What follows is called for a job, as engine.jobs.observers says.
 
@@ -199,6 +212,9 @@ class Attempt:
         """Write down what is about to be sent."""
         job = self._job
         if job is None or self.event != "new":
+            return
+        if self._recorder.closed:  # it waited for longer than the run was open
+            self.event = "unrecorded"
             return
         values, inputs = take_inputs(self._recorder.folder, job.request.values, job.request.given)
         self.sent(
@@ -223,8 +239,11 @@ class Attempt:
             self._end(outcome)
         finally:
             self._done.set()
+            self._recorder.ended(self)
 
     def _end(self, outcome: Outcome) -> None:
+        if self._recorder.closed:  # it is adopted when the run is opened next
+            return
         if self.event != "sent":  # it was stopped before it was sent, or skipped meanwhile
             if self.event == "new":
                 self._finish("interrupted", outcome.error)
@@ -355,7 +374,7 @@ class Attempt:
             The file.
         """
         with self._lock:
-            if name in self._arrived or self.event == "new":
+            if name in self._arrived or self.event != "sent" or self._recorder.closed:
                 return
             order = 1 + max((one.order for one in self._arrived.values()), default=0)
             kind = PurePath(name.replace("\\", "/")).suffix.lower().lstrip(".")

@@ -361,6 +361,10 @@ def value_text(value: Any, limit: int = LABEL_LENGTH) -> str:
     if isinstance(value, Mapping):
         if "sha256" in value or "url" in value:
             text = str(value.get("name") or value.get("url") or str(value["sha256"])[:12])
+        elif "drawn" in value:
+            text = "drawn once"
+        elif "each" in value:
+            text = "drawn for each cell"
         elif _CLASS in value:
             inside = ", ".join(value_text(item) for key, item in value.items() if key != _CLASS)
             text = f"{value[_CLASS]}({inside})"

@@ -259,7 +259,7 @@ def _input_of(run: OpenRun, entry: Mapping[str, Any]) -> Any:
             return run.store.image_path(f"{INPUTS}/{name}")
     name = entry.get("name") or sha256[:12]
     msg = (
-        f"The input image {name!r} is not in the run {run.path}: the cell was never sent. Run the "
-        "sweep itself again, which knows where it is."
+        f"The input image {name!r} is not in the run {run.path} as it was given. Call run.retry() "
+        "without an engine, and run the sweep itself again: it knows where the image is."
     )
     raise ParameterError(msg)

@@ -172,7 +172,11 @@ class Plan:
 
     def _repr_html_(self) -> str:
         parts = [_html.data_table(("", ""), list(self._rows()), title=f"Plan: {self.title}")]
-        rows = [(short_name(name), "\n".join(_listed(v))) for name, v in self.axes.items()]
+        rows = [
+            (short_name(name) if place == 0 else "", text)
+            for name, values in self.axes.items()
+            for place, text in enumerate(_listed(values))
+        ]
         rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         parts.append('<div style="height:8px"></div>')
         parts.append(_html.data_table(("parameter", "values"), rows))

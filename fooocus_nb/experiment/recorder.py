@@ -71,6 +71,7 @@ class Recorder:
         self._untold: list[str] = []
         self._index = index
         self._held = held
+        self._running: set[Attempt] = set()
         self._lock = threading.Lock()
         self._number = index.last_number()
         self._adoption = Adoption(folder, index, run_id, self.write)
@@ -121,6 +122,16 @@ class Recorder:
         attempt.bind(job)
         return attempt
 
+    def running(self, attempt: Attempt) -> None:
+        """Note that an attempt is a job of this kernel now."""
+        with self._lock:
+            self._running.add(attempt)
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that the job of an attempt has ended."""
+        with self._lock:
+            self._running.discard(attempt)
+
     def _found(self, job: JobFacts) -> Attempt | None:
         """Go on with an attempt that an earlier kernel has sent, and that its engine went on with.
 
@@ -134,6 +145,11 @@ class Recorder:
                 attempt.resume(line, self._adoption.draft_of(line), job)
                 return attempt
         return None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run is closed, and nothing more is written."""
+        return self._closed.is_set()
 
     def require_lease(self) -> None:
         """Raise a RunError where this kernel may not write to the run any more."""
@@ -151,6 +167,7 @@ class Recorder:
 
     def line(self, attempt: Attempt, event: str, **extra: Any) -> None:
         """Write a line about an attempt."""
+        self.require_lease()
         record = {
             "attempt": attempt.id,
             "cell": attempt.cell,
@@ -210,6 +227,7 @@ class Recorder:
 
     def write(self, manifest: Manifest) -> None:
         """Write a manifest, and tell who listens."""
+        self.require_lease()
         self.folder.write(f"{MANIFESTS}/{manifest.name}", manifest.to_json())
         self._index.add(manifest)
         self.recorded.emit(manifest)
@@ -317,6 +335,14 @@ class Recorder:
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Find out what is pending, end the thread, and return whether all was found out."""
+        with self._lock:
+            running = len(self._running)
+        if running:
+            self.problem(
+                f"{running} of this kernel's generations had not ended when the run "
+                f"{self.folder.path} was closed: what they make from now on is not in it. Wait "
+                "for their results before."
+            )
         done = self.flush(timeout)
         self._closed.set()
         with contextlib.suppress(queue.Full):

@@ -369,7 +369,11 @@ class Sweep:
         return f"<Sweep: {self.title}>"
 
     def _repr_html_(self) -> str:
-        rows = [(short_name(name), _listed(values)) for name, values in self.axes.items()]
+        rows = [
+            (short_name(name) if place == 0 else "", text)
+            for name, values in self.axes.items()
+            for place, text in enumerate(_listed(values))
+        ]
         rows += [(short_name(name), value_text(value, 200)) for name, value in self.base.items()]
         return _html.wrap(
             _html.data_table(("parameter", "values"), rows, title=f"Sweep: {self.title}"),
@@ -381,10 +385,10 @@ def _plain(value: Any) -> Any:
     return value.text if isinstance(value, Template) else value
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _listed(values: Sequence[Any]) -> list[str]:
     shown = [value_text(_plain(value)) for value in values[:SHOWN_VALUES]]
     more = len(values) - len(shown)
-    return "\n".join(shown) + (f"\n… {more:,} more" if more > 0 else "")
+    return [*shown, f"… {more:,} more"] if more > 0 else shown
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -215,6 +215,34 @@ def test_the_current_run_is_the_innermost(
     ]
 
 
+def test_closed_in_the_middle_of_a_generation(
+    tmp_path: Path, start_demo: Callable[..., Engine]
+) -> None:
+    """Nothing is written into a run that may be somebody else's by then; it is adopted later."""
+    engine = start_demo(step_seconds=0.05)
+    run = open_run(tmp_path / "run")
+    run.record()
+    job = engine.submit("x", image_number=6, seed=3, **SMALL)
+    waiting = engine.submit("y", image_number=1, **SMALL)
+    came = threading.Event()
+    job.subscribe(lambda event: came.set() if type(event).__name__ == "ImageFinished" else None)
+    assert came.wait(60)
+    with pytest.warns(RunWarning, match="2 of this kernel's generations had not ended"):
+        run.close()
+    before = files_of(run.path)
+    assert len(job.result(60)) == 6
+    assert len(waiting.result(60)) == 1
+    assert files_of(run.path) == before
+    assert events(run) == ["sent"]
+    run = open_run(run.path)
+    (manifest,) = run.manifests
+    assert manifest.adopted
+    assert not manifest.complete
+    assert [image.seed for image in run.images] == [3 + n for n in range(len(manifest.images))]
+    assert events(run) == ["sent", "interrupted"]
+    run.close()
+
+
 def test_a_listener_gets_each_manifest_and_once_more_when_it_is_complete(
     tmp_path: Path, start_demo: Callable[..., Engine]
 ) -> None:

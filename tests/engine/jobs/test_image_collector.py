@@ -28,7 +28,7 @@ class Server:
         self.failures = failures
         self.asked: list[str] = []
 
-    async def fetch(self, server_path: str) -> Path:
+    async def fetch(self, server_path: str, _facts: object) -> Path:
         self.asked.append(server_path)
         if self.failures:
             self.failures -= 1
@@ -37,7 +37,7 @@ class Server:
         return Path("outputs") / Path(server_path).name
 
 
-def collect(fetch: Callable[[str], Awaitable[Path]]) -> ImageCollector:
+def collect(fetch: Callable[[str, object], Awaitable[Path]]) -> ImageCollector:
     collector = ImageCollector(REQUEST, fetch)
     collector.final = ("/tmp/gradio/one.png", "/tmp/gradio/two.png")
     asyncio.run(collector.take_all())
