@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,6 @@ from fooocus_nb.experiment import hashing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    import importlib.util
-from pathlib import Path
 
     from fooocus_nb import Engine, Run
 
