@@ -177,6 +177,8 @@ test("the kernel is told of all thumbnails that are still wanted, and only of th
   made.take({ kind: "thumbs", thumbs: [["k0", 160]] }, [new ArrayBuffer(1)]);
   assert.match(await first, /^blob:/);
   assert.equal(typeof made.thumbnail("k0", 160, one.signal), "string"); // and is kept
+  made.take({ kind: "thumbs", thumbs: [["k8", 1280], ["k9", 1280]] }, [new ArrayBuffer(4e7), new ArrayBuffer(4e7)]);
+  assert.deepEqual([...made.thumbs.keys()], ["k9"]); // bounded by what they weigh
   const broken = made.thumbnail("k2", 160, one.signal);
   made.take({ kind: "broken", broken: [["k2", "The file is gone."]] }, []);
   await assert.rejects(broken, /The file is gone/);
