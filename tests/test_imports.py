@@ -151,7 +151,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"engine_monitor"},
         {"panel"},
     ),
-    "options": ({"parameters", "values"}, {"generation"}),
+    "options": ({"parameters", "values"}, {"generation"}, {"sweeps"}),
     "magics": (
         {"variables"},
         {"sweep_options"},

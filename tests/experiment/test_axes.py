@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb import Enhance, ImagePrompt, Inpaint, ParameterError, Upscale, Vary
@@ -193,6 +193,7 @@ plain_values = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from("abcdef"), plain_values))
 def test_identity_does_not_depend_on_order_and_tells_values_apart(values: dict) -> None:
     images = InputImages()
@@ -363,6 +364,7 @@ def test_text_that_is_no_axis(text: str, match: str) -> None:
         parse_axis(text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
 def test_any_text_can_be_written_in_quotes(values: list[str]) -> None:
     written = ",  ".join(
