@@ -48,7 +48,8 @@ test("every cell has its place, and what has no role is side by side", () => {
   assert.deepEqual([layout.columns, layout.rows, layout.blocks], [[0, 1, 2], [0, 1], [-1]]);
   assert.equal(layout.perPlace, 2);
   assert.deepEqual(layout.places.get("-1,1,0").map((cell) => cell.number), [2, 3]);
-  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout), "v9");
+  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout, 200), "base_model v9");
+  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout, 64), "v9");
   const one = model.arranged(CELLS, AXES, { x: 0, y: 1, z: -1 }, { 2: 1 });
   assert.equal(one.perPlace, 1);
   assert.equal(one.shown, 6);
