@@ -57,6 +57,8 @@ INLINE_CELLS = 60
 INLINE_BYTES = 430_000
 INLINE_TILE = 168
 _CAPTION_LINES = 2
+#: So many letters fit below an image, whose width is some 15 times the size of the font.
+_SHORT_CAPTION = 24
 #: What a thumbnail that is no image any more raises.
 _UNREADABLE = (OSError, ValueError, SyntaxError, struct.error)
 
@@ -402,7 +404,7 @@ class _Arranged:
             blocks=heads,
             per_slot=self.per_slot,
             captions=self._caption,
-            caption_lines=_CAPTION_LINES if self.rest else 0,
+            caption_lines=self._caption_lines() if self.rest else 0,
             x_name=names[0],
             y_name=names[1],
             tile=self._shape(),
@@ -421,6 +423,12 @@ class _Arranged:
             x_name=axes[self.roles.x].label if self.roles.x >= 0 else "",
             tile=self._shape(),
         )
+
+    def _caption_lines(self) -> int:
+        """How many lines captions need: one where even the longest are short."""
+        axes = [self.data.axes[index] for index in self.rest]
+        longest = sum(len(axis.label) + max(map(len, axis.shorts)) + 3 for axis in axes)
+        return 1 if longest <= _SHORT_CAPTION else _CAPTION_LINES
 
     def _wordy(self) -> bool:
         """Whether the values of a flow are sentences, such as prompts."""

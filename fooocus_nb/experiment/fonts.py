@@ -110,12 +110,11 @@ def _runs(first: str, size: int, text: str) -> tuple[tuple[tuple[str, str], ...]
     runs: list[tuple[str, str]] = []
     missing: set[str] = set()
     for one in kept:
-        char, file = one, _first_with(first, one)
-        if file is None:
+        char, found = one, _first_with(first, one)
+        if found is None:
             missing.add(one)
-            char, file = NO_FONT, _first_with(first, NO_FONT)
-            if file is None:
-                char, file = "?", first
+            char, found = NO_FONT, _first_with(first, NO_FONT)
+        file, char = (first, "?") if found is None else (found, char)
         if runs and runs[-1][0] == file:
             runs[-1] = (file, runs[-1][1] + char)
         else:

@@ -233,7 +233,7 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         if name is not None and name not in planned:
             planned[name] = cells.get(name)
         cell = planned.get(name) if name is not None else None
-        values = dict(image.parameters) if cell is None else {**cell.values, **cell.axes}
+        values = dict(image.parameters) if cell is None else _values_of(cell)
         values[IMAGE_AXIS] = image.number_in_request
         axes = () if cell is None else tuple(cell.axes)
         number = int(image.key.partition("-")[0])
@@ -244,12 +244,17 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         cell = cells[name]
         if cell.state != "made":
             reason = str((cell.error or {}).get("message", ""))
-            values = {**cell.values, **cell.axes}
+            values = _values_of(cell)
             rows.append(
                 GridRow(name, values, None, cell.state, reason, tuple(cell.axes), cell.number)
             )
     rows.sort(key=lambda row: row.number)
     return rows[:limit]
+
+
+def _values_of(cell: ViewedCell) -> dict[str, Any]:
+    """Return what a cell is made of, its axes first: in their order they get their roles."""
+    return {**cell.axes, **{name: v for name, v in cell.values.items() if name not in cell.axes}}
 
 
 def _names_of_axes(rows: Sequence[GridRow], texts: Sequence[Mapping[str, str]]) -> list[str]:

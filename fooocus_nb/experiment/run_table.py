@@ -49,7 +49,7 @@ def run_table(run: RunView, *, every: bool = False, planned: bool = False) -> Ta
             dict.fromkeys(name for item in made if item.image for name in item.image.parameters)
         )
     names = [name for name in dict.fromkeys(names) if name not in (_SEED, "image_number")]
-    columns = ["image", *(["state"] if planned else []), *map(axis_label, names), "seed"]
+    columns = ["image", *(["state", "reason"] if planned else []), *map(axis_label, names), "seed"]
     columns += ["image_of_request"] if several else []
     columns += ["rating", "note", *measures, "width", "height", "file", "sha256"]
     items = data.items if planned else made
@@ -65,7 +65,7 @@ def _row(
     row: dict[str, Any] = {
         axis_label(name): item.values.get(name, known.get(name)) for name in names
     }
-    row |= {"state": item.state, "seed": item.values.get(_SEED), "note": item.reason or None}
+    row |= {"state": item.state, "seed": item.values.get(_SEED), "reason": item.reason or None}
     if image is None:
         return row
     row |= {

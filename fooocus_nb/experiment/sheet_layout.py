@@ -236,7 +236,8 @@ def _cut(piece: str) -> int:
 class _Scale:
     """The sizes of a sheet's parts, which follow from the height of a line and of an image."""
 
-    def __init__(self, line_height: int, tile: int, shape: tuple[int, int]) -> None:
+    def __init__(self, line_height: int, tile: int, content: SheetContent) -> None:
+        shape = content.tile
         width, height = max(shape[0], 1), max(shape[1], 1)
         # Nothing is so narrow that it can't be labelled.
         ratio = min(max(width / height, 1 / 3), 3.0)
@@ -245,8 +246,9 @@ class _Scale:
         )
         self.line = line_height
         self.margin = max(line_height * 5 // 4, 12)
-        self.gap = max(tile // 32, 4)
-        self.inner = max(self.gap // 2, 2)
+        self.inner = max(tile // 64, 2)
+        # What belongs to one place stands closer together than the places.
+        self.gap = max(tile // 32, 4) + (line_height // 2 if content.per_slot > 1 else 0)
         self.space = line_height * 2
 
 
@@ -293,7 +295,7 @@ class _Drafted:
     def __init__(self, content: SheetContent, metrics: Metrics, tile: int) -> None:
         self.content = content
         self.metrics = metrics
-        self.scale = scale = _Scale(metrics.line, tile, content.tile)
+        self.scale = scale = _Scale(metrics.line, tile, content)
         self.per_row, self.slot = _slot_size(content, scale)
         self.texts = texts = _wrapped(content, metrics.measure, scale, self.slot[0])
         self.names = self._named()

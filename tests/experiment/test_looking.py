@@ -331,6 +331,15 @@ def test_what_came_since_is_sent_and_nothing_else(made_run):
     assert [row[0] for row in said["cells"]] == [run.images[1].key]
 
 
+def test_a_run_without_images_is_shown_as_such(made_run):
+    run = made_run("empty", guidance_scale=[])
+    grid = Spoken(run)
+    assert grid.first["cells"] == []
+    assert "0 images" in grid.static_html()
+    assert len(run.table()) == 0
+    assert run.compare(run).counts == {}
+
+
 def test_what_remains_is_one_sheet_with_a_line_that_says_where_all_are(made_run):
     run = made_run(guidance_scale=list(range(9)), image_seed=list(range(9)), size=(24, 18))
     kept = run.grid().static_html()

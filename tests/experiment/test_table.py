@@ -62,6 +62,7 @@ def test_seeds_stay_whole_in_pandas_whatever_is_missing(made_run):
     assert pd.isna(frame["sharp"][1])
     assert frame["guidance_scale"].tolist() == [3.0, 3.0, 5.5, 5.5]
     assert frame["state"].tolist() == ["made", "made", "made", "missing"]
+    assert frame["reason"].isna().all()
 
 
 def test_without_pandas_it_says_what_to_install(monkeypatch):

@@ -516,7 +516,7 @@ class RunGrid {
     node.fnbImage.hidden = cell.state !== "made" || !node.fnbImage.src;
     const words = { failed: "failed", missing: "not made yet" };
     node.fnbNote.textContent = cell.state === "made" ? node.fnbError || "" : words[cell.state] ?? cell.state;
-    const caption = this.sizes.caption ? captionOf(cell, this.axes, this.roles, this.layout) : "";
+    const caption = this.sizes.caption ? captionOf(cell, this.axes, this.roles, this.layout, this.sizes.tile) : "";
     if (node.fnbCaption.textContent !== caption) node.fnbCaption.textContent = caption;
     node.fnbCaption.hidden = !this.sizes.caption;
     const values = valuesOf(cell, this.axes).map(([name, value]) => `${name}: ${value}`);

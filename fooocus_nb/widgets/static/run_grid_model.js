@@ -62,11 +62,11 @@ function byAxes(a, b, axes) {
 }
 
 // What is below an image: the values that its place does not tell.
-function captionOf(cell, axes, roles, layout) {
+function captionOf(cell, axes, roles, layout, tile) {
   const words = [];
   if (layout.flow && roles.x >= 0) words.push(axes[roles.x].shorts[cell.at[roles.x]]);
-  // One value alone needs no name: that is above the grid. "image 2" does.
-  const alone = !words.length && layout.rest.length === 1 && axes[layout.rest[0]].name !== "image";
+  // Where there is no space for its name, one value stands alone: the name is above the grid.
+  const alone = tile < 110 && !words.length && layout.rest.length === 1 && axes[layout.rest[0]].name !== "image";
   for (const axis of layout.rest) {
     const value = axes[axis].shorts[cell.at[axis]];
     words.push(alone ? value : `${axes[axis].label} ${value}`);

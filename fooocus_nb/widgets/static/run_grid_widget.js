@@ -1,6 +1,7 @@
 // The grid of a run as a widget: what its page asks for is asked of the kernel.
 
 const KEPT_THUMBNAILS = 900;
+const KEPT_BYTES = 64e6; // those of a zoomed view are large
 const KEPT_ORIGINALS = 8;
 const ANSWER_MS = 20_000;
 const NAMES = [
@@ -17,7 +18,8 @@ class RunStore {
     this.model = model;
     this.viewer = viewerId();
     this.cells = new Map();
-    this.thumbs = new Map(); // by key: {side, url}
+    this.thumbs = new Map(); // by key: {side, url, bytes}
+    this.bytes = 0;
     this.wanted = new Map(); // by key: {side, waiting}
     this.originals = new Map();
     this.asked = new Map();
@@ -71,11 +73,13 @@ class RunStore {
     const old = this.thumbs.get(key);
     const url = URL.createObjectURL(new Blob([buffer], { type: "image/webp" }));
     this.thumbs.delete(key);
-    this.thumbs.set(key, { side, url });
+    this.thumbs.set(key, { side, url, bytes: buffer.byteLength });
+    this.bytes += buffer.byteLength - (old?.bytes ?? 0);
     if (old) setTimeout(() => URL.revokeObjectURL(old.url), 5_000); // it may still be decoded
-    while (this.thumbs.size > KEPT_THUMBNAILS) {
-      const [oldest, { url: gone }] = this.thumbs.entries().next().value;
-      URL.revokeObjectURL(gone);
+    while (this.thumbs.size > KEPT_THUMBNAILS || (this.bytes > KEPT_BYTES && this.thumbs.size > 1)) {
+      const [oldest, gone] = this.thumbs.entries().next().value;
+      URL.revokeObjectURL(gone.url);
+      this.bytes -= gone.bytes;
       this.thumbs.delete(oldest);
     }
     const request = this.wanted.get(key);

@@ -48,7 +48,8 @@ test("every cell has its place, and what has no role is side by side", () => {
   assert.deepEqual([layout.columns, layout.rows, layout.blocks], [[0, 1, 2], [0, 1], [-1]]);
   assert.equal(layout.perPlace, 2);
   assert.deepEqual(layout.places.get("-1,1,0").map((cell) => cell.number), [2, 3]);
-  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout), "v9");
+  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout, 200), "base_model v9");
+  assert.equal(model.captionOf(CELLS[3], AXES, { x: 0, y: 1, z: -1 }, layout, 64), "v9");
   const one = model.arranged(CELLS, AXES, { x: 0, y: 1, z: -1 }, { 2: 1 });
   assert.equal(one.perPlace, 1);
   assert.equal(one.shown, 6);
@@ -177,6 +178,8 @@ test("the kernel is told of all thumbnails that are still wanted, and only of th
   made.take({ kind: "thumbs", thumbs: [["k0", 160]] }, [new ArrayBuffer(1)]);
   assert.match(await first, /^blob:/);
   assert.equal(typeof made.thumbnail("k0", 160, one.signal), "string"); // and is kept
+  made.take({ kind: "thumbs", thumbs: [["k8", 1280], ["k9", 1280]] }, [new ArrayBuffer(4e7), new ArrayBuffer(4e7)]);
+  assert.deepEqual([...made.thumbs.keys()], ["k9"]); // bounded by what they weigh
   const broken = made.thumbnail("k2", 160, one.signal);
   made.take({ kind: "broken", broken: [["k2", "The file is gone."]] }, []);
   await assert.rejects(broken, /The file is gone/);
