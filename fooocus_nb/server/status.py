@@ -26,6 +26,7 @@ class StatusHandler(Handler):
     @authorized
     async def get(self) -> None:
         """Say it."""
+        self.services.thumbnails.warm_up()  # a page asks for this before it asks for images
         reason = why_no_page()
         await self.finish({"version": __version__, "page": reason is None, "reason": reason})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import struct
 from collections import OrderedDict
@@ -54,8 +55,15 @@ class ThumbnailCache:
         )
         self._known: OrderedDict[tuple[str, int], Thumbnail] = OrderedDict()
         self._making: dict[tuple[str, int], asyncio.Future[Thumbnail]] = {}
+        self._warm = False
         #: How many bytes are kept.
         self.held = 0
+
+    def warm_up(self) -> None:
+        """Load what makes thumbnails, for somebody who is about to ask for some."""
+        if not self._warm:
+            self._warm = True
+            self._pool.submit(importlib.import_module, "PIL.WebPImagePlugin")
 
     async def tag(self, path: Path, side: int) -> str:
         """Return the tag that the thumbnail of a file has now; an OSError where it is gone."""
