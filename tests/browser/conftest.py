@@ -163,19 +163,6 @@ def serve_jupyter(
             process.wait(10)
 
 
-@pytest.fixture
-def notebook_file(request: pytest.FixtureRequest) -> Callable[[Path, list[str]], str]:
-    """Write a notebook of the given cells into a server's folder, and return its name."""
-
-    def write(folder: Path, cells: list[str]) -> str:
-        safe = re.sub(r"\W+", "_", request.node.name)[:60]
-        name = f"{safe}.ipynb"
-        (folder / name).write_text(json.dumps(_notebook(cells)))
-        return name
-
-    return write
-
-
 @pytest.fixture(scope="session")
 def run_jupyter() -> Callable[..., contextlib.AbstractContextManager[JupyterServer]]:
     """Run further jupyter servers, each as long as a block."""

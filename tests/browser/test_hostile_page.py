@@ -175,18 +175,14 @@ def test_the_tries_succeed_where_nothing_keeps_the_page_apart(
         kept = {k: v for k, v in answer.headers.items() if k != "content-security-policy"}
         route.fulfill(response=answer, headers=kept)
 
-    context.route("**/fooocus-nb/ui/hostile/*/?*", strip)
+    # What leads to the page is fetched with it: of a redirect only the beginning can be changed.
+    context.route(re.compile("/fooocus-nb/ui/hostile/"), strip)
     query = f"?kernel={kernel}&terminal={terminal}&token={lab.token}"
     page = context.new_page()
     page.goto(f"{lab.url}/fooocus-nb/ui/hostile/{query}")
     found = outcomes(page.main_frame)
-    for name in (
-        "setCookie",
-        "callApi",
-        "callOldApi",
-        "kernelSocket",
-        "terminalSocket",
-        "eventSocket",
-    ):
+    for name in ("readCookie", "setCookie", "callApi", "callOldApi"):
         assert found[name].startswith("done"), found
+    sockets = [said for name, said in found.items() if name.endswith("Socket")]
+    assert any(said.startswith("done") for said in sockets), found
     context.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -104,17 +103,6 @@ def open_lab(page: Page, lab: Any, place: str = "lab") -> None:
     page.goto(f"{lab.url}/{place}?token={lab.token}&reset")
 
 
-def run_cell(page: Page, index: int) -> Any:
-    """Run a cell, wait until it has run, and return its output."""
-    cell = page.locator(".jp-Notebook .jp-Cell").nth(index)
-    cell.locator(".jp-InputArea-editor").click()
-    page.keyboard.press("Control+Enter")
-    expect(cell.locator(".jp-InputPrompt").first).to_have_text(
-        re.compile(r"\[\d+\]:"), timeout=LAB_MS
-    )
-    return cell.locator(".jp-OutputArea")
-
-
 def test_engines_are_among_the_running_things(lab, page) -> None:
     with fooocus_nb.start(demo=True, name="lab demo", timeout=60) as engine:
         open_lab(page, lab)
@@ -173,36 +161,35 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("app", ["doc/tree", "notebooks"])
-def test_a_layout_without_its_kernel_shows_what_was_in_it(lab, page, app, notebook_file) -> None:
-    name = notebook_file(lab.folder, CELLS)
-    open_lab(page, lab, f"{app}/{name}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=LAB_MS)
+@pytest.fixture(scope="module")
+def jupyter_server(lab: Any) -> Any:
+    """Let notebooks be opened in this JupyterLab."""
+    return lab
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_a_layout_without_its_kernel_shows_what_was_in_it(lab, open_notebook, app) -> None:
+    notebook = open_notebook(CELLS, app=app)
     for index in range(len(CELLS)):
-        output = run_cell(page, index)
+        notebook.run(index)
+    output = notebook.output(1)
     fallback = output.get_by_alt_text("The image, with what is painted in red")
     expect(output.locator(".fnb-mask")).to_be_visible(timeout=LAB_MS)
     expect(fallback.locator("visible=true")).to_have_count(0)
-    page.keyboard.press("Escape")
-    page.keyboard.press("Control+s")
-    page.wait_for_function(
-        "() => !document.querySelector('.jp-mod-dirty, .jp-NotebookCheckpoint .dirty')",
-        timeout=LAB_MS,
-    )
-    page.wait_for_timeout(1000)
+    notebook.save()
     # On a page that is loaded again the kernel still holds it.
-    page.reload()
+    notebook.page.reload()
     expect(output.locator(".fnb-mask")).to_be_visible(timeout=LAB_MS)
     expect(fallback.locator("visible=true")).to_have_count(0)
     # Another kernel does not.
-    page.goto("about:blank")
+    notebook.page.goto("about:blank")
     for session in lab.ask("api/sessions"):
         lab.ask(f"api/sessions/{session['id']}", "DELETE")
-    open_lab(page, lab, f"{app}/{name}")
+    notebook.page.go_back()
     expect(fallback).to_be_visible(timeout=LAB_MS)
     shown = output.get_by_text("Error displaying widget").locator("visible=true")
     expect(shown).to_have_count(0)
-    page.screenshot(path=ARTIFACTS / f"lost-layout-{app.replace('/', '-')}-{lab.version}.png")
+    notebook.shot(f"lost-layout-{app}-{lab.version}", notebook.cell(1))
 
 
 def test_the_versions_agree() -> None:

@@ -6,7 +6,11 @@ import io
 import json
 import random
 import re
+import socket
+import subprocess
+import time
 import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +19,7 @@ import pytest
 from playwright.sync_api import expect
 
 import fooocus_nb
+from fooocus_nb.engine.page_records import record_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
 ARTIFACTS = SERVERS.parents[1] / "test-artifacts"
 SIDE = 2300
-LAB_MS = 60_000
+LAB_MS = 120_000
 START_SECONDS = 120.0
 
 
@@ -143,3 +148,58 @@ def test_secrets_stand_in_no_log(lab) -> None:
     log = lab.log.read_text(errors="replace")
     assert "/fooocus-nb/ui/a%20b/.../" in log
     assert not re.search(r"/fooocus-nb/ui/[^/ ]+/[\w-]{40,}", log)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_path) -> None:
+    """By a record, as for an engine that a kernel is only connected to."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    record = tmp_path / "record"
+    command = [modern_gradio, SERVERS / "gradio4_app.py", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        child = subprocess.Popen(
+            [*map(str, command), "--record", str(record), "--temp-path", str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    try:
+        answers(f"http://127.0.0.1:{port}/config")
+        known = record_page("modern", f"http://127.0.0.1:{port}")
+        tab = context.new_page()
+        tab.goto(f"{lab.url}/fooocus-nb/ui/modern/?token={lab.token}")
+        expect(tab.locator("#generate_button")).to_be_visible(timeout=LAB_MS)
+        tab.get_by_role("tab", name="Inpaint or Outpaint").last.click()
+        upload = tab.locator("#inpaint_canvas input[type=file]").first
+        upload.set_input_files(noise, timeout=LAB_MS)
+        canvas = tab.locator("#inpaint_canvas canvas").last
+        expect(canvas).to_be_visible(timeout=LAB_MS)
+        tab.locator("#positive_prompt textarea").fill("uploaded")
+        tab.locator("#generate_button").dispatch_event("click")
+        image = tab.locator("#final_gallery img").first
+        expect(image).to_be_visible(timeout=LAB_MS)
+        image.evaluate("node => node.decode()")
+        assert image.get_attribute("src").startswith(f"{lab.url}/fooocus-nb/ui/modern/")
+        image.click()
+        tab.screenshot(path=ARTIFACTS / f"page-of-gradio-{modern_gradio.parts[-3]}.png")
+        assert PIL.Image.open(io.BytesIO(save_image(tab, tab))).size == (64, 64)
+        known.path.unlink()
+    finally:
+        context.close()
+        child.kill()
+        child.wait(10)
+
+
+def answers(url: str) -> None:
+    """Wait until a server answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} does not answer")

@@ -8,6 +8,8 @@ const STATIC = "text/html";
 const RANK = -20;
 // Widgets say nothing while they wait for a kernel that may never come.
 const PATIENCE_MS = 2000;
+const AGAIN_MS = 250;
+const LATEST_MS = 120_000;
 
 export function ownViews(tracker, { widgets }) {
   const own = ({ content: { rendermime } }) => {
@@ -31,7 +33,15 @@ function makeRenderer(Panel, rendermime) {
       for (const widget of [...this.widgets]) widget.dispose();
       this.addClass("fnb-view");
       this._model = model;
-      if (!rendermime.getFactory(WIDGET)) return this._settle("lost"); // no widgets are installed
+      // A page that is loaded again may draw outputs before the widgets have come to its notebook.
+      // Their own renderers are told then, but nobody finds the one in here.
+      const factory = rendermime.getFactory(WIDGET);
+      const asked = Date.now();
+      this._again = setInterval(() => {
+        if (rendermime.getFactory(WIDGET) !== factory) this.renderModel(model);
+        else if (Date.now() - asked > LATEST_MS) clearInterval(this._again);
+      }, AGAIN_MS);
+      if (!factory) return this._settle("lost"); // perhaps no widgets are installed
       const live = rendermime.createRenderer(WIDGET);
       this.addWidget(live);
       // The widgets' renderer tries again, and says so only on the page.
@@ -50,6 +60,7 @@ function makeRenderer(Panel, rendermime) {
       const lost = state === "lost";
       this.toggleClass("fnb-view-lost", lost);
       if (!lost) {
+        clearInterval(this._again);
         this._static?.dispose();
         this._static = null;
       } else if (!this._static && this._model.data[STATIC]) {
@@ -62,6 +73,7 @@ function makeRenderer(Panel, rendermime) {
 
     _end() {
       clearTimeout(this._timer);
+      clearInterval(this._again);
       this._observer?.disconnect();
       this._static = null;
     }
