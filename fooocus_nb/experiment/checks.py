@@ -194,4 +194,3 @@ def _note_seeds(engine: Engine, cells: Sequence[Cell], checked: Checked) -> None
                     f"made twice. Leave {number} between the seeds, or give image_number=1."
                 )
                 return
-

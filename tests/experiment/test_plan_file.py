@@ -122,7 +122,7 @@ def read(line: str, **variables: object) -> GenerateOptions:
 
 def test_sweeps_in_the_line_of_a_cell() -> None:
     found = read(
-        '--sweep guidance_scale=3,5,7 --sweep seed=1..4 --run runs/lighthouse -n 1 --steps 3'
+        "--sweep guidance_scale=3,5,7 --sweep seed=1..4 --run runs/lighthouse -n 1 --steps 3"
     )
     assert found.sweeps == ("guidance_scale=3,5,7", "seed=1..4")
     assert found.run_folder == "runs/lighthouse"
@@ -133,7 +133,7 @@ def test_sweeps_in_the_line_of_a_cell() -> None:
     "line",
     [
         '--sweep prompt="a, b", "c" --run r',
-        "--sweep 'prompt=\"a, b\", \"c\"' --run r",
+        '--sweep \'prompt="a, b", "c"\' --run r',
         '--run r --sweep=prompt="a, b","c"',
         r"--sweep prompt=a\, b, c --run r",
         '--sweep prompt="a, b" || c --run r',
