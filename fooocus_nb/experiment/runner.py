@@ -147,6 +147,7 @@ class SweepRunner:
         self._left = len(self._workers)
         self._error: BaseException | None = None
         self._given_up: BaseException | None = None
+        self._skipped: set[str] = set()
         self._lock = threading.Lock()
         self.future: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
@@ -271,8 +272,15 @@ class SweepRunner:
                 return
             if error is None and attempt.event == "sent":
                 raise self._not_recorded()
-            if progress.stopping or attempt.event == "skipped" or _was_stopped(error, attempt):
-                progress.ended(cell.id, "skipped" if attempt.event == "skipped" else "waiting")
+            if cell.id in self._skipped:
+                # Skipped before it was sent, or in that moment: then nothing says so yet.
+                if attempt.event != "skipped":
+                    self._run.mark_skipped(cell.id)
+                progress.ended(cell.id, "skipped")
+                return
+            stopped = progress.stopping and attempt.event != "failed"
+            if stopped or _was_stopped(error, attempt):
+                progress.ended(cell.id, "waiting")
                 return
             if isinstance(error, FATAL):
                 raise error
@@ -295,8 +303,13 @@ class SweepRunner:
         """Make one attempt; return what went wrong, which is recorded by then."""
         cell = task.cell
 
+        def skip() -> None:
+            self._skipped.add(cell.id)
+            if attempt.event == "sent":
+                attempt.skipped()
+
         def begun(job: Job | None) -> None:
-            self._progress.running(cell.id, job, attempt.skipped)
+            self._progress.running(cell.id, job, skip)
 
         try:
             worker.make(task, attempt, begun)
@@ -353,9 +366,13 @@ class _GivenUp(Exception):
 
 
 def _was_stopped(error: BaseException | None, attempt: Attempt) -> bool:
-    """Whether somebody stopped the generation, here or on the engine's own page."""
+    """Whether somebody stopped the generation, here or on the engine's own page.
+
+    What the attempt says counts, whatever error the stop has led to, but for those that are tried
+    again.
+    """
     return isinstance(error, GenerationStopped) or (
-        error is None and attempt.event == "interrupted"
+        attempt.event == "interrupted" and not isinstance(error, attempt.forgiven)
     )
 
 
