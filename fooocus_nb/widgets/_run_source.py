@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb import _html
 from fooocus_nb.experiment.compare import Comparison
-from fooocus_nb.experiment.grid_data import RUN_AXIS, GridData, grid_data
+from fooocus_nb.experiment.grid_data import GridData, grid_data
 from fooocus_nb.experiment.measures import measures_of
 from fooocus_nb.results.cell import cell_of
 
@@ -173,8 +173,3 @@ def hand_on_cell(kind: str, run: Run, image: RunImage) -> str:
         f"image = fooocus_nb.open_run({shown_path(run.path)!r}).image({image.key!r})\n"
         f"fooocus_nb.current().{call}"
     )
-
-
-def is_comparison(data: GridData) -> bool:
-    """Whether two runs are shown."""
-    return any(axis.name == RUN_AXIS for axis in data.axes)
