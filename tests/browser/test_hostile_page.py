@@ -161,6 +161,7 @@ def test_a_hostile_page_is_nobody(browser: Browser, lab: Any, hostile: type[Host
     context.close()
 
 
+@pytest.mark.slow
 def test_the_tries_succeed_where_nothing_keeps_the_page_apart(
     browser: Browser, lab: Any, hostile: type[Hostile]
 ) -> None:
