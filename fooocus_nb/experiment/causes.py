@@ -303,8 +303,8 @@ def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
         kind = _SYSTEM.get(name, "system")
         if name == "gpu" and sampler is not None:
             text = (
-                f"the sampler {sampler} draws its noise on the GPU, which was {first}, and is {now} "
-                f"now; with portable=True it is drawn on the CPU"
+                f"the sampler {sampler} draws its noise on the GPU, which was {first}, and is "
+                f"{now} now; with portable=True it is drawn on the CPU"
             )
             yield Cause("GPU noise", sampler, first, now, text)
         # "device" is the same GPU in other words, and Python rounds nothing.
