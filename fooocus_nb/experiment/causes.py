@@ -300,6 +300,8 @@ def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
         first, now = before.system.get(name), after.system.get(name)
         if first is None or now is None or first == now:
             continue
+        if name == "torch" and _same_build(first, now) and after.system.get("cuda"):
+            continue  # built for another CUDA, which is told by itself
         kind = _SYSTEM.get(name, "system")
         if name == "gpu" and sampler is not None:
             text = (
@@ -310,6 +312,11 @@ def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
         # "device" is the same GPU in other words, and Python rounds nothing.
         matters = name not in _OF_THE_GPU and kind != "Python"
         yield replace(_changed(kind, name.replace("_", " "), first, now), matters=matters)
+
+
+def _same_build(one: Any, other: Any) -> bool:
+    """Whether two versions of torch differ only in what they were built for."""
+    return str(one).partition("+")[0] == str(other).partition("+")[0]
 
 
 def _prompts(image: ImageRecord, other: ImageRecord | None) -> Iterator[Cause]:
