@@ -155,34 +155,28 @@ class Cause:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What all images of a verification say together of one difference.
+    """With how many images of a verification one difference was there, and could matter.
 
     Attributes
     ----------
-    unchanged : int
-        With how many images of the same pixels it was there, and could matter.
-    changed : int
-        With how many changed images it was there.
-    all_unchanged, all_changed : int
-        How many of either there are.
+    same, close, different : int
+        How many of each outcome.
     """
 
-    unchanged: int = 0
-    changed: int = 0
-    all_unchanged: int = 0
-    all_changed: int = 0
+    same: int = 0
+    close: int = 0
+    different: int = 0
+
+    def share(self, *, little: bool) -> float:
+        """Return how many of its images have changed, or changed much, 0 to 1; 1 without any."""
+        total = self.same + self.close + self.different
+        changed = self.different + (self.close if little else 0)
+        return changed / total if total else 1.0
 
     @property
     def acquits(self) -> bool:
-        """Whether images stay the same with it."""
-        return self.unchanged > 0
-
-    @property
-    def association(self) -> float:
-        """From -1 to 1: whether it is there when images change, and only then."""
-        with_it = self.changed / self.all_changed if self.all_changed else 0.0
-        without = self.unchanged / self.all_unchanged if self.all_unchanged else 0.0
-        return with_it - without
+        """Whether most images stay the same with it."""
+        return self.share(little=True) < 0.5
 
 
 # -- what differs ---------------------------------------------------------------------------------
@@ -391,8 +385,9 @@ def ranked(
         return (
             not cause.proven,
             not cause.matters,
-            known.acquits,
-            -round(known.association, 2),
+            # What changes some images much does not leave others of the same difference as they
+            # were: it then goes behind what is there with changed images only.
+            -round(known.share(little=little), 1),
             cause.key in behind,
             unfit,
             _ORDER[cause.kind],
@@ -403,7 +398,7 @@ def ranked(
         return [Cause(NOT_IN_MANIFESTS), *ordered]
     first = ordered[0]
     if not first.proven and said.get(first.key, Evidence()).acquits:
-        text = "what differs is there as well where the pixels are the same"
+        text = "what differs is there as well with images of the same pixels"
         return [Cause(NOT_IN_MANIFESTS, text=text), *ordered]
     return ordered
 
