@@ -291,7 +291,7 @@ def _flag(flags: Mapping[str, str], name: str) -> str:
 def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
     sampler = gpu_sampler(before.parameters)
     for name in dict.fromkeys((*before.system, *after.system)):
-        first, now = before.system.get(name), after.system.get(name)
+        first, now = (_fact(one.system, name) for one in (before, after))
         if first is None or now is None or first == now:
             continue
         if name == "torch" and _same_build(first, now) and after.system.get("cuda"):
@@ -306,6 +306,12 @@ def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
         # "device" is the same GPU in other words, and Python rounds nothing.
         matters = name not in _OF_THE_GPU and kind != "Python"
         yield replace(_changed(kind, name.replace("_", " "), first, now), matters=matters)
+
+
+def _fact(system: Mapping[str, Any], name: str) -> Any:
+    if name == "always_offload" and system.get("vram_state") is not None:
+        return bool(system.get(name))  # a log that tells the one tells the other
+    return system.get(name)
 
 
 def _same_build(one: Any, other: Any) -> bool:
@@ -380,8 +386,7 @@ def ranked(
         weight = KINDS[cause.kind]
         if cause.kind == "flag":
             weight = ROUNDING if rounds_otherwise(cause.name) else EITHER
-        # A little may also come from much; much does not come from rounding where there is else.
-        unfit = weight == (CONTENT if little else ROUNDING)
+        fit = (ROUNDING, EITHER, CONTENT) if little else (CONTENT, EITHER, ROUNDING)
         return (
             not cause.proven,
             not cause.matters,
@@ -389,7 +394,7 @@ def ranked(
             # were: it then goes behind what is there with changed images only.
             -round(known.share(little=little), 1),
             cause.key in behind,
-            unfit,
+            fit.index(weight),
             _ORDER[cause.kind],
         )
 

@@ -51,6 +51,10 @@ __all__ = ["VerifiedRun", "verify_run"]
 NAMED = 3
 #: How long the hashes of models are waited for, once all images are made.
 FLUSH_SECONDS = 600.0
+#: How long the prompts of one generation are waited for.
+PROMPT_SECONDS = 30.0
+#: Kinds of causes that a place in a request can be taken for.
+_PROMPTS = frozenset({"wildcard file", "prompt expansion"})
 
 
 class VerifiedRun(Protocol):
@@ -330,6 +334,8 @@ class _Verifier:
                 )
                 one.proven = Cause("position in request", "", number, 1, text, proven=True)
                 return
+            if several:
+                self._tell_places_apart(one)
             wildcards = next((each for each in one.found if each.kind == "wildcard file"), None)
             if wildcards is not None:
                 recipe = recipe_of(image)
@@ -358,6 +364,19 @@ class _Verifier:
             return _NOT_MADE
         record = self._same_place(name, recipe, image)
         return self._compared(image, self._scratch.store.read(record.path, max_file_bytes()))
+
+    def _tell_places_apart(self, one: _Remade) -> None:
+        """Take it for the place in the request where the prompt is another one only alone."""
+        image, name = one.image, self._whole.get(one.image.manifest.name)
+        if name is None or not any(each.kind == "wildcard file" for each in one.found):
+            return
+        self._scratch.flush(PROMPT_SECONDS)
+        record = self._same_place(name, whole_request(image), image)
+        if record.prompt == image.record.prompt:
+            text = "its prompt is another one alone, and the first one in the whole request"
+            rest = [each for each in one.found if each.kind not in _PROMPTS]
+            number = image.number_in_request
+            one.found = (Cause("position in request", "", number, 1, text), *rest)
 
     def _repeated(self, one: _Remade) -> str:
         """Say whether the engine makes the same image twice; tried once."""
@@ -402,7 +421,9 @@ def _causes(one: _Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -
         return (Cause(NO_EFFECT, text=text), *one.found)
     if one.proven is not None:
         # The prompt of another place has other elements, too.
-        rest = [each for each in one.found if each.kind not in (one.proven.kind, "wildcard file")]
+        rest = [
+            each for each in one.found if each.kind != one.proven.kind and each.kind not in _PROMPTS
+        ]
         return (one.proven, *rest)
     found = ranked(one.found, little=one.measures.level == "close", evidence=evidence)
     if found[0].kind == NOT_IN_MANIFESTS and one.note and not found[0].text:

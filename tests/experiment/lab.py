@@ -6,16 +6,17 @@ model file, is changed here.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fooocus_nb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fooocus_nb import Engine
 
@@ -83,9 +84,11 @@ def make_checkout(folder: Path, changed: tuple[str, ...] = ()) -> Path:
 def _git(folder: Path, *command: str) -> None:
     names = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     environment = {
-        "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z", "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(folder),
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-    }  # fmt: skip
+        "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "HOME": str(folder),
+        "PATH": os.environ["PATH"],
+    }
     subprocess.run(
         ["git", "-C", str(folder), *names, *command], check=True, timeout=60, env=environment
     )
