@@ -72,8 +72,8 @@ def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
     GenerationError
         When the engine doesn't say how the prompt came out.
     """
-    given = {name: value for name, value in parameters.items() if value is not None}
-    request = check_request(engine, prompt, given)
+    request = check_request(engine, prompt, parameters)
+    given = {canonical_name(name): value for name, value in parameters.items() if value is not None}
     values = request.values
     changes: list[str] = []
     new: dict[str, Any] = {"image_seed": request.seed} if "image_seed" in values else {}
@@ -127,7 +127,7 @@ def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
         new["style_selections"] = [style for style in styles if style != EXPANSION]
     if _WILDCARD.search(str(values.get("negative_prompt") or "")):
         changes.append("wildcards in the negative prompt stay as they are")
-    kept = {name: value for name, value in given.items() if canonical_name(name) not in new}
+    kept = {name: value for name, value in given.items() if name not in new}
     return Portable(str(new.pop("prompt", wanted)), {**kept, **new}, tuple(changes))
 
 
@@ -150,7 +150,7 @@ def _probed(engine: Engine, prompt: str, given: Mapping[str, Any]) -> Mapping[st
         )
         raise GenerationError(msg)
     asked = {name: value for name, value in small.items() if name in known}
-    kept = {name: value for name, value in given.items() if canonical_name(name) not in asked}
+    kept = {name: value for name, value in given.items() if name not in asked}
     with unobserved():
         job = submit_request(engine, check_request(engine, prompt, {**kept, **asked}))
     result = job.result(PROBE_SECONDS)
