@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.engine.jobs.observers import unobserved
 from fooocus_nb.engine.submission import check_request, submit_request
@@ -16,7 +16,7 @@ from fooocus_nb.fooocus.schema.parameters import canonical_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.fooocus.schema.parameters import ParameterTable
 
 __all__ = ["Portable", "cpu_twin", "make_portable"]
 
@@ -29,6 +29,14 @@ _ON_GPU = "_gpu"
 PROBE_SIDE = 256
 #: How long that may take: the models have to be loaded for the first time.
 PROBE_SECONDS = 1800.0
+
+
+class AskedEngine(Protocol):
+    """An engine that is asked how a prompt comes out."""
+
+    @property
+    def parameters(self) -> ParameterTable:
+        """All that it takes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def cpu_twin(sampler: str) -> str | None:
     return sampler.removesuffix(_ON_GPU) if sampler.endswith(_ON_GPU) else None
 
 
-def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
+def make_portable(engine: AskedEngine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
     """Return a generation as it can be made on another machine.
 
     Where the engine expands the prompt, or fills in wildcards or a random style, it is asked with
@@ -131,7 +139,7 @@ def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
     return Portable(str(new.pop("prompt", wanted)), {**kept, **new}, tuple(changes))
 
 
-def _probed(engine: Engine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _probed(engine: AskedEngine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what the engine writes into a small image about prompt, expansion and styles."""
     small = {
         "overwrite_step": 1,
