@@ -11,6 +11,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import ParameterError, RunError, Sweep, open_run
+from fooocus_nb.cli import main
 from fooocus_nb.cli.commands.verify import (
     NOT_AVAILABLE,
     NOT_FUNCTIONAL,
@@ -219,3 +220,24 @@ def test_a_sweep_is_made_portable(demo: Engine, tmp_path: Path) -> None:
     run.close()
     problems = Sweep(prompt="a", base=SMALL, portable="yes").plan(demo).problems
     assert any("portable='yes'" in problem for problem in problems)
+
+
+# -- from a shell -----------------------------------------------------------------------------
+
+
+def test_the_command_says_what_was_shown(
+    demo: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Sweep(prompt="a cat", seed=[1, 2], base=SMALL).run(demo, tmp_path / "run").close()
+    monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
+    monkeypatch.setenv("FOOOCUS_DEMO_DIFFERS", "quiet-much")
+    words = ["verify", str(tmp_path / "run"), "--demo", "--sample", "1", "--json"]
+    assert main([*words, "--save", str(tmp_path / "again")]) == NOT_REPRODUCED
+    data = json.loads(capsys.readouterr().out)
+    assert [row["level"] for row in data["rows"]] == ["different"]
+    assert data["badges"]["reproduced"] == {"shown": False, "name": "Results Reproduced"}
+    assert len(open_run(tmp_path / "again", readonly=True).images) == 2  # tried once more
+    assert main(["verify", str(tmp_path / "none"), "--demo"]) == 2
