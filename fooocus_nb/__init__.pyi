@@ -59,9 +59,11 @@ from fooocus_nb.errors import UnsupportedServer as UnsupportedServer
 from fooocus_nb.errors import WorkerDead as WorkerDead
 from fooocus_nb.errors import WrongInterpreter as WrongInterpreter
 from fooocus_nb.experiment.pool import Pool as Pool
+from fooocus_nb.experiment.replay import replay as replay
 from fooocus_nb.experiment.run import Run as Run
 from fooocus_nb.experiment.run import open_run as open_run
 from fooocus_nb.experiment.sweep import Sweep as Sweep
+from fooocus_nb.experiment.verification import Verification as Verification
 from fooocus_nb.fooocus.checkout.model_files import restore_model as restore_model
 from fooocus_nb.fooocus.metadata import Metadata as Metadata
 from fooocus_nb.fooocus.metadata import read_log as read_log

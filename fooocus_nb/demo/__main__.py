@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from fooocus_nb.demo import inputs
 from fooocus_nb.demo.console import prepare, say
+from fooocus_nb.demo.differences import VARIABLE
 from fooocus_nb.demo.faults import FAULTS, Faults, Moment, is_fault
 from fooocus_nb.demo.files import Files
 from fooocus_nb.demo.functions import Functions
@@ -59,14 +61,17 @@ def main(argv: list[str]) -> None:
     """Run the demo engine until it is terminated."""
     args = parse_args(argv)
     prepare()
-    faults = Faults(args.fault)
+    faults = Faults(args.fault, os.environ.get(VARIABLE, ""))
     say(f"[System ARGV] {['launch.py', *argv]}")
     say(f"Python {' '.join(sys.version.split())}")
-    say(f"Fooocus version: {VERSION}")
+    differences = faults.differences
+    inputs.change_texts(differences.words, differences.moods)
+    say(f"Fooocus version: {differences.version or VERSION}")
     files = _make_files(args)
     faults.strike(Moment.START)
     say("Skipped model download.")
-    say("Device: demo, which draws images without AI")
+    for line in differences.lines or ("Device: demo, which draws images without AI",):
+        say(line)
     if args.preset:
         say(f"{'Loaded' if args.preset in PRESETS else 'Failed to load'} preset: {args.preset}")
     try:
@@ -171,9 +176,9 @@ async def _serve(args: argparse.Namespace, files: Files, faults: Faults) -> None
     sockets, port = _bind(args, faults)
     worker = Worker(files, faults, args.step_seconds)
     removed = [key for flag, keys in REMOVED_BY_FLAG.items() if getattr(args, flag) for key in keys]
-    application = make_application(
-        Functions(Page(args.preset or "", removed), worker, files), faults
-    )
+    differences = faults.differences
+    page = Page(args.preset or "", [*removed, *differences.without], differences.version)
+    application = make_application(Functions(page, worker, files, differences.without), faults)
     server = HTTPServer(application, max_buffer_size=MAX_BYTES, max_body_size=MAX_BYTES)
     server.add_sockets(sockets)
     say(f"Running on local URL:  http://{args.listen}:{port}\n")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb.demo.console import Bar, say
+from fooocus_nb.demo.differences import Differences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,9 +94,10 @@ class Fault:
 
 
 class Faults:
-    """The faults that were asked for, as ``NAME`` or ``NAME=ARGUMENT``."""
+    """The faults that were asked for, as ``NAME`` or ``NAME=ARGUMENT``, and `differences`."""
 
-    def __init__(self, wanted: Sequence[str] = ()) -> None:
+    def __init__(self, wanted: Sequence[str] = (), differences: str = "") -> None:
+        self.differences = Differences(differences)
         self._wanted = dict(map(_parse, wanted))
         self._images = 0
         self._struck = False

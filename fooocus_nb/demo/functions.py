@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.demo.console import say
 from fooocus_nb.demo.inputs import MAX_SEED, Task, decode, dilate, encode
-from fooocus_nb.demo.page import BASE_MODELS, LORAS, PRESETS
+from fooocus_nb.demo.page import BASE_MODELS, LORAS, PRESETS, Page
 from fooocus_nb.demo.records import styles_for_page
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata import read_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from fooocus_nb.demo.files import Files
     from fooocus_nb.demo.inputs import Event
-    from fooocus_nb.demo.page import Function, Page
+    from fooocus_nb.demo.page import Function
     from fooocus_nb.demo.worker import Worker
 
 __all__ = ["Functions"]
@@ -49,8 +49,12 @@ def _progress(percent: int, text: str) -> str:
 class Functions:
     """The functions behind a page; the one that is called ``stop`` there is `_stop` here."""
 
-    def __init__(self, page: Page, worker: Worker, files: Files) -> None:
+    def __init__(
+        self, page: Page, worker: Worker, files: Files, without: Iterable[str] = ()
+    ) -> None:
         self.page = page
+        #: What this page doesn't have, and the worker works with all the same.
+        self._defaults = {key: Page().default(key) for key in without}
         self.files = files
         self._worker = worker
         self._tasks: OrderedDict[str, Task] = OrderedDict()
@@ -76,7 +80,7 @@ class Functions:
 
     def _get_task(self, values: dict[str, Any], session: str) -> list[Any]:
         self._tasks.pop(session, None)
-        self._tasks[session] = Task(values)
+        self._tasks[session] = Task({**self._defaults, **values})
         while len(self._tasks) > MAX_SESSIONS:
             self._tasks.popitem(last=False)
         return [None]

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from fooocus_nb.demo.page import STYLES, Performance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "ImageInputs",
     "Task",
+    "change_texts",
     "decode",
     "dilate",
     "encode",
@@ -151,7 +152,7 @@ class Task:
 
     def expansion(self, index: int) -> str:
         """Return the prompt as the demo engine's idea of an expansion extends it."""
-        if "Fooocus V2" not in self.styles:
+        if "Fooocus V2" not in self.styles or not any(_MOODS):
             return ""
         start = self.seed(index) % len(_MOODS)
         words = [_MOODS[(start + 3 * step) % len(_MOODS)] for step in range(4)]
@@ -178,11 +179,22 @@ _WILDCARDS = {
 }
 RANDOM_STYLE = "Random Style"
 #: What an expansion adds.
-_MOODS = (
+_MOODS: tuple[str, ...] = (
     *("calm light", "quiet", "deep colors", "layered", "soft haze", "wide view", "poster"),
     *("warm glow", "fine grain", "gentle contrast", "clear air", "long shadows", "still water"),
     "distant hills",
 )
+
+
+def change_texts(words: Mapping[str, Sequence[str]], moods: Sequence[str]) -> None:
+    """Let wildcards have other words, or none; let prompts be expanded with something else."""
+    global _MOODS
+    for name, found in words.items():
+        if found:
+            _WILDCARDS[name] = tuple(found)
+        else:
+            _WILDCARDS.pop(name, None)
+    _MOODS = tuple(moods) or _MOODS
 
 
 def _resolve_prompt(prompt: str, index: int, seed: int, *, in_order: bool) -> str:

@@ -103,7 +103,9 @@ LORAS = _choices("lora_1_model")
 class Page:
     """The page that begins with a preset, without the components that flags remove."""
 
-    def __init__(self, preset: str = "", without: Iterable[str] = ()) -> None:
+    def __init__(
+        self, preset: str = "", without: Iterable[str] = (), version: str | None = None
+    ) -> None:
         removed = set(without)
         self._components = [item for item in _COMPONENTS if not item.key or item.key not in removed]
         #: The numbers of components by their keys; Gradio counts from 1, without gaps.
@@ -122,7 +124,7 @@ class Page:
             "enable_queue": True,
             "show_error": False,
             "show_api": True,
-            "title": f"Fooocus {VERSION} {preset}".strip(),
+            "title": f"Fooocus {version or VERSION} {preset}".strip(),
             "components": [
                 _component(number, item, values) for number, item in enumerate(self._components, 1)
             ],

@@ -166,7 +166,7 @@ class Worker:
             from fooocus_nb.demo.drawing import sketch
             from fooocus_nb.demo.retouching import make_image
 
-            image = make_image(task, index)
+            image = self._faults.differences.applied(make_image(task, index), task)
             for step in range(1, task.steps + 1):
                 deadline += self._step_seconds
                 _wait(task, deadline)

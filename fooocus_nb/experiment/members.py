@@ -130,6 +130,11 @@ class RunImage(Image):
         return _plain_image, (str(self.path), self.seed, dict(self.parameters))
 
     @property
+    def store(self) -> RunStore:
+        """What its run is read from, with the images that it began with."""
+        return self._run.store
+
+    @property
     def cell(self) -> str | None:
         """The id of its cell; None for an image outside of a sweep."""
         return self.manifest.cell

@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.compare import Comparison
     from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.lease import Holder
     from fooocus_nb.experiment.table import Table
+    from fooocus_nb.experiment.verification import Verification
     from fooocus_nb.results._views import RunGrid
 
 __all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "open_run"]
@@ -781,6 +783,49 @@ class Run:
         from fooocus_nb.experiment.compare import compared
 
         return compared(self, other)
+
+    def verify(
+        self,
+        engine: Engine,
+        sample: float | None = None,
+        *,
+        keep: str | os.PathLike[str] | None = None,
+    ) -> Verification:
+        """Make its images again, and compare: whether this experiment can be reproduced here.
+
+        Each image is made alone, with its own seed. What is made does not become part of this run,
+        nor of the one that this kernel records in.
+
+        Parameters
+        ----------
+        engine : Engine
+            Who makes them.
+        sample : int or float, optional
+            How many, or which share of them below or equal to 1.0; the same ones each time.
+            Default: all.
+        keep : path-like, optional
+            A new folder for a run of what is made. By default it is removed after the comparison.
+
+        Returns
+        -------
+        Verification
+            ``.ok``, ``.counts``, ``.badges``, and ``.rows`` with the level, the measures and the
+            likeliest cause of each image.
+
+        Raises
+        ------
+        ParameterError
+            When `sample` is not possible.
+        ConfigurationError
+            When `engine` is none.
+
+        Examples
+        --------
+        >>> run.verify(engine, sample=20)
+        """
+        from fooocus_nb.experiment.verify import verify_run
+
+        return verify_run(self, engine, open_run, sample=sample, keep=keep)
 
     # -- its end ----------------------------------------------------------------------------
 
