@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fooocus_nb._secrets import redact
 from fooocus_nb.engine.jobs.observers import JobObserver
 from fooocus_nb.errors import FooocusError, GenerationStopped, RunError
-from fooocus_nb.experiment.folder import MANIFESTS, now
+from fooocus_nb.experiment.folder import MANIFESTS, manifest_name, now
 from fooocus_nb.experiment.hashing import image_size, sha256
 from fooocus_nb.experiment.inputs import take_inputs
 from fooocus_nb.experiment.manifest import (
@@ -23,7 +23,6 @@ from fooocus_nb.experiment.manifest import (
     InputRecord,
     Manifest,
     jsonable,
-    manifest_name,
     seeds_as_numbers,
     seeds_as_text,
 )

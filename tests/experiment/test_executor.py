@@ -59,9 +59,10 @@ def test_a_sweep_is_made_by_the_processes_of_an_executor(executor, demo, tmp_pat
         assert manifest.engine["demo"]
     engines = [
         each
-        for each in psutil.Process().children(recursive=True)
-        if each.ppid() != os.getpid() and each.pid != demo.pid
+        for process in multiprocessing.active_children()
+        for each in psutil.Process(process.pid).children(recursive=True)
     ]
+    assert len(engines) >= 2
     executor.shutdown()
     wait_gone(engines)
 
