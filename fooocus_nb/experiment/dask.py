@@ -77,13 +77,15 @@ class EnginePlugin(WorkerPlugin):
 def make_on_worker(order: bytes) -> Answer:
     """Make a cell with the engine of the worker that this runs on; this is the task."""
     plugin = get_worker().plugins[PLUGIN]
-    answer: Answer = plugin.engines.make(pickle.loads(order))  # noqa: S301 - our own notebook's
-    return answer
+    if not isinstance(plugin, EnginePlugin):
+        msg = f"The plugin {PLUGIN!r} of this worker is another one."
+        raise ConfigurationError(msg)
+    return plugin.engines.make(pickle.loads(order))  # noqa: S301 - our own notebook's
 
 
 async def _end_on_worker(settings: Mapping[str, Any], dask_worker: Worker) -> None:
     plugin = dask_worker.plugins.get(PLUGIN)
-    if plugin is not None:
+    if isinstance(plugin, EnginePlugin):
         await asyncio.to_thread(plugin.engines.end, settings)
 
 
@@ -215,7 +217,7 @@ class DaskPlace:
                     future.cancel()
                 future.release()
 
-    def _wait(self, future: Future, wanted: Callable[[], bool]) -> Answer | None:
+    def _wait(self, future: Future[Answer], wanted: Callable[[], bool]) -> Answer | None:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while wanted():
@@ -227,16 +229,15 @@ class DaskPlace:
             return None
         raise self._gone()
 
-    def _fetch(self, future: Future) -> Answer:
+    def _fetch(self, future: Future[Answer]) -> Answer:
         try:
-            answer: Answer = future.result(timeout=FETCH_SECONDS)
+            return future.result(timeout=FETCH_SECONDS)
         except ImportError as error:
             msg = f"The worker {self._address} can't use fooocus-nb: {error}. Install it there."
             raise ConfigurationError(msg) from error
         except Exception as error:
             # Errors of the engine are in the answer: this one is of the cluster.
             raise self._gone(error) from error
-        return answer
 
     def _known(self) -> frozenset[str]:
         try:

@@ -146,8 +146,8 @@ class Engines:
             return Answer(known=True)
         try:
             key, worker = self._take(order.settings)
-        except Exception as error:  # noqa: BLE001 - it is told to who waits
-            return Answer(unusable=True, error=_portable(error))
+        except Exception as refusal:  # noqa: BLE001 - it is told to who waits
+            return Answer(unusable=True, error=_portable(refusal))
         watching = _Watching()
         error: BaseException | None = None
         try:
@@ -219,23 +219,23 @@ class Engines:
             if other is not None:
                 self._all.remove(other)
             self._starting += 1
-        worker = None
+        made: EngineWorker | None = None
         try:
             if other is not None:
                 other.engine.stop()  # it has the memory that the new one needs
-            worker = EngineWorker(_start(settings))
+            made = EngineWorker(_start(settings))
         finally:
             with self._changed:
                 self._starting -= 1
                 closed = self._closed
-                if worker is not None and not closed:
-                    self._all.append(worker)
+                if made is not None and not closed:
+                    self._all.append(made)
                 self._changed.notify_all()
         if closed:
-            worker.engine.stop()
+            made.engine.stop()
             msg = "The engines of this worker were stopped."
             raise EngineError(msg)
-        return key, worker
+        return key, made
 
     def _is_full(self) -> bool:
         return self._limit is not None and len(self._all) + self._starting >= self._limit

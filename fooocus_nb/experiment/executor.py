@@ -317,7 +317,12 @@ class _RemoteWorker:
 
     @staticmethod
     def _end(attempt: Attempt, error: FooocusError) -> None:
-        again = (GenerationStopped, EngineStopped, ConnectionLost, *attempt.forgiven)
+        again: tuple[type[BaseException], ...] = (
+            GenerationStopped,
+            EngineStopped,
+            ConnectionLost,
+            *attempt.forgiven,
+        )
         if isinstance(error, again):
             attempt.interrupted()
         else:
