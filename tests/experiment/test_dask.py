@@ -106,6 +106,6 @@ def test_a_killed_worker_loses_and_doubles_nothing(client, tmp_path):
         # What was in the hands of a killed worker was tried once more, and nothing else.
         again = [manifest for manifest in run.manifests if manifest.tries > 1]
         assert 1 <= len(again) <= 2
-        assert len(os.listdir(tmp_path / "run" / "images")) == 60
+        assert len(list((tmp_path / "run" / "images").iterdir())) == 60
     assert thirty.is_set()
     workers.stop()

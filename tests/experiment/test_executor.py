@@ -82,6 +82,17 @@ def test_what_cannot_be_made_is_a_failed_cell_and_the_others_are_made(tmp_path):
                     engine.stop()
 
 
+def test_workers_without_fooocus_say_so_and_no_cell_has_failed(tmp_path):
+    sweep = fooocus_nb.Sweep(seed=[1, 2], base=BASE)
+    with ThreadPoolExecutor(2) as executor:
+        workers = fooocus_nb.Workers(executor, path=str(tmp_path / "nowhere"))
+        with pytest.raises(ConfigurationError, match="nowhere"):
+            sweep.run(workers, tmp_path / "run")
+    with fooocus_nb.open_run(tmp_path / "run") as run:
+        assert run.counts["missing"] == 2
+        assert not run.failures
+
+
 class _Broken(Executor):
     """One whose processes can't be started."""
 
