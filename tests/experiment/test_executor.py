@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import fooocus_nb
-from fooocus_nb import ConfigurationError, EngineStopped
+from fooocus_nb import ConfigurationError, EngineStopped, InstallError
 
 BASE = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "image_number": 1}
 FAST = {"FOOOCUS_DEMO_STEP_SECONDS": "0"}
@@ -86,7 +86,7 @@ def test_workers_without_fooocus_say_so_and_no_cell_has_failed(tmp_path):
     sweep = fooocus_nb.Sweep(seed=[1, 2], base=BASE)
     with ThreadPoolExecutor(2) as executor:
         workers = fooocus_nb.Workers(executor, path=str(tmp_path / "nowhere"))
-        with pytest.raises(ConfigurationError, match="nowhere"):
+        with pytest.raises(InstallError, match="nowhere"):
             sweep.run(workers, tmp_path / "run")
     with fooocus_nb.open_run(tmp_path / "run") as run:
         assert run.counts["missing"] == 2
