@@ -118,7 +118,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(tags=["everyday", "all"])
 def notebooks(session: nox.Session) -> None:
     """Execute every notebook on the demo engine."""
-    session.install("-e", ".[lab,run]")
+    session.install("-e", ".[lab,run,dask]")
     # They write beside themselves, and nothing is to be left in the checkout.
     folder = shutil.copytree(ROOT / "notebooks", _workspace(session) / "notebooks")
     session.chdir(folder)

@@ -58,6 +58,7 @@ from fooocus_nb.errors import UnsupportedParameter as UnsupportedParameter
 from fooocus_nb.errors import UnsupportedServer as UnsupportedServer
 from fooocus_nb.errors import WorkerDead as WorkerDead
 from fooocus_nb.errors import WrongInterpreter as WrongInterpreter
+from fooocus_nb.experiment.executor import Workers as Workers
 from fooocus_nb.experiment.pool import Pool as Pool
 from fooocus_nb.experiment.replay import replay as replay
 from fooocus_nb.experiment.run import Run as Run

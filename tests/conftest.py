@@ -424,9 +424,16 @@ def _marked_processes() -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.environ().get(MARK) == SESSION:
+            if process.environ().get(MARK) == SESSION and not _is_of_multiprocessing(process):
                 found.append(process)
     return found
+
+
+def _is_of_multiprocessing(process: psutil.Process) -> bool:
+    """Whether it is the standard library's own helper, which ends with this process."""
+    return process.ppid() == os.getpid() and any(
+        "multiprocessing.resource_tracker" in word for word in process.cmdline()
+    )
 
 
 def _describe(process: psutil.Process) -> str:

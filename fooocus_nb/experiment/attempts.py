@@ -12,8 +12,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb._secrets import redact
+from fooocus_nb.engine.jobs.observers import JobObserver
 from fooocus_nb.errors import FooocusError, GenerationStopped, RunError
-from fooocus_nb.experiment.folder import now
+from fooocus_nb.experiment.folder import MANIFESTS, manifest_name, now
 from fooocus_nb.experiment.hashing import image_size, sha256
 from fooocus_nb.experiment.inputs import take_inputs
 from fooocus_nb.experiment.manifest import (
@@ -39,14 +40,24 @@ from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.engine.jobs.observers import JobFacts, Outcome
     from fooocus_nb.experiment.folder import RunFolder
+    from fooocus_nb.experiment.manifest import ModelRecord
 
-__all__ = ["Attempt", "AttemptWriter", "chosen_attempt", "error_record", "seed_of"]
+__all__ = [
+    "Attempt",
+    "AttemptWriter",
+    "BoundObserver",
+    "chosen_attempt",
+    "error_record",
+    "seed_of",
+    "watching_as",
+]
 
 _ERROR_LENGTH = 2000
 
@@ -94,6 +105,13 @@ class AttemptWriter(Protocol):
 
     def problem(self, text: str) -> None:
         """Note what could not be recorded."""
+
+
+class BoundObserver(JobObserver, Protocol):
+    """Looks on at the one job that is submitted while it is chosen."""
+
+    def bind(self, job: JobFacts) -> None:
+        """Take the job."""
 
 
 @dataclass
@@ -179,11 +197,8 @@ class Attempt:
     def watching(self) -> Iterator[None]:
         """Record the job that is submitted inside of the block as this attempt."""
         self._recorder.look_on()
-        token = _chosen.set(self)
-        try:
+        with watching_as(self):
             yield
-        finally:
-            _chosen.reset(token)
 
     def bind(self, job: JobFacts) -> None:
         """Take the job that it is.
@@ -278,6 +293,11 @@ class Attempt:
             event = "interrupted" if again else "failed"
         self._finish(event, error)
 
+    @property
+    def manifest_path(self) -> Path:
+        """Where its manifest lies once it is written."""
+        return self._recorder.folder.path / MANIFESTS / manifest_name(self.number, self.id)
+
     # -- step by step -----------------------------------------------------------------------
 
     def sent(
@@ -363,6 +383,52 @@ class Attempt:
         )
         self.event = "sent"
 
+    def learned(
+        self,
+        parameters: Mapping[str, Any],
+        *,
+        given: Mapping[str, Any],
+        seed: int | None,
+        known: Provenance,
+        models: Sequence[ModelRecord],
+        software: Mapping[str, Any],
+    ) -> None:
+        """Take what only who made the images elsewhere knows.
+
+        Parameters
+        ----------
+        parameters : mapping
+            The wire values of the request; input images in them are copied into the run.
+        given : mapping
+            What was given, for the names of their files.
+        seed : int or None
+            The seed that was sent.
+        known : Provenance
+            The engine.
+        models : sequence of ModelRecord
+            The models, with their hashes.
+        software : mapping
+            Our own version, Python and platform there.
+        """
+        draft = self._draft
+        if draft is None or self.event != "sent":
+            return
+        plain, inputs = take_inputs(self._recorder.folder, parameters, given)
+        values = seeds_as_numbers({name: jsonable(value) for name, value in plain.items()})
+        self._expected = int(values.get("image_number") or 1)
+        self._draft = replace(
+            draft,
+            parameters=values,
+            given=tuple(given),
+            seed=seed,
+            inputs=inputs,
+            models=tuple(models),
+            fooocus=known.fooocus,
+            system=known.system,
+            software=software,
+            engine=known.engine,
+        )
+
     def add_image(self, name: str, data: bytes) -> None:
         """Put an image into the run. What was put there stays, whatever comes then.
 
@@ -388,7 +454,11 @@ class Attempt:
             self._arrived[name] = _Arrived(path, sha256(data), len(data), order, *image_size(data))
 
     def made(
-        self, *, numbers: Mapping[str, int] | None = None, timings: Mapping[str, Any] | None = None
+        self,
+        *,
+        numbers: Mapping[str, int] | None = None,
+        timings: Mapping[str, Any] | None = None,
+        log: Sequence[str] = (),
     ) -> Manifest:
         """Write the manifest of an attempt whose images were all added.
 
@@ -399,6 +469,8 @@ class Attempt:
             are in order.
         timings : mapping, optional
             In seconds.
+        log : sequence of str, optional
+            What the engine printed meanwhile: it tells of the expanded prompts.
 
         Returns
         -------
@@ -409,9 +481,10 @@ class Attempt:
         if draft is None:
             msg = "The attempt was not sent: call sent() first."
             raise RunError(msg)
-        if timings:
-            self._draft = replace(draft, timings={**draft.timings, **timings})
-        manifest = self._write(numbers, None, complete=True, log=())
+        if timings or log:
+            found = {**draft.timings, **log_timings(log), **(timings or {})}
+            self._draft = replace(draft, timings=found)
+        manifest = self._write(numbers, None, complete=True, log=log)
         self._finish("made", None)
         self._done.set()
         if manifest is None:
@@ -511,12 +584,22 @@ class Attempt:
         self.event = event
 
 
-_chosen: ContextVar[Attempt | None] = ContextVar("fooocus_nb_attempt", default=None)
+_chosen: ContextVar[BoundObserver | None] = ContextVar("fooocus_nb_attempt", default=None)
 
 
-def chosen_attempt() -> Attempt | None:
+def chosen_attempt() -> BoundObserver | None:
     """Return the attempt that the next job of this thread or task was said to be."""
     return _chosen.get()
+
+
+@contextlib.contextmanager
+def watching_as(observer: BoundObserver) -> Iterator[None]:
+    """Let the job that is submitted inside of the block be looked on at by one observer only."""
+    token = _chosen.set(observer)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def seed_of(parameters: Mapping[str, Any], seed: int | None, number: int) -> int | None:

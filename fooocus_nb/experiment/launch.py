@@ -21,7 +21,8 @@ from fooocus_nb.experiment.plan import make_plan
 from fooocus_nb.experiment.progress import SweepProgress
 from fooocus_nb.experiment.resume import refuse_another_sweep
 from fooocus_nb.experiment.run import open_run
-from fooocus_nb.experiment.workers import Task, workers_of
+from fooocus_nb.experiment.sweep_workers import workers_of
+from fooocus_nb.experiment.workers import Task
 
 if TYPE_CHECKING:
     import os

@@ -22,7 +22,8 @@ from fooocus_nb.experiment.order import Loaded
 from fooocus_nb.experiment.progress import SweepProgress
 from fooocus_nb.experiment.resume import engine_differences
 from fooocus_nb.experiment.runner import SweepRunner
-from fooocus_nb.experiment.workers import Task, workers_of
+from fooocus_nb.experiment.sweep_workers import workers_of
+from fooocus_nb.experiment.workers import Task
 from fooocus_nb.results._views import open_sweep
 
 if TYPE_CHECKING:

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.observers import JobFacts
+    from fooocus_nb.experiment.attempts import BoundObserver
     from fooocus_nb.experiment.folder import RunFolder
     from fooocus_nb.experiment.index import RunIndex
     from fooocus_nb.experiment.provenance import Provenance
 
-__all__ = ["Attempt", "Recorder", "current_recorder", "set_current"]
+__all__ = ["Attempt", "Recorder", "current_recorder", "look_on", "set_current"]
 
 _log = logging.getLogger(__name__)
 
@@ -370,8 +371,7 @@ class Recorder:
 
     def look_on(self) -> None:
         """Look on at the generations of this kernel; once."""
-        if _watch not in observers:
-            observers.append(_watch)
+        look_on()
 
 
 # -- which run this kernel records in -------------------------------------------------------------
@@ -393,7 +393,13 @@ def set_current(recorder: Recorder | None) -> Recorder | None:
     return before
 
 
-def _watch(job: JobFacts) -> Attempt | None:
+def look_on() -> None:
+    """Look on at the generations of this process; once."""
+    if _watch not in observers:
+        observers.append(_watch)
+
+
+def _watch(job: JobFacts) -> BoundObserver | None:
     chosen = chosen_attempt()
     if chosen is not None:
         chosen.bind(job)

@@ -14,7 +14,6 @@ from fooocus_nb.engine.portable import make_portable
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import check_request, submit_request
 from fooocus_nb.errors import (
-    ConfigurationError,
     ConnectionLost,
     EngineDied,
     EngineError,
@@ -186,26 +185,3 @@ class EngineWorker:
                     engine.preset(self._preset)
             except EngineError:  # the images are there; the next preset is loaded by name
                 return
-
-
-def workers_of(thing: Any) -> list[Worker]:
-    """Return who makes cells: an engine, all of a pool, or what something makes workers itself."""
-    from fooocus_nb.engine.core import Engine
-
-    if isinstance(thing, Engine):
-        return [EngineWorker(thing)]
-    own = getattr(thing, "sweep_workers", None)
-    if callable(own):
-        return list(own())
-    engines = getattr(thing, "engines", None)
-    if engines is not None and not isinstance(thing, (str, bytes)):
-        found = list(engines.values() if hasattr(engines, "values") else engines)
-        if found and all(isinstance(each, Engine) for each in found):
-            return [EngineWorker(engine) for engine in found]
-    if isinstance(thing, (list, tuple)) and thing:
-        return [worker for each in thing for worker in workers_of(each)]
-    msg = (
-        f"A {type(thing).__name__} cannot make a sweep's cells: give an engine of "
-        "fooocus_nb.start() or connect(), or several of them in a list."
-    )
-    raise ConfigurationError(msg)
