@@ -119,8 +119,8 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"orphan"},
     ),
     "experiment": (
-        {"folder", "hashing", "templates", "text_forms"},
-        {"lease", "manifest", "identity", "relevance", "comparison"},
+        {"folder", "hashing", "privacy", "templates", "text_forms"},
+        {"archive", "lease", "manifest", "identity", "relevance", "comparison"},
         {
             *("index", "inputs", "members", "provenance", "axes", "conditions", "estimates"),
             "causes",
@@ -132,7 +132,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"checks", "resume", "labels", "sheet_layout"},
         {"plan", "workers", "grid_data", "table"},
         {"runner", "contact_sheet", "measures", "replay", "verification"},
-        {"making", "compare", "run_table", "verify"},
+        {"making", "compare", "run_table", "share", "verify"},
         {"run"},
         {"launch"},
         {"sweep"},
