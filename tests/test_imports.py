@@ -119,7 +119,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"orphan"},
     ),
     "experiment": (
-        {"folder", "hashing", "privacy", "templates", "text_forms"},
+        {"folder", "hashing", "opened", "privacy", "templates", "text_forms"},
         {"archive", "lease", "manifest", "identity", "relevance", "comparison"},
         {
             *("index", "inputs", "members", "provenance", "axes", "conditions", "estimates"),

@@ -23,6 +23,7 @@ from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
 from fooocus_nb.experiment.members import Cell, Failure, RunImage, RunImages, counted
+from fooocus_nb.experiment.opened import tell_opened
 from fooocus_nb.experiment.recorder import (
     CLOSE_TIMEOUT,
     Recorder,
@@ -1011,6 +1012,7 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
         run = _open_folder(folder, readonly=readonly, force=force)
         if not run.readonly:
             _open_here[place] = run
+            tell_opened(place)
     if run.holder is not None:
         warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
     for notice in run.notices[:MAX_NOTICES]:

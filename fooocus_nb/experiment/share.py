@@ -518,7 +518,7 @@ def _page(target: Path, made: _Collector, open_store: Callable[[ArchiveStore], R
 
     shared = open_store(made.store(target))
     grid, details = run_grid_data(shared)
-    grid["title"] = _html.clip(target.stem, 80)
+    grid["title"] = "Images"
     grid["where"] = (
         f"This file is the archive as well: fooocus_nb.open_run({target.name!r}) opens the run."
     )
