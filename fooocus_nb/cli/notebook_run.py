@@ -180,10 +180,10 @@ def _check_names(document: NotebookNode, parameters: Mapping[str, Any]) -> None:
 
 def execute(
     plan: NotebookPlan, engine_source: str, tell: Callable[[Step], None], env: Mapping[str, str]
-) -> dict[str, Any]:
-    """Execute it, and return what ``--json`` tells beside the plan.
+) -> tuple[dict[str, Any], str | None]:
+    """Execute it; return what ``--json`` tells beside the plan, and why a cell has failed.
 
-    Raises a FooocusError where a cell fails; the notebook is kept as far as it came.
+    The executed notebook is kept as far as it came.
     """
     with tempfile.TemporaryDirectory(prefix="fooocus-nb-run-") as name:
         listed = Path(name) / "runs"
@@ -196,18 +196,7 @@ def execute(
         finally:  # also where it is interrupted
             runs = [_facts(path, plan.folder) for path in opened_runs(listed)[:MAX_LISTED_RUNS]]
             _add_provenance(plan, runs)
-    outcome = {"cells": execution.done, "runs": runs}
-    if failure is not None:
-        error = NotebookFailed(failure)
-        error.outcome = outcome
-        raise error
-    return outcome
-
-
-class NotebookFailed(FooocusError):
-    """A cell has failed."""
-
-    outcome: dict[str, Any]
+    return {"cells": execution.done, "runs": runs}, failure
 
 
 def _with_engine(source: Path, target: Path, engine_source: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.cli.command import OK, Command
 from fooocus_nb.cli.engine_options import add_engine_options, engine_source
+from fooocus_nb.errors import FooocusError
 from fooocus_nb.options.values import positive
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Execute a notebook as an experiment."""
-    from fooocus_nb.cli.notebook_run import NotebookFailed, execute, prepared
+    from fooocus_nb.cli.notebook_run import execute, prepared
     from fooocus_nb.cli.progress_bar import ProgressBar
 
     plan = prepared(
@@ -63,14 +64,16 @@ def run(options: argparse.Namespace) -> int:
 
     document = plan.as_data()
     options.report.document = document
+    # So that Run.share() knows its notebook, as in one that a Jupyter server runs.
+    env = {**secrets, "JPY_SESSION_NAME": str(plan.output)}
     try:
-        document |= execute(plan, source, tell, {**secrets, "JPY_SESSION_NAME": str(plan.output)})
-    except NotebookFailed as error:
-        document |= error.outcome
-        options.report.note(f"What ran until then is in {plan.output}")
-        raise
+        outcome, failure = execute(plan, source, tell, env)
     finally:
         bar.close()
+    document |= outcome
+    if failure is not None:
+        options.report.note(f"What ran until then is in {plan.output}")
+        raise FooocusError(failure)
     for folder in document["runs"]:
         options.report.say(f"Run: {folder['path']} ({folder['images']:,} images)")
     options.report.say(f"Executed: {os.path.relpath(plan.output)}")
