@@ -99,6 +99,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"facts"},
         {"jobs"},
         {"presenters", "submission"},
+        {"portable"},
         {"queries"},
         {"image_tasks"},
         {"core"},

@@ -2,8 +2,9 @@
 
 Named by ``FOOOCUS_DEMO_DIFFERS``, several with commas, and ``nothing`` for the machine that all
 the others differ from. A row tells what the engine says of itself then and what that does to its
-images; who looks for the cause of a changed image sees the former only. What lies outside of the
-engine, such as a model file or a flag, is changed by who starts it: there a row has the effect only.
+images; who looks for the cause of a changed image sees the former only. What lies outside of
+the engine, such as a model file or a flag, is changed by who starts it: there a row has the effect
+only.
 """
 
 from __future__ import annotations
@@ -61,6 +62,20 @@ def _much(image: Image.Image) -> Image.Image:
     return ImageOps.flip(ImageOps.mirror(ImageOps.invert(image)))
 
 
+def _always(_: Task) -> bool:
+    return True
+
+
+def _on_gpu(task: Task) -> bool:
+    """Whether noise is drawn on the GPU."""
+    own = task.performance.value == "Hyper-SD"
+    return own or (str(task.values["sampler"]).endswith("_gpu") and not task.performance.distilled)
+
+
+def _expands(task: Task) -> bool:
+    return "Fooocus V2" in task.styles
+
+
 Effect = Callable[[Image.Image], Image.Image]
 
 
@@ -82,8 +97,8 @@ class Difference:
         The words of wildcards; an empty one is a wildcard that isn't there.
     moods : sequence of str
         What a prompt is expanded with; one empty text expands nothing.
-    only_several : bool
-        Whether it changes only what is made together with others.
+    where : callable
+        Whether it changes the images of a task.
     each_time : bool
         Whether it changes an image in another way each time.
     """
@@ -94,7 +109,7 @@ class Difference:
     without: Sequence[str] = ()
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     moods: Sequence[str] = ()
-    only_several: bool = False
+    where: Callable[[Task], bool] = _always
     each_time: bool = False
 
 
@@ -147,7 +162,7 @@ class Differences:
         """Return an image as this engine makes it."""
         self._made += 1
         for one in self._found:
-            if one.only_several and task.count < 2:
+            if not one.where(task):
                 continue
             image = one.effect(image)
             if one.each_time:
@@ -166,17 +181,16 @@ DIFFERENCES: Mapping[str, Difference] = {
     "vram": Difference(_little, {"vram": "Set vram state to: LOW_VRAM"}),
     "offload": Difference(_little, {"offload": "Always offload VRAM"}),
     "gpu": Difference(_little, _A100),
-    "gpu-noise": Difference(_much, _A100),
+    "gpu-noise": Difference(_much, _A100, where=_on_gpu),
     "older": Difference(_much, version="2.4.3"),
     "newer": Difference(_little, version="2.6.0"),
     "fork": Difference(_much),
     "commit": Difference(_little),
     "changed-files": Difference(_much),
     "checkpoint": Difference(_much),
-    "lora": Difference(_much),
-    "prompt-lora": Difference(_much),
-    "refiner": Difference(_much),
-    "vae": Difference(_little),
+    "lora": Difference(_much, where=lambda task: bool(task.loras)),
+    "prompt-lora": Difference(_much, where=lambda task: "<lora:" in task.prompt),
+    "refiner": Difference(_much, where=lambda task: task.values["refiner"] != "None"),
     "flag-attention": Difference(
         _little, {"attention": "Using split optimization for cross attention"}
     ),
@@ -184,15 +198,17 @@ DIFFERENCES: Mapping[str, Difference] = {
     "flag-vram": Difference(_little, {"vram": "Set vram state to: LOW_VRAM"}),
     "flag-vae": Difference(_little, {"dtype": "VAE dtype: torch.float32"}),
     "driver": Difference(_little),
-    "expansion": Difference(_much, moods=("brisk wind", "hard light", "noir", "close view")),
-    "no-expansion": Difference(_much, moods=("",)),
+    "expansion": Difference(
+        _much, moods=("brisk wind", "hard light", "noir", "close view"), where=_expands
+    ),
+    "no-expansion": Difference(_much, moods=("",), where=_expands),
     "wildcards": Difference(words={"color": ("black", "white", "grey")}),
     "no-wildcards": Difference(words={"color": ()}),
     "no-sharpness": Difference(_much, without=("sharpness",)),
     "no-freeu": Difference(
         _much, without=("freeu", "freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2")
     ),
-    "batch": Difference(_much, only_several=True),
+    "batch": Difference(_much, where=lambda task: task.count > 1),
     # Says something, and changes nothing.
     "idle-torch": Difference(says=_TORCH),
     "idle-gpu": Difference(says=_A100),

@@ -29,6 +29,7 @@ from fooocus_nb.errors import (
     GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
+    ParameterError,
     warn_user,
 )
 from fooocus_nb.fooocus.logs.diagnosis import notices
@@ -487,7 +488,9 @@ class Engine(ImageTasks):
             ``task=`` is an :class:`~fooocus_nb.Upscale`, ``Vary``, ``Inpaint``, ``Outpaint`` or
             ``EnhanceImage``, ``image_prompts=`` a list of :class:`~fooocus_nb.ImagePrompt`, and
             ``enhance=`` a list of :class:`~fooocus_nb.Enhance`. An image is a path, bytes, a
-            Pillow image, an array or an :class:`~fooocus_nb.Image`.
+            Pillow image, an array or an :class:`~fooocus_nb.Image`. ``portable=True`` makes what
+            can be made independent of this machine so, and warns of what it changes: noise drawn on
+            the CPU, the expanded prompt in place of expansion, wildcards filled in.
 
         Returns
         -------
@@ -505,10 +508,28 @@ class Engine(ImageTasks):
             says how many images are done, which are in :attr:`last_result`, and whether the engine
             is still busy. A cell of the magics ends in the same way.
         """
+        if "portable" in parameters:
+            prompt, parameters = self._made_portable(prompt, parameters)
         return wait_shown(self.submit(prompt, **parameters))
+
+    def _made_portable(self, prompt: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        from fooocus_nb.engine.portable import make_portable
+
+        wanted = parameters.pop("portable")
+        if not isinstance(wanted, bool):
+            msg = f"portable={wanted!r} is not possible: give True or False."
+            raise ParameterError(msg)
+        if not wanted:
+            return prompt, parameters
+        made = make_portable(self, prompt, parameters)
+        for text in made.changes:
+            warn_user(f"portable: {text}", UserWarning)
+        return made.prompt, made.parameters
 
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
+        if "portable" in parameters:
+            prompt, parameters = await asyncio.to_thread(self._made_portable, prompt, parameters)
         return await self.submit(prompt, **parameters)
 
     @property

@@ -155,34 +155,28 @@ class Cause:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What all images of a verification say together of one difference.
+    """With how many images of a verification one difference was there, and could matter.
 
     Attributes
     ----------
-    unchanged : int
-        With how many images of the same pixels it was there, and could matter.
-    changed : int
-        With how many changed images it was there.
-    all_unchanged, all_changed : int
-        How many of either there are.
+    same, close, different : int
+        How many of each outcome.
     """
 
-    unchanged: int = 0
-    changed: int = 0
-    all_unchanged: int = 0
-    all_changed: int = 0
+    same: int = 0
+    close: int = 0
+    different: int = 0
+
+    def share(self, *, little: bool) -> float:
+        """Return how many of its images have changed, or changed much, 0 to 1; 1 without any."""
+        total = self.same + self.close + self.different
+        changed = self.different + (self.close if little else 0)
+        return changed / total if total else 1.0
 
     @property
     def acquits(self) -> bool:
-        """Whether images stay the same with it."""
-        return self.unchanged > 0
-
-    @property
-    def association(self) -> float:
-        """From -1 to 1: whether it is there when images change, and only then."""
-        with_it = self.changed / self.all_changed if self.all_changed else 0.0
-        without = self.unchanged / self.all_unchanged if self.all_unchanged else 0.0
-        return with_it - without
+        """Whether most images stay the same with it."""
+        return self.share(little=True) < 0.5
 
 
 # -- what differs ---------------------------------------------------------------------------------
@@ -297,7 +291,7 @@ def _flag(flags: Mapping[str, str], name: str) -> str:
 def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
     sampler = gpu_sampler(before.parameters)
     for name in dict.fromkeys((*before.system, *after.system)):
-        first, now = before.system.get(name), after.system.get(name)
+        first, now = (_fact(one.system, name) for one in (before, after))
         if first is None or now is None or first == now:
             continue
         if name == "torch" and _same_build(first, now) and after.system.get("cuda"):
@@ -312,6 +306,12 @@ def _system(before: Manifest, after: Manifest) -> Iterator[Cause]:
         # "device" is the same GPU in other words, and Python rounds nothing.
         matters = name not in _OF_THE_GPU and kind != "Python"
         yield replace(_changed(kind, name.replace("_", " "), first, now), matters=matters)
+
+
+def _fact(system: Mapping[str, Any], name: str) -> Any:
+    if name == "always_offload" and system.get("vram_state") is not None:
+        return bool(system.get(name))  # a log that tells the one tells the other
+    return system.get(name)
 
 
 def _same_build(one: Any, other: Any) -> bool:
@@ -386,15 +386,15 @@ def ranked(
         weight = KINDS[cause.kind]
         if cause.kind == "flag":
             weight = ROUNDING if rounds_otherwise(cause.name) else EITHER
-        # A little may also come from much; much does not come from rounding where there is else.
-        unfit = weight == (CONTENT if little else ROUNDING)
+        fit = (ROUNDING, EITHER, CONTENT) if little else (CONTENT, EITHER, ROUNDING)
         return (
             not cause.proven,
             not cause.matters,
-            known.acquits,
-            -round(known.association, 2),
+            # What changes some images much does not leave others of the same difference as they
+            # were: it then goes behind what is there with changed images only.
+            -round(known.share(little=little), 1),
             cause.key in behind,
-            unfit,
+            fit.index(weight),
             _ORDER[cause.kind],
         )
 
@@ -403,7 +403,7 @@ def ranked(
         return [Cause(NOT_IN_MANIFESTS), *ordered]
     first = ordered[0]
     if not first.proven and said.get(first.key, Evidence()).acquits:
-        text = "what differs is there as well where the pixels are the same"
+        text = "what differs is there as well with images of the same pixels"
         return [Cause(NOT_IN_MANIFESTS, text=text), *ordered]
     return ordered
 

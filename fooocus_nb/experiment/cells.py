@@ -32,7 +32,7 @@ SEED = "image_seed"
 #: What a task gets from an axis of its own.
 OF_TASK = ("image", "mask")
 #: Not parameters of the server, but of ``generate`` or of the sweep.
-OURS = frozenset({"preset", "task", "loras", "image_prompts", "enhance", *OF_TASK})
+OURS = frozenset({"preset", "portable", "task", "loras", "image_prompts", "enhance", *OF_TASK})
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.cells import Cell
 
-__all__ = ["PRESET", "Checked", "check_cells", "request_parameters"]
+__all__ = ["PORTABLE", "PRESET", "Checked", "check_cells", "request_parameters"]
 
-PRESET = "preset"
+PRESET, PORTABLE = "preset", "portable"
 #: So many cells are checked one by one; of more, each value and each task once.
 CHECKED_ONE_BY_ONE = 2000
 MAX_PROBLEMS = 50
@@ -71,7 +71,7 @@ def request_parameters(
     cell: Cell, find: Callable[[Mapping[str, Any]], Any]
 ) -> tuple[str, dict[str, Any]]:
     """Return the prompt and the other parameters of a cell, as a request takes them."""
-    values = {name: value for name, value in cell.values.items() if name != PRESET}
+    values = {name: value for name, value in cell.values.items() if name not in (PRESET, PORTABLE)}
     given = parameters_of(values, find)
     return str(given.pop("prompt", "")), given
 
@@ -99,6 +99,7 @@ def check_cells(
                 _check_image(entry, find, checked)
         try:
             _check_preset(engine, cell)
+            _check_portable(cell)
             # The sizes of an image and its mask, and what is painted in it, are looked at for real.
             prompt, given = request_parameters(cell, find if masked else lambda _: blank)
             request = check_request(engine, prompt, given)
@@ -108,6 +109,7 @@ def check_cells(
             for text in request.warnings:
                 checked.note(text)
     _note_seeds(engine, cells, checked)
+    _note_portable(cells, checked)
     return checked
 
 
@@ -169,6 +171,21 @@ def _check_preset(engine: Engine, cell: Cell) -> None:
             f"{nearest(str(preset), there)}"
         )
         raise ParameterError(msg)
+
+
+def _check_portable(cell: Cell) -> None:
+    if not isinstance(wanted := cell.values.get(PORTABLE, False), bool):
+        msg = f"portable={wanted!r} is not possible: give True or False."
+        raise ParameterError(msg)
+
+
+def _note_portable(cells: Sequence[Cell], checked: Checked) -> None:
+    if any(cell.values.get(PORTABLE) for cell in cells):
+        checked.note(
+            "portable=True: samplers that draw their noise on the GPU are replaced by their twins, "
+            "and wildcards and expanded prompts are stored, for which each cell first makes one "
+            "small image of one step"
+        )
 
 
 def _note_seeds(engine: Engine, cells: Sequence[Cell], checked: Checked) -> None:

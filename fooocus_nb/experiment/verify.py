@@ -25,7 +25,7 @@ from fooocus_nb.experiment.causes import (
     differences,
     ranked,
 )
-from fooocus_nb.experiment.comparison import Measures, compare_files
+from fooocus_nb.experiment.comparison import LEVELS, Measures, compare_files
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
@@ -51,6 +51,10 @@ __all__ = ["VerifiedRun", "verify_run"]
 NAMED = 3
 #: How long the hashes of models are waited for, once all images are made.
 FLUSH_SECONDS = 600.0
+#: How long the prompts of one generation are waited for.
+PROMPT_SECONDS = 30.0
+#: Kinds of causes that a place in a request can be taken for.
+_PROMPTS = frozenset({"wildcard file", "prompt expansion"})
 
 
 class VerifiedRun(Protocol):
@@ -322,25 +326,34 @@ class _Verifier:
         image = one.image
         with contextlib.suppress(FooocusError, OSError):  # then it isn't proven
             number, count = image.number_in_request, image.manifest.parameters["image_number"]
-            if int(count or 1) > 1 and number <= int(count) and self._whole_is_same(image):
+            several = int(count or 1) > 1 and number <= int(count)
+            if several and self._is_nearer(one, self._whole_measures(image)):
                 text = (
                     f"image {number} of {count} is another one alone; the whole request gives it "
                     "again"
                 )
                 one.proven = Cause("position in request", "", number, 1, text, proven=True)
                 return
+            if several:
+                self._tell_places_apart(one)
             wildcards = next((each for each in one.found if each.kind == "wildcard file"), None)
             if wildcards is not None:
                 recipe = recipe_of(image)
                 _, _, data = self._image(recipe, image, prompt=image.record.prompt)
-                if self._compared(image, data).same:
-                    text = f"{wildcards.text}; with the first prompt the image is the same"
+                if self._is_nearer(one, self._compared(image, data)):
+                    text = f"{wildcards.text}; with the first prompt the image comes again"
                     one.proven = replace(wildcards, text=text, proven=True)
                     return
             if not any(each.matters for each in one.found):
                 one.note = self._repeated(one)
 
-    def _whole_is_same(self, image: RunImage) -> bool:
+    @staticmethod
+    def _is_nearer(one: _Remade, other: Measures) -> bool:
+        """Whether an image is nearer to the first one than what was made before."""
+        return LEVELS.index(other.level) < LEVELS.index(one.measures.level)
+
+    def _whole_measures(self, image: RunImage) -> Measures:
+        """Make the whole request that an image is of, once, and compare the image."""
         key = image.manifest.name
         recipe = whole_request(image)
         if key not in self._whole:
@@ -348,10 +361,22 @@ class _Verifier:
             self._whole[key] = self._submit(recipe)
         name = self._whole[key]
         if name is None:
-            return False
+            return _NOT_MADE
         record = self._same_place(name, recipe, image)
-        data = self._scratch.store.read(record.path, max_file_bytes())
-        return self._compared(image, data).same
+        return self._compared(image, self._scratch.store.read(record.path, max_file_bytes()))
+
+    def _tell_places_apart(self, one: _Remade) -> None:
+        """Take it for the place in the request where the prompt is another one only alone."""
+        image, name = one.image, self._whole.get(one.image.manifest.name)
+        if name is None or not any(each.kind == "wildcard file" for each in one.found):
+            return
+        self._scratch.flush(PROMPT_SECONDS)
+        record = self._same_place(name, whole_request(image), image)
+        if record.prompt == image.record.prompt:
+            text = "its prompt is another one alone, and the first one in the whole request"
+            rest = [each for each in one.found if each.kind not in _PROMPTS]
+            number = image.number_in_request
+            one.found = (Cause("position in request", "", number, 1, text), *rest)
 
     def _repeated(self, one: _Remade) -> str:
         """Say whether the engine makes the same image twice; tried once."""
@@ -370,15 +395,15 @@ def _explained(remade: Sequence[_Remade], damaged: Sequence[str]) -> list[Verifi
 
 
 def _evidence(remade: Sequence[_Remade]) -> dict[tuple[str, str, str, str], Evidence]:
-    made = [one for one in remade if one.error is None and one.measures.level != "failed"]
-    sides = [[one for one in made if one.measures.same is same] for same in (True, False)]
-    counts = [
-        Counter(key for one in side for key in {each.key for each in one.found if each.matters})
-        for side in sides
-    ]
+    """Return with how many images of each outcome every difference was there."""
+    counts: Counter[tuple[tuple[str, str, str, str], str]] = Counter()
+    for one in remade:
+        if one.error is None and one.measures.level != "failed":
+            level = "same" if one.measures.same else one.measures.level
+            counts.update((key, level) for key in {each.key for each in one.found if each.matters})
     return {
-        key: Evidence(counts[0][key], counts[1][key], len(sides[0]), len(sides[1]))
-        for key in {*counts[0], *counts[1]}
+        key: Evidence(**{level: counts[key, level] for level in ("same", "close", "different")})
+        for key in {key for key, _ in counts}
     }
 
 
@@ -395,7 +420,10 @@ def _causes(one: _Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -
             return (Cause(NOT_IN_MANIFESTS, text="the files differ, and their pixels don't"),)
         return (Cause(NO_EFFECT, text=text), *one.found)
     if one.proven is not None:
-        rest = [each for each in one.found if each.kind != one.proven.kind]
+        # The prompt of another place has other elements, too.
+        rest = [
+            each for each in one.found if each.kind != one.proven.kind and each.kind not in _PROMPTS
+        ]
         return (one.proven, *rest)
     found = ranked(one.found, little=one.measures.level == "close", evidence=evidence)
     if found[0].kind == NOT_IN_MANIFESTS and one.note and not found[0].text:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.engine.health import gpus
+from fooocus_nb.engine.portable import make_portable
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import check_request, submit_request
 from fooocus_nb.errors import (
@@ -22,7 +23,7 @@ from fooocus_nb.errors import (
     GPUUnusable,
     WorkerDead,
 )
-from fooocus_nb.experiment.checks import PRESET, request_parameters
+from fooocus_nb.experiment.checks import PORTABLE, PRESET, request_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,6 +121,9 @@ def make_cell(
     if preset is not None and preset != engine.current_preset:
         engine.preset(preset)
     prompt, given = request_parameters(task.cell, task.find)
+    if task.cell.values.get(PORTABLE):
+        made = make_portable(engine, prompt, given)
+        prompt, given = made.prompt, made.parameters
     # The plan has shown what it warns of, once for all cells.
     request = check_request(engine, prompt, given)
     with attempt.watching():

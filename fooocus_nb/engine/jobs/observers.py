@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fooocus_nb.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.image_collector import CollectedFile
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results import Result
 
-__all__ = ["JobFacts", "JobObserver", "JobObservers", "Outcome", "observers"]
+__all__ = ["JobFacts", "JobObserver", "JobObservers", "Outcome", "observers", "unobserved"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,13 +72,25 @@ class JobObserver(Protocol):
 observers: list[Callable[[JobFacts], JobObserver | None]] = []
 
 
+_unobserved: ContextVar[bool] = ContextVar("fooocus_nb_unobserved", default=False)
+
+
+@contextlib.contextmanager
+def unobserved() -> Iterator[None]:
+    """Let nobody look on at jobs that are submitted inside of the block: they are only a trial."""
+    token = _unobserved.set(True)
+    try:
+        yield
+    finally:
+        _unobserved.reset(token)
+
+
 class JobObservers:
     """Those who look on at one job. Whoever raises is logged and does not cost the generation."""
 
     def __init__(self, job: JobFacts) -> None:
-        self._watching = [
-            watching for watch in tuple(observers) if (watching := watch(job)) is not None
-        ]
+        watchers = () if _unobserved.get() else tuple(observers)
+        self._watching = [watching for watch in watchers if (watching := watch(job)) is not None]
 
     async def sending(self) -> None:
         """Tell them that the request is about to be sent, and wait until they have noted it.

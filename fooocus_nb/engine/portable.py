@@ -1,0 +1,167 @@
+"""Make a generation independent of the GPU, the expansion model and the wildcard files it meets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.engine.jobs.observers import unobserved
+from fooocus_nb.engine.submission import check_request, submit_request
+from fooocus_nb.errors import GenerationError, MetadataError, ParameterError
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.metadata import read_metadata
+from fooocus_nb.fooocus.schema.parameters import canonical_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fooocus_nb.engine.core import Engine
+
+__all__ = ["Portable", "cpu_twin", "make_portable"]
+
+EXPANSION, RANDOM_STYLE = "Fooocus V2", "Random Style"
+#: What of the prompt depends on a file of the server.
+_WILDCARD = re.compile(r"__[\w-]+__")
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_ON_GPU = "_gpu"
+#: The side of the small image that tells how the prompt comes out.
+PROBE_SIDE = 256
+#: How long that may take: the models have to be loaded for the first time.
+PROBE_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A generation that was made portable.
+
+    Attributes
+    ----------
+    prompt : str
+        After wildcards and expansion.
+    parameters : dict
+        The other parameters.
+    changes : tuple of str
+        What was changed, and what could not be, in sentences.
+    """
+
+    prompt: str
+    parameters: dict[str, Any]
+    changes: tuple[str, ...]
+
+
+def cpu_twin(sampler: str) -> str | None:
+    """Return the sampler that draws its noise on the CPU in place of one that draws it on the GPU.
+
+    ``dpmpp_2m_sde`` for ``dpmpp_2m_sde_gpu``; None for what draws no noise on the GPU.
+    """
+    return sampler.removesuffix(_ON_GPU) if sampler.endswith(_ON_GPU) else None
+
+
+def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
+    """Return a generation as it can be made on another machine.
+
+    Where the engine expands the prompt, or fills in wildcards or a random style, it is asked with
+    one small image of one step how they come out with this seed.
+
+    Raises
+    ------
+    ParameterError
+        When a value is not possible, or when several images of one request would each have a
+        prompt of their own.
+    GenerationError
+        When the engine doesn't say how the prompt came out.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None}
+    request = check_request(engine, prompt, given)
+    values = request.values
+    changes: list[str] = []
+    new: dict[str, Any] = {"image_seed": request.seed} if "image_seed" in values else {}
+    sampler = str(values.get("sampler_name") or "")
+    if str(values.get("performance_selection")) == "Hyper-SD":
+        changes.append(
+            "performance='Hyper-SD' draws its noise on the GPU whatever sampler is chosen: that "
+            "stays as it is"
+        )
+    elif (twin := cpu_twin(sampler)) is not None:
+        choices = engine.parameters["sampler_name"].choices
+        if choices is None or twin in choices:
+            new["sampler_name"] = twin
+            changes.append(f"sampler {sampler} -> {twin}, which draws its noise on the CPU")
+        else:
+            changes.append(f"the sampler {sampler} stays: this engine has no {twin}")
+    styles = [str(style) for style in values.get("style_selections") or ()]
+    wanted = str(values.get("prompt") or "")
+    reasons = [
+        name
+        for name, there in (
+            ("prompt expansion", EXPANSION in styles and bool(wanted.strip())),
+            ("wildcards", _WILDCARD.search(wanted) is not None),
+            ("a random style", RANDOM_STYLE in styles),
+        )
+        if there
+    ]
+    if reasons:
+        count = int(values.get("image_number") or 1)
+        if count > 1:
+            msg = (
+                f"portable=True with {' and '.join(reasons)} and image_number={count}: each image "
+                "would have a prompt of its own. Give image_number=1, and several seeds."
+            )
+            raise ParameterError(msg)
+        said = _probed(engine, wanted, {**given, **new})
+        told = str(said.get("prompt") or "")
+        expansion = str(said.get("prompt_expansion") or "")
+        if told != wanted:
+            changes.append(f"wildcards filled in: {told!r}")
+        new["prompt"] = told
+        if EXPANSION in styles:
+            if expansion:
+                rest = told.partition("\n")[2]
+                new["prompt"] = f"{expansion}\n{rest}" if rest else expansion
+                changes.append(f"the expanded prompt stands in the prompt: {expansion!r}")
+            changes.append(f"the style {EXPANSION!r}, which expands prompts, is switched off")
+        if RANDOM_STYLE in styles:
+            styles = _listed(said.get("styles")) or styles
+            changes.append(f"the random style is {styles!r}")
+        new["style_selections"] = [style for style in styles if style != EXPANSION]
+    if _WILDCARD.search(str(values.get("negative_prompt") or "")):
+        changes.append("wildcards in the negative prompt stay as they are")
+    kept = {name: value for name, value in given.items() if canonical_name(name) not in new}
+    return Portable(str(new.pop("prompt", wanted)), {**kept, **new}, tuple(changes))
+
+
+def _probed(engine: Engine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the engine writes into a small image about prompt, expansion and styles."""
+    small = {
+        "overwrite_step": 1,
+        "overwrite_width": PROBE_SIDE,
+        "overwrite_height": PROBE_SIDE,
+        "save_metadata_to_images": True,
+        "metadata_scheme": "fooocus",
+        "output_format": "png",
+    }
+    known = engine.parameters
+    lacking = [name for name in ("save_metadata_to_images", "metadata_scheme") if name not in known]
+    if lacking:
+        msg = (
+            "portable=True needs to know how the prompt comes out, and this engine doesn't write "
+            "that into images. Start it without --disable-metadata."
+        )
+        raise GenerationError(msg)
+    asked = {name: value for name, value in small.items() if name in known}
+    kept = {name: value for name, value in given.items() if canonical_name(name) not in asked}
+    with unobserved():
+        job = submit_request(engine, check_request(engine, prompt, {**kept, **asked}))
+    result = job.result(PROBE_SECONDS)
+    try:
+        return read_metadata(result[0].path, max_bytes=max_file_bytes()).raw
+    except (IndexError, OSError, MetadataError) as error:
+        msg = f"The engine doesn't say how the prompt came out: {error}."
+        raise GenerationError(msg) from error
+
+
+def _listed(styles: Any) -> list[str]:
+    if isinstance(styles, str):
+        return [one or other for one, other in _QUOTED.findall(styles)]
+    return [str(style) for style in styles or ()]
