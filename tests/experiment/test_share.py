@@ -237,7 +237,7 @@ def test_a_page_that_would_be_too_large_is_a_zip(made_run, tmp_path, monkeypatch
 
 
 def test_a_sweep_goes_on_from_a_page_and_is_verified(demo, tmp_path):
-    options = {"base": {"prompt": "a lighthouse", "aspect_ratio": "704x1408", "steps": 2}}
+    options = {"base": {"prompt": "a lighthouse", "width": 64, "height": 64, "steps": 1, "image_number": 1}}
     run = Sweep(guidance_scale=[3, 5], **options).run(demo, tmp_path / "here", show=False)
     page = run.share(tmp_path / "there" / "lighthouse.html").path
     first = [image.sha256 for image in run.images]
