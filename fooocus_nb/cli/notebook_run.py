@@ -194,7 +194,8 @@ def execute(
         try:
             failure = execution.wait(tell)
         finally:  # also where it is interrupted
-            runs = [_facts(path, plan.folder) for path in opened_runs(listed)[:MAX_LISTED_RUNS]]
+            there = [path for path in opened_runs(listed) if path.is_dir()]  # not those of verify
+            runs = [_facts(path, plan.folder) for path in there[:MAX_LISTED_RUNS]]
             _add_provenance(plan, runs)
     return {"cells": execution.done, "runs": runs}, failure
 
