@@ -107,7 +107,9 @@ def prepared(
         else source.with_name(f"{source.stem}-executed.ipynb")
     )
     if target == source:
-        msg = f"OUTPUT is the notebook itself, which stays as it is: name another file than {source}"
+        msg = (
+            f"OUTPUT is the notebook itself, which stays as it is: name another file than {source}"
+        )
         raise UsageError(msg)
     if cell_timeout is not None and not cell_timeout > 0:
         msg = f"--cell-timeout={cell_timeout:g}: give a number of seconds above 0"
@@ -267,6 +269,8 @@ class _Execution:
             start_timeout=KERNEL_START_SECONDS,
             execution_timeout=self._plan.cell_timeout,
             kernel_manager_class=self._kernel_manager(),
+            # Below that, a kernel says things on the terminal that are nobody's business here.
+            extra_arguments=["--log-level=CRITICAL"],
             store_widget_state=False,
         )
 
@@ -288,7 +292,10 @@ class _Execution:
                     return begin(cell, cell_index, **more)
 
                 def cell_complete(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
-                    if cell.cell_type == "code" and cell.metadata.papermill.get("exception") is not True:
+                    if (
+                        cell.cell_type == "code"
+                        and cell.metadata.papermill.get("exception") is not True
+                    ):
                         execution.done += 1
                     return complete(cell, cell_index, **more)
 
@@ -308,7 +315,7 @@ class _Execution:
 
         class Manager(kernel_manager()):  # type: ignore[misc]
             async def start_kernel(self, **options: Any) -> None:
-                execution._manager = self  # noqa: SLF001 - its own class
+                execution._manager = self
                 await super().start_kernel(**{**options, "env": env})
 
         return Manager
@@ -366,7 +373,7 @@ def _text(seed: int | None) -> str | None:
 
 
 def _made_by(run: Run) -> dict[str, Any]:
-    """Return engine, models and software of the last manifest, which stand for all but mixed runs."""
+    """Return engine, models and software of the last manifest; a mixed run has others, too."""
     names = run.index.manifest_names()
     if not names:
         return {}
@@ -388,7 +395,11 @@ def _add_provenance(plan: NotebookPlan, runs: Sequence[Mapping[str, Any]]) -> No
     document = nbformat.read(plan.output, as_version=4)
     digest = hashlib.sha256(plan.source.read_bytes()).hexdigest()
     data = {"version": 1, "notebook_sha256": digest, "parameters": plan.as_data()["parameters"]}
-    bundle = {MIME: {**data, "runs": list(runs)}, "text/plain": _plain(runs), "text/html": _page(runs)}
+    bundle = {
+        MIME: {**data, "runs": list(runs)},
+        "text/plain": _plain(runs),
+        "text/html": _page(runs),
+    }
     cell = nbformat.v4.new_code_cell(_PROVENANCE_SOURCE)
     cell.metadata["tags"] = ["fooocus-provenance"]
     cell.outputs = [nbformat.v4.new_output("display_data", data=bundle)]

@@ -149,9 +149,7 @@ def _pattern_of_names() -> re.Pattern[str] | None:
         names.add(Path.home().name)
     with contextlib.suppress(OSError):
         names |= {socket.gethostname(), socket.gethostname().partition(".")[0], platform.node()}
-    words = [
-        name for name in names if len(name) >= MIN_NAME and name.casefold() not in _COMMON
-    ]
+    words = [name for name in names if len(name) >= MIN_NAME and name.casefold() not in _COMMON]
     words.sort(key=len, reverse=True)
     if not words:
         return None

@@ -19,8 +19,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb import _html
-from fooocus_nb import __version__
+from fooocus_nb import __version__, _html
 from fooocus_nb.errors import (
     DiskFull,
     FooocusError,
@@ -119,10 +118,7 @@ class Share:
             kind = "lines" if name.endswith(".jsonl") else folder
             number, total = counts.get(kind, (0, 0))
             counts[kind] = (number + 1, total + size)
-        return [
-            (_WORDS.get(kind, kind), number, size)
-            for kind, (number, size) in counts.items()
-        ]
+        return [(_WORDS.get(kind, kind), number, size) for kind, (number, size) in counts.items()]
 
     def _title(self) -> str:
         verb = "holds" if self.written else "would hold"
@@ -412,7 +408,7 @@ def _own_notebook() -> Path | None:
     """Return the notebook of this kernel, where a Jupyter server or VS Code says which it is."""
     from IPython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     names = [os.environ.get(_SESSION)]
     if shell is not None:
         names.append(shell.user_ns.get("__vsc_ipynb_file__"))
@@ -525,7 +521,9 @@ def _page(target: Path, made: _Collector, open_store: Callable[[ArchiveStore], R
     script, sheet = run_grid_assets()
     script = f"(() => {{\n{script}\n{_asset('page.js')}\n}})();"
     sheet = f"{sheet}\n{_asset('page.css')}"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
     template = environment.from_string(_asset("run.html.jinja"))
     page = template.render(
         title=_html.clip(target.stem, 80),

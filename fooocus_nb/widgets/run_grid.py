@@ -362,9 +362,11 @@ def page_data(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         "cells": [dict(zip(NAMES, row_of(item, measures), strict=True)) for item in data.items],
         "handOn": [{**HAND_ON[0], "label": "Copy as cell"}],
     }
-    details = {
-        item.key: {**_details(item.image), "cell": cell_of(item.image.parameters)[:MAX_CELL]}
-        for item in data.items
-        if item.image is not None
-    }
+    details = {}
+    for item in data.items:
+        if item.image is not None:
+            image = run.image(item.key)
+            cell = cell_of(image.parameters)
+            # Half a cell would be another one.
+            details[item.key] = {**_details(image), "cell": cell if len(cell) <= MAX_CELL else ""}
     return grid, details

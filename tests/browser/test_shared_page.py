@@ -1,4 +1,4 @@
-"""A shared run as a page that is opened from a file: nothing is loaded, and no text becomes code."""
+"""A shared page, opened from a file: nothing is loaded, and no text becomes code."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def test_it_works_from_a_file_and_loads_nothing(browser, page_file, scheme):
     box = page.locator("dialog[open]")
     expect(box).to_contain_text("guidance_scale")
     expect(box).to_contain_text(str(SEED))
+    expect(box).to_contain_text(HOSTILE)  # the note
     page.screenshot(path=ARTIFACTS / f"shared-page-open-{scheme}.png")
     page.keyboard.press("Escape")
 

@@ -8,7 +8,7 @@ import shutil
 import stat
 import zipfile
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +17,9 @@ from fooocus_nb import OutputError, ParameterError, RunError, Sweep
 from fooocus_nb.experiment.archive import pack
 from fooocus_nb.experiment.manifest import Manifest
 from fooocus_nb.experiment.privacy import Scrubber
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEED = 6687881544318117707
 SHARED = ("lighthouse.html", "lighthouse.zip")
@@ -36,7 +39,8 @@ def test_what_is_shared_opens_as_the_same_run(made_run, tmp_path, name):
     run = made_run(guidance_scale=[3, 5], image_seed=[SEED, 12], failed=1, left_out=1)
     run.rate(run.images[0], 5, note="the best")
     share = run.share(tmp_path / name)
-    assert share.written and share.size == share.path.stat().st_size
+    assert share.written
+    assert share.size == share.path.stat().st_size
     assert "how each image was made: 2 files" in str(share)
     found = fooocus_nb.open_run(share.path)
     assert (found.id, found.readonly) == (run.id, True)
@@ -69,9 +73,8 @@ def test_what_is_shared_opens_as_the_same_run(made_run, tmp_path, name):
 def test_a_dry_run_lists_and_writes_nothing(made_run, tmp_path):
     run = made_run(guidance_scale=[3, 5])
     share = run.share(tmp_path / "lighthouse.html", dry_run=True)
-    assert "would hold" in str(share) and "thumbnails/" in next(iter(
-        name for name in share.files if name.endswith(".webp")
-    ))  # fmt: skip
+    assert "would hold" in str(share)
+    assert "thumbnails/" in next(iter(name for name in share.files if name.endswith(".webp")))
     assert not share.path.exists()
     with pytest.raises(ParameterError, match=r"\.html.*\.zip"):
         run.share(tmp_path / "lighthouse.pdf")
@@ -110,7 +113,16 @@ def test_nothing_private_is_shared(made_run, tmp_path, monkeypatch, name):
         run.share(tmp_path / name, notebook=notebook)
     files = shared_files(tmp_path / name)
     data = b"\n".join(value for key, value in files.items() if not key.endswith(".webp"))
-    for private in (str(tmp_path), "alice.doe", "gpu-box", secret, "nas\\", ".cache", "a log", "own face"):
+    for private in (
+        str(tmp_path),
+        "alice.doe",
+        "gpu-box",
+        secret,
+        "nas\\",
+        ".cache",
+        "a log",
+        "own face",
+    ):
         assert private.encode() not in data, private
     assert not [key for key in files if "inputs" in key or "lease" in key or "index" in key]
     found = fooocus_nb.open_run(tmp_path / name)
@@ -172,7 +184,13 @@ def evil_entries():
     link = zipfile.ZipInfo("lighthouse/images/000001-aaaaaaaa-1.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     yield "link", link
-    for name in ("../out.txt", "/tmp/out.txt", "lighthouse/../../out.txt", "C:\\out.txt", "a\\..\\b"):
+    for name in (
+        "../out.txt",
+        "/tmp/out.txt",
+        "lighthouse/../../out.txt",
+        "C:\\out.txt",
+        "a\\..\\b",
+    ):
         yield name, zipfile.ZipInfo(name)
 
 
@@ -215,7 +233,8 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
         archive.writestr("a/run.json", header)
         archive.writestr("a/manifests/000001-aaaaaaaa.json", b" " * (9 << 20))
     run = fooocus_nb.open_run(bomb)
-    assert len(run.images) == 0 and "too large" in run.notices[0]
+    assert len(run.images) == 0
+    assert "too large" in run.notices[0]
     monkeypatch.setattr("fooocus_nb.experiment.archive.MAX_RECORDS_BYTES", 1000)
     page = tmp_path / "bomb.html"
     import base64
@@ -232,23 +251,28 @@ def test_a_page_that_would_be_too_large_is_a_zip(made_run, tmp_path, monkeypatch
     monkeypatch.setattr("fooocus_nb.experiment.share.MAX_PAGE", 10_000)
     with pytest.warns(fooocus_nb.RunWarning, match="too large"):
         share = made_run(guidance_scale=[3]).share(tmp_path / "lighthouse.html")
-    assert share.path.name == "lighthouse.zip" and len(fooocus_nb.open_run(share.path).images) == 1
+    assert share.path.name == "lighthouse.zip"
+    assert len(fooocus_nb.open_run(share.path).images) == 1
     assert not (tmp_path / "lighthouse.html").exists()
 
 
 def test_a_sweep_goes_on_from_a_page_and_is_verified(demo, tmp_path):
-    options = {"base": {"prompt": "a lighthouse", "width": 64, "height": 64, "steps": 1, "image_number": 1}}
+    options = {
+        "base": {"prompt": "a lighthouse", "width": 64, "height": 64, "steps": 1, "image_number": 1}
+    }
     run = Sweep(guidance_scale=[3, 5], **options).run(demo, tmp_path / "here", show=False)
     page = run.share(tmp_path / "there" / "lighthouse.html").path
     first = [image.sha256 for image in run.images]
     run.close()
     shutil.rmtree(tmp_path / "here")
     found = fooocus_nb.open_run(page).verify(demo)
-    assert found.ok and found.counts["bytes"] == 2
+    assert found.ok
+    assert found.counts["bytes"] == 2
     with pytest.warns(fooocus_nb.RunWarning, match="unpacked"):
         more = Sweep(guidance_scale=[3, 5, 7], **options).run(demo, page, show=False)
     assert more.path == tmp_path / "there" / "lighthouse"
-    assert more.counts["made"] == 3 and len(more.images) == 3
+    assert more.counts["made"] == 3
+    assert len(more.images) == 3
     assert [image.sha256 for image in more.images][:2] == first
     assert {image.seed for image in more.images} == {more.images[0].seed}  # the one drawn before
     assert more.images[2].path.is_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -14,6 +13,8 @@ from fooocus_nb.errors import FooocusError
 from fooocus_nb.options.values import positive
 
 if TYPE_CHECKING:
+    import argparse
+
     from fooocus_nb.cli.notebook_run import Step
 
 

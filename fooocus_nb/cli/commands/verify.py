@@ -29,7 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="make so many images, such as 20, or a share of them, such as 0.1 (default: all)",
     )
     parser.add_argument(
-        "--keep-run", dest="keep_run", metavar="DIR", help="keep what is made, as a run in this new folder"
+        "--keep-run",
+        dest="keep_run",
+        metavar="DIR",
+        help="keep what is made, as a run in this new folder",
     )
     add_engine_options(parser)
 

@@ -690,6 +690,10 @@ class RunGrid {
     for (const [name, value] of Object.entries(cell.measures || {})) {
       if (value !== null) parts.push(this.chip(name, numberText(value)));
     }
+    if (cell.rating !== null && cell.rating !== undefined && !this.source.onRate) {
+      parts.push(this.chip("rating", starsOf(cell.rating)));
+    }
+    if (cell.note && !this.source.onNote) parts.push(this.chip("note", cell.note));
     if (cell.reason) parts.push(el("span", "fnb-rg-reason", {}, cell.reason));
     this.values.replaceChildren(...parts);
     const made = cell.state === "made";
