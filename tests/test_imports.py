@@ -178,7 +178,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "cli": (
         {"command", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
-        {"command_line", "engine_options", "input_files"},
+        {"command_line", "engine_options", "input_files", "notebook_run"},
         {"generating"},
         {"commands"},
         {"__init__"},

@@ -179,7 +179,7 @@ _WILDCARDS = {
 }
 RANDOM_STYLE = "Random Style"
 #: What an expansion adds.
-_MOODS = (
+_MOODS: tuple[str, ...] = (
     *("calm light", "quiet", "deep colors", "layered", "soft haze", "wide view", "poster"),
     *("warm glow", "fine grain", "gentle contrast", "clear air", "long shadows", "still water"),
     "distant hills",

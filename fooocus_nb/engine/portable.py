@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.engine.jobs.observers import unobserved
 from fooocus_nb.engine.submission import check_request, submit_request
@@ -16,7 +16,7 @@ from fooocus_nb.fooocus.schema.parameters import canonical_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.fooocus.schema.parameters import ParameterTable
 
 __all__ = ["Portable", "cpu_twin", "make_portable"]
 
@@ -29,6 +29,14 @@ _ON_GPU = "_gpu"
 PROBE_SIDE = 256
 #: How long that may take: the models have to be loaded for the first time.
 PROBE_SECONDS = 1800.0
+
+
+class AskedEngine(Protocol):
+    """An engine that is asked how a prompt comes out."""
+
+    @property
+    def parameters(self) -> ParameterTable:
+        """All that it takes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def cpu_twin(sampler: str) -> str | None:
     return sampler.removesuffix(_ON_GPU) if sampler.endswith(_ON_GPU) else None
 
 
-def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
+def make_portable(engine: AskedEngine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
     """Return a generation as it can be made on another machine.
 
     Where the engine expands the prompt, or fills in wildcards or a random style, it is asked with
@@ -72,8 +80,8 @@ def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
     GenerationError
         When the engine doesn't say how the prompt came out.
     """
-    given = {name: value for name, value in parameters.items() if value is not None}
-    request = check_request(engine, prompt, given)
+    request = check_request(engine, prompt, parameters)
+    given = {canonical_name(name): value for name, value in parameters.items() if value is not None}
     values = request.values
     changes: list[str] = []
     new: dict[str, Any] = {"image_seed": request.seed} if "image_seed" in values else {}
@@ -127,11 +135,11 @@ def make_portable(engine: Engine, prompt: str, parameters: Mapping[str, Any]) ->
         new["style_selections"] = [style for style in styles if style != EXPANSION]
     if _WILDCARD.search(str(values.get("negative_prompt") or "")):
         changes.append("wildcards in the negative prompt stay as they are")
-    kept = {name: value for name, value in given.items() if canonical_name(name) not in new}
+    kept = {name: value for name, value in given.items() if name not in new}
     return Portable(str(new.pop("prompt", wanted)), {**kept, **new}, tuple(changes))
 
 
-def _probed(engine: Engine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _probed(engine: AskedEngine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what the engine writes into a small image about prompt, expansion and styles."""
     small = {
         "overwrite_step": 1,
@@ -150,7 +158,7 @@ def _probed(engine: Engine, prompt: str, given: Mapping[str, Any]) -> Mapping[st
         )
         raise GenerationError(msg)
     asked = {name: value for name, value in small.items() if name in known}
-    kept = {name: value for name, value in given.items() if canonical_name(name) not in asked}
+    kept = {name: value for name, value in given.items() if name not in asked}
     with unobserved():
         job = submit_request(engine, check_request(engine, prompt, {**kept, **asked}))
     result = job.result(PROBE_SECONDS)

@@ -12,6 +12,7 @@ from fooocus_nb.errors import MetadataError, ParameterError, RunError, RunWarnin
 from fooocus_nb.experiment.folder import (
     INPUTS,
     MANIFESTS,
+    RUN_FILE,
     RunFolder,
     parse_image_name,
     parse_manifest_name,
@@ -250,8 +251,8 @@ def _recipe_of_file(path: Path) -> Recipe:
 
 def _store_of(path: Path) -> RunStore | None:
     """Return the run that a file lies in, where it does."""
-    folder = RunFolder(path.absolute().parent.parent)
-    return folder if folder.exists() else None
+    folder = path.absolute().parent.parent
+    return RunFolder(folder) if (folder / RUN_FILE).is_file() else None
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb import __version__, _html
 from fooocus_nb.errors import (
@@ -49,6 +49,7 @@ from fooocus_nb.experiment.folder import (
 from fooocus_nb.experiment.grid_data import grid_data
 from fooocus_nb.experiment.manifest import TornManifest, encode, parse
 from fooocus_nb.experiment.privacy import Scrubber
+from fooocus_nb.experiment.protocols import RunView
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results.thumbnails import webp_thumbnail
@@ -56,8 +57,9 @@ from fooocus_nb.results.thumbnails import webp_thumbnail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from fooocus_nb.experiment.index import RunIndex
+    from fooocus_nb.experiment.manifest import Manifest
     from fooocus_nb.experiment.members import RunImage
-    from fooocus_nb.experiment.run import Run
 
 __all__ = ["Share", "share_run"]
 
@@ -83,6 +85,26 @@ _WORDS = {
     NOTEBOOK: "the notebook, without its outputs",
     "page": "the page itself, with its script",
 }
+
+
+class SharedRun(RunView, Protocol):
+    """What is needed of the run that is shared."""
+
+    id: str
+
+    @property
+    def manifests(self) -> Iterator[Manifest]:
+        """Every manifest."""
+
+    @property
+    def index(self) -> RunIndex:
+        """What its files say."""
+
+    def flush(self, timeout: float = ...) -> bool:
+        """Wait until all hashes are known."""
+
+    def facts(self) -> list[str]:
+        """Return what there is to say of it."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +168,9 @@ class Share:
 
 
 def share_run(
-    run: Run,
+    run: SharedRun,
     path: str | os.PathLike[str],
-    open_store: Callable[[ArchiveStore], Run],
+    open_store: Callable[[ArchiveStore], SharedRun],
     *,
     originals: bool = False,
     inputs: bool = False,
@@ -214,7 +236,7 @@ class _Collector:
 
     def __init__(
         self,
-        run: Run,
+        run: SharedRun,
         notebook: str | os.PathLike[str] | bool | None,
         *,
         inputs: bool,
@@ -505,7 +527,7 @@ def _written_page(target: Path, data: bytes, made: _Collector, *, dry_run: bool)
     return Share(target, len(data), sizes, tuple(made.notes))
 
 
-def _page(target: Path, made: _Collector, open_store: Callable[[ArchiveStore], Run]) -> bytes:
+def _page(target: Path, made: _Collector, open_store: Callable[[ArchiveStore], SharedRun]) -> bytes:
     """Return the page. All that it shows is read from what was gathered for it."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -576,7 +598,7 @@ def _policy(script: str, sheet: str) -> str:
     )
 
 
-def _made_rows(shared: Run) -> list[tuple[str, str]]:
+def _made_rows(shared: SharedRun) -> list[tuple[str, str]]:
     """Return what is worth saying of how all images were made, each value once."""
     found: dict[str, dict[str, None]] = {}
 

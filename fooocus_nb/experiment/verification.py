@@ -198,7 +198,8 @@ class Verification:
         return f"<Verification of {str(self.run)!r}: {'; '.join(self.facts()[:2])}>"
 
     def _repr_html_(self) -> str:
-        summary = [("", fact) for fact in self.facts()[:2]]
+        names = ("images", "badges", *(["files"] if self.damaged else []))
+        summary = list(zip(names, self.facts(), strict=False))
         table = self.table()
         shown = [
             tuple("" if row[name] is None else str(row[name]) for name in _COLUMNS)
@@ -207,8 +208,8 @@ class Verification:
         more = len(table) - len(shown)
         note = [(f"{more:,} more images: .rows has them all",)] if more > 0 else []
         return _html.wrap(
-            _html.data_table(("", ""), [(name or "result", text) for name, text in summary]),
-            _html.data_table(_COLUMNS, shown, title=table.title),
+            _html.data_table(("", ""), summary, title=table.title),
+            _html.data_table(_COLUMNS, shown),
             *(_html.data_table(("",), [one]) for one in note),
             label="Verification",
         )

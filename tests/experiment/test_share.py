@@ -94,7 +94,7 @@ def test_nothing_private_is_shared(made_run, tmp_path, monkeypatch, name):
         fooocus={"flags": ["--output-path", str(tmp_path / "outputs"), "--hf-token", secret]},
         system={"device": "cuda:0 on gpu-box-7", "gpu": "RTX 4090"},
         engine={"name": "alice.doe's engine", "demo": False, "owned": True},
-        error={"type": "OSError", "message": r"C:\Users\alice.doe\x y.png, \\nas\home\z, ~/.cache/q"},
+        error={"type": "OSError", "message": r"C:\Users\alice.doe\x.png, \\nas\home\z, ~/.cache/q"},
         parameters={**kept.parameters, "prompt": f"a lighthouse, 1/2 dusk, {tmp_path}/sketch.png"},
     )  # fmt: skip
     run.store.write(f"manifests/{manifest.name}", manifest.to_json())

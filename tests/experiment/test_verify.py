@@ -11,6 +11,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import ParameterError, RunError, Sweep, open_run
+from fooocus_nb.cli import main
 from fooocus_nb.cli.commands.verify import (
     NOT_AVAILABLE,
     NOT_FUNCTIONAL,
@@ -35,7 +36,8 @@ SMALL = {"width": 64, "height": 64, "steps": 1, "image_number": 1, "styles": []}
 def test_the_same_engine_makes_the_same_bytes(demo: Engine, tmp_path: Path) -> None:
     sweep = Sweep(prompt=["a lighthouse", "a __color__ boat"], seed=[1, 2], base=SMALL)
     run = sweep.run(demo, tmp_path / "run")
-    before = sorted(path.name for path in (tmp_path / "run").rglob("*.*"))
+    files = tmp_path / "run" / "images", tmp_path / "run" / "manifests"
+    before = [sorted(folder.iterdir()) for folder in files]
     found = run.verify(demo)
     assert dict(found.counts) == {
         "bytes": 4, "pixels": 0, "close": 0, "different": 0, "failed": 0
@@ -47,7 +49,7 @@ def test_the_same_engine_makes_the_same_bytes(demo: Engine, tmp_path: Path) -> N
     with run:
         sampled = run.verify(demo, sample=2, keep=tmp_path / "kept")
     assert len(sampled.rows) == 2
-    assert sorted(path.name for path in (tmp_path / "run").rglob("*.*")) == before
+    assert [sorted(folder.iterdir()) for folder in files] == before
     kept = open_run(tmp_path / "kept", readonly=True)
     assert {image.sha256 for image in kept.images} == {row.image.sha256 for row in sampled.rows}
     assert exit_code(found) == 0
@@ -218,3 +220,24 @@ def test_a_sweep_is_made_portable(demo: Engine, tmp_path: Path) -> None:
     run.close()
     problems = Sweep(prompt="a", base=SMALL, portable="yes").plan(demo).problems
     assert any("portable='yes'" in problem for problem in problems)
+
+
+# -- from a shell -----------------------------------------------------------------------------
+
+
+def test_the_command_says_what_was_shown(
+    demo: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Sweep(prompt="a cat", seed=[1, 2], base=SMALL).run(demo, tmp_path / "run").close()
+    monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
+    monkeypatch.setenv("FOOOCUS_DEMO_DIFFERS", "quiet-much")
+    words = ["verify", str(tmp_path / "run"), "--demo", "--sample", "1", "--json"]
+    assert main([*words, "--save", str(tmp_path / "again")]) == NOT_REPRODUCED
+    data = json.loads(capsys.readouterr().out)
+    assert [row["level"] for row in data["rows"]] == ["different"]
+    assert data["badges"]["reproduced"] == {"shown": False, "name": "Results Reproduced"}
+    assert len(open_run(tmp_path / "again", readonly=True).images) == 2  # tried once more
+    assert main(["verify", str(tmp_path / "none"), "--demo"]) == 2

@@ -143,13 +143,13 @@ def test_two_differences_and_one_of_none_are_told_apart(lab: Lab) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("cases", "allowed"),
-    [(INJECTED, len(INJECTED) - 28), (PAIRS, 0), (NOTHING_TOLD, 0), (NOTHING_CHANGED, 0)],
+    [(INJECTED, 2), (PAIRS, 0), (NOTHING_TOLD, 0), (NOTHING_CHANGED, 0)],
     ids=["injected", "pairs", "nothing told", "nothing changed"],
 )
 def test_causes_are_named(lab: Lab, cases: list[Any], allowed: int) -> None:
     lab.make(*dict.fromkeys(recipe for _, recipe, _ in cases))
     wrong = missed(lab, cases)
-    assert len(wrong) <= min(allowed, 2), wrong
+    assert len(wrong) <= allowed, wrong
 
 
 @pytest.mark.slow

@@ -29,10 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="make so many images, such as 20, or a share of them, such as 0.1 (default: all)",
     )
     parser.add_argument(
-        "--keep-run",
-        dest="keep_run",
-        metavar="DIR",
-        help="keep what is made, as a run in this new folder",
+        "--save", metavar="DIR", help="keep what is made, as a run in this new folder"
     )
     add_engine_options(parser)
 
@@ -68,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     with chosen_engine(options, output_dir=folder.parent / "fooocus-outputs") as engine:
         try:
             found = verify_run(
-                verified, engine, open_run, sample=options.sample, keep=options.keep_run, tell=tell
+                verified, engine, open_run, sample=options.sample, keep=options.save, tell=tell
             )
         finally:
             bar.close()
