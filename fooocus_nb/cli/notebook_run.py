@@ -140,10 +140,11 @@ def _read(source: Path) -> NotebookNode:
     import nbformat
 
     try:
-        return nbformat.read(source, as_version=4)
+        document: NotebookNode = nbformat.read(source, as_version=4)
     except Exception as error:
         msg = f"{source} is no notebook that can be read: {str(error)[:200]}"
         raise UsageError(msg) from error
+    return document
 
 
 def _check_names(document: NotebookNode, parameters: Mapping[str, Any]) -> None:
@@ -324,7 +325,7 @@ class _Execution:
         if error is None:
             self._step = Step(self.done, max(self.done, 1), "Done")
             return None
-        if hasattr(error, "ename"):
+        if hasattr(error, "ename") and hasattr(error, "evalue"):
             cause = f"{error.ename}: {error.evalue}"
             return f"Code cell {self.done + 1} ({self._step.title}) failed.\n{cause}"
         return f"The notebook could not be executed: {str(error).strip() or type(error).__name__}"
