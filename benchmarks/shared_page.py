@@ -41,13 +41,13 @@ SEEN = """() => {
 }"""
 
 
-def make_run(folder: Path) -> Path:
+def make_run(folder: Path, count: int) -> Path:
     """Make a run of so many images, in which nothing but manifests and noise are."""
     store = RunFolder(folder)
     store.create()
     random = np.random.default_rng(7)
     parameters = {f"setting_{number}": number for number in range(120)}
-    for number in range(1, IMAGES + 1):
+    for number in range(1, count + 1):
         coarse = random.integers(0, 256, (56, 72, 3), dtype=np.uint8)
         image = PIL.Image.fromarray(coarse).resize(SIZE, PIL.Image.Resampling.BICUBIC)
         attempt = hashlib.sha256(str(number).encode()).hexdigest()[:32]
@@ -90,13 +90,14 @@ def first_screen(browser: Browser, path: Path) -> float:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--chromium", default=shutil.which("chromium"))
+    options.add_argument("--images", type=int, default=IMAGES)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        run = fooocus_nb.open_run(make_run(folder / "run"))
+        run = fooocus_nb.open_run(make_run(folder / "run", chosen.images))
         began = time.perf_counter()
         share = run.share(folder / "run.html", notebook=False)
-        print(f"written in {time.perf_counter() - began:.1f} s: {share}")
+        print(f"written in {time.perf_counter() - began:.1f} s: {share}", flush=True)
         run.close()
         began = time.perf_counter()
         found = fooocus_nb.open_run(share.path)
