@@ -123,8 +123,8 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"orphan"},
     ),
     "experiment": (
-        {"folder", "hashing", "templates", "text_forms"},
-        {"lease", "manifest", "identity", "relevance", "comparison"},
+        {"folder", "hashing", "opened", "privacy", "templates", "text_forms"},
+        {"archive", "lease", "manifest", "identity", "relevance", "comparison"},
         {
             *("index", "inputs", "members", "provenance", "axes", "conditions", "estimates"),
             "causes",
@@ -139,7 +139,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"dask"},
         {"executor"},
         {"sweep_workers"},
-        {"making", "compare", "run_table", "verify"},
+        {"making", "compare", "run_table", "share", "verify"},
         {"run"},
         {"launch"},
         {"sweep"},
@@ -193,7 +193,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "cli": (
         {"command", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
-        {"command_line", "engine_options", "input_files"},
+        {"command_line", "engine_options", "input_files", "notebook_run"},
         {"generating"},
         {"commands"},
         {"__init__"},

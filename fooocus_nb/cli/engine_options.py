@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.core import Engine
 
-__all__ = ["add_engine_options", "chosen_engine"]
+__all__ = ["add_engine_options", "chosen_engine", "engine_source"]
 
 #: Where the login comes from that no option names.
 LOGIN_VARIABLE = "FOOOCUS_NB_AUTH"
@@ -110,6 +110,47 @@ def chosen_engine(
             engine.detach()
         else:
             engine.stop()
+
+
+def engine_source(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
+    """Return a cell that has the chosen engine as ``engine``, and variables that it needs.
+
+    Empty where no option chooses one. A password is a variable and never in the cell.
+    """
+    login = _login(options)
+    _refuse_contradictions(options)
+    env = {} if login is None else {LOGIN_VARIABLE: ":".join(login)}
+    given: dict[str, str] = {}
+    url = options.url
+    if options.engine:
+        try:
+            url = _url_of(options.engine)
+        except FooocusError as error:
+            raise NoEngine(error) from error
+    if url:
+        call = f"connect({url!r}"
+    elif options.demo or options.path:
+        call = "start(demo=True" if options.demo else f"start({options.path!r}"
+        given = {
+            name: repr(value)
+            for name, value in (
+                ("python", options.python),
+                ("gpu", options.gpu),
+                ("args", tuple(options.flags)),
+                ("timeout", options.timeout),
+            )
+            if value
+        }
+        if options.keep:
+            given |= {"lifetime": "'detached'", "idle_timeout": repr(options.keep)}
+    else:
+        return "", env
+    imports = "import fooocus_nb\n"
+    if login is not None:
+        imports = f"import os\n\n{imports}"
+        given["auth"] = f"os.environ[{LOGIN_VARIABLE!r}]"
+    words = "".join(f", {name}={value}" for name, value in given.items())
+    return f"# Added by `fooocus-nb run`.\n{imports}\nengine = fooocus_nb.{call}{words})", env
 
 
 def _open(options: argparse.Namespace, **settings: Any) -> Engine:

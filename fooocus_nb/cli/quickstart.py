@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
-__all__ = ["Outcome", "Progress", "find_notebook", "installation_from", "run_quickstart"]
+__all__ = [
+    "Outcome",
+    "Progress",
+    "find_notebook",
+    "installation_from",
+    "kernel_manager",
+    "run_quickstart",
+]
 
 NOTEBOOK = "01-quickstart.ipynb"
 #: The first start of a real Fooocus downloads several GB within one cell. The engine itself gives
@@ -153,7 +160,7 @@ class _Run:
         self._begun = 0
         self._client = NotebookClient(
             document,
-            kernel_manager_class=_kernel_manager(),
+            kernel_manager_class=kernel_manager(),
             extra_arguments=options,
             startup_timeout=KERNEL_START_SECONDS,
             timeout=CELL_TIMEOUT_SECONDS,
@@ -223,7 +230,7 @@ class _Run:
         return f"Code cell {self._begun} ({title}) failed.\n{cause}"
 
 
-def _kernel_manager() -> type[AsyncKernelManager]:
+def kernel_manager() -> type[AsyncKernelManager]:
     """Return a kernel manager for the interpreter that runs this, registered or not."""
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec

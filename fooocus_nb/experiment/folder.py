@@ -42,6 +42,7 @@ __all__ = [
     "parse_image_name",
     "parse_manifest_name",
     "safe_relative",
+    "thumbnail_only",
 ]
 
 FORMAT = "fooocus-nb run"
@@ -49,11 +50,14 @@ FORMAT = "fooocus-nb run"
 VERSION = 1
 RUN_FILE = "run.json"
 MANIFESTS, IMAGES, INPUTS = "manifests", "images", "inputs"
+#: Small copies that stand for images, in a run that came from somebody without them.
+THUMBNAILS = "thumbnails"
 #: The files of lines, each only ever added to.
 LINES = ("engines", "plan", "attempts", "ratings", "measures")
 #: A line or a manifest that is larger was not written by us.
 MAX_RECORD = 8 << 20
 _READ_BYTES = 8 << 20
+MAX_THUMBNAIL = 1 << 20
 _PART = re.compile(r"\.part-[0-9a-f]{16}")
 _MANIFEST = re.compile(r"(\d{6,12})-([0-9a-f]{8})\.json")
 _IMAGE = re.compile(r"(\d{6,12})-([0-9a-f]{8})-(\d{1,6})\.([a-z0-9]{1,8})")
@@ -176,7 +180,10 @@ class RunStore(Protocol):
         """Yield the lines of a kind that come after a position, and move that on."""
 
     def image_path(self, relative: str) -> Path:
-        """Return the file of an image; an error where only a thumbnail is there."""
+        """Return the file of an image; a RunError where only a thumbnail is there."""
+
+    def thumbnail(self, relative: str) -> bytes | None:
+        """Return the thumbnail that stands for an image; None where there is none."""
 
 
 class RunFolder:
@@ -265,16 +272,25 @@ class RunFolder:
     def names(self, folder: str) -> list[str]:
         """Return the names in one of its folders; none where there is no such folder."""
         try:
-            return os.listdir(self.path / folder if folder else self.path)  # noqa: PTH208 - names
+            found = os.listdir(self.path / folder if folder else self.path)  # noqa: PTH208 - names
+            if folder == IMAGES:
+                found += self._only_thumbnails(found)
+            return found
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             msg = f"The run {self.path} cannot be read: {error.strerror or error}."
             raise RunError(msg) from error
 
+    def _only_thumbnails(self, originals: list[str]) -> list[str]:
+        """Return the names of images for which only thumbnails are there."""
+        small = [name.removesuffix(".webp") for name in self.names(THUMBNAILS)]
+        known = set(originals)
+        return [name for name in small if name not in known and _IMAGE.fullmatch(name)]
+
     def read(self, relative: str, limit: int = MAX_RECORD) -> bytes:
         """Return what is in a file; an OSError where it cannot be read or lies elsewhere."""
-        return read_plain_file(self.image_path(relative), limit)
+        return read_plain_file(self._place(relative), limit)
 
     def read_all(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
         """Yield what is in files of a folder, by name, or why that cannot be read."""
@@ -305,7 +321,24 @@ class RunFolder:
                 yield name, error if isinstance(error, OSError) else OSError(str(error))
 
     def image_path(self, relative: str) -> Path:
-        """Return the file at a path of the run; an OSError where a link leads out of it."""
+        """Return the file at a path of the run; an OSError where a link leads out of it.
+
+        Raises a RunError where only a thumbnail is there, in a run that came from somebody else.
+        """
+        path = self._place(relative)
+        if not path.exists() and self.thumbnail(relative) is not None:
+            raise thumbnail_only(relative, self.path)
+        return path
+
+    def thumbnail(self, relative: str) -> bytes | None:
+        """Return the thumbnail that stands for an image; None where there is none."""
+        name = f"{THUMBNAILS}/{relative.rpartition('/')[2]}.webp"
+        try:
+            return read_plain_file(self._place(name), MAX_THUMBNAIL)
+        except (OSError, ValueError):
+            return None
+
+    def _place(self, relative: str) -> Path:
         path = self.path / safe_relative(relative)
         if path.is_symlink():
             target = Path(os.path.realpath(path))
@@ -473,6 +506,14 @@ def checked_header(found: object, path: Path) -> Mapping[str, Any]:
         msg = f"{path / RUN_FILE} is damaged: it names no version and id."
         raise RunError(msg)
     return found
+
+
+def thumbnail_only(relative: str, path: Path) -> RunError:
+    """Return the error for an image of which a shared run has no original."""
+    return RunError(
+        f"thumbnail only: the original of {relative} is not in {path.name}. .thumbnail() has the "
+        "small one, and fooocus_nb.replay(image, engine) makes the image again."
+    )
 
 
 def _create(path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import ConfigurationError, RunError
+from fooocus_nb.errors import ConfigurationError, RunError, RunWarning, warn_user
 from fooocus_nb.experiment.folder import RunFolder
 from fooocus_nb.experiment.making import (
     Launch,
@@ -57,9 +57,29 @@ def _path(folder: str | os.PathLike[str]) -> Path:
 
 def _existing(path: Path | None) -> Run | None:
     """Return the run of a folder to look at; None where there is none yet."""
-    if path is None or not RunFolder(path).exists():
+    if path is None:
+        return None
+    if not path.is_file() and not RunFolder(path).exists():
         return None
     return open_run(path, readonly=True)
+
+
+def _unpacked(path: Path) -> Path:
+    """Return the folder in which a shared run goes on: beside its file, unpacked once."""
+    if not path.is_file():
+        return path
+    shared, folder = open_run(path), path.with_suffix("")
+    if RunFolder(folder).exists():
+        if RunFolder(folder).header()["id"] != shared.id:
+            msg = (
+                f"{path.name} would go on in {folder}, which holds another run. Unpack it: "
+                f"fooocus_nb.open_run({path.name!r}).restore('another folder')"
+            )
+            raise RunError(msg)
+        return folder
+    shared.restore(folder).close()
+    warn_user(f"{path.name} was unpacked, and goes on in {folder}.", RunWarning)
+    return folder
 
 
 def prepare(
@@ -71,7 +91,7 @@ def prepare(
     if not workers:
         msg = "There is no engine to make the sweep's cells: the pool is empty."
         raise ConfigurationError(msg)
-    path = _path(folder)
+    path = _unpacked(_path(folder))
     engine = first_engine(workers)
     # Without a folder where there was none: a sweep with a slip of the pen leaves nothing behind.
     if not RunFolder(path).exists():

@@ -36,6 +36,7 @@ __all__ = [
     "Manifest",
     "ModelRecord",
     "TornManifest",
+    "encode",
     "jsonable",
     "read_entry",
     "schema",
@@ -366,6 +367,14 @@ _NAMES = frozenset(
 )
 #: What has one entry a line.
 _SPREAD = frozenset({"parameters", "inputs", "models", "fooocus", "system", "images"})
+
+
+def encode(content: Mapping[str, Any], checksum: str | None = None) -> bytes:
+    """Return the file of a manifest's content; with a `checksum` that doesn't fit it is edited."""
+    head = _lines(content)
+    if checksum is None:
+        return _with_checksum(head)
+    return head + b'"checksum":' + dump(checksum).encode() + b"\n}\n"
 
 
 def parse(data: bytes) -> tuple[dict[str, Any], bool]:

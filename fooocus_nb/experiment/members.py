@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from fooocus_nb.errors import RunError
+from fooocus_nb.experiment.folder import thumbnail_only
+from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.results import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import PIL.Image
 
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.manifest import ImageRecord, Manifest
@@ -99,8 +108,6 @@ class RunImage(Image):
 
     Attributes
     ----------
-    path : Path
-        The file.
     seed : int or None
         The seed that made it.
     parameters : NamedValues
@@ -118,7 +125,7 @@ class RunImage(Image):
         parameters = {**manifest.parameters, "image_number": 1}
         if record.seed is not None:
             parameters["image_seed"] = record.seed
-        super().__init__(run.store.image_path(record.path), seed=record.seed, parameters=parameters)
+        super().__init__(record.path, seed=record.seed, parameters=parameters)
         self.manifest = manifest
         self.record: ImageRecord = record
         self.key = record.key
@@ -128,6 +135,65 @@ class RunImage(Image):
     def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, int | None, dict[str, Any]]]:
         # Elsewhere there is no run: it is a plain image there.
         return _plain_image, (str(self.path), self.seed, dict(self.parameters))
+
+    @property
+    def path(self) -> Path:
+        """The file. A RunError where a shared run has a thumbnail only."""
+        return self._run.store.image_path(self.record.path)
+
+    def open(self) -> PIL.Image.Image:
+        """Return the image for Pillow, its pixels loaded and its file closed.
+
+        Raises
+        ------
+        RunError
+            Where a shared run has a thumbnail only.
+        """
+        if self.store.writable:
+            return super().open()
+        try:
+            data = self.store.read(self.record.path, max_file_bytes())
+        except OSError as error:
+            raise thumbnail_only(self.record.path, self._run.path) from error
+        return _decoded(data)
+
+    def thumbnail(self, max_side: int = 512) -> bytes:
+        """Return a small WebP of the image; one that came with a shared run is as small as it was.
+
+        Parameters
+        ----------
+        max_side : int, optional
+            The longest side in pixels, or less.
+
+        Returns
+        -------
+        bytes
+            WebP data.
+        """
+        small = self.store.thumbnail(self.record.path)
+        if small is None:
+            return super().thumbnail(max_side)
+        image = _decoded(small)
+        if max(image.size) <= max_side:
+            return small
+        image.thumbnail((max_side, max_side))
+        data = io.BytesIO()
+        image.save(data, "WEBP", quality=82)
+        return data.getvalue()
+
+    def __repr__(self) -> str:
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"<RunImage {self.key!r} of {self._run.path.name!r}{seed}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        try:
+            _ = self.path
+        except RunError:
+            source = base64.b64encode(self.thumbnail()).decode("ascii")
+            text = f"{self!r}, thumbnail only"
+            shown = f'<img src="data:image/webp;base64,{source}" alt="{html.escape(text)}">'
+            return {"text/plain": text, "text/html": shown}
+        return super()._repr_mimebundle_(include, exclude)
 
     @property
     def store(self) -> RunStore:
@@ -205,6 +271,19 @@ class RunImages(Sequence[RunImage]):
 
     def __repr__(self) -> str:
         return f"<{counted(len(self), 'image')} of {self._run.path.name!r}>"
+
+
+def _decoded(data: bytes) -> PIL.Image.Image:
+    """Return an image from a file's bytes; a RunError for what is none."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            return opened
+    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError) as e:
+        msg = f"It is no image that can be read: {e}"
+        raise RunError(msg) from e
 
 
 def _plain_image(path: str, seed: int | None, parameters: dict[str, Any]) -> Image:

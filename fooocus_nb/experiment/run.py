@@ -23,6 +23,7 @@ from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
 from fooocus_nb.experiment.members import Cell, Failure, RunImage, RunImages, counted
+from fooocus_nb.experiment.opened import tell_opened
 from fooocus_nb.experiment.recorder import (
     CLOSE_TIMEOUT,
     Recorder,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.lease import Holder
+    from fooocus_nb.experiment.share import Share
     from fooocus_nb.experiment.table import Table
     from fooocus_nb.experiment.verification import Verification
     from fooocus_nb.results._views import RunGrid
@@ -827,6 +829,92 @@ class Run:
 
         return verify_run(self, engine, open_run, sample=sample, keep=keep)
 
+    def share(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        originals: bool = False,
+        inputs: bool = False,
+        notebook: str | os.PathLike[str] | bool | None = None,
+        dry_run: bool = False,
+    ) -> Share:
+        """Write the run as one file for others: a page to look at, or a zip. Both can be opened.
+
+        It holds manifests, plan, ratings, notes, measures, thumbnails and the notebook without its
+        outputs; no absolute path, no name of an account or a machine, no secret and no log.
+
+        Parameters
+        ----------
+        path : path-like
+            ``.html`` for a page that works without anything else, ``.zip`` for a folder in a zip.
+        originals : bool, optional
+            Whether a zip holds the image files, too, byte for byte, with whatever metadata Fooocus
+            has written into them. Default False.
+        inputs : bool, optional
+            Whether it holds the images that generations began with. Default False.
+        notebook : path-like or bool, optional
+            The notebook that goes with it; False for none. Default: the one of this kernel, where
+            it is known.
+        dry_run : bool, optional
+            Whether only to say what would go in, and how large it would be. Default False.
+
+        Returns
+        -------
+        Share
+            What is in it, and how large it is. Where a page would exceed 100 MB, it is a zip.
+
+        Raises
+        ------
+        ParameterError
+            When the name has another ending, or a page is to hold originals or inputs.
+        OutputError
+            When something else is at `path`, or it cannot be written.
+
+        Examples
+        --------
+        >>> run.share("lighthouse.html")
+        """
+        from fooocus_nb.experiment.share import share_run
+
+        return share_run(
+            self,
+            path,
+            lambda store: Run(store, None),
+            originals=originals,
+            inputs=inputs,
+            notebook=notebook,
+            dry_run=dry_run,
+        )
+
+    def restore(self, folder: str | os.PathLike[str]) -> Run:
+        """Unpack a shared run into a new folder, where a sweep can go on with it.
+
+        What was made counts as made; an image of which there is only a thumbnail stays one.
+
+        Parameters
+        ----------
+        folder : path-like
+            The new folder.
+
+        Returns
+        -------
+        Run
+            The run in the folder.
+
+        Raises
+        ------
+        RunError
+            When this run is a folder already.
+        OutputError
+            When something is there, or it cannot be written.
+        """
+        from fooocus_nb.experiment.archive import ArchiveStore, restore
+
+        if not isinstance(self.store, ArchiveStore):
+            msg = f"The run {self.path} is a folder already: nothing is to be unpacked."
+            raise RunError(msg)
+        return open_run(restore(self.store, _resolved(folder)))
+
     # -- its end ----------------------------------------------------------------------------
 
     def record(self) -> None:
@@ -902,7 +990,7 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
     Parameters
     ----------
     path : path-like
-        Its folder.
+        Its folder; or a zip or a page that :meth:`Run.share` has made, which can only be read.
     readonly : bool
         Whether it is only read; then it must be there. Default False.
     force : bool
@@ -917,7 +1005,8 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
     Raises
     ------
     RunError
-        When something else is there, it is damaged, or a newer version has made it.
+        When something else is there, it is damaged, or a newer version has made it; or when a zip
+        holds names that lead out of it.
     OutputError
         When it cannot be made.
 
@@ -942,6 +1031,7 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
         run = _open_folder(folder, readonly=readonly, force=force)
         if not run.readonly:
             _open_here[place] = run
+            tell_opened(place)
     if run.holder is not None:
         warn_user(f"The run {place} can only be read here: {run.holder} writes to it.", RunWarning)
     for notice in run.notices[:MAX_NOTICES]:
@@ -985,8 +1075,9 @@ def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
 
 def _open_archive(path: Path) -> Run:
     """Open a run that was shared as one file."""
-    msg = f"{path} is a file. A run is a folder: give another path."
-    raise RunError(msg)
+    from fooocus_nb.experiment.archive import open_archive
+
+    return Run(open_archive(path), None, why=f"{path.name} is a file; .restore(folder) unpacks it")
 
 
 def _resolved(path: str | os.PathLike[str]) -> Path:

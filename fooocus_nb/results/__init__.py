@@ -52,8 +52,6 @@ class Image:
 
     Attributes
     ----------
-    path : Path
-        The file.
     seed : int or None
         The seed that made it; None for a file that does not tell.
     parameters : NamedValues
@@ -64,9 +62,14 @@ class Image:
     def __init__(
         self, path: Path | str, *, seed: int | None, parameters: Mapping[str, Any]
     ) -> None:
-        self.path = Path(path)
+        self._path = Path(path)
         self.seed = seed
         self.parameters = NamedValues(parameters)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     @cached_property
     def sha256(self) -> str:

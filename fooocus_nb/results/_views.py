@@ -6,7 +6,7 @@ not: each call has the signature of the widget that it opens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ __all__ = [
     "open_run_grid",
     "open_sweep",
     "run_grid_assets",
+    "run_grid_data",
 ]
 
 P = ParamSpec("P")
@@ -108,3 +109,10 @@ def run_grid_assets() -> tuple[str, str]:
     from fooocus_nb.widgets.run_grid import page_assets
 
     return page_assets()
+
+
+def run_grid_data(run: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what such a page shows: the grid, and by key what is known of each image."""
+    from fooocus_nb.widgets.run_grid import page_data
+
+    return page_data(run)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.experiment.run import Run, RunImage
 
-__all__ = ["HAND_ON", "RunSource", "source_of"]
+__all__ = ["HAND_ON", "NAMES", "RunSource", "source_of"]
 
 #: What can be done with an image elsewhere: the buttons, with the verbs that they stand for.
 HAND_ON = (
@@ -28,6 +28,13 @@ HAND_ON = (
     },
     {"kind": "vary", "label": "Vary", "title": "Copy a cell that varies this image (V)"},
     {"kind": "upscale", "label": "Upscale", "title": "Copy a cell that upscales this image (U)"},
+)
+
+
+#: What a row holds, in order; as ``NAMES`` in ``run_grid_widget.js``.
+NAMES = (
+    *("key", "number", "at", "state", "reason", "seed", "rating", "note", "width", "height"),
+    *("name", "measures"),
 )
 
 

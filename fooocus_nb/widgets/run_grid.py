@@ -17,10 +17,11 @@ from fooocus_nb.experiment.contact_sheet import inline_sheet, sheet_facts
 from fooocus_nb.experiment.grid_data import MAX_ITEMS
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.cell import cell_of
 from fooocus_nb.results.thumbnails import webp_thumbnail
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._requests import RequestThread
-from fooocus_nb.widgets._run_source import HAND_ON, axis_of, hand_on_cell, row_of, source_of
+from fooocus_nb.widgets._run_source import HAND_ON, NAMES, axis_of, hand_on_cell, row_of, source_of
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.grid_data import GridData, Roles
     from fooocus_nb.experiment.run import Run, RunImage
 
-__all__ = ["RunGrid", "page_assets"]
+__all__ = ["RunGrid", "page_assets", "page_data"]
 
 #: What draws the grid, in this order; the page of a shared run has the same.
 _SCRIPTS = ("dom.js", "dialog.js", "zoom.js", "run_grid_model.js", "run_grid_box.js", "run_grid.js")
@@ -348,3 +349,24 @@ def _details(image: RunImage) -> dict[str, Any]:
 def page_assets() -> tuple[str, str]:
     """Return the script and the style sheet of the grid, for a page without Jupyter."""
     return joined(*_SCRIPTS), joined(*_SHEETS)
+
+
+def page_data(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what such a page shows: the grid, and by key what is known of each image."""
+    source = source_of(run)
+    data = source.data()
+    roles, measures = data.roles(), source.measures()
+    grid = {
+        "axes": [axis_of(axis) for axis in data.axes],
+        "roles": {"x": roles.x, "y": roles.y, "z": roles.z},
+        "cells": [dict(zip(NAMES, row_of(item, measures), strict=True)) for item in data.items],
+        "handOn": [{**HAND_ON[0], "label": "Copy as cell"}],
+    }
+    details = {}
+    for item in data.items:
+        if item.image is not None:
+            image = run.image(item.key)
+            cell = cell_of(image.parameters)
+            # Half a cell would be another one.
+            details[item.key] = {**_details(image), "cell": cell if len(cell) <= MAX_CELL else ""}
+    return grid, details

@@ -29,8 +29,16 @@ const HELP = [
   ["Arrows, Home, End", "go to another image"], ["0 to 5", "rate; the same key again: no rating"],
   ["N", "write a note"], ["Enter", "open the image"], ["Space", "mark; C compares two"],
   ["+ and -", "zoom in all images"], ["F", "fit again"], ["X", "swap columns and rows"],
-  ["/", "filter"], ["S, V, U", "use the settings, vary, upscale"],
+  ["/", "filter"],
 ];
+const HAND_KEYS = { settings: "S", vary: "V", upscale: "U" };
+
+// The keys of what can be done here.
+function helpRows({ onRate, onNote, handOn }) {
+  const off = [onRate ? "" : "0 to 5", onNote ? "" : "N"];
+  const rows = HELP.filter(([key]) => !off.includes(key));
+  return [...rows, ...(handOn || []).map(({ kind, label }) => [HAND_KEYS[kind] ?? "", label.toLowerCase()])];
+}
 
 function mountRunGrid(host, source) {
   const view = new RunGrid(host, source);
@@ -180,7 +188,7 @@ class RunGrid {
     this.sizer.append(this.layer);
     this.hint = el("div", "fnb-rg-hint fnb-dim");
     this.help = el("div", "fnb-rg-help", { hidden: "" });
-    this.help.append(table(HELP));
+    this.help.append(table(helpRows(this.source)));
     this.view.append(this.sizer, this.hint);
     this.view.addEventListener("scroll", this.scrolled, { passive: true });
     this.view.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -684,6 +692,10 @@ class RunGrid {
     for (const [name, value] of Object.entries(cell.measures || {})) {
       if (value !== null) parts.push(this.chip(name, numberText(value)));
     }
+    if (cell.rating !== null && cell.rating !== undefined && !this.source.onRate) {
+      parts.push(this.chip("rating", starsOf(cell.rating)));
+    }
+    if (cell.note && !this.source.onNote) parts.push(this.chip("note", cell.note));
     if (cell.reason) parts.push(el("span", "fnb-rg-reason", {}, cell.reason));
     this.values.replaceChildren(...parts);
     const made = cell.state === "made";
@@ -766,7 +778,8 @@ class RunGrid {
 
   async handOn(kind, host = this.cell) {
     const cell = this.active;
-    if (!cell || cell.state !== "made" || !this.source.onHandOn) return;
+    const known = (this.source.handOn || []).some((one) => one.kind === kind);
+    if (!cell || cell.state !== "made" || !this.source.onHandOn || !known) return;
     try {
       const { text } = await this.source.onHandOn(kind, cell.key);
       const copied = await copyText(text, host.closest("dialog") || this.root);

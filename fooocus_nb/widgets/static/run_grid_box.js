@@ -169,7 +169,10 @@ class RunBox {
     const named = new Set(known.map(([name]) => name));
     const more = (this.details?.key === this.key ? this.details.rows : [])
       .filter(([name]) => !named.has(name) && !(name === "image_seed" && named.has("seed")));
-    this.rows.replaceChildren(table([...known.filter(([name]) => name !== "rating" && name !== "note"), ...more]));
+    // What can be changed here has a place of its own.
+    const { onRate, onNote } = grid.source;
+    const placed = [onRate ? "rating" : "", onNote ? "note" : ""];
+    this.rows.replaceChildren(table([...known.filter(([name]) => !placed.includes(name)), ...more]));
   }
 
   async draw() {
