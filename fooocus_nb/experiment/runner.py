@@ -278,6 +278,8 @@ class SweepRunner:
                     self._run.mark_skipped(cell.id)
                 progress.ended(cell.id, "skipped")
                 return
+            if isinstance(error, FATAL) and not progress.stopping:
+                raise error
             stopped = progress.stopping and attempt.event != "failed"
             if stopped or _was_stopped(error, attempt):
                 progress.ended(cell.id, "waiting")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 START = (
@@ -142,6 +143,7 @@ SCROLL = """async view => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_thousand_images_of_a_folder(open_notebook, capsys):
     notebook = open_notebook(
         [FILES, "gallery = fooocus_nb.gallery(folder); gallery", "print(gallery.selected)"],

@@ -58,6 +58,7 @@ def restart_after_a_crash(notebook):
     notebook.run(2, wait=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("app", "restart"),
     [

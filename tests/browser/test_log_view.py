@@ -120,6 +120,7 @@ def test_search_filter_wrap_copy_and_download(log_view, tmp_path):
     assert lines[-1].startswith("needle 999")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_lines_and_the_past(log_view):
     notebook, log = log_view(
         "write(''.join(f'line number {n}\\n' for n in range(100_000)))",

@@ -111,6 +111,7 @@ def test_painting_with_every_tool(edit, app, dark):
     assert editor.tell()["corner"] == 255
 
 
+@pytest.mark.slow
 def test_the_keyboard_paints_and_the_notebook_hears_nothing_of_it(edit):
     editor = edit()
     page = editor.notebook.page
@@ -140,6 +141,7 @@ def test_the_keyboard_paints_and_the_notebook_hears_nothing_of_it(edit):
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
 
 
+@pytest.mark.slow
 def test_a_finger_paints_and_python_changes_what_is_shown(edit):
     editor = edit()
     session = editor.notebook.page.context.new_cdp_session(editor.notebook.page)

@@ -168,6 +168,7 @@ def test_it_is_looked_through_rated_and_gone_on_from(open_notebook, make_run, ju
     notebook.shot("run-grid-kept", notebook.cell(0))
 
 
+@pytest.mark.slow
 def test_a_thousand_images_in_the_dark(open_notebook, make_run, jupyter_server):
     """Only what is on the screen is in the page and asked for, with its labels."""
     make_run(

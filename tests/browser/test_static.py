@@ -47,6 +47,7 @@ def look_at(page):
         assert images.nth(index).evaluate("image => image.complete && image.naturalWidth > 100")
 
 
+@pytest.mark.slow
 def test_what_remains_shows_everywhere(open_notebook, finished, tmp_path):
     kinds = [set(output["data"]) for cell in finished["cells"] for output in cell["outputs"]]
     assert all(kind <= {"text/html", "text/plain", "image/png"} for kind in kinds)

@@ -124,6 +124,7 @@ def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app):
     assert page.locator(".fnb-live").count() == 0
 
 
+@pytest.mark.slow
 def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     """What people type, press and paste; and texts that are no texts but traps."""
     traps = (

@@ -62,6 +62,7 @@ def test_a_sweep_fills_its_grid_and_can_be_skipped_stopped_and_continued(open_no
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", ["lab"])
 def test_what_a_sweep_leaves_is_static_and_small(open_notebook, app):
     cells = [START, ENGINE, SWEEP.format("two"), "print(len(run.images))"]

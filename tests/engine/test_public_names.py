@@ -27,7 +27,7 @@ ATTRIBUTES = {
         "stall_timeout",
     },
     Job: {"engine", "request"},
-    Image: {"parameters", "path", "seed"},
+    Image: {"parameters", "seed"},
     Result: {"elapsed", "engine", "log", "parameters", "prompt", "stopped"},
 }
 
