@@ -123,8 +123,11 @@ _MESSAGE_ONLY = "Minimal"
 class FinishedImage(Protocol):
     """An :class:`~fooocus_nb.Image`, as an error knows it."""
 
-    path: Path
     seed: int | None
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
 
     @property
     def parameters(self) -> Mapping[str, object]:

@@ -337,6 +337,7 @@ def assert_gone(processes: list[psutil.Process], alone: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @posix
 def test_a_kernel_or_a_server_that_ends_leaves_nothing(server, alone):
     """Where the guardians end nothing: a kernel killed behind its back, then SIGTERM."""

@@ -405,7 +405,7 @@ class Job:
         # submitted after it.
         self._runner = asyncio.current_task()
         try:
-            made = await self._in_turn()
+            result = await self._in_turn()
         except asyncio.CancelledError:
             msg = "The generation was stopped while it waited for its turn."
             self._stream.finish("stopped")
@@ -415,7 +415,7 @@ class Job:
                 error.result = self._result or self._made()
             self._stream.finish("stopped" if isinstance(error, GenerationStopped) else "failed")
             raise
-        self._stream.finish("stopped" if made.stopped else "done")
+        self._stream.finish("stopped" if result.stopped else "done")
         return result
 
     async def _in_turn(self) -> Result:
