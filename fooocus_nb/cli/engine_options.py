@@ -240,7 +240,7 @@ def _holds_password(url: str) -> bool:
 
 def _has_terminal() -> bool:
     # Where there is none, getpass would read the prompts on standard input as a password.
-    if os.name == "nt":
+    if sys.platform == "win32":
         return sys.stdin is not None and sys.stdin.isatty()
     try:
         os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY))

@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 import stat
+import sys
 from pathlib import Path
 
 from fooocus_nb.engine.folders import runtime_folder
@@ -84,7 +85,7 @@ def _key() -> bytes:
 
 def _read(path: Path) -> bytes:
     status = path.lstat()
-    ours = os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    ours = sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
     if not stat.S_ISREG(status.st_mode) or not ours:
         msg = f"{path} is not this user's own"
         raise PermissionError(msg)

@@ -303,7 +303,7 @@ class RunFolder:
                 if nofollow is None:
                     yield name, self.read(f"{folder}/{name}")
                     continue
-                handle = os.open(f"{place}/{name}", flags | nofollow | os.O_CLOEXEC)
+                handle = os.open(f"{place}/{name}", flags | nofollow | getattr(os, "O_CLOEXEC", 0))
                 try:
                     status = os.fstat(handle)
                     if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:

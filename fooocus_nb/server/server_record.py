@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
@@ -82,7 +83,9 @@ def _records() -> Iterator[Path]:
 def _kernels_of_dead(path: Path) -> set[str]:
     """Return the kernels of one that was killed; none of one that runs, or cannot be judged."""
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or (os.name != "nt" and status.st_uid != os.getuid()):
+    if not stat.S_ISREG(status.st_mode) or (
+        sys.platform != "win32" and status.st_uid != os.getuid()
+    ):
         return set()
     known = json.loads(read_plain_file(path, MAX_BYTES))
     pid, created = known["pid"], known["created"]
