@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -77,6 +78,8 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         return FAILED, error
     except KeyboardInterrupt as error:
         text = str(error)
+        # Tasks that the interrupt has ended would tell of it at the very end, with a traceback.
+        logging.getLogger("asyncio").disabled = True
         print(f"{program}: {text or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED, KeyboardInterrupt(text or "interrupted")
 

@@ -148,8 +148,10 @@ def test_the_launcher_opens_a_notebook_with_a_first_cell(lab, page) -> None:
     expect(cells.first).to_contain_text("%load_ext fooocus_nb", timeout=LAB_MS)
     expect(cells.first).to_contain_text("%fooocus start")
     page.keyboard.press("Control+Shift+C")
+    found = page.locator(".lm-CommandPalette-item", has_text="Open the engine's log")
+    expect(page.locator(".lm-CommandPalette-input").last).to_be_focused(timeout=LAB_MS)
     page.keyboard.type("Open the engine's log")
-    page.keyboard.press("Enter")
+    found.first.click(timeout=LAB_MS)
     dialog = page.locator(".jp-Dialog")
     expect(dialog).to_contain_text("No Fooocus engine runs")
 

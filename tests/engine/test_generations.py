@@ -48,7 +48,7 @@ def test_bad_parameters_raise_before_anything_is_sent(engine):
 
 
 def test_a_job_tells_its_events_in_order(engine):
-    job = engine.submit("a mountain", image_number=2, seed=1, **SMALL)
+    job = engine.submit("a mountain", image_number=2, seed=1, **{**SMALL, "steps": 20})
     events = list(job.events(timeout=30))
     assert isinstance(events[-1], Finished)
     assert sum(isinstance(event, ImageFinished) for event in events) == 2
