@@ -111,7 +111,9 @@ def test_health_tells_of_everything(start_demo, nvidia_smi):
 
 def test_the_watch_ends_with_the_engine(start_demo):
     def watching():
-        return [thread.name for thread in threading.enumerate() if thread.name.endswith("-watch-seen")]
+        return [
+            thread.name for thread in threading.enumerate() if thread.name.endswith("-watch-seen")
+        ]
 
     engine = start_demo(name="seen")
     assert watching() == ["fooocus-nb-watch-seen"]
