@@ -6,6 +6,7 @@ own, and an error in one fails the build. The notebooks of `notebooks/` become p
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import shutil
@@ -129,5 +130,8 @@ def _write_pages(app: Sphinx) -> None:
 def setup(app: Sphinx) -> None:
     """Connect what is made at each build."""
     # Engines of the pages are nobody else's, and nothing is left where the pages are.
-    os.environ.setdefault("FOOOCUS_NB_RUNTIME_DIR", tempfile.mkdtemp(prefix="fooocus-nb-docs-"))
+    if "FOOOCUS_NB_RUNTIME_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="fooocus-nb-docs-")
+        os.environ["FOOOCUS_NB_RUNTIME_DIR"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     app.connect("builder-inited", _write_pages)

@@ -31,6 +31,7 @@ from fooocus_nb.experiment.folder import (
     checked_header,
     parse_image_name,
     parse_manifest_name,
+    parse_record,
     thumbnail_only,
 )
 from fooocus_nb.fooocus.limits import max_file_bytes
@@ -160,11 +161,7 @@ class ArchiveStore:
                 position.read[name] = min(start, len(data))
                 if not line.strip():
                     continue
-                try:
-                    record = json.loads(line) if len(line) <= MAX_RECORD else None
-                except (ValueError, RecursionError):
-                    record = None
-                if isinstance(record, dict):
+                if len(line) <= MAX_RECORD and (record := parse_record(line)) is not None:
                     yield record
                 else:
                     position.damaged += 1

@@ -41,6 +41,7 @@ __all__ = [
     "now",
     "parse_image_name",
     "parse_manifest_name",
+    "parse_record",
     "safe_relative",
     "thumbnail_only",
 ]
@@ -129,6 +130,15 @@ def parse_image_name(name: str) -> tuple[int, str, int] | None:
     """Return number, attempt (8 digits) and order of an image's file name; None for another."""
     found = _IMAGE.fullmatch(name)
     return (int(found[1]), found[2], int(found[3])) if found else None
+
+
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of a journal holds; None where it is torn."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def safe_relative(path: object) -> str:
@@ -381,11 +391,7 @@ class RunFolder:
                     # Before it is yielded: whoever stops here has had it.
                     position.read[name] = start
                     if line.strip():
-                        try:
-                            record = json.loads(line)
-                        except (ValueError, RecursionError):
-                            record = None
-                        if isinstance(record, dict):
+                        if (record := parse_record(line)) is not None:
                             yield record
                         else:
                             position.damaged += 1

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
-from fooocus_nb.fooocus.requests.images import is_url
+from fooocus_nb.fooocus.requests.images import image_source, is_url
 from fooocus_nb.fooocus.requests.tasks import (
     Enhance,
     EnhanceImage,
@@ -67,8 +67,6 @@ _LISTS = frozenset({"enhancements", "outpaint", "sides"})
 _IMAGE_NAME = re.compile(
     r"image|mask|ip_\d+_image|(?:uov|inpaint|enhance)_input_image|inpaint_mask_image"
 )
-#: What a record holds of an image in memory.
-_ONLY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 #: What of an image's entry is for people and not what it is.
 _BESIDE_IDENTITY = frozenset({"name"})
 _SIZE = "aspect_ratios_selection"
@@ -96,11 +94,7 @@ class InputImages:
             return dict(value)
         if hasattr(value, "mask_png"):
             value = value.mask  # a MaskEditor stands for what is painted in it
-        if isinstance(getattr(value, "path", None), Path):
-            value = value.path
-        if isinstance(value, str) and _ONLY_HASH.fullmatch(value):
-            msg = f"{name}= was an image in memory, of which only the hash was kept: give it again."
-            raise ParameterError(msg)
+        value = image_source(name, value)
         if is_url(value):
             self._known[value] = value
             return {"url": value}

@@ -278,14 +278,12 @@ class SweepRunner:
                     self._run.mark_skipped(cell.id)
                 progress.ended(cell.id, "skipped")
                 return
-            if isinstance(error, FATAL) and not progress.stopping:
-                raise error
             stopped = progress.stopping and attempt.event != "failed"
+            if isinstance(error, FATAL) and not stopped:
+                raise error
             if stopped or _was_stopped(error, attempt):
                 progress.ended(cell.id, "waiting")
                 return
-            if isinstance(error, FATAL):
-                raise error
             if isinstance(error, OutOfMemory) and not was_out_of_memory:
                 was_out_of_memory = True
                 # One that failed before in the same way is ill, and waiting did not help it.

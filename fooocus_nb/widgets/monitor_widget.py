@@ -40,7 +40,7 @@ class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
     _esm = joined("dom.js", "kernel.js", "server.js", "busy.js", "monitor.js")
-    _css = joined("base.css", "kernel.css", "monitor.css")
+    _css = joined("base.css", "kernel.css", "live_head.css", "monitor.css")
     view = traitlets.Dict().tag(sync=True)
     preview = traitlets.Bytes().tag(sync=True)
     thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)

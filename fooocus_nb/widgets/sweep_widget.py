@@ -61,7 +61,7 @@ class SweepWidget(anywidget.AnyWidget):
     """Shows a sweep and takes what people ask of it."""
 
     _esm = joined("dom.js", "kernel.js", "server.js", "busy.js", "sweep.js")
-    _css = joined("base.css", "kernel.css", "sweep.css")
+    _css = joined("base.css", "kernel.css", "live_head.css", "sweep.css")
     view = traitlets.Dict().tag(sync=True)
     states = traitlets.Unicode().tag(sync=True)
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -10,9 +10,18 @@ from playwright.sync_api import expect
 START = "import os; os.environ['FOOOCUS_DEMO_STEP_SECONDS'] = '0.1'\n%load_ext fooocus_nb"
 ENGINE = "%fooocus start --demo\nimport fooocus_nb; engine = fooocus_nb.current()"
 SWEEP = (
-    "%%fooocus --sweep guidance_scale=3,5,7 --sweep seed=1..4 --run runs/{0} --steps 6 "
+    "%%fooocus --sweep guidance_scale=3,5,7 --sweep seed=1..4 --run runs/{0} --steps 15 "
     "--size 256x256 -n 1 -o run\na lighthouse at dusk"
 )
+#: Presses Skip as soon as the next cell is in the making, and returns which one that is.
+SKIP = """async (grid) => {
+  const cell = () =>
+    grid.querySelector(".fnb-sweep-tile[data-state=r]")?.getAttribute("aria-label").split(":")[0];
+  const before = cell();
+  while (!cell() || cell() === before) await new Promise(requestAnimationFrame);
+  [...grid.querySelectorAll("button")].find((each) => each.textContent === "Skip").click();
+  return cell();
+}"""
 COUNTS = "import json; print(json.dumps(fooocus_nb.open_run('runs/{0}').counts))"
 
 
@@ -39,8 +48,8 @@ def test_a_sweep_fills_its_grid_and_can_be_skipped_stopped_and_continued(open_no
     last.get_by_role("button", name="Skip this cell").click()
     expect(last).to_have_attribute("data-state", "s")
     expect(running).to_have_count(1)
-    before = running.get_attribute("aria-label").split(":")[0]
-    grid.get_by_role("button", name="Skip", exact=True).click()
+    expect(grid.get_by_role("button", name="Skip", exact=True)).to_be_enabled()
+    before = grid.evaluate(SKIP)
     skipped = grid.locator(f'.fnb-sweep-tile[aria-label^="{before}:"]')
     expect(skipped).to_have_attribute("data-state", "s")
     notebook.shot("sweep-running-dark", notebook.cell(2))

@@ -33,6 +33,7 @@ __all__ = [
     "encode_mask",
     "encode_masked",
     "image_and_mask",
+    "image_source",
     "is_empty_mask",
     "is_url",
     "open_data_uri",
@@ -143,15 +144,21 @@ def _short(url: str) -> str:
 # -- images -----------------------------------------------------------------------------------
 
 
-def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
-    """Return an image as it is sent."""
-    if isinstance(value, str) and is_data_uri(value):
-        return value
+def image_source(name: str, value: Any) -> Any:
+    """Return the file of an image that has one, else the value; refuse what is only a hash."""
     if isinstance(getattr(value, "path", None), Path):
         value = value.path
     if isinstance(value, str) and _FINGERPRINT.fullmatch(value):
         msg = f"{name}= was an image in memory, of which only the hash was kept: give it again."
         raise ParameterError(msg)
+    return value
+
+
+def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
+    """Return an image as it is sent."""
+    if isinstance(value, str) and is_data_uri(value):
+        return value
+    value = image_source(name, value)
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):

@@ -72,7 +72,7 @@ FOREIGN = ['  File "/opt/venv/site-packages/torch/x.py", line 1, in y', "    z()
             )
             for folder in (
                 "/home/me/fooocus-nb-main",
-                "/tmp/fooocus-nb-ci.Ezpvc0/x",
+                "/tmp/fooocus-nb-ci.AbC123/x",
                 "/tmp/fooocus-2",
             )
         ),
