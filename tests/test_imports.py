@@ -117,6 +117,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"image_collector"},
         {"observers"},
         {"records"},
+        {"asked"},
         {"context"},
         {"recovery"},
         {"job"},

@@ -20,6 +20,7 @@ __all__ = [
     "User",
     "listed_name",
     "notebook_name",
+    "notebook_path",
     "notebooks_in",
     "output_label",
     "outputs_in",
@@ -135,7 +136,7 @@ def users_in(labels: Mapping[str, Any]) -> tuple[User, ...]:
 
 def notebook_name() -> str:
     """Return the path of this notebook or script, or the kernel's id; nothing where unknown."""
-    if path := os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code():
+    if path := notebook_path():
         return path
     if kernel := _kernel_id():
         return f"kernel {kernel[:SHOWN_ID]}"
@@ -143,6 +144,11 @@ def notebook_name() -> str:
         return ""
     script = sys.argv[0] if sys.argv else ""
     return script if Path(script).is_file() else ""
+
+
+def notebook_path() -> str:
+    """Return the path of this notebook; nothing where the frontend does not tell it."""
+    return os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code()
 
 
 def _kernel_id() -> str:

@@ -93,6 +93,7 @@ class FoundJob(Job):
         while not self._lines.begun:
             if time.monotonic() - self._stream.last_movement > BEGIN_SECONDS:
                 # It waited for its turn, and the server forgets who does not wait with it.
+                self.never_begun = True
                 msg = "The engine had not begun with the generation when its kernel ended."
                 raise GenerationStopped(msg, remedy="Generate it again.")
             await asyncio.sleep(POLL_SECONDS)
