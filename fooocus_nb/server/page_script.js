@@ -102,6 +102,14 @@
     }
   };
 
+  // As long as the page is open its engine must not fall asleep: the page would be dead then.
+  (function hold(again = 5_000) {
+    const socket = new Socket(new URL("fooocus-nb-open", location.href.replace(/^http/, "ws")));
+    let since;
+    socket.onopen = () => (since = Date.now());
+    socket.onclose = () => since && setTimeout(hold, again, Math.min(2 * again, 300_000));
+  })();
+
   const fetched = window.fetch;
   window.fetch = async (...given) => {
     const answer = await fetched(...given);

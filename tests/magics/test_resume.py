@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from fooocus_nb.magics.saved_notebook import SavedNotebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,12 +65,16 @@ def kill_in(notebook: Any, code: str, when: Callable[[], bool]) -> None:
 
 def shown_in(cell: Any) -> list[str]:
     """Return the SHA-256 of the images that a cell shows, in order."""
-    return [found for bundle in cell.bundles for found in SHOWN.findall(bundle.get("text/html", ""))]
+    return [
+        found for bundle in cell.bundles for found in SHOWN.findall(bundle.get("text/html", ""))
+    ]
 
 
 def made_in(folder: Path) -> list[str]:
     """Return the SHA-256 of what was copied, oldest first."""
-    found = sorted((folder / "fooocus-outputs").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(
+        (folder / "fooocus-outputs").glob("*.png"), key=lambda path: path.stat().st_mtime_ns
+    )
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in found]
 
 
