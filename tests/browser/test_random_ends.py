@@ -71,7 +71,7 @@ def place(
 
 def open_in(browser: Browser, server: Any, name: str) -> Page:
     page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
-    page.goto(f"{server.url}/doc/tree/{name}?token={server.token}")
+    page.goto(f"{server.url}/doc/tree/{name}?token={server.token}&reset")
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.wait_for(timeout=LAB_MS)
     deadline = time.monotonic() + LAB_MS / 1000
     while not any(
@@ -115,10 +115,14 @@ def notebook_of(place: Place, name: str, cells: list[str]) -> Path:
 
 
 def shown_in(path: Path) -> list[str]:
-    """The SHA-256 of the images that a saved notebook shows."""
+    """The SHA-256 of the images that a saved notebook shows; none while it is being written."""
+    try:
+        cells = json.loads(path.read_text())["cells"]
+    except json.JSONDecodeError:
+        return []
     return [
         found
-        for cell in json.loads(path.read_text())["cells"]
+        for cell in cells
         for output in cell["outputs"]
         for found in SHOWN.findall("".join(output.get("data", {}).get("text/html", "")))
     ]

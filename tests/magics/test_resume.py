@@ -9,13 +9,13 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SHOWN = re.compile(r'data-sha256="([0-9a-f]{64})"')
 START = "%load_ext fooocus_nb\n%fooocus start --demo --keep"
