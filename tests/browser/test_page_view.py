@@ -1,4 +1,4 @@
-"""``%fooocus ui`` and ``engine.ui()``: the engine's own page below a cell, and in a tab from there."""
+"""``%fooocus ui`` and ``engine.ui()``: the engine's own page below a cell, and in a tab."""
 
 from __future__ import annotations
 

@@ -181,7 +181,11 @@ def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_p
         tab.locator("#generate_button").dispatch_event("click")
         image = tab.locator("#final_gallery img").first
         expect(image).to_be_visible(timeout=LAB_MS)
-        image.evaluate("node => node.decode()")
+        # It loads lazily, and is put in the place of an earlier one: so it is looked for each time.
+        image.scroll_into_view_if_needed()
+        tab.wait_for_function(
+            "() => document.querySelector('#final_gallery img')?.naturalWidth > 0", timeout=LAB_MS
+        )
         assert image.get_attribute("src").startswith(f"{lab.url}/fooocus-nb/ui/modern/")
         image.click()
         tab.screenshot(path=ARTIFACTS / f"page-of-gradio-{modern_gradio.parts[-3]}.png")
