@@ -166,9 +166,9 @@ def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_p
             stderr=subprocess.STDOUT,
         )
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    known = record_page("modern", f"http://127.0.0.1:{port}")
     try:
         answers(f"http://127.0.0.1:{port}/config")
-        known = record_page("modern", f"http://127.0.0.1:{port}")
         tab = context.new_page()
         tab.goto(f"{lab.url}/fooocus-nb/ui/modern/?token={lab.token}")
         expect(tab.locator("#generate_button")).to_be_visible(timeout=LAB_MS)
@@ -190,8 +190,8 @@ def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_p
         image.click()
         tab.screenshot(path=ARTIFACTS / f"page-of-gradio-{modern_gradio.parts[-3]}.png")
         assert PIL.Image.open(io.BytesIO(save_image(tab, tab))).size == (64, 64)
-        known.path.unlink()
     finally:
+        known.path.unlink()
         context.close()
         child.kill()
         child.wait(10)
