@@ -253,7 +253,8 @@ class Server:
             "--ServerApp.ip=127.0.0.1",
             f"--IdentityProvider.token={self.token}",
             f"--ServerApp.root_dir={household.folder / 'notebooks'}",
-            "--ServerApp.jpserver_extensions={}",
+            # The guardian is tried alone here; tests/server has what the extension adds.
+            "--ServerApp.jpserver_extensions={'fooocus_nb.server': False}",
         ]
         self.process = subprocess.Popen(
             [*command, *options, *flags],
