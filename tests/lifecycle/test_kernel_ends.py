@@ -50,7 +50,8 @@ class Kernel:
         reply = self.client.execute_interactive(
             code, timeout=CELL_TIMEOUT, output_hook=lambda _: None, stop_on_error=False
         )
-        assert reply["content"]["status"] == status, reply
+        content = reply["content"]
+        assert content["status"] == status, "\n".join(content.get("traceback", ["no error"]))
 
     def send(self, code: str) -> None:
         """Run a cell of which no reply is to come."""
