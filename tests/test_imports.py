@@ -181,9 +181,10 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "options": ({"parameters", "values"}, {"generation"}, {"sweeps"}),
     "magics": (
-        {"variables"},
+        {"variables", "saved_notebook"},
         {"sweep_options"},
         {"options", "image_options", "session", "loop_monitor"},
+        {"resuming"},
         {"verbs"},
         {"parsing"},
         {"sweeping"},

@@ -18,7 +18,7 @@ from IPython.core.error import UsageError
 from fooocus_nb.engine import manager
 from fooocus_nb.engine.interrupts import interruption
 from fooocus_nb.engine.jobs.asked import WAITING, asked_in, started_with
-from fooocus_nb.engine.jobs.job import session_of
+from fooocus_nb.engine.jobs.job import never_begun, session_of
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import records_of, resubmit
@@ -113,7 +113,7 @@ class _Generations:
     def again(self, asked: Asked, job: Job) -> Job | None:
         """Return a new job for one that the engine is known not to have begun with."""
         engine = self.plan.engine(asked)
-        if engine is None or not job.never_begun:
+        if engine is None or not never_begun(job):
             return None
         again = self._send(engine, asked)
         if again is not None:

@@ -23,6 +23,8 @@ from fooocus_nb.engine.folders import state_folder
 from fooocus_nb.engine.jobs.records import PREFIX, replace_file, small
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.fooocus.client import new_session_hash
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.supervisor.system import creation_time
 
@@ -198,7 +200,7 @@ class AskedRecords:
         found = []
         for image in images:
             with contextlib.suppress(OSError):  # somebody has removed it
-                found.append(AskedImage(image.path, image.sha256, image.seed))
+                found.append(AskedImage(image.path, _digest(image.path), image.seed))
         self._change(session, state=state, ended=time.time(), images=tuple(found))
 
     def _ask(self, **what: Any) -> str:
@@ -328,6 +330,10 @@ def _content(asked: Asked) -> dict[str, Any]:
             for image in asked.images
         ],
     }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
 
 
 def _text(seed: int | None) -> str | None:

@@ -64,10 +64,12 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results.file_names import ImageFacts
 
-__all__ = ["Job", "observers_of", "session_of"]
+__all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of"]
 
 #: By what the server, and so everybody outside of this kernel, knows a job.
 _sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
+#: Those that the engine is known not to have begun with.
+_never_begun: weakref.WeakSet[Job] = weakref.WeakSet()
 _observers: weakref.WeakKeyDictionary[Job, JobObservers] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
@@ -111,8 +113,6 @@ class Job:
 
     #: Whether an earlier kernel has submitted it.
     _earlier_kernels = False
-    #: Whether the engine is known not to have begun with it, so that it may be sent again.
-    never_begun = False
 
     def __init__(
         self,
@@ -408,7 +408,7 @@ class Job:
 
     async def _note_end(self, made: Result | None, error: BaseException | None) -> None:
         """Write down how it ended, for who goes on with what its notebook had asked for."""
-        if self.never_begun:
+        if never_begun(self):
             return
         stopped = isinstance(error, GenerationStopped) or (made is not None and made.stopped)
         state = STOPPED if stopped else DONE if error is None else FAILED
@@ -608,3 +608,13 @@ def session_of(job: Job) -> str:
 def observers_of(job: Job) -> JobObservers:
     """Return those who look on at a job."""
     return _observers[job]
+
+
+def note_never_begun(job: Job) -> None:
+    """Note that the engine has not begun with a job and never will."""
+    _never_begun.add(job)
+
+
+def never_begun(job: Job) -> bool:
+    """Whether the engine is known not to have begun with a job, so that it may be sent again."""
+    return job in _never_begun
