@@ -172,6 +172,7 @@ def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_p
     try:
         answers(f"http://127.0.0.1:{port}/config")
         tab = context.new_page()
+        tab.set_default_timeout(2 * LAB_MS)  # 5 megapixels without a GPU keep its canvas busy
         tab.goto(f"{lab.url}/fooocus-nb/ui/modern/?token={lab.token}")
         expect(tab.locator("#generate_button")).to_be_visible(timeout=LAB_MS)
         tab.get_by_role("tab", name="Inpaint or Outpaint").last.click()
