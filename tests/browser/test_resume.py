@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def saved_images(notebook: Any) -> list[str]:
     return SHOWN.findall((notebook.server.folder / notebook.name).read_text())
 
 
+@pytest.mark.slow
 def test_a_closed_browser_gets_what_it_missed(
     open_notebook: Callable[..., Any], jupyter_server: Any
 ) -> None:

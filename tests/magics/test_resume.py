@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fooocus_nb.magics.saved_notebook import SavedNotebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -37,7 +39,7 @@ def folder(short_folder: Path) -> Iterator[Path]:
 
 def _places(folder: Path) -> dict[str, str]:
     return {
-        "FOOOCUS_DEMO_STEP_SECONDS": "0.1",
+        "FOOOCUS_DEMO_STEP_SECONDS": "0.05",
         "FOOOCUS_NB_DISPLAY": "html",
         "FOOOCUS_NB_RUNTIME_DIR": str(folder / "run"),
         "JPY_SESSION_NAME": str(folder / "a.ipynb"),
@@ -118,6 +120,7 @@ def test_generations_of_a_killed_kernel_are_shown_once_and_made_once(notebook, f
     assert len(shown_in(notebook.run("%fooocus resume --all"))) == 5
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_killed_kernel_goes_on(notebook, folder) -> None:
     images = folder / "a run" / "images"
     kill_in(
@@ -133,3 +136,50 @@ def test_a_sweep_of_a_killed_kernel_goes_on(notebook, folder) -> None:
     assert "4 of 4 made" in cell.shown
     assert sorted(seeds_sent(notebook)) == [1, 2, 3, 4]
     assert notebook.value("sorted(image.seed for image in run.images)") == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_what_was_stopped_is_not_made_by_a_resumption(notebook, folder) -> None:
+    images = folder / "fooocus-outputs"
+    done = notebook.interrupt_when(lambda _message: len(list(images.glob("*.png"))) == 1)
+    stopped = notebook.run(
+        f"%%fooocus --seed 10 -n 2 --repeat 2 {SMALL}\na dog", hook=done, fails=True
+    )
+    notebook.kill()
+    notebook.run("%load_ext fooocus_nb")
+    # The notebook was saved before, so what it has finished is shown here; the rest is not made.
+    save(folder)
+    cell = notebook.run("%fooocus resume")
+    notebook.run("import fooocus_nb")
+    made = made_in(folder)
+    assert shown_in(stopped) == shown_in(cell) == made
+    assert len(made) < 4
+    assert not re.search(r"raise|Error", cell.error)
+
+
+@pytest.mark.slow
+def test_what_the_engine_has_not_begun_with_is_sent_again(notebook, folder, kernel_in) -> None:
+    """Another kernel's long generation comes first; the engine's own queue holds ours."""
+    other = kernel_in(folder, **_places(folder))
+    other.run(f"{START}\nimport fooocus_nb\njob = fooocus_nb.current().submit("
+              "'a cat', seed=1, image_number=20, steps=6, width=64, height=64)")  # fmt: skip
+    other.wait_for("job.snapshot().step")
+    code = f"%%fooocus --seed 10 -n 1 {SMALL}\na dog"
+    run = folder / "run"
+    kill_in(notebook, code, lambda: len(list(run.glob("run-*/job-*.json"))) == 2)
+    other.run("job.stop()")
+    notebook.run("%load_ext fooocus_nb")
+    cell = notebook.run("%fooocus resume")
+    notebook.run("import fooocus_nb")
+    assert len(shown_in(cell)) == 1
+    assert seeds_sent(notebook).count(10) == 1
+
+
+def test_a_saved_notebook_tells_what_was_seen_to_its_end(folder) -> None:
+    assert SavedNotebook.read(str(folder / "none.ipynb")) is None
+    (folder / "a.ipynb").write_text("{")
+    assert SavedNotebook.read(str(folder / "a.ipynb")) is None
+    save(folder, f'<figure data-sha256="{"a" * 64}">', count=7)
+    saved = SavedNotebook.read(str(folder / "a.ipynb"))
+    assert saved is not None
+    assert (saved.counts, saved.images) == ({"x": 7}, {"a" * 64})
