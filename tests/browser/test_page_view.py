@@ -50,8 +50,9 @@ def test_the_page_is_below_the_cell(open_notebook: Callable[..., Any], app: str)
     expect(notebook.output(2)).to_contain_text("It needs jupyter-server-proxy.")
     expect(second).to_be_hidden()
     saved = notebook.save()
-    html = "".join(saved["cells"][1]["outputs"][0]["data"]["text/html"])
-    assert "The page of a b" in html
+    shown = [output.get("data", {}) for output in saved["cells"][1]["outputs"]]
+    html = "".join(text for data in shown for text in data.get("text/html", ""))
+    assert "The page of a b" in html, [sorted(data) for data in shown]
     if app == "lab":
         notebook.output(1).get_by_role("button", name="Open in a tab").click()
         panel = notebook.page.frame_locator(".fnb-page-panel iframe")

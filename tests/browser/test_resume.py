@@ -48,7 +48,9 @@ def test_a_closed_browser_gets_what_it_missed(
     page.goto(address)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=LAB_MS)
     page.locator('[data-id="jp-running-sessions"]').click(timeout=LAB_MS)
-    page.locator(".fnb-running-action").get_by_text("Resume", exact=True).click(timeout=LAB_MS)
+    page.locator(".fnb-running-action").get_by_text("Resume", exact=True).first.click(
+        timeout=LAB_MS
+    )
     expect(notebook.output(4).locator("figure img")).to_have_count(2, timeout=LAB_MS)
     deadline = time.monotonic() + 30
     while len(saved_images(notebook)) < 3:
