@@ -150,6 +150,18 @@ def nothing_left_behind(places_of_our_own: None) -> Iterator[None]:
         pytest.fail("the tests left these processes behind:\n" + "\n".join(told), pytrace=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_engine_left_watched(nothing_left_behind: None) -> Iterator[None]:
+    """Fail the module that leaves an engine open: it would be found in the tests of another."""
+    before = _watches()
+    yield
+    assert not _watches() - before
+
+
+def _watches() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if "-watch-" in thread.name}
+
+
 @dataclass(frozen=True)
 class DemoServer:
     """A demo engine that runs as a child, without a guardian or a client."""
