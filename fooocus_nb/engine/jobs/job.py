@@ -126,6 +126,7 @@ class Job:
         self._stream = EventStream(waited)
         self._lines = JobLog(request.seed)
         self._collector = ImageCollector(request, self._copy_image)
+        self._not_here: list[ImageFinished] = []
         self._control = Control(self._send)
         self._recovery = Recovery(
             request,
@@ -521,18 +522,30 @@ class Job:
             case Preview():
                 changes = {"preview": event}
             case ImageFinished():
-                with contextlib.suppress(ConnectionLost):  # fetched once more at the end
+                try:
                     await self._collector.take(event.path)
-                    self._context.add_images(self._collector.images())
+                except ConnectionLost:
+                    # It is told when it is here: fetched at the end, or found by the recovery.
+                    self._not_here.append(event)
+                    return
+                self._context.add_images(self._collector.images())
                 changes = {"paths": self._collector.paths}
             case Finished():
                 self._collector.final = event.paths
                 await self._collector.take_all()
-                changes = {"paths": self._collector.paths}
+                self._stream.change(paths=self._collector.paths)
+                self._tell_late()
         self._stream.change(**changes)
         if "rank" in changes:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
+
+    def _tell_late(self) -> None:
+        """Tell of the images that could not be copied when the server announced them."""
+        for event in self._not_here:
+            if self._collector.has_copied(event.path):
+                self._stream.publish(event)
+        self._not_here.clear()
 
     async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
