@@ -66,6 +66,23 @@ def give(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text), encoding="utf-8"))
 
 
+# -- portable ---------------------------------------------------------------------------------
+
+
+def test_a_portable_image_says_what_was_changed(shell, url, tmp_path) -> None:
+    with pytest.warns(UserWarning, match="portable: the expanded prompt stands") as told:
+        code, out, _ = shell(
+            *("generate", "a boat", "--style", "Fooocus V2", "--seed", "5", "-n", "1", *SMALL),
+            *("--portable", "--url", url, "-o", str(tmp_path), "--json"),
+        )
+    (image,) = document("generate", out)["images"]
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [Path(image["path"]).name]
+    parameters = image["parameters"]
+    assert parameters["style_selections"] == []
+    assert any(repr(parameters["prompt"]) in str(warning.message) for warning in told)
+
+
 # -- one prompt -------------------------------------------------------------------------------
 
 

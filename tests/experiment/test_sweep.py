@@ -12,6 +12,7 @@ import pytest
 from fooocus_nb import GenerationError, ParameterError, RunError, Sweep, Upscale, open_run
 from fooocus_nb.experiment.launch import Options, prepare
 from fooocus_nb.experiment.workers import EngineWorker
+from fooocus_nb.widgets.sweep_widget import SweepWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,6 +227,40 @@ def test_what_waits_is_skipped_and_what_runs_goes_on(
     assert launch.progress.states() == ("made", "skipped", "skipped", "made")
     assert run.counts == {"planned": 4, "made": 2, "failed": 0, "skipped": 2, "missing": 0}
     assert sweep.run(engine, tmp_path / "run").counts["skipped"] == 2
+    run.close()
+
+
+def test_skip_means_the_cell_that_was_seen(
+    start_demo: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """A message of the page that comes late skips nothing that has begun since."""
+    engine = start_demo(step_seconds=0.05)
+    sweep = Sweep(prompt="a", seed=[1, 2, 3], base={**SMALL, "steps": 10})
+    asked: list[int] = []
+
+    def watch(progress) -> None:
+        widget = SweepWidget(progress, lambda place: b"", lambda job: b"")
+
+        def say(content) -> None:
+            widget._handle_custom_msg(content, [])  # as the page's messages come
+
+        def changed(place: int) -> None:
+            states = progress.states()
+            if place == 1 and states[1] == "running" and not asked:
+                asked.append(1)
+                say({"kind": "skip", "running": [0]})  # seen while the first one ran
+                say({"kind": "skip"})  # of nobody knows what
+                say({"kind": "skip", "running": ["1", None, -1, 2]})
+            if place == 2 and states[2] == "running" and len(asked) == 1:
+                asked.append(2)
+                say({"kind": "skip", "running": [1, 2]})
+
+        progress.subscribe(changed)
+
+    launch = prepare(sweep, engine, tmp_path / "run", Options(watch=watch, show=False))
+    run = launch.finish()
+    assert asked == [1, 2]
+    assert launch.progress.states() == ("made", "made", "skipped")
     run.close()
 
 

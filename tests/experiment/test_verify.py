@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -207,6 +208,23 @@ def test_a_generation_is_made_portable(demo: Engine, tmp_path: Path) -> None:
     assert len(told) == 4
     with pytest.raises(ParameterError, match="Give image_number=1"):
         demo.generate("a __color__ boat", portable=True, **{**wanted, "image_number": 2})
+
+
+def test_a_portable_job_is_submitted(demo: Engine, tmp_path: Path) -> None:
+    """What was tried out before is no result of the engine, and no file in its output folder."""
+    before, there = demo.last_result, set(demo.output_dir.iterdir())
+    wanted = {**SMALL, "seed": 5, "styles": ["Fooocus V2"]}
+    with pytest.warns(UserWarning, match="portable: the expanded prompt"):
+        job = demo.submit("a boat", portable=True, **wanted)
+    assert demo.last_result is before
+    result = job.result()
+    assert result.parameters["styles"] == []
+    assert set(demo.output_dir.iterdir()) - there == set(result.paths)
+    with pytest.raises(ParameterError, match="portable='yes'"):
+        demo.submit("a boat", portable="yes")
+    with pytest.warns(UserWarning, match="portable: the expanded prompt"):
+        awaited = asyncio.run(demo.agenerate("a boat", portable=True, **wanted))
+    assert awaited[0].sha256 == result[0].sha256
 
 
 def test_a_sweep_is_made_portable(demo: Engine, tmp_path: Path) -> None:
