@@ -38,7 +38,6 @@ from fooocus_nb.errors import (
     GenerationError,
     IgnoredParameter,
     IncompleteMetadata,
-    ParameterError,
     warn_user,
 )
 from fooocus_nb.fooocus.logs.diagnosis import notices

@@ -71,7 +71,7 @@ def cpu_twin(sampler: str) -> str | None:
 def portable_if_wanted(
     engine: AskedEngine, prompt: str, parameters: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Return a generation as it is, or as ``portable=True`` makes it, with a warning of each change.
+    """Return a generation as it is, or as ``portable=True`` makes it, and warn of changes.
 
     Raises
     ------

@@ -323,7 +323,7 @@ class SweepProgress:
                 _on_thread(job.stop)
 
     def skip_running(self, places: Iterable[int]) -> None:
-        """Skip those of the given cells that run now: what was seen, and nothing that began since."""
+        """Skip those of the given cells that run now: what was seen, and nothing newer."""
         seen = set(places)
         with self._lock:
             running = [place for place in self._jobs if place in seen]

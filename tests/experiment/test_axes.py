@@ -238,8 +238,8 @@ def test_an_image_is_its_bytes_wherever_it_lies_and_whatever_it_is_called(tmp_pa
     assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=other, task=task))
     assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=[one.read_bytes()], task=task))
     written = encode_data_uri(one.read_bytes())
-    for given in (written, [written], [one, written]):
-        assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=given, task=task))
+    for each in (written, [written], [one, written]):
+        assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=each, task=task))
     assert ids(Sweep(task=Upscale(one, "2x"))) == ids(Sweep(task=Upscale(written, "2x")))
     sweep = Sweep(image=written, task=task)
     assert sweep.parameters(sweep.cells()[0])["task"].image == one.read_bytes()

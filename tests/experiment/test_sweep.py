@@ -199,6 +199,38 @@ def test_an_engine_that_stays_ill_is_restarted(
     run.close()
 
 
+def test_the_plan_says_how_large_grid_and_sheet_will_be(demo: Engine, tmp_path: Path) -> None:
+    base = {**SMALL, "width": 96, "image_number": 2}
+    sweep = Sweep(prompt="a lighthouse at dusk", guidance_scale=[3, 5, 7], seed=[1, 5], base=base)
+    planned = sweep.plan(demo, tmp_path / "lighthouse").grid
+    assert planned is not None
+    assert (planned.columns, planned.rows, planned.images) == (3, 2, 12)
+    run = sweep.run(demo, tmp_path / "lighthouse")
+    (sheet,) = run.contact_sheet(tmp_path / "sheet.png")
+    with PIL.Image.open(sheet) as opened:
+        assert planned.sheets == (opened.size,)
+    again = sweep.plan(demo, tmp_path / "lighthouse")
+    assert again.grid == planned  # also when all is made
+    text = f"{opened.size[0]:,} × {opened.size[1]:,} pixels"
+    assert "3 columns (guidance_scale) × 2 rows (seed): 12 images" in str(again)
+    assert text in str(again)
+    assert text in again._repr_html_()
+    run.close()
+
+
+def test_the_plan_says_that_a_sheet_gets_smaller_or_several_are_needed() -> None:
+    def grid(count: int):
+        return Sweep(prompt="a", guidance_scale=range(1, count + 1), seed=range(count)).plan().grid
+
+    smaller, several = grid(50), grid(120)
+    assert smaller.sheets[0][0] <= 16_000
+    assert smaller.note.startswith("The images are ")
+    assert len(several.sheets) > 1
+    assert "sheets of up to" in several.sheet_text
+    assert several.images == 14_400
+    assert Sweep(prompt="a", seed=range(30_000)).plan().grid.text.endswith("the first 20,000")
+
+
 # -- what people ask meanwhile ----------------------------------------------------------------
 
 

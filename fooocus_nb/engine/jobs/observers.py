@@ -8,13 +8,13 @@ import functools
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fooocus_nb.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.image_collector import CollectedFile
