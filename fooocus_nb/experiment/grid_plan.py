@@ -104,4 +104,6 @@ def planned_grid(cells: Sequence[Cell], counts: Sequence[int], title: str) -> Pl
         sheets, note = sheet.sizes, sheet.note
     except ConfigurationError as error:  # a Pillow without fonts
         sheets, note = (), f"None can be made here: {error}"
-    return PlannedGrid(*sizes, (labels[0], labels[1], labels[2]), len(rows), sheets, note)
+    columns, down, blocks = sizes
+    x, y, z = labels
+    return PlannedGrid(columns, down, blocks, (x, y, z), len(rows), sheets, note)

@@ -37,6 +37,7 @@ __all__ = [
     "ModelRecord",
     "TornManifest",
     "encode",
+    "image_record",
     "jsonable",
     "read_entry",
     "schema",
@@ -345,7 +346,7 @@ class Manifest:
             parameters=seeds_as_numbers(content["parameters"]),
             inputs=tuple(map(_input, content.get("inputs", ()))),
             models=tuple(map(_model, content.get("models", ()))),
-            images=tuple(map(_image, images)),
+            images=tuple(map(image_record, images)),
             fooocus=dict(content.get("fooocus") or {}),
             system=dict(content.get("system") or {}),
             software=dict(content.get("software") or {}),
@@ -418,8 +419,10 @@ class Entry:
     complete: bool
     edited: bool
     pending: bool
-    #: The paths of its images.
-    images: tuple[str, ...]
+    #: Its images, without the texts of their prompts.
+    images: tuple[ImageRecord, ...]
+    #: Its parameters, as the file has them: seeds are text.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Manifest, name: str | None = None) -> Entry:
@@ -433,7 +436,8 @@ class Entry:
             complete=manifest.complete,
             edited=manifest.edited,
             pending=bool(manifest.pending),
-            images=tuple(image.path for image in manifest.images),
+            images=manifest.images,
+            parameters=seeds_as_text(manifest.parameters),
         )
 
 
@@ -453,27 +457,30 @@ _HEAD = re.compile(
 """
 )
 _IMAGES = re.compile(rb'\n"images":\[\n((?: \{.*\}(?:,)?\n)*)\],\n')
-_PATH = re.compile(rb'^ \{"path":"(images/[0-9a-z.-]{1,100})",', re.MULTILINE)
+_PARAMETERS = re.compile(rb'\n"parameters":(\{\n(?: .*\n)*\}),\n')
 
 
 def read_entry(name: str, data: bytes) -> Entry:
     """Return what an index holds of a manifest's file; raises as :meth:`Manifest.from_json`.
 
     A file that is as it was written has its lines where they were written, and needn't be
-    understood as a whole for that: it is when it is read. Of 100,000 that makes the difference.
+    understood as a whole for that. Of 100,000 that makes the difference.
     """
     place = data.rfind(_CHECKSUM)
     said = data[place + 1 :]
     if place >= 0 and said == b'"checksum":"%s"\n}\n' % _checksum(data[: place + 1]).encode():
         head = _HEAD.match(data)
         # No line ends inside of a string, so this stands where it seems to.
-        block = _IMAGES.search(data, head.end() if head else 0)
-        if head is not None and block is not None:
-            paths = [found.decode() for found in _PATH.findall(block[1])]
-            whole = len(paths) == block[1].count(b"\n") and all(
-                parse_image_name(path.removeprefix("images/")) for path in paths
-            )
-            if whole and len(paths) <= MAX_IMAGES:
+        start = head.end() if head else 0
+        block, values = _IMAGES.search(data, start), _PARAMETERS.search(data, start - 1)
+        if head is not None and block is not None and values is not None:
+            try:
+                images = tuple(map(image_record, json.loads(b"[" + block[1] + b"]")))
+                parameters = json.loads(values[1])
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+                images, parameters = (), {}  # it is looked at as a whole
+            named = all(parse_image_name(each.path.removeprefix("images/")) for each in images)
+            if images and named and len(images) <= MAX_IMAGES:
                 return Entry(
                     name=name,
                     number=int(head[2]),
@@ -483,7 +490,8 @@ def read_entry(name: str, data: bytes) -> Entry:
                     complete=head[5] == b"true",
                     edited=False,
                     pending=bool(head[6]),
-                    images=tuple(paths),
+                    images=images,
+                    parameters=parameters,
                 )
     return Entry.of(Manifest.from_json(data), name)
 
@@ -601,7 +609,8 @@ def _optional_hex(value: object, name: str) -> str | None:
     return None if value is None else _matching(_HEX64, value, name)
 
 
-def _image(found: Mapping[str, Any]) -> ImageRecord:
+def image_record(found: Mapping[str, Any]) -> ImageRecord:
+    """Return the record of an image in a file; raises a ValueError and the like for none."""
     return ImageRecord(
         path=safe_relative(found["path"]),
         number_in_request=_whole(found["number_in_request"], "number_in_request"),

@@ -368,6 +368,8 @@ class Recorder:
         done = completed_later(self.folder, manifest)
         if done != manifest:
             self.write(done)
+        else:  # the index is older than the manifest
+            self._index.add(manifest)
 
     def look_on(self) -> None:
         """Look on at the generations of this kernel; once."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.compare import Comparison
     from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.index import IndexedImage
     from fooocus_nb.experiment.lease import Holder
     from fooocus_nb.experiment.share import Share
     from fooocus_nb.experiment.table import Table
@@ -250,7 +251,7 @@ class Run:
     @property
     def images(self) -> RunImages:
         """All whole images, in the order of their numbers; see :class:`RunImage`."""
-        return RunImages(self, self._index.image_paths())
+        return RunImages(self, self._index.image_places())
 
     @property
     def manifests(self) -> Iterator[Manifest]:
@@ -324,13 +325,20 @@ class Run:
         list of RunImage
             In order.
         """
-        found = [self.manifest(name) for name in self._index.names_of_cell(cell)]
-        whole = [manifest for manifest in found if manifest.complete] or found
-        return [
-            RunImage(self, manifest, position)
-            for manifest in whole
-            for position in range(len(manifest.images))
-        ]
+        names = self._index.names_of_cell(cell)
+        chosen = [name for name in names if self._index.is_complete(name)] or names
+        return [image for name in chosen for image in self._images_in(name)]
+
+    def _images_in(self, name: str) -> list[RunImage]:
+        """Return the images of a manifest, which is read only where the index doesn't know them."""
+        known = self._index.images_of(name)
+        if known and all(known):
+            return [self._image(one) for one in known if one is not None]
+        manifest = self.manifest(name)
+        return [RunImage(self, name, manifest.cell, record) for record in manifest.images]
+
+    def _image(self, known: IndexedImage) -> RunImage:
+        return RunImage(self, known.name, known.cell, known.record)
 
     def image(self, key: str) -> RunImage:
         """Return an image by its key.
@@ -352,10 +360,9 @@ class Run:
         """
         name = key.rpartition("-")[0] + ".json"
         with contextlib.suppress(RunError, ValueError):
-            manifest = self.manifest(name)
-            for position, record in enumerate(manifest.images):
-                if record.key == key:
-                    return RunImage(self, manifest, position)
+            for image in self._images_in(name):
+                if image.key == key:
+                    return image
         msg = f"The run {self.path} has no image {key[:80]!r}."
         raise RunError(msg)
 
@@ -412,14 +419,21 @@ class Run:
             while len(self._manifests) > CACHED_MANIFESTS:
                 self._manifests.popitem(last=False)
 
-    def image_at(self, name: str, path: str) -> RunImage:
-        """Return the image at a path that a manifest lists."""
-        manifest = self.manifest(name)
-        for position, record in enumerate(manifest.images):
-            if record.path == path:
-                return RunImage(self, manifest, position)
-        msg = f"The manifest {name} doesn't list {path} any more: open the run again."
+    def image_at(self, name: str, position: int) -> RunImage:
+        """Return the image at a place of a manifest, from 0."""
+        known = self._index.image(name, position)
+        if known is not None:
+            return self._image(known)
+        images = self._images_in(name)
+        if position < len(images):
+            return images[position]
+        msg = f"The manifest {name} doesn't list image {position + 1} any more: open the run again."
         raise RunError(msg)
+
+    def parameters_of(self, name: str) -> Mapping[str, Any]:
+        """Return the parameters of a manifest, which is read only where the index has none."""
+        known = self._index.parameters(name)
+        return self.manifest(name).parameters if known is None else known
 
     def refresh(self) -> None:
         """Look for what another kernel has written meanwhile, where this one only reads."""

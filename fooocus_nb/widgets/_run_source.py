@@ -150,7 +150,7 @@ def row_of(item: Any, measures: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     if image is None:
         number, name, size, rating, note = 0, "", (0, 0), None, ""
     else:
-        number, name = image.number_in_request, image.record.path.rpartition("/")[2]
+        number, name = image.number_in_request, image.file.rpartition("/")[2]
         size, seed = (image.width, image.height), image.seed if image.seed is not None else seed
         rating, note = image.rating, image.note
     return [
