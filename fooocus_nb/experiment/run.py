@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.index import IndexedImage
     from fooocus_nb.experiment.lease import Holder
+    from fooocus_nb.experiment.pool import Pool
     from fooocus_nb.experiment.share import Share
     from fooocus_nb.experiment.table import Table
     from fooocus_nb.experiment.verification import Verification
@@ -802,7 +803,7 @@ class Run:
 
     def verify(
         self,
-        engine: Engine,
+        engine: Engine | Pool | Sequence[Engine],
         sample: float | None = None,
         *,
         keep: str | os.PathLike[str] | None = None,
@@ -814,8 +815,9 @@ class Run:
 
         Parameters
         ----------
-        engine : Engine
-            Who makes them.
+        engine : Engine, Pool, or sequence of Engine
+            Who makes them. Several work at the same time; what one leaves that dies goes to the
+            others. Workers elsewhere can't.
         sample : int or float, optional
             How many, or which share of them below or equal to 1.0; the same ones each time.
             Default: all.
@@ -833,7 +835,7 @@ class Run:
         ParameterError
             When `sample` is not possible.
         ConfigurationError
-            When `engine` is none.
+            When `engine` is none of these.
 
         Examples
         --------
