@@ -54,6 +54,7 @@ _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _SEED = re.compile(r"-?\d{1,20}")
 #: Parameters that JavaScript would round, so they are strings in every file.
 _SEEDS = frozenset({"image_seed", "seed"})
+_UNSHARED = 2047
 #: More was not written by us.
 MAX_IMAGES = 10_000
 
@@ -419,10 +420,10 @@ class Entry:
     complete: bool
     edited: bool
     pending: bool
-    #: Its images, without the texts of their prompts.
+    #: Its images.
     images: tuple[ImageRecord, ...]
-    #: Its parameters, as the file has them: seeds are text.
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: Its parameters as the file has them, where seeds are text; or the lines that hold them.
+    parameters: Mapping[str, Any] | bytes = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Manifest, name: str | None = None) -> Entry:
@@ -476,9 +477,8 @@ def read_entry(name: str, data: bytes) -> Entry:
         if head is not None and block is not None and values is not None:
             try:
                 images = tuple(map(image_record, json.loads(b"[" + block[1] + b"]")))
-                parameters = json.loads(values[1])
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-                images, parameters = (), {}  # it is looked at as a whole
+                images = ()  # it is looked at as a whole
             named = all(parse_image_name(each.path.removeprefix("images/")) for each in images)
             if images and named and len(images) <= MAX_IMAGES:
                 return Entry(
@@ -491,13 +491,17 @@ def read_entry(name: str, data: bytes) -> Entry:
                     edited=False,
                     pending=bool(head[6]),
                     images=images,
-                    parameters=parameters,
+                    parameters=values[1],
                 )
     return Entry.of(Manifest.from_json(data), name)
 
 
 def _checksum(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    found = hashlib.sha256()
+    # For more than 2 kB at once, hashlib lets other threads go first: 5 ms to wait for 10 µs.
+    for start in range(0, len(data), _UNSHARED):
+        found.update(data[start : start + _UNSHARED])
+    return "sha256:" + found.hexdigest()
 
 
 def _with_checksum(head: bytes) -> bytes:
