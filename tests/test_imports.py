@@ -96,7 +96,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"sharing"},
         {"health"},
         {"failures"},
-        {"watchdog"},
+        {"watchdog", "log_follower"},
         {"lifecycle"},
         {"liveness"},
         {"facts"},

@@ -116,6 +116,7 @@ class Engine(ImageTasks):
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
+            logged=lifecycle.logged,
             outputs=self._outputs,
             queue=queue,
             liveness=liveness,
@@ -983,6 +984,7 @@ def assemble(
     *,
     settings: ProcessSettings | None = None,
     url: str | None = None,
+    log_file: Path | None = None,
     outputs: OutputFolder,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
@@ -997,6 +999,7 @@ def assemble(
         queue,
         settings=settings,
         url=url,
+        log_file=log_file,
         restart=restart,
         avoid=avoid,
         logins=logins,

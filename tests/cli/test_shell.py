@@ -171,6 +171,26 @@ def test_a_generation_that_fails(shell, tmp_path) -> None:
     assert "memory" in err
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [("oom", "OutOfVRAM", "memory"), ("crash", "ConnectionLost", "RuntimeError")],
+)
+def test_a_failure_of_an_engine_by_its_name_is_explained_by_its_log(
+    shell, tmp_path, fault: str, kind: str, told: str
+) -> None:
+    with fooocus_nb.start(
+        demo=True, args=["--fault", fault], output_dir=tmp_path / "own", timeout=60
+    ) as engine:
+        name = next(info.name for info in fooocus_nb.engines() if info.url == engine.url)
+        words = ("generate", "x", "-n", "1", "--engine", name, *SMALL, "-o", str(tmp_path / "o"))
+        code, out, err = shell(*words, "--json")
+        error = document("generate", out)["failed"][0]["error"]
+        assert code == 1
+        assert error["type"] == kind
+        assert told in error["message"]
+        assert told in err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_an_interrupt_ends_with_130_and_a_document(tmp_path) -> None:
     words = ("generate", "x", "-n", "3", "--demo", "--json", "--size", "64x64", "--steps", "20")
