@@ -510,7 +510,7 @@ def _is_alike(label: str, entry: Input) -> bool:
 
 
 def _words(label: str) -> set[str]:
-    """Return the words of a label, without quotes, slashes and little pictures."""
+    """Return the words of a label, without quotes, slashes and emoji."""
     return set(re.findall(r"[\w'’]+", label.casefold()))
 
 

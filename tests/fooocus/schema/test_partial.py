@@ -84,7 +84,7 @@ def test_one_doubtful_label_is_left_at_its_default(name: str, label: str, called
     ],
 )
 def test_a_label_with_the_same_words_in_another_dress_is_known(name: str, label: str) -> None:
-    """Forks put little pictures, quotes and slashes into labels."""
+    """Forks put emoji, quotes and slashes into labels."""
     config, _ = page()
     component(config, name)["props"]["label"] = label
     schema = Schema.from_config(config)
