@@ -356,7 +356,7 @@ class RunIndex:
         found = dict(changed)
         for pair in pairs:
             try:
-                old, new = (json.loads(b"{%s}" % line.strip(b" ,")) for line in pair)
+                old, new = (json.loads(f"{{{line.strip(b' ,').decode()}}}") for line in pair)
             except ValueError:  # a line of a list
                 return None
             if len(new) != 1 or old.keys() != new.keys():

@@ -457,8 +457,8 @@ _HEAD = re.compile(
 "pending":\[(.*)\],
 """
 )
-_IMAGES = re.compile(rb'\n"images":\[\n((?: \{.*\}(?:,)?\n)*)\],\n')
-_PARAMETERS = re.compile(rb'\n"parameters":(\{\n(?: .*\n)*\}),\n')
+_IMAGES, _IMAGES_END = b'\n"images":[\n', b"\n],\n"
+_PARAMETERS, _PARAMETERS_END = b'\n"parameters":{\n', b"\n},\n"
 
 
 def read_entry(name: str, data: bytes) -> Entry:
@@ -471,12 +471,13 @@ def read_entry(name: str, data: bytes) -> Entry:
     said = data[place + 1 :]
     if place >= 0 and said == b'"checksum":"%s"\n}\n' % _checksum(data[: place + 1]).encode():
         head = _HEAD.match(data)
-        # No line ends inside of a string, so this stands where it seems to.
-        start = head.end() if head else 0
-        block, values = _IMAGES.search(data, start), _PARAMETERS.search(data, start - 1)
+        start = head.end() - 1 if head else 0
+        # No line ends inside of a string, so these stand where they seem to.
+        values = _between(data, _PARAMETERS, _PARAMETERS_END, start)
+        block = _between(data, _IMAGES, _IMAGES_END, start)
         if head is not None and block is not None and values is not None:
             try:
-                images = tuple(map(image_record, json.loads(b"[" + block[1] + b"]")))
+                images = tuple(map(image_record, json.loads(f"[{block.decode()}]")))
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
                 images = ()  # it is looked at as a whole
             named = all(parse_image_name(each.path.removeprefix("images/")) for each in images)
@@ -491,9 +492,16 @@ def read_entry(name: str, data: bytes) -> Entry:
                     edited=False,
                     pending=bool(head[6]),
                     images=images,
-                    parameters=values[1],
+                    parameters=b"{" + values + b"}",
                 )
     return Entry.of(Manifest.from_json(data), name)
+
+
+def _between(data: bytes, begin: bytes, end: bytes, start: int) -> bytes | None:
+    """Return what is between two marks; None where one is missing."""
+    first = data.find(begin, start)
+    last = data.find(end, first + len(begin) - 1) if first >= 0 else -1
+    return data[first + len(begin) - 1 : last + 1] if last >= 0 else None
 
 
 def _checksum(data: bytes) -> str:
