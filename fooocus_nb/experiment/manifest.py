@@ -50,11 +50,13 @@ VERSION = 1
 PENDING = ("pixels", "prompts", "models", "engine")
 _CHECKSUM = b'\n"checksum":"sha256:'
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_HEX16 = re.compile(r"[0-9a-f]{16}")
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _SEED = re.compile(r"-?\d{1,20}")
 #: Parameters that JavaScript would round, so they are strings in every file.
 _SEEDS = frozenset({"image_seed", "seed"})
 _UNSHARED = 2047
+_OWN_PATH = re.compile(r"images/[0-9a-z]+(?:-[0-9a-z]+)*\.[a-z0-9]{1,5}")
 #: More was not written by us.
 MAX_IMAGES = 10_000
 
@@ -469,7 +471,8 @@ def read_entry(name: str, data: bytes) -> Entry:
     """
     place = data.rfind(_CHECKSUM)
     said = data[place + 1 :]
-    if place >= 0 and said == b'"checksum":"%s"\n}\n' % _checksum(data[: place + 1]).encode():
+    found = hashlib.sha256(memoryview(data)[: place + 1]).hexdigest()
+    if place >= 0 and said == b'"checksum":"sha256:%s"\n}\n' % found.encode():
         head = _HEAD.match(data)
         start = head.end() - 1 if head else 0
         # No line ends inside of a string, so these stand where they seem to.
@@ -624,7 +627,7 @@ def _optional_hex(value: object, name: str) -> str | None:
 def image_record(found: Mapping[str, Any]) -> ImageRecord:
     """Return the record of an image in a file; raises a ValueError and the like for none."""
     return ImageRecord(
-        path=safe_relative(found["path"]),
+        path=_image_path(found["path"]),
         number_in_request=_whole(found["number_in_request"], "number_in_request"),
         seed=seed_from_json(found["seed"]),
         sha256=_matching(_HEX64, found["sha256"], "sha256"),
@@ -633,12 +636,17 @@ def image_record(found: Mapping[str, Any]) -> ImageRecord:
         height=_whole(found["height"], "height"),
         format=str(found["format"])[:20],
         pixels_sha256=_optional_hex(found.get("pixels_sha256"), "pixels_sha256"),
-        dhash=None
-        if found.get("dhash") is None
-        else _matching(re.compile(r"[0-9a-f]{16}"), found["dhash"], "dhash"),
+        dhash=None if found.get("dhash") is None else _matching(_HEX16, found["dhash"], "dhash"),
         prompt=None if found.get("prompt") is None else str(found["prompt"]),
         expansion=None if found.get("expansion") is None else str(found["expansion"]),
     )
+
+
+def _image_path(path: Any) -> str:
+    # As we write them, they need no longer look.
+    if isinstance(path, str) and _OWN_PATH.fullmatch(path):
+        return path
+    return safe_relative(path)
 
 
 def _input(found: Mapping[str, Any]) -> InputRecord:
