@@ -398,8 +398,7 @@ class Run:
                 msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
                 raise RunError(msg) from error
             found = found_again
-        self._keep(found, name)
-        return found
+        return self._keep_read(found, name)
 
     def _read(self, name: str) -> Manifest:
         return Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
@@ -414,11 +413,22 @@ class Run:
             return self._read(name)
         return None
 
-    def _keep(self, manifest: Manifest, name: str | None = None) -> None:
+    def _keep(self, manifest: Manifest) -> None:
+        """Remember a manifest that was written just now."""
         with self._lock:
-            self._manifests[name or manifest.name] = manifest
-            while len(self._manifests) > CACHED_MANIFESTS:
-                self._manifests.popitem(last=False)
+            self._manifests[manifest.name] = manifest
+            self._forget_oldest()
+
+    def _keep_read(self, manifest: Manifest, name: str) -> Manifest:
+        """Remember a manifest that was read, unless a newer one was written meanwhile."""
+        with self._lock:
+            kept = self._manifests.setdefault(name, manifest)
+            self._forget_oldest()
+            return kept
+
+    def _forget_oldest(self) -> None:
+        while len(self._manifests) > CACHED_MANIFESTS:
+            self._manifests.popitem(last=False)
 
     def image_at(self, name: str, position: int) -> RunImage:
         """Return the image at a place of a manifest, from 0."""

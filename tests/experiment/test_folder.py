@@ -10,6 +10,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,30 @@ def test_an_old_index_is_brought_up_to_the_files(tmp_path: Path) -> None:
     again = open_run(run.path)
     assert again.made_cells() == {"a", "b"}
     assert [image.rating for image in again.images] == [None, 2]
+    again.close()
+
+
+def test_a_manifest_that_is_written_while_it_is_read_is_the_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path / "run")
+    make(run, "a")
+    run.flush()
+    (manifest,) = run.manifests
+    run.close()
+    again = open_run(run.path)
+    newer = replace(manifest, timings={"elapsed": 5.0})
+    read = RunFolder.read
+
+    def slow(folder: RunFolder, relative: str, *limits: int) -> bytes:
+        data = read(folder, relative, *limits)
+        if relative.startswith("manifests/"):
+            again.recorder.write(newer)  # as the thread does that completes it
+        return data
+
+    monkeypatch.setattr(RunFolder, "read", slow)
+    assert again.manifest(manifest.name) == newer
+    assert again.manifest(manifest.name) == newer
     again.close()
 
 
