@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
 from fooocus_nb.engine.interrupts import interruption
+from fooocus_nb.engine.portable import portable_if_wanted
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.loop_monitor import LoopMonitor
@@ -80,9 +81,13 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
         for parameters in options.runs(engine.parameters):
             if monitor.stopped:
                 break
-            job = engine.submit(options.prompt, **parameters)
-            monitor.watch(job)
             try:
+                # Where it is to be portable the engine is asked first, which takes its time.
+                prompt, given = await asyncio.to_thread(
+                    portable_if_wanted, engine, options.prompt, parameters
+                )
+                job = engine.submit(prompt, **given)
+                monitor.watch(job)
                 results.append(await job)
             except (asyncio.CancelledError, KeyboardInterrupt):
                 # What interrupts a cell that awaits is a cancellation. For the notebook it

@@ -453,7 +453,8 @@ class Job:
                 silence=lambda: self._stream.silence or 0.0,
                 stalled=lambda: liveness.stalled_generation(self._stream.now.text),
             )
-        except GenerationError as error:  # the server mostly says no reason, but its log does
+        # The server mostly says no reason, or has ended without a word, but its log does.
+        except (GenerationError, ConnectionLost) as error:
             if (found := await liveness.explain(error, lambda: self.log)) is not None:
                 raise found from error
             raise
@@ -567,7 +568,7 @@ class Job:
 
     async def _await_log(self) -> None:
         """Wait until the log of this generation is whole, or long enough."""
-        if self._context.owned and not self._lines.ended.is_set():
+        if self._context.logged and not self._lines.ended.is_set():
             await asyncio.to_thread(self._lines.ended.wait, LOG_LAG_SECONDS)
 
     # -- its outcome ------------------------------------------------------------------------
@@ -575,13 +576,13 @@ class Job:
     def _check(self) -> None:
         """Tell a good end from the failures that the server reports as success."""
         context, log = self._context, self.log
-        diagnosis = diagnose(log) if context.owned else None
+        diagnosis = diagnose(log) if context.logged else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
-            raise no_images(context.name, self.engine.url, context.owned, log)
+            raise no_images(context.name, self.engine.url, context.logged, log)
         if self._collector.unchanged and not self._control.used:
-            raise not_enhanced(context.name, self.engine.url, context.owned, log)
+            raise not_enhanced(context.name, self.engine.url, context.logged, log)
 
     def _made(self) -> Result:
         parameters = self._collector.parameters
