@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -17,12 +18,14 @@ from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.asked import AskedRecords
 from fooocus_nb.engine.jobs.context import JobContext
 from fooocus_nb.engine.jobs.job import Job
+from fooocus_nb.engine.jobs.observers import trial_folder
 from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
 from fooocus_nb.engine.names import output_label
 from fooocus_nb.engine.page_records import record_page
+from fooocus_nb.engine.portable import portable_if_wanted
 from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
@@ -35,8 +38,6 @@ from fooocus_nb.errors import (
     ConfigurationError,
     FooocusError,
     GenerationError,
-    ParameterError,
-    warn_user,
 )
 from fooocus_nb.fooocus.logs.diagnosis import notices
 from fooocus_nb.fooocus.requests import build_request
@@ -121,6 +122,7 @@ class Engine(ImageTasks):
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
+            logged=lifecycle.logged,
             outputs=self._outputs,
             queue=queue,
             liveness=liveness,
@@ -506,6 +508,9 @@ class Engine(ImageTasks):
     def submit(self, prompt: str = "", **parameters: Any) -> Job:
         """Submit a generation and return at once.
 
+        With ``portable=True`` it returns once the engine has said how the prompt comes out, where
+        that depends on this machine: it makes one small image for that.
+
         Parameters
         ----------
         prompt : str
@@ -529,6 +534,7 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
+        prompt, parameters = portable_if_wanted(self, prompt, parameters)
         request = self._request(prompt, parameters)
         show_warnings(request)
         self._require_submittable()
@@ -547,7 +553,15 @@ class Engine(ImageTasks):
         self._require_submittable()
         if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
             process.restore_temp_dir()
-        return Job(self, request, self._context, session=session)
+        context = self._context
+        if (folder := trial_folder()) is not None:
+            context = replace(
+                context,
+                copy_image=functools.partial(self._copy_trial, folder),
+                add_images=lambda images: None,
+                publish=lambda result: None,
+            )
+        return Job(self, request, context, session=session)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and wait for them.
@@ -583,28 +597,13 @@ class Engine(ImageTasks):
             says how many images are done, which are in :attr:`last_result`, and whether the engine
             is still busy. A cell of the magics ends in the same way.
         """
-        if "portable" in parameters:
-            prompt, parameters = self._made_portable(prompt, parameters)
         return wait_shown(self.submit(prompt, **parameters))
-
-    def _made_portable(self, prompt: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        from fooocus_nb.engine.portable import make_portable
-
-        wanted = parameters.pop("portable")
-        if not isinstance(wanted, bool):
-            msg = f"portable={wanted!r} is not possible: give True or False."
-            raise ParameterError(msg)
-        if not wanted:
-            return prompt, parameters
-        made = make_portable(self, prompt, parameters)
-        for text in made.changes:
-            warn_user(f"portable: {text}", UserWarning)
-        return made.prompt, made.parameters
 
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
-        if "portable" in parameters:
-            prompt, parameters = await asyncio.to_thread(self._made_portable, prompt, parameters)
+        if "portable" in parameters:  # the engine is asked, which takes its time
+            asked = portable_if_wanted
+            prompt, parameters = await asyncio.to_thread(asked, self, prompt, parameters)
         return await self.submit(prompt, **parameters)
 
     @property
@@ -656,6 +655,15 @@ class Engine(ImageTasks):
             msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
             raise GenerationError(msg)
         return await asyncio.to_thread(self._outputs.write, local.name, data, facts, before)
+
+    async def _copy_trial(
+        self, folder: Path, server_path: str, facts: ImageFacts, before: Callable[[bytes], None]
+    ) -> Path:
+        """Copy an image of a trial into the folder of the trial."""
+        data = await self._lifecycle.require_client().fetch(server_path)
+        target = folder / Path(server_path.replace("\\", "/")).name
+        await asyncio.to_thread(target.write_bytes, data)
+        return target
 
     def _publish(self, result: Result) -> None:
         self.last_result = result
@@ -987,6 +995,7 @@ def assemble(
     *,
     settings: ProcessSettings | None = None,
     url: str | None = None,
+    log_file: Path | None = None,
     outputs: OutputFolder,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
@@ -1005,6 +1014,7 @@ def assemble(
         queue,
         settings=settings,
         url=url,
+        log_file=log_file,
         restart=restart,
         avoid=avoid,
         logins=logins,

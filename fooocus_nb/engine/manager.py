@@ -447,6 +447,19 @@ def connect(
     UnsupportedServer
         When what answers is no Fooocus that we can speak to.
     """
+    return connect_logged(url, None, name=name, output_dir=output_dir, names=names, auth=auth)
+
+
+def connect_logged(
+    url: str,
+    log_file: Path | None,
+    *,
+    name: str | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    names: str | None = None,
+    auth: tuple[str, str] | str | None = None,
+) -> Engine:
+    """Do the same; where the file of its log is known, that explains what fails."""
     from fooocus_nb.engine.core import assemble
 
     bare, in_url = split_login(url)
@@ -455,6 +468,7 @@ def connect(
     engine, lifecycle = assemble(
         _reserve(name, "remote"),
         url=bare.rstrip("/"),
+        log_file=log_file,
         outputs=outputs,
         logins=functools.partial(_logins, login),
     )

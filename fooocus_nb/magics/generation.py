@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
 from fooocus_nb.engine.interrupts import interruption
+from fooocus_nb.engine.portable import portable_if_wanted
 from fooocus_nb.engine.presenters import wait_shown
 from fooocus_nb.engine.submission import ask_ahead, check_request, records_of, submit_asked
 from fooocus_nb.magics import verbs
@@ -23,7 +24,7 @@ from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
@@ -60,7 +61,7 @@ def generate(session: Session, options: GenerateOptions) -> Result | Run:
     with JobMonitor(total=options.repeat) as monitor:
         before = _monitor.set(monitor)
         try:
-            with _asked_ahead(engine, options) as asked:
+            with _asked_ahead(engine, _requests(engine, options)) as asked:
                 for request, session_hash in asked:
                     if monitor.stopped:
                         break
@@ -82,35 +83,41 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
         return await arun_sweep(session, engine, options)
     results = []
     async with JobMonitor(total=options.repeat, awaited=True) as monitor:
-        with _asked_ahead(engine, options) as asked:
-            for request, session_hash in asked:
-                if monitor.stopped:
-                    break
-                job = submit_asked(engine, request, session_hash)
-                monitor.watch(job)
-                try:
+        try:
+            # Where it is to be portable the engine is asked first, which takes its time.
+            requests = await asyncio.to_thread(_requests, engine, options)
+            with _asked_ahead(engine, requests) as asked:
+                for request, session_hash in asked:
+                    if monitor.stopped:
+                        break
+                    job = submit_asked(engine, request, session_hash)
+                    monitor.watch(job)
                     results.append(await job)
-                except (asyncio.CancelledError, KeyboardInterrupt):
-                    # What interrupts a cell that awaits is a cancellation. For the notebook it
-                    # is the same as in every other cell.
-                    raise _interrupted(session, options, monitor) from None
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            # What interrupts a cell that awaits is a cancellation. For the notebook it
+            # is the same as in every other cell.
+            raise _interrupted(session, options, monitor) from None
         if monitor.stopped:  # the button ends the cell as an interrupt does
             raise _interrupted(session, options, monitor)
     return _bound(session, options, results)
 
 
+def _requests(engine: Engine, options: GenerateOptions) -> list[Request]:
+    """Return what a cell asks for, checked, with all its seeds."""
+    return [
+        check_request(engine, *portable_if_wanted(engine, options.prompt, parameters))
+        for parameters in options.runs(engine.parameters)
+    ]
+
+
 @contextlib.contextmanager
 def _asked_ahead(
-    engine: Engine, options: GenerateOptions
+    engine: Engine, requests: Sequence[Request]
 ) -> Iterator[Iterator[tuple[Request, str]]]:
     """Write down all that the cell asks for before the first is sent, so that it can be resumed.
 
     Gives each with its session. What is not taken by the end of the block is asked for no more.
     """
-    requests = [
-        check_request(engine, options.prompt, parameters)
-        for parameters in options.runs(engine.parameters)
-    ]
     sessions = ask_ahead(engine, requests)
     left = iter(list(zip(requests, sessions, strict=True)))
     try:

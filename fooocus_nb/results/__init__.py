@@ -54,9 +54,6 @@ class Image:
     ----------
     seed : int or None
         The seed that made it; None for a file that does not tell.
-    parameters : NamedValues
-        All that decided the outcome: a mapping by canonical name that understands the short ones,
-        too, such as ``parameters["seed"]``.
     """
 
     def __init__(
@@ -64,7 +61,15 @@ class Image:
     ) -> None:
         self._path = Path(path)
         self.seed = seed
-        self.parameters = NamedValues(parameters)
+        self._given = dict(parameters)
+
+    @cached_property
+    def parameters(self) -> NamedValues:
+        """All that decided the outcome: a mapping by canonical name.
+
+        It understands the short names, too, such as ``parameters["seed"]``.
+        """
+        return NamedValues(self._given)
 
     @property
     def path(self) -> Path:

@@ -38,6 +38,8 @@ class JobContext:
 
     name: str
     owned: bool
+    #: Whether its log is known here.
+    logged: bool
     #: Where images are copied to.
     outputs: OutputFolder
     queue: JobQueue

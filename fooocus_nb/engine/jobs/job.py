@@ -130,6 +130,7 @@ class Job:
         self._stream = EventStream(waited)
         self._lines = JobLog(request.seed)
         self._collector = ImageCollector(request, self._copy_image)
+        self._not_here: list[ImageFinished] = []
         self._control = Control(self._send)
         self._recovery = Recovery(
             request,
@@ -469,7 +470,8 @@ class Job:
                 silence=lambda: self._stream.silence or 0.0,
                 stalled=lambda: liveness.stalled_generation(self._stream.now.text),
             )
-        except GenerationError as error:  # the server mostly says no reason, but its log does
+        # The server mostly says no reason, or has ended without a word, but its log does.
+        except (GenerationError, ConnectionLost) as error:
             if (found := await liveness.explain(error, lambda: self.log)) is not None:
                 raise found from error
             raise
@@ -538,18 +540,30 @@ class Job:
             case Preview():
                 changes = {"preview": event}
             case ImageFinished():
-                with contextlib.suppress(ConnectionLost):  # fetched once more at the end
+                try:
                     await self._collector.take(event.path)
-                    self._context.add_images(self._collector.images())
+                except ConnectionLost:
+                    # It is told when it is here: fetched at the end, or found by the recovery.
+                    self._not_here.append(event)
+                    return
+                self._context.add_images(self._collector.images())
                 changes = {"paths": self._collector.paths}
             case Finished():
                 self._collector.final = event.paths
                 await self._collector.take_all()
-                changes = {"paths": self._collector.paths}
+                self._stream.change(paths=self._collector.paths)
+                self._tell_late()
         self._stream.change(**changes)
         if "rank" in changes:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
+
+    def _tell_late(self) -> None:
+        """Tell of the images that could not be copied when the server announced them."""
+        for event in self._not_here:
+            if self._collector.has_copied(event.path):
+                self._stream.publish(event)
+        self._not_here.clear()
 
     async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
@@ -571,7 +585,7 @@ class Job:
 
     async def _await_log(self) -> None:
         """Wait until the log of this generation is whole, or long enough."""
-        if self._context.owned and not self._lines.ended.is_set():
+        if self._context.logged and not self._lines.ended.is_set():
             await asyncio.to_thread(self._lines.ended.wait, LOG_LAG_SECONDS)
 
     # -- its outcome ------------------------------------------------------------------------
@@ -579,13 +593,13 @@ class Job:
     def _check(self) -> None:
         """Tell a good end from the failures that the server reports as success."""
         context, log = self._context, self.log
-        diagnosis = diagnose(log) if context.owned else None
+        diagnosis = diagnose(log) if context.logged else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
-            raise no_images(context.name, self.engine.url, context.owned, log)
+            raise no_images(context.name, self.engine.url, context.logged, log)
         if self._collector.unchanged and not self._control.used:
-            raise not_enhanced(context.name, self.engine.url, context.owned, log)
+            raise not_enhanced(context.name, self.engine.url, context.logged, log)
 
     def _made(self) -> Result:
         parameters = self._collector.parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from fooocus_nb.errors import nearest
@@ -99,6 +99,15 @@ class NamedValues(Mapping[str, Any]):
         if canonical in self._values:
             return self._values[canonical]
         return self._values.get(OTHER_NAMES.get(canonical, canonical), _ABSENT)
+
+    # Without a look-up for each name.
+    def items(self) -> ItemsView[str, Any]:
+        """Return the values with their names."""
+        return self._values.items()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values."""
+        return self._values.values()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -1,6 +1,7 @@
 // The plugins of the extension. What an application does not have, such as the Launcher in
 // Notebook 7, is left out.
 
+import { insertCells } from "./cells.js";
 import { EngineCommands } from "./commands.js";
 import { EngineList } from "./engines.js";
 import { runningEngines } from "./running.js";
@@ -47,12 +48,13 @@ export async function plugins(shared) {
 
   const views = notebook && {
     id: "fooocus-nb:views",
-    description: "Shows the static image of a view whose kernel is gone.",
+    description: "Shows the static image of a view whose kernel is gone, and inserts cells for views.",
     autoStart: true,
     requires: [notebook.INotebookTracker],
     activate(_app, tracker) {
       addStyle();
       ownViews(tracker, packages);
+      insertCells(tracker);
     },
   };
   return [engines, views].filter(Boolean);
