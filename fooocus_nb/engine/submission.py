@@ -44,7 +44,8 @@ class _Entrance:
 
     check: weakref.WeakMethod[Callable[[str, Mapping[str, Any]], Request]]
     send: weakref.WeakMethod[Callable[..., Job]]
-    asked: AskedRecords
+    #: Weak, as it knows its engine.
+    asked: weakref.ref[AskedRecords]
     output_dir: Path
 
 
@@ -61,7 +62,7 @@ def register(
 ) -> None:
     """Let the functions below find the two steps of an engine's submission."""
     _entrances[engine] = _Entrance(
-        weakref.WeakMethod(check), weakref.WeakMethod(send), asked, output_dir
+        weakref.WeakMethod(check), weakref.WeakMethod(send), weakref.ref(asked), output_dir
     )
 
 
@@ -83,8 +84,8 @@ def ask_ahead(engine: object, requests: Iterable[Request]) -> list[str]:
 
     What is left when the kernel is killed can be resumed then.
     """
-    entrance = _entrance(engine)
-    return [entrance.asked.ask(request, entrance.output_dir) for request in requests]
+    records, output_dir = records_of(engine), _entrance(engine).output_dir
+    return [records.ask(request, output_dir) for request in requests]
 
 
 def submit_asked(engine: object, request: Request, session: str) -> Job:
@@ -98,13 +99,16 @@ def resubmit(engine: object, asked: Asked) -> Job:
     if asked.request is None:
         msg = f"{asked.session} is no generation"
         raise ValueError(msg)
-    _entrance(engine).asked.resume(asked)
+    records_of(engine).resume(asked)
     return _send(engine, asked.request, asked.session)
 
 
 def records_of(engine: object) -> AskedRecords:
     """Return who writes down what the cells of this kernel ask an engine for."""
-    return _entrance(engine).asked
+    records = _entrance(engine).asked()
+    if records is None:
+        raise _no_engine(engine)
+    return records
 
 
 def _send(engine: object, request: Request, session: str = "") -> Job:

@@ -70,7 +70,8 @@ __all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of
 _sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 #: Those that the engine is known not to have begun with.
 _never_begun: weakref.WeakSet[Job] = weakref.WeakSet()
-_observers: weakref.WeakKeyDictionary[Job, JobObservers] = weakref.WeakKeyDictionary()
+#: Weak also for those who look on: they know the engine, which knows the job.
+_observers: weakref.WeakKeyDictionary[Job, weakref.ref[JobObservers]] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
@@ -146,9 +147,10 @@ class Job:
         self._result: Result | None = None
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
-        self._observers = _observers[self] = JobObservers(
+        self._observers = JobObservers(
             JobFacts(request, self._session, self._earlier_kernels, context.facts)
         )
+        _observers[self] = weakref.ref(self._observers)
         try:
             submit(self._run())
         except KeyboardInterrupt:  # nobody else has the job yet, and it may have begun
@@ -621,7 +623,10 @@ def session_of(job: Job) -> str:
 
 def observers_of(job: Job) -> JobObservers:
     """Return those who look on at a job."""
-    return _observers[job]
+    found = _observers[job]()
+    if found is None:  # a job holds its own
+        raise KeyError(job)
+    return found
 
 
 def note_never_begun(job: Job) -> None:
