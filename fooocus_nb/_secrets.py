@@ -30,7 +30,7 @@ SURE_SIGNS = (
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-"),
 )
 #: What our own advice says in the place of a login: masked, it would explain nothing.
-_EXAMPLE = r"(?!user:secret\b)"
+_EXAMPLE = r"(?!user:secret(?:[\s\"']|$))"
 _NAMES = r"(?:auth|password|passwd|secret|token|api[-_]?key)"
 _FORMS = (
     # user:password@host
