@@ -79,7 +79,11 @@ def latency(way: str, *faults: str) -> float | None:
             if reply["content"]["status"] != "ok":
                 raise SystemExit("\n".join(reply["content"]["traceback"]))
             pids = json.loads((Path(folder) / "pids").read_text())
-            tree = [psutil.Process(pid) for pid in pids]
+            tree = []
+            for pid in pids:
+                # A child that only forks the daemon may have ended.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    tree.append(psutil.Process(pid))
             began = time.perf_counter()
             os.kill(manager.provisioner.pid, 9)
             return wait_gone(tree, began)

@@ -49,10 +49,10 @@ def rows(quick: bool) -> Iterator[Row]:
         one = stack.enter_context(fooocus_nb.start(**settings, share=False))
         for name, who in {"one": one, **many}.items():
             # Warms up, and starts Dask's engines.
-            seconds(who, place / f"{name}-first", 3 * ENGINES)
-        alone = seconds(one, place / "one", cells)
+            seconds(who, place / f"run-{name}-first", 3 * ENGINES)
+        alone = seconds(one, place / "run-one", cells)
         for name, who in many.items():
-            took = seconds(who, place / name, cells)
+            took = seconds(who, place / f"run-{name}", cells)
             yield Row(
                 f"a sweep of {cells} cells by {NAMES[name].format(ENGINES)}", cells / took,
                 "cells/s", "one engine", cells / alone, Bound("ratio", ALLOWED[name], least=True),

@@ -142,12 +142,12 @@ def measure(kind: str, folder: Path, count: int) -> Iterator[Row]:
     what = f"a screen of {SCREEN} thumbnails of {kind.upper()} files at 2 megapixels"
     beside = "the originals"
     yield Row(f"{what}, cold: size", first_bytes / 1e6, "MB", beside, original_bytes / 1e6)
-    yield Row("its time", first, "s", beside, original)
-    yield Row("the same again", again, "s", beside, original)
-    yield Row("the server's CPU for it, cold", spent, "s", "all of its time", first)
+    yield Row(f"{what}, cold: time", first, "s", beside, original)
+    yield Row(f"{what}, again: time", again, "s", beside, original)
+    yield Row(f"{what}, cold: CPU of the server", spent, "s", "all of its time", first)
     yield Row(
-        f"the server's memory after {count} thumbnails", after / 1e6, "MB", "before the first",
-        before / 1e6, Bound("difference", 96),
+        f"the server's memory after {count} thumbnails of {kind.upper()} files", after / 1e6,
+        "MB", "before the first", before / 1e6, Bound("difference", 96),
     )  # fmt: skip
 
 
