@@ -32,6 +32,8 @@ import fooocus_nb
 
 engine = fooocus_nb.start(demo=True, name="before")
 """
+#: One page keeps an engine beyond its kernel.
+END = "%fooocus stop --all"
 RUNS = """
 small = {"width": 128, "height": 128, "steps": 2, "image_number": 1}
 sweep = fooocus_nb.Sweep(
@@ -72,7 +74,7 @@ def test_the_blocks_of_a_page_run(
 ) -> None:
     monkeypatch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0")
     before = [ENGINE] if path.stem in WITHOUT_RUNS else [ENGINE, RUNS]
-    cells = [nbformat.v4.new_code_cell(source) for source in (*before, *blocks(path))]
+    cells = [nbformat.v4.new_code_cell(source) for source in (*before, *blocks(path), END)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     client = nbclient.NotebookClient(
         notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent.parent
 
 def test_one_version_everywhere() -> None:
     version = fooocus_nb.__version__
-    package = json.loads((ROOT / "fooocus_nb" / "labextension" / "package.json").read_text())
+    package = json.loads(
+        (Path(fooocus_nb.__file__).parent / "labextension" / "package.json").read_text()
+    )
     assert package["version"] == version  # JupyterLab wants one there, too
     log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     first = re.search(r"^## \[(\d[^\]]*)\]", log, re.MULTILINE)
