@@ -43,6 +43,8 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_show_tb = True
+#: An error of ours ends in lines of a log, which no lexer of tracebacks knows.
+nb_render_error_lexer = "text"
 #: What only a live page can show is left out of a static one.
 nb_mime_priority_overrides = [
     ("html", "application/vnd.jupyter.widget-view+json", None),

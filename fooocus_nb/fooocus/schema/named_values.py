@@ -149,6 +149,10 @@ class NamedValues(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # In a notebook a line for each value: there are 150 of them.
+        printer.pretty(self._values)
+
     def __reduce__(self) -> tuple[type[NamedValues], tuple[dict[str, Any]]]:
         return NamedValues, (self._values,)
 

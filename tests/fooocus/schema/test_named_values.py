@@ -8,6 +8,7 @@ import pickle
 import sys
 from typing import Any
 
+import IPython.lib.pretty
 import pytest
 
 from fooocus_nb.fooocus.metadata import parse_metadata
@@ -119,6 +120,11 @@ def test_what_two_have_in_common_is_kept_once() -> None:
     assert pickle.loads(pickle.dumps(shared)) == shared
     assert sys.getsizeof(shared._changes) < sys.getsizeof(shared._base)
     assert shared._base is first._base
+
+
+def test_a_notebook_shows_a_line_for_each_value() -> None:
+    text = IPython.lib.pretty.pretty(NamedValues({f"a_long_name_{n}": n for n in range(20)}))
+    assert text.count("\n") == 19
 
 
 def test_what_has_little_in_common_is_kept_by_itself() -> None:
