@@ -13,13 +13,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 import pytest
 from filelock import FileLock
@@ -411,10 +410,11 @@ def _wait_until_it_answers(server: DemoServer, child: subprocess.Popen[bytes]) -
         if child.poll() is not None:
             pytest.fail(f"the demo engine ended with {child.returncode}:\n{server.log()}")
         try:
-            with urllib.request.urlopen(f"{server.url}/config", timeout=5):
+            if httpx.get(f"{server.url}/config", timeout=5).is_success:
                 return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.05)
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
     pytest.fail(f"the demo engine does not answer:\n{server.log()}")
 
 

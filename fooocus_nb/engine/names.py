@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAME_LABEL",
     "User",
+    "kernel_id",
     "listed_name",
     "notebook_name",
     "notebooks_in",
@@ -81,7 +82,7 @@ def user_label(*, uses: bool = True) -> dict[str, str | None]:
     pid = os.getpid()
     # With the creation time: a user that was killed takes no label away, and process ids return.
     said = json.dumps([creation_time(pid), notebook_name()[:MAX_NOTEBOOK]]) if uses else None
-    return {f"{USER_LABEL}{pid}": said, f"{KERNEL_LABEL}{pid}": _kernel_id() if uses else None}
+    return {f"{USER_LABEL}{pid}": said, f"{KERNEL_LABEL}{pid}": kernel_id() if uses else None}
 
 
 def output_label(folder: Path) -> dict[str, str]:
@@ -137,24 +138,36 @@ def notebook_name() -> str:
     """Return the path of this notebook or script, or the kernel's id; nothing where unknown."""
     if path := os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code():
         return path
-    if kernel := _kernel_id():
+    if kernel := kernel_id():
         return f"kernel {kernel[:SHOWN_ID]}"
-    if "ipykernel.connect" in sys.modules:
+    if _kernel_app() is not None:
         return ""
     script = sys.argv[0] if sys.argv else ""
     return script if Path(script).is_file() else ""
 
 
-def _kernel_id() -> str:
+def kernel_id() -> str:
     """Return the Jupyter server's id of this kernel; nothing where it is none, or not known."""
-    connect: Any = sys.modules.get("ipykernel.connect")
-    if connect is None:
-        return ""
-    try:
-        found = _KERNEL_FILE.search(connect.get_connection_file())
-    except RuntimeError:  # IPython in a terminal
-        return ""
+    app = _kernel_app()
+    found = _KERNEL_FILE.search(str(app.connection_file)) if app is not None else None
     return found[1] if found else ""
+
+
+def _kernel_app() -> Any:
+    """Return the application of this kernel; None in a script, a terminal or another application.
+
+    :func:`ipykernel.connect.get_connection_file` would make one where there is none, and fails in
+    the process of another application, such as a Jupyter server.
+    """
+    module: Any = sys.modules.get("ipykernel.kernelapp")
+    if module is None or not module.IPKernelApp.initialized():
+        return None
+    from traitlets.config.configurable import MultipleInstanceError
+
+    try:
+        return module.IPKernelApp.instance()
+    except MultipleInstanceError:  # that of another application
+        return None
 
 
 def _notebook_of_vs_code() -> str:

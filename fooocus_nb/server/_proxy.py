@@ -83,11 +83,13 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             self.refuse(403, "A page must not register a service worker here.")
         else:
             try:
-                self._page = await asyncio.to_thread(
-                    page_table(self.settings).find, self.path_kwargs["secret"]
-                )
+                self._page = await self._find_page()
             except Refused as refused:
                 self.refuse(refused.status, refused.text)
+
+    async def _find_page(self, *, afresh: bool = False) -> Page:
+        table, secret = page_table(self.settings), self.path_kwargs["secret"]
+        return await asyncio.to_thread(table.find, secret, afresh=afresh)
 
     def check_xsrf_cookie(self) -> None:
         """Check nothing: nobody who does not know the secret gets this far."""
@@ -161,7 +163,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         except StreamClosedError:
             return  # the browser has gone
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._fail(error)
+            await self._fail(error)
         finally:
             self._upstream = None
 
@@ -200,11 +202,18 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             self.write(data)
         self.finish()
 
-    def _fail(self, error: Exception) -> None:
+    async def _fail(self, error: Exception) -> None:
         name = self._page.engine.name
         self.log.debug("The page of engine %r: %r", name, error)
         if not self._headers_written:
-            self.refuse(502, f"Engine {name!r} does not answer: it may be busy, or about to end.")
+            try:
+                # An engine that was just stopped or restarted was still proven a moment ago.
+                await self._find_page(afresh=True)
+            except Refused as refused:
+                self.refuse(refused.status, refused.text)
+            else:
+                text = f"Engine {name!r} does not answer: it may be busy, or about to end."
+                self.refuse(502, text)
         elif (stream := getattr(self.request.connection, "stream", None)) is not None:
             stream.close()  # so that nobody takes a part for the whole
 

@@ -108,8 +108,11 @@ class PageTable:
         self._pages[page.secret] = page
         return page
 
-    def find(self, secret: str) -> Page:
-        """Return the page of a secret, proven to be its engine's; a Refused where it is not."""
+    def find(self, secret: str, *, afresh: bool = False) -> Page:
+        """Return the page of a secret, proven to be its engine's; a Refused where it is not.
+
+        A proof holds for :data:`FRESH_SECONDS`, unless one is asked for ``afresh``.
+        """
         page = next(
             (
                 page
@@ -124,7 +127,7 @@ class PageTable:
         if now - page.used > IDLE_SECONDS:
             self._pages.pop(page.secret, None)
             raise Refused(404, _AGAIN)
-        if now - page.proven > FRESH_SECONDS:
+        if afresh or now - page.proven > FRESH_SECONDS:
             try:
                 _prove(page.engine)
             except Refused as refused:

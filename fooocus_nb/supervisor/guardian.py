@@ -437,6 +437,8 @@ class Guardian:
             return
         before, self._usage = self._usage, (now, *usage_of(self._process_tree()))
         if before is None:
+            # One look tells nothing yet, and a busy machine may be late with it.
+            self._worked_at = now
             return
         seconds, cpu, moved = (new - old for new, old in zip(self._usage, before, strict=True))
         # Less than before means that one of them has ended.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import traitlets
 
 from fooocus_nb._html import clean, clip
 from fooocus_nb.engine.jobs.job import session_of
+from fooocus_nb.engine.names import kernel_id
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._html import View, box_size
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.jobs.job import Job
 
-__all__ = ["LiveMonitor", "frontend_answers", "kernel_id", "note_answer", "probe"]
+__all__ = ["LiveMonitor", "frontend_answers", "note_answer", "probe"]
 
 _log = logging.getLogger(__name__)
-_KERNEL_FILE = re.compile(r"kernel-([\w-]{8,64})\.json$")
 
 #: What one view may hold: whatever the engine prints, a message stays small.
 MAX_TITLE = 300
@@ -146,14 +145,3 @@ def probe() -> None:
                 widget.close()
 
     widget.on_msg(heard)
-
-
-def kernel_id() -> str:
-    """Return the Jupyter server's id of this kernel; empty where it is not known."""
-    try:
-        from ipykernel.connect import get_connection_file
-
-        found = _KERNEL_FILE.search(get_connection_file())
-    except (ImportError, RuntimeError):
-        return ""
-    return found[1] if found else ""

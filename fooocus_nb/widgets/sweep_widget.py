@@ -11,8 +11,9 @@ import anywidget
 import traitlets
 
 from fooocus_nb._html import clip, duration
+from fooocus_nb.engine.names import kernel_id
 from fooocus_nb.widgets._assets import joined
-from fooocus_nb.widgets.monitor_widget import kernel_id, note_answer
+from fooocus_nb.widgets.monitor_widget import note_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,12 @@ import secrets
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -184,9 +184,9 @@ def _await_server(process: subprocess.Popen[bytes], log: Path, base_url: str) ->
         if found:
             url = found[0] + base_url.rstrip("/")
             try:
-                with urllib.request.urlopen(f"{url}/api", timeout=5):
+                if httpx.get(f"{url}/api", timeout=5).is_success:
                     return url
-            except (urllib.error.URLError, OSError):
+            except httpx.TransportError:
                 pass
         time.sleep(0.1)
     pytest.fail(f"the jupyter server does not answer:\n{log.read_text(errors='replace')}")

@@ -147,11 +147,13 @@ def test_the_launcher_opens_a_notebook_with_a_first_cell(lab, page) -> None:
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     expect(cells.first).to_contain_text("%load_ext fooocus_nb", timeout=LAB_MS)
     expect(cells.first).to_contain_text("%fooocus start")
+    # A notebook whose kernel gets ready takes the focus, which closes an open palette.
+    idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    expect(idle).to_be_visible(timeout=LAB_MS)
     page.keyboard.press("Control+Shift+C")
-    found = page.locator(".lm-CommandPalette-item", has_text="Open the engine's log")
-    expect(page.locator(".lm-CommandPalette-input").last).to_be_focused(timeout=LAB_MS)
-    page.keyboard.type("Open the engine's log")
-    found.first.click(timeout=LAB_MS)
+    typed = page.locator(".lm-ModalCommandPalette-input, .lm-CommandPalette-input").last
+    typed.fill("Open the engine's log", timeout=LAB_MS)
+    page.locator(".lm-CommandPalette-item", has_text="Open the engine's log").first.click()
     dialog = page.locator(".jp-Dialog")
     expect(dialog).to_contain_text("No Fooocus engine runs")
 

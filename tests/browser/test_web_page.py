@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import PIL.Image
 import pytest
 from playwright.sync_api import expect
@@ -140,6 +141,7 @@ def test_the_page_of_gradio_3(lab, page, noise, gradio3_checkout, tmp_path) -> N
         assert not failed
     with pytest.raises(urllib.error.HTTPError) as refused:
         lab.ask("fooocus-nb/ui/a%20b/")
+    refused.value.close()
     assert refused.value.code == 404
 
 
@@ -198,8 +200,9 @@ def answers(url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            if httpx.get(url, timeout=5).is_success:
                 return
-        except OSError:
-            time.sleep(0.1)
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
     pytest.fail(f"{url} does not answer")

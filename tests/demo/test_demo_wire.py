@@ -52,11 +52,14 @@ def outline(message):
 
 
 def outlines(messages):
-    """Return the outlines, repeated ones once: how often progress is told is a matter of time."""
+    """Return the outlines in the order in which each came first.
+
+    How often bars and previews are told, and which of them comes last, is a matter of time.
+    """
     found = []
     for index, message in messages:
         entry = (index, outline(message))
-        if not found or found[-1] != entry:
+        if entry not in found:
             found.append(entry)
     return found
 

@@ -47,9 +47,11 @@ def test_bad_parameters_raise_before_anything_is_sent(engine):
     assert engine.state is EngineState.READY
 
 
-def test_a_job_tells_its_events_in_order(engine):
+def test_a_job_tells_its_events_in_order(start_demo):
+    # Of steps without any time between them the server tells only the last.
+    engine = start_demo(slow=True)
     job = engine.submit("a mountain", image_number=2, seed=1, **{**SMALL, "steps": 20})
-    events = list(job.events(timeout=30))
+    events = list(job.events(timeout=60))
     assert isinstance(events[-1], Finished)
     assert sum(isinstance(event, ImageFinished) for event in events) == 2
     assert any(isinstance(event, Progress) and event.step for event in events)

@@ -118,7 +118,7 @@ def test_an_image_without_end(proxy: SwappingProxy, tmp_path: Path, monkeypatch)
 def test_thousands_of_files_for_one_image(tmp_path: Path) -> None:
     copied = []
 
-    async def copy(path: str) -> Path:
+    async def copy(path: str, _facts: dict[str, str]) -> Path:
         copied.append(path)
         return tmp_path / path
 

@@ -134,10 +134,9 @@ def test_what_is_silent_for_long_does_not_move():
 
 #: A kernel of a server, as far as engines know it: its connection file names its id.
 KERNEL = """
-import json, sys, types
-connect = types.ModuleType("ipykernel.connect")
-connect.get_connection_file = lambda: "/x/kernel-" + sys.argv[1] + ".json"
-sys.modules["ipykernel.connect"] = connect
+import json, sys
+from ipykernel.kernelapp import IPKernelApp
+IPKernelApp.instance(connection_file=f"/x/kernel-{sys.argv[1]}.json")
 import fooocus_nb
 options = json.loads(sys.argv[2])
 engine = fooocus_nb.start(demo=True, output_dir=sys.argv[3], **options)

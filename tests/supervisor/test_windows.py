@@ -315,7 +315,8 @@ import importlib, importlib.abc, os, pathlib, signal, socket, sys
 import asyncio, ctypes, multiprocessing, selectors, subprocess, tempfile, uuid
 import anywidget, gradio_client, httpx, IPython, ipykernel.kernelbase, ipywidgets, jupyter_client
 import jupyter_server.serverapp, nbclient, nbconvert, nbformat, numpy, PIL.Image, platformdirs
-import psutil, tornado.web, traitlets, websockets.asyncio.client
+import aiohttp, distributed, papermill, psutil, tornado.web, traitlets
+import websockets.asyncio.client
 
 HIDDEN = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 for name in HIDDEN & set(sys.modules):

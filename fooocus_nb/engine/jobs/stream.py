@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from fooocus_nb._background import Signal
 from fooocus_nb.fooocus.events import Preview, Queued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from fooocus_nb.fooocus.events import Event
@@ -176,11 +177,43 @@ class EventStream:
 
     def subscribe(self, listener: Callable[[Event | None], None]) -> Callable[[], None]:
         """Call `listener` with each event, those of the past first, and None at the end."""
-        # With the lock held, so that nothing new comes in between.
-        tell = self._told.guarded(listener)
+        listen = _InOrder(self._told.guarded(listener))
         with self._lock:
-            for event in self._history:
-                tell(event)
+            listen.wait_for(self._history)
             if self._over:
-                tell(None)
-            return self._told.subscribe(listener)
+                listen.wait_for([None])
+            unsubscribe = self._told.subscribe(listen)
+        listen.tell_waiting()
+        return unsubscribe
+
+
+class _InOrder:
+    """Tells one listener of the past and of what comes meanwhile, in order and without a lock."""
+
+    def __init__(self, tell: Callable[[Event | None], None]) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._waiting: deque[Event | None] = deque()
+        self._telling = False
+
+    def wait_for(self, events: Iterable[Event | None]) -> None:
+        """Take events that are told later."""
+        self._waiting.extend(events)
+
+    def __call__(self, event: Event | None) -> None:
+        """Tell an event, or leave it to the thread that tells the ones before it."""
+        self._waiting.append(event)
+        self.tell_waiting()
+
+    def tell_waiting(self) -> None:
+        """Tell what waits, unless another call does so already."""
+        while True:
+            with self._lock:
+                if self._telling or not self._waiting:
+                    return
+                self._telling, event = True, self._waiting.popleft()
+            try:
+                self._tell(event)
+            finally:
+                with self._lock:
+                    self._telling = False

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.fooocus.events import Preview, Progress, Queued
 
@@ -25,6 +29,24 @@ def test_who_comes_late_is_told_of_the_past_but_for_previews():
     stream.subscribe(after.append)
     assert after == [progress, Queued(2), None]
     assert (stream.now.state, stream.now.percent) == ("done", 100)
+
+
+@pytest.mark.timeout(30)
+def test_a_listener_may_look_and_publish_while_it_is_told_of_the_past():
+    stream, heard = EventStream(), []
+    first, second, third = (Progress(percent, "Sampling") for percent in (10, 20, 30))
+    stream.publish(first)
+    stream.publish(second)
+
+    def listen(event):
+        heard.append((event, stream.snapshot("").state))
+        if event is first:
+            other = threading.Thread(target=stream.publish, args=(third,))
+            other.start()
+            other.join()
+
+    stream.subscribe(listen)
+    assert [event for event, _ in heard] == [first, second, third]
 
 
 def test_a_listener_that_raises_costs_no_generation(start_demo, caplog):
