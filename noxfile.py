@@ -171,7 +171,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(tags=["all"])
 def docs(session: nox.Session) -> None:
     """Build the documentation site strictly, its cells executed."""
-    session.install("-e", ".[docs,lab]")
+    session.install("-e", ".[docs]")
     clone = _clone(session, _workspace(session))
     session.chdir(clone)
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
