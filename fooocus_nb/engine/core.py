@@ -15,6 +15,7 @@ from fooocus_nb._background import async_twin, twins
 from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
+from fooocus_nb.engine.jobs.asked import AskedRecords
 from fooocus_nb.engine.jobs.context import JobContext
 from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.engine.jobs.observers import trial_folder
@@ -32,16 +33,14 @@ from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.engine.submission import register as register_submission
+from fooocus_nb.engine.submission import show_warnings
 from fooocus_nb.errors import (
     ConfigurationError,
     FooocusError,
     GenerationError,
-    IgnoredParameter,
-    IncompleteMetadata,
-    warn_user,
 )
 from fooocus_nb.fooocus.logs.diagnosis import notices
-from fooocus_nb.fooocus.requests import build_request, incomplete
+from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_page, open_panel
@@ -98,7 +97,13 @@ class Engine(ImageTasks):
         network at that. Default False: nothing is fetched.
     """
 
-    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, outputs: OutputFolder) -> None:
+    def __init__(
+        self,
+        lifecycle: EngineLifecycle,
+        queue: JobQueue,
+        outputs: OutputFolder,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
         self.stall_timeout = STALL_TIMEOUT
@@ -112,7 +117,8 @@ class Engine(ImageTasks):
         self._images = ImageHistory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
-        self._records = JobRecords(lambda: process.run_dir if (process := self._process) else None)
+        self._records = JobRecords(self._run_dir)
+        self._asked = AskedRecords(self.name, self._run_dir, arguments)
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
@@ -121,6 +127,7 @@ class Engine(ImageTasks):
             queue=queue,
             liveness=liveness,
             records=self._records,
+            asked=self._asked,
             client=lifecycle.require_client,
             copy_image=self._copy_image,
             subscribe_log=lifecycle.lines.subscribe,
@@ -129,7 +136,7 @@ class Engine(ImageTasks):
             publish=self._publish,
             facts=self._facts,
         )
-        register_submission(self, self._request, self._submit)
+        register_submission(self, self._request, self._submit, self._asked, self._outputs.folder)
         register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
@@ -156,6 +163,9 @@ class Engine(ImageTasks):
     @property
     def _process(self) -> EngineProcess | None:
         return self._lifecycle.process
+
+    def _run_dir(self) -> Path | None:
+        return process.run_dir if (process := self._process) else None
 
     @property
     def title(self) -> str:
@@ -526,20 +536,21 @@ class Engine(ImageTasks):
         """
         prompt, parameters = portable_if_wanted(self, prompt, parameters)
         request = self._request(prompt, parameters)
-        for text in request.warnings:
-            warn_user(text, IgnoredParameter)
-        if request.missing:
-            warn_user(incomplete(request.missing), IncompleteMetadata)
-        return self._submit(request)
+        show_warnings(request)
+        self._require_submittable()
+        return self._submit(request, self._asked.ask(request, self.output_dir))
 
     def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
         schema = self._lifecycle.require_schema()
         given = self._queries.with_recorded_styles(prompt, parameters)
         return build_request(schema, prompt, given, fetch=self._fetch)
 
-    def _submit(self, request: Request) -> Job:
+    def _require_submittable(self) -> None:
         self._lifecycle.require_schema()
         self._outputs.require_writable()
+
+    def _submit(self, request: Request, session: str = "") -> Job:
+        self._require_submittable()
         if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
             process.restore_temp_dir()
         context = self._context
@@ -550,7 +561,7 @@ class Engine(ImageTasks):
                 add_images=lambda images: None,
                 publish=lambda result: None,
             )
-        return Job(self, request, context)
+        return Job(self, request, context, session=session)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and wait for them.
@@ -989,8 +1000,12 @@ def assemble(
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
     logins: Callable[[], Sequence[Login]] = tuple,
+    arguments: Mapping[str, Any] | None = None,
 ) -> tuple[Engine, EngineLifecycle]:
-    """Make an engine of its parts, and return it with the lifecycle that starts it."""
+    """Make an engine of its parts, and return it with the lifecycle that starts it.
+
+    `arguments` are what another kernel would start it with, to attach to it.
+    """
     state = StateMachine()
     queue = JobQueue(state)
     lifecycle = EngineLifecycle(
@@ -1004,4 +1019,4 @@ def assemble(
         avoid=avoid,
         logins=logins,
     )
-    return Engine(lifecycle, queue, outputs), lifecycle
+    return Engine(lifecycle, queue, outputs, arguments), lifecycle

@@ -126,6 +126,11 @@ class Recorder:
         attempt.bind(job)
         return attempt
 
+    def has_sent(self, session: str) -> bool:
+        """Whether an earlier kernel has sent a generation for this run, and nobody took its end."""
+        lines = self._index.recent_attempts()
+        return bool(session) and any(line.get("session") == session for line in lines)
+
     def running(self, attempt: Attempt) -> None:
         """Note that an attempt is a job of this kernel now."""
         with self._lock:

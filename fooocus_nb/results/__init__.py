@@ -330,6 +330,7 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
         with file, PIL.Image.open(file) as opened:
             width, height = opened.size
         data = webp_thumbnail(image.path, side, min(limit, MAX_THUMBNAIL_BYTES))
+        digest = image.sha256
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
         return _html.Card(b"", (1, 1), image.seed, image.path)
     return _html.Card(
@@ -339,4 +340,5 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
         image.path,
         href=_html.relative_href(image.path, base),
         note=f"{width} × {height}",
+        sha256=digest,
     )

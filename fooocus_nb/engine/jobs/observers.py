@@ -107,6 +107,8 @@ class JobObservers:
 
     def __init__(self, job: JobFacts) -> None:
         watchers = () if _trial.get() is not None else tuple(observers)
+        self._job = job
+        self._outcome: Outcome | None = None
         self._watching = [watching for watch in watchers if (watching := watch(job)) is not None]
 
     async def sending(self) -> None:
@@ -133,11 +135,26 @@ class JobObservers:
 
     async def ended(self, outcome: Outcome) -> None:
         """Tell them the outcome, and wait until they have noted it."""
+        self._outcome = outcome
         for observer in self._watching:
             try:
                 await _in_time(functools.partial(observer.ended, outcome))
             except Exception:  # noqa: BLE001 - whoever looks on
                 _log.exception("an observer of a generation failed")
+
+    def tell_late(self, watch: Callable[[JobFacts], JobObserver | None]) -> bool:
+        """Tell the outcome of a job that has ended to who came later.
+
+        Returns whether it is anything to them, or was told to somebody before.
+        """
+        if self._watching or self._outcome is None:
+            return bool(self._watching)
+        watching = watch(self._job)
+        if watching is None:
+            return False
+        self._watching.append(watching)
+        watching.ended(self._outcome)
+        return True
 
 
 async def _in_time(call: Callable[[], None]) -> bool:

@@ -22,7 +22,7 @@ export async function plugins(shared) {
       shared("@jupyterlab/ui-components"),
       shared("@lumino/widgets"),
     ]);
-  const packages = { apputils, coreutils, services, signaling, ui, widgets };
+  const packages = { apputils, coreutils, notebook, services, signaling, ui, widgets };
 
   const engines = {
     id: "fooocus-nb:engines",
@@ -32,13 +32,15 @@ export async function plugins(shared) {
       apputils.ICommandPalette,
       ...(launcher ? [launcher.ILauncher] : []),
       ...(running ? [running.IRunningSessionManagers] : []),
+      ...(notebook ? [notebook.INotebookTracker] : []),
     ],
     activate(app, palette, ...others) {
       addStyle();
       const cards = launcher ? others.shift() : null;
       const managers = running ? others.shift() : null;
       const list = new EngineList(app, packages);
-      const commands = new EngineCommands(app, packages, list);
+      const tracker = notebook ? others.shift() : null;
+      const commands = new EngineCommands(app, packages, list, tracker);
       commands.register({ palette, launcher: cards });
       managers?.add(runningEngines(list, commands, packages));
     },
