@@ -125,6 +125,8 @@ class Card:
         What stands at the other end of the caption, such as the original's size.
     varied : str
         In which parameters it differs from the others; a line of its own, empty where in none.
+    sha256 : str
+        Of the original, by which a saved notebook tells which images it shows.
     """
 
     thumbnail: bytes = field(repr=False)
@@ -134,6 +136,7 @@ class Card:
     href: str = ""
     note: str = ""
     varied: str = ""
+    sha256: str = ""
 
 
 def clean(text: object) -> str:
@@ -363,8 +366,9 @@ def _figure(card: Card) -> str:
             f'<a href="{escape(card.href, 2000)}" target="_blank" rel="noopener" '
             f'title="{escape("Open " + card.path.name)}" style="display:block">{shown}</a>'
         )
+    mark = f' data-sha256="{escape(card.sha256)}"' if card.sha256 else ""
     return (
-        '<figure style="margin:0;border-radius:8px;overflow:hidden">'
+        f'<figure{mark} style="margin:0;border-radius:8px;overflow:hidden">'
         f"{shown}"
         '<figcaption style="display:flex;flex-wrap:wrap;justify-content:space-between;'
         'gap:0 8px;padding:5px 9px;font-size:12px" class="fnb-dim">'

@@ -426,6 +426,7 @@ def _made_again(
 warnings.simplefilter("always", IgnoredParameter, append=True)
 warnings.simplefilter("always", IncompleteMetadata, append=True)
 warnings.simplefilter("always", RunWarning, append=True)
+warnings.filterwarnings("always", "portable: ", UserWarning, append=True)
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

@@ -47,6 +47,21 @@ PINS = (
 )
 #: Gradios of today, which forks of Fooocus run on.
 MODERN_PINS = {5: ("gradio==5.50.0",), 6: ("gradio==6.31.0",)}
+#: And the last one with Gradio 4's first protocol, whose own pins leave open what breaks it today.
+LATER_PINS = {
+    4: (
+        "gradio==4.8.0",
+        "fastapi==0.112.0",
+        "starlette==0.37.2",
+        "pydantic==2.8.2",
+        "huggingface_hub==0.24.5",
+        "jinja2==3.1.4",
+        "httpx==0.27.0",
+        "numpy==1.26.4",
+        "pillow==10.4.0",
+    ),
+    **MODERN_PINS,
+}
 BUILD_SECONDS = 900.0
 PROCESSES = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -82,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     And give those that may have to build an environment the time for that.
     """
     for item in items:
-        if {"gradio3_python", "gradio3_checkout", "modern_gradio"} & set(
+        if {"gradio3_python", "gradio3_checkout", "modern_gradio", "later_gradio"} & set(
             getattr(item, "fixturenames", ())
         ):
             item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
@@ -148,6 +163,18 @@ def nothing_left_behind(places_of_our_own: None) -> Iterator[None]:
             process.kill()
     if told:
         pytest.fail("the tests left these processes behind:\n" + "\n".join(told), pytrace=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_engine_left_watched(nothing_left_behind: None) -> Iterator[None]:
+    """Fail the module that leaves an engine open: it would be found in the tests of another."""
+    before = _watches()
+    yield
+    assert not _watches() - before
+
+
+def _watches() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if "-watch-" in thread.name}
 
 
 @dataclass(frozen=True)
@@ -360,6 +387,18 @@ def gradio3_checkout(tmp_path: Path, gradio3_python: Path) -> Path:
 def modern_gradio(request: pytest.FixtureRequest) -> Path:
     """Return the interpreter of an environment with a Gradio of today, made once per machine."""
     return _environment(f"gradio{request.param}", sys.executable, MODERN_PINS[request.param])
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(4, marks=pytest.mark.slow), *MODERN_PINS],
+    ids=lambda major: f"gradio{major}",
+)
+def later_gradio(request: pytest.FixtureRequest) -> Path:
+    """Do the same, also for an early Gradio 4."""
+    major = request.param
+    base = _interpreter() if major not in MODERN_PINS else sys.executable
+    return _environment(f"gradio{major}", base, LATER_PINS[major])
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.listing import EngineInfo
 
 __all__ = ["add_engine_options", "chosen_engine", "engine_source"]
 
@@ -124,7 +125,7 @@ def engine_source(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
     url = options.url
     if options.engine:
         try:
-            url = _url_of(options.engine)
+            url = _listed(options.engine).url
         except FooocusError as error:
             raise NoEngine(error) from error
     if url:
@@ -159,7 +160,10 @@ def _open(options: argparse.Namespace, **settings: Any) -> Engine:
     if options.url:
         return manager.connect(options.url, **settings)
     if options.engine:
-        return manager.connect(_url_of(options.engine), **settings)
+        found = _listed(options.engine)
+        # Called as here, and its log explains what fails, as that of one which is started here.
+        name = found.name if found.name not in manager.running() else None
+        return manager.connect_logged(found.url, found.log_path, name=name, **settings)
     kept: dict[str, Any] = {}
     if options.keep:
         kept = {"lifetime": "detached", "idle_timeout": options.keep}
@@ -179,11 +183,11 @@ def _open(options: argparse.Namespace, **settings: Any) -> Engine:
         )
 
 
-def _url_of(name: str) -> str:
-    """Return where a running engine answers."""
+def _listed(name: str) -> EngineInfo:
+    """Return what is known of a running engine."""
     from fooocus_nb.engine.listing import engines, named
 
-    return named(name, engines()).url
+    return named(name, engines())
 
 
 def _require_default() -> None:

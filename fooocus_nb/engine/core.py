@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -14,14 +15,17 @@ from fooocus_nb._background import async_twin, twins
 from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
+from fooocus_nb.engine.jobs.asked import AskedRecords
 from fooocus_nb.engine.jobs.context import JobContext
 from fooocus_nb.engine.jobs.job import Job
+from fooocus_nb.engine.jobs.observers import trial_folder
 from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness
 from fooocus_nb.engine.names import output_label
 from fooocus_nb.engine.page_records import record_page
+from fooocus_nb.engine.portable import portable_if_wanted
 from fooocus_nb.engine.presenters import presenters, wait_shown
 from fooocus_nb.engine.queries import Queries, answer
 from fooocus_nb.engine.queue import JobQueue
@@ -29,17 +33,14 @@ from fooocus_nb.engine.sharing import Release
 from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import EngineState, StateMachine, UnresponsiveReason
 from fooocus_nb.engine.submission import register as register_submission
+from fooocus_nb.engine.submission import show_warnings
 from fooocus_nb.errors import (
     ConfigurationError,
     FooocusError,
     GenerationError,
-    IgnoredParameter,
-    IncompleteMetadata,
-    ParameterError,
-    warn_user,
 )
 from fooocus_nb.fooocus.logs.diagnosis import notices
-from fooocus_nb.fooocus.requests import build_request, incomplete
+from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_page, open_panel
@@ -96,7 +97,13 @@ class Engine(ImageTasks):
         network at that. Default False: nothing is fetched.
     """
 
-    def __init__(self, lifecycle: EngineLifecycle, queue: JobQueue, outputs: OutputFolder) -> None:
+    def __init__(
+        self,
+        lifecycle: EngineLifecycle,
+        queue: JobQueue,
+        outputs: OutputFolder,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
         self.stall_timeout = STALL_TIMEOUT
@@ -110,14 +117,17 @@ class Engine(ImageTasks):
         self._images = ImageHistory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
-        self._records = JobRecords(lambda: process.run_dir if (process := self._process) else None)
+        self._records = JobRecords(self._run_dir)
+        self._asked = AskedRecords(self.name, self._run_dir, arguments)
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
+            logged=lifecycle.logged,
             outputs=self._outputs,
             queue=queue,
             liveness=liveness,
             records=self._records,
+            asked=self._asked,
             client=lifecycle.require_client,
             copy_image=self._copy_image,
             subscribe_log=lifecycle.lines.subscribe,
@@ -126,7 +136,7 @@ class Engine(ImageTasks):
             publish=self._publish,
             facts=self._facts,
         )
-        register_submission(self, self._request, self._submit)
+        register_submission(self, self._request, self._submit, self._asked, self._outputs.folder)
         register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
@@ -153,6 +163,9 @@ class Engine(ImageTasks):
     @property
     def _process(self) -> EngineProcess | None:
         return self._lifecycle.process
+
+    def _run_dir(self) -> Path | None:
+        return process.run_dir if (process := self._process) else None
 
     @property
     def title(self) -> str:
@@ -495,6 +508,9 @@ class Engine(ImageTasks):
     def submit(self, prompt: str = "", **parameters: Any) -> Job:
         """Submit a generation and return at once.
 
+        With ``portable=True`` it returns once the engine has said how the prompt comes out, where
+        that depends on this machine: it makes one small image for that.
+
         Parameters
         ----------
         prompt : str
@@ -518,24 +534,34 @@ class Engine(ImageTasks):
         OutputError
             When the images could not be copied into :attr:`output_dir`.
         """
+        prompt, parameters = portable_if_wanted(self, prompt, parameters)
         request = self._request(prompt, parameters)
-        for text in request.warnings:
-            warn_user(text, IgnoredParameter)
-        if request.missing:
-            warn_user(incomplete(request.missing), IncompleteMetadata)
-        return self._submit(request)
+        show_warnings(request)
+        self._require_submittable()
+        return self._submit(request, self._asked.ask(request, self.output_dir))
 
     def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
         schema = self._lifecycle.require_schema()
         given = self._queries.with_recorded_styles(prompt, parameters)
         return build_request(schema, prompt, given, fetch=self._fetch)
 
-    def _submit(self, request: Request) -> Job:
+    def _require_submittable(self) -> None:
         self._lifecycle.require_schema()
         self._outputs.require_writable()
+
+    def _submit(self, request: Request, session: str = "") -> Job:
+        self._require_submittable()
         if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
             process.restore_temp_dir()
-        return Job(self, request, self._context)
+        context = self._context
+        if (folder := trial_folder()) is not None:
+            context = replace(
+                context,
+                copy_image=functools.partial(self._copy_trial, folder),
+                add_images=lambda images: None,
+                publish=lambda result: None,
+            )
+        return Job(self, request, context, session=session)
 
     def generate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and wait for them.
@@ -571,28 +597,13 @@ class Engine(ImageTasks):
             says how many images are done, which are in :attr:`last_result`, and whether the engine
             is still busy. A cell of the magics ends in the same way.
         """
-        if "portable" in parameters:
-            prompt, parameters = self._made_portable(prompt, parameters)
         return wait_shown(self.submit(prompt, **parameters))
-
-    def _made_portable(self, prompt: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        from fooocus_nb.engine.portable import make_portable
-
-        wanted = parameters.pop("portable")
-        if not isinstance(wanted, bool):
-            msg = f"portable={wanted!r} is not possible: give True or False."
-            raise ParameterError(msg)
-        if not wanted:
-            return prompt, parameters
-        made = make_portable(self, prompt, parameters)
-        for text in made.changes:
-            warn_user(f"portable: {text}", UserWarning)
-        return made.prompt, made.parameters
 
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
-        if "portable" in parameters:
-            prompt, parameters = await asyncio.to_thread(self._made_portable, prompt, parameters)
+        if "portable" in parameters:  # the engine is asked, which takes its time
+            asked = portable_if_wanted
+            prompt, parameters = await asyncio.to_thread(asked, self, prompt, parameters)
         return await self.submit(prompt, **parameters)
 
     @property
@@ -644,6 +655,15 @@ class Engine(ImageTasks):
             msg = f"The server at {self.url} gave {len(data):,} bytes for {local.name}, no image."
             raise GenerationError(msg)
         return await asyncio.to_thread(self._outputs.write, local.name, data, facts, before)
+
+    async def _copy_trial(
+        self, folder: Path, server_path: str, facts: ImageFacts, before: Callable[[bytes], None]
+    ) -> Path:
+        """Copy an image of a trial into the folder of the trial."""
+        data = await self._lifecycle.require_client().fetch(server_path)
+        target = folder / Path(server_path.replace("\\", "/")).name
+        await asyncio.to_thread(target.write_bytes, data)
+        return target
 
     def _publish(self, result: Result) -> None:
         self.last_result = result
@@ -975,12 +995,17 @@ def assemble(
     *,
     settings: ProcessSettings | None = None,
     url: str | None = None,
+    log_file: Path | None = None,
     outputs: OutputFolder,
     restart: RestartPolicy | None = None,
     avoid: Collection[Path] = (),
     logins: Callable[[], Sequence[Login]] = tuple,
+    arguments: Mapping[str, Any] | None = None,
 ) -> tuple[Engine, EngineLifecycle]:
-    """Make an engine of its parts, and return it with the lifecycle that starts it."""
+    """Make an engine of its parts, and return it with the lifecycle that starts it.
+
+    `arguments` are what another kernel would start it with, to attach to it.
+    """
     state = StateMachine()
     queue = JobQueue(state)
     lifecycle = EngineLifecycle(
@@ -989,8 +1014,9 @@ def assemble(
         queue,
         settings=settings,
         url=url,
+        log_file=log_file,
         restart=restart,
         avoid=avoid,
         logins=logins,
     )
-    return Engine(lifecycle, queue, outputs), lifecycle
+    return Engine(lifecycle, queue, outputs, arguments), lifecycle

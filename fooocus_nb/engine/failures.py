@@ -54,6 +54,8 @@ class FailureFacts:
     name: str
     state: EngineState
     owned: bool
+    #: Whether its log is known here.
+    logged: bool
     url: str | None
     #: The end of its log, oldest line first.
     log: Sequence[str]
@@ -96,7 +98,8 @@ def engine_failure(facts: FailureFacts) -> EngineError:
 def _remedy(facts: FailureFacts) -> str:
     """Say what to do next, or that it is being done."""
     if not facts.owned:
-        return "It is somebody else's: its log tells the cause, and only there can it be restarted."
+        cause = "" if facts.logged else "its log tells the cause, and "
+        return f"It is somebody else's: {cause}only there can it be restarted."
     if facts.will_restart:
         return "It is restarted by itself: engine.wait_ready() waits for that."
     return RESTART
@@ -158,7 +161,13 @@ def _unresponsive(facts: FailureFacts) -> EngineError:
     msg = f"The web server of engine {name!r} at {facts.url} does not answer any more"
     if facts.owned:
         return ConnectionLost(f"{msg}, though its process runs.", log=log[-10:], remedy=remedy)
-    return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
+    if not facts.logged:
+        return ConnectionLost(f"{msg}.", remedy="It is somebody else's: look there for the cause.")
+    found = diagnose(log[-LAST_LINES:])
+    cause = f" {found.cause}" if found else ""
+    lines = (found.lines if found else ()) or log[-10:]
+    help_ = f"{found.remedy}\n" if found and found.remedy else ""
+    return ConnectionLost(f"{msg}.{cause}", log=lines, remedy=help_ + remedy)
 
 
 def no_progress(facts: FailureFacts, said: str, timeout: float) -> EngineTimeout | WorkerDead:
@@ -190,12 +199,12 @@ def diagnosed(facts: FailureFacts, found: Diagnosis) -> EngineError:
     return found.error(f"Engine {facts.name!r}: {found.cause}", log=found.lines, remedy=remedy)
 
 
-def no_images(name: str, url: str | None, owned: bool, log: Sequence[str]) -> GenerationError:
+def no_images(name: str, url: str | None, logged: bool, log: Sequence[str]) -> GenerationError:
     """Return the error for a generation that ended without an image, as far as is known."""
     if stopped(log):
         rule = STOPPED_ELSEWHERE
         return GenerationStopped(f"Engine {name!r}: {rule.cause}", remedy=rule.remedy)
-    if owned:
+    if logged:
         msg = f"Engine {name!r} ended the generation without an image, and said no reason."
         return GenerationError(msg, log=log[-10:], remedy="engine.tail() has its whole log.")
     msg = f"The server at {url} ended the generation without an image."
@@ -204,9 +213,9 @@ def no_images(name: str, url: str | None, owned: bool, log: Sequence[str]) -> Ge
     )
 
 
-def not_enhanced(name: str, url: str | None, owned: bool, log: Sequence[str]) -> GenerationError:
+def not_enhanced(name: str, url: str | None, logged: bool, log: Sequence[str]) -> GenerationError:
     """Return the error for an enhancement that gave back the image as it was."""
-    who = f"Engine {name!r}" if owned else f"The server at {url}"
+    who = f"Engine {name!r}" if logged else f"The server at {url}"
     said = [line for line in log if line.startswith(ENHANCING)]
     return GenerationError(
         f"{who} gave the image back as it was: nothing in it was enhanced.",

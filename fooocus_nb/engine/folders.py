@@ -20,7 +20,14 @@ from fooocus_nb.supervisor.system import make_private
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RUNTIME_VARIABLE", "new_log_folder", "resolved", "runtime_folder", "runtime_paths"]
+__all__ = [
+    "RUNTIME_VARIABLE",
+    "new_log_folder",
+    "resolved",
+    "runtime_folder",
+    "runtime_paths",
+    "state_folder",
+]
 
 #: Names another folder for what tells kernels of each other's engines.
 RUNTIME_VARIABLE = "FOOOCUS_NB_RUNTIME_DIR"
@@ -95,6 +102,14 @@ def runtime_paths() -> tuple[Path, ...]:
     if (cache := _user_path(platformdirs.user_cache_path)) is not None:
         found.append(cache / "run")
     return tuple(found)
+
+
+def state_folder(name: str) -> Path:
+    """Return the user's own folder for what outlives engines; it need not exist.
+
+    Where the user has no home, it is beside the sockets.
+    """
+    return (_user_path(platformdirs.user_state_path) or runtime_paths()[-1]) / name
 
 
 def _is_foreign(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._background import Signal, run_sync
 from fooocus_nb.engine.failures import FailureFacts, engine_failure
 from fooocus_nb.engine.interrupts import INTERRUPT_GRACE, start_interruption
+from fooocus_nb.engine.log_follower import LogFollower
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
 from fooocus_nb.engine.sleepers import AsleepMarker
 from fooocus_nb.engine.sleeping import Sleep
@@ -66,7 +67,8 @@ class EngineLifecycle:
     """Starts, restarts and stops an engine, and decides what its failures mean.
 
     Watchdog and process emit events; this decides, and only this writes `process`, `client` and
-    `tracker`. `settings` is None for an engine that we only connect to, at `url`.
+    `tracker`. `settings` is None for an engine that we only connect to, at `url`; its log is known
+    where `log_file` is given.
     """
 
     # The order of the locks, from the one that is taken first:
@@ -88,6 +90,7 @@ class EngineLifecycle:
         *,
         settings: ProcessSettings | None = None,
         url: str | None = None,
+        log_file: Path | None = None,
         restart: RestartPolicy | None = None,
         avoid: Collection[Path] = (),
         logins: Callable[[], Sequence[Login]] = tuple,
@@ -130,6 +133,8 @@ class EngineLifecycle:
         queue.awake = self.awake
         self._queue = queue
         self._url = url
+        self._log_file = log_file
+        self._follower: LogFollower | None = None
         self._schema: Schema | None = None
         self._marker = AsleepMarker()
         self._avoided = set(avoid)
@@ -146,6 +151,11 @@ class EngineLifecycle:
         return self.settings is not None
 
     @property
+    def logged(self) -> bool:
+        """Whether its log is known here."""
+        return self.owned or self._log_file is not None
+
+    @property
     def url(self) -> str | None:
         """Where its web server answers; None for one that sleeps."""
         if self.state.state is EngineState.ASLEEP:
@@ -154,7 +164,9 @@ class EngineLifecycle:
 
     def tail(self, n: int) -> list[str]:
         """Return the last log lines, oldest first."""
-        return process.child.tail(n) if (process := self.process) else []
+        if (process := self.process) is not None:
+            return process.child.tail(n)
+        return [] if (follower := self._follower) is None else follower.tail(n)
 
     def require_client(self) -> Client:
         """Return the client of an engine that can generate, or raise why it cannot."""
@@ -178,6 +190,7 @@ class EngineLifecycle:
             name=self.name,
             state=self.state.state,
             owned=self.owned,
+            logged=self.logged,
             url=self.url,
             log=self.tail(FAILURE_LINES),
             reason=self.reason,
@@ -248,6 +261,8 @@ class EngineLifecycle:
             if self.settings is not None:
                 self._spawn(self.settings, timeout, on_tick)
             self.client = self._connect()
+            if self._log_file is not None:
+                self._follower = LogFollower(self._log_file, self.lines.emit)
         except EngineError:
             if not again or not self._avoid_unfit():
                 raise
@@ -444,6 +459,9 @@ class EngineLifecycle:
                 with contextlib.suppress(Exception):  # the engine may be what is wrong
                     job.stop()
         self.alarm.emit(None)
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.stop()
         client, self.client = self.client, None
         if client is not None:
             with contextlib.suppress(Exception):

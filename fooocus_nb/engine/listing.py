@@ -24,12 +24,12 @@ from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from fooocus_nb.engine.jobs.records import JobRecord
     from fooocus_nb.supervisor.registry import Entry, State
 
-__all__ = ["EngineInfo", "EngineList", "Listed", "engines", "named", "survey"]
+__all__ = ["Asleep", "EngineInfo", "EngineList", "Listed", "asleep", "engines", "named", "survey"]
 
 #: How long an engine's web server and guardian may take to answer.
 ANSWER_TIMEOUT = 2.0
@@ -213,10 +213,25 @@ def engines() -> EngineList:
         Oldest first.
     """
     found = {listed.info.name: listed.info for listed in survey()}
-    for known in _sleepers():
-        name = unique_name(known.name, found)
-        found[name] = dataclasses.replace(known, name=name)
+    found |= {one.info.name: one.info for one in asleep(found)}
     return EngineList(list(found.values()))
+
+
+@dataclass(frozen=True)
+class Asleep:
+    """An engine that sleeps: nothing of it runs, and its kernels start it when they need it."""
+
+    info: EngineInfo
+    #: The process ids of its kernels, each with its notebook, as far as that is known.
+    kernels: tuple[tuple[int, str], ...]
+
+    @property
+    def advice(self) -> str:
+        """Why it can't be asked for anything."""
+        return (
+            f"Engine {self.info.name!r} is asleep: nothing of it runs. The next generation in its "
+            "notebook starts it again; engine.stop() there keeps it from waking up."
+        )
 
 
 @dataclass(frozen=True)
@@ -252,12 +267,19 @@ def survey(*, probe: bool = True) -> list[Listed]:
     return list(found.values())
 
 
-def _sleepers() -> list[EngineInfo]:
-    """Return the engines that sleep; one that several kernels used is one, as its log tells."""
+def asleep(taken: Collection[str] = ()) -> list[Asleep]:
+    """Return the engines that sleep; one that several kernels used is one, as its log tells.
+
+    Their names are none of those that are taken.
+    """
     found: dict[Path, EngineInfo] = {}
+    kernels: dict[Path, list[tuple[int, str]]] = {}
     for known in sleepers():
         with contextlib.suppress(KeyError, TypeError, ValueError):
             one = _sleeper(known)
+            kernels.setdefault(one.log_path, []).append(
+                (int(known["kernel"]), str(known["notebook"]))
+            )
             same = found.get(one.log_path)
             found[one.log_path] = (
                 one
@@ -266,7 +288,11 @@ def _sleepers() -> list[EngineInfo]:
                     same, users=(same.users or 0) + 1, notebooks=(*same.notebooks, *one.notebooks)
                 )
             )
-    return list(found.values())
+    listed: dict[str, Asleep] = {}
+    for path, info in found.items():
+        name = unique_name(info.name, {*taken, *listed})
+        listed[name] = Asleep(dataclasses.replace(info, name=name), tuple(kernels[path]))
+    return list(listed.values())
 
 
 def _sleeper(known: Mapping[str, Any]) -> EngineInfo:

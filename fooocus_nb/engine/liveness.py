@@ -10,14 +10,13 @@ from fooocus_nb._background import submit
 from fooocus_nb.engine.failures import diagnosed, engine_failure, no_progress, stalled_call
 from fooocus_nb.engine.health import PROBE_TIMEOUT
 from fooocus_nb.engine.state import FINAL, RUNNING, EngineState, UnresponsiveReason
-from fooocus_nb.errors import EngineError, GenerationError, GenerationStopped
+from fooocus_nb.errors import ConnectionLost, EngineError, GenerationError, GenerationStopped
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from fooocus_nb.engine.lifecycle import EngineLifecycle
-    from fooocus_nb.errors import ConnectionLost
     from fooocus_nb.fooocus.logs.diagnosis import Diagnosis
 
 __all__ = ["GENERATING", "REACHABLE", "STALL_TIMEOUT", "Liveness"]
@@ -64,15 +63,17 @@ class Liveness:
         last one says, a moment later.
         """
         error = self.failure()
+        # Of an engine of somebody else the log alone tells how it has ended.
+        by_log = self._lifecycle.logged and not self._lifecycle.owned
         deadline = time.monotonic() + LOG_LAG_SECONDS
-        while self._lifecycle.reason in FINAL and time.monotonic() < deadline:
+        while (by_log or self._lifecycle.reason in FINAL) and time.monotonic() < deadline:
             if self._state.state is not EngineState.UNRESPONSIVE:  # it is being restarted
                 return error
             found = diagnose(self._lifecycle.facts().log)
-            if found is not None and (found.because is not None or found.unrecoverable):
+            if found is not None and (by_log or found.because is not None or found.unrecoverable):
                 return self.failure()
             await asyncio.sleep(0.05)
-        return error
+        return self.failure() if by_log else error
 
     def _alarm(self, _: None) -> None:
         """Wake all work that cannot go on in the state that the engine has just entered."""
@@ -136,7 +137,9 @@ class Liveness:
         client = self._lifecycle.client
         if client is not None and not await client.healthy(timeout=PROBE_TIMEOUT):
             self._lifecycle.mark_unresponsive(UnresponsiveReason.HTTP)
-        return self.failure() if self._state.state is EngineState.UNRESPONSIVE else error
+        if self._state.state is not EngineState.UNRESPONSIVE:
+            return error
+        return await self.explain_failure()
 
     async def explain(
         self, error: EngineError, lines: Callable[[], Sequence[str]]
@@ -147,7 +150,9 @@ class Liveness:
         """
         # A plain EngineError is a refusal of the server; the others are of our own finding.
         reported = type(error) is EngineError or isinstance(error, GenerationError)
-        if not (self._lifecycle.owned and reported) or error.log:
+        if isinstance(error, ConnectionLost):  # of an engine of ours, its process says more
+            reported = not self._lifecycle.owned
+        if not (self._lifecycle.logged and reported) or error.log:
             return None
         deadline = time.monotonic() + REASON_LAG_SECONDS
         seen, quiet_since = -1, 0.0

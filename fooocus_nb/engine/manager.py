@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
 from fooocus_nb._secrets import remember_secret, secrets_in
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
-from fooocus_nb.engine.folders import resolved
+from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
 from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import RUNNING, EngineState
-from fooocus_nb.errors import ConfigurationError, nearest, warn_user
+from fooocus_nb.errors import ConfigurationError, FooocusError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 from fooocus_nb.results.file_names import NamePattern
@@ -39,6 +39,7 @@ __all__ = [
     "current",
     "get",
     "name_to_say",
+    "reattach",
     "running",
     "start",
 ]
@@ -176,8 +177,6 @@ def start(
     """
     from fooocus_nb.engine.core import assemble
     from fooocus_nb.engine.watchdog import restart_policy
-    from fooocus_nb.fooocus.checkout.command import as_gpu
-    from fooocus_nb.fooocus.checkout.installation import find_installation
 
     if demo and (path or python):
         msg = "demo=True starts the bundled demo engine, so path= and python= have no meaning."
@@ -186,7 +185,67 @@ def start(
     after = checked_sleep_after(sleep_after)
     _warn_of_visible_secrets(args)
     login = None if auth is None else parse_login(auth)
-    settings = ProcessSettings(
+    settings = _settings(
+        path,
+        python=python,
+        args=args,
+        demo=demo,
+        port=port,
+        temp_dir=temp_dir,
+        gpu=gpu,
+        env=env,
+        grace=grace,
+        share=share,
+        lifetime=lifetime,
+        idle_timeout=idle_timeout,
+    )
+    folder = _output_dir(output_dir)
+    outputs = OutputFolder(folder, _pattern(names))
+    _propose_connecting(settings)
+    if settings.shared and (same := _same(settings, name, outputs)) is not None:
+        if after is not None:
+            same.sleep_after = after
+        return same
+    engine_name = _reserve(name, "demo" if demo else "fooocus")
+    engine, lifecycle = assemble(
+        engine_name,
+        settings=settings,
+        outputs=outputs,
+        restart=restart_policy(restart),
+        avoid=_run_dirs(),
+        logins=functools.partial(_logins, login, settings.installation),
+        arguments=_arguments(settings, outputs, after, engine_name),
+    )
+    engine.sleep_after = after
+    return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
+
+
+#: The arguments of a start that decide which engine it means.
+_DECIDING = frozenset(
+    {"path", "python", "args", "demo", "port", "temp_dir", "gpu", "share", "lifetime"}
+)
+
+
+def _settings(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    python: str | os.PathLike[str] | None = None,
+    args: Sequence[str] = (),
+    demo: bool = False,
+    port: int | None = None,
+    temp_dir: str | os.PathLike[str] | None = None,
+    gpu: int | str | None = None,
+    env: Mapping[str, str] | None = None,
+    grace: float = DEFAULT_GRACE,
+    share: bool | None = None,
+    lifetime: Lifetime = "kernel",
+    idle_timeout: float = IDLE_TIMEOUT,
+) -> ProcessSettings:
+    """Return how the process of such a start is started."""
+    from fooocus_nb.fooocus.checkout.command import as_gpu
+    from fooocus_nb.fooocus.checkout.installation import find_installation
+
+    return ProcessSettings(
         installation=None
         if demo
         else find_installation(
@@ -202,23 +261,77 @@ def start(
         reuse=share is not False,
         idle_timeout=float(idle_timeout) if lifetime == "detached" else None,
     )
-    folder = _output_dir(output_dir)
-    outputs = OutputFolder(folder, _pattern(names))
-    _propose_connecting(settings)
-    if settings.shared and (same := _same(settings, name, outputs)) is not None:
-        if after is not None:
-            same.sleep_after = after
-        return same
-    engine, lifecycle = assemble(
-        _reserve(name, "demo" if demo else "fooocus"),
-        settings=settings,
-        outputs=outputs,
-        restart=restart_policy(restart),
-        avoid=_run_dirs(),
-        logins=functools.partial(_logins, login, settings.installation),
-    )
-    engine.sleep_after = after
-    return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
+
+
+def _arguments(
+    settings: ProcessSettings, outputs: OutputFolder, sleep_after: float | None, name: str
+) -> dict[str, Any]:
+    """Return what another kernel would start it with, as JSON can hold it.
+
+    Of the environment only the names: its values may be secrets.
+    """
+    installation = settings.installation
+    found: dict[str, Any] = {
+        "name": name,
+        "args": [str(word) for word in settings.args],
+        "port": settings.port,
+        "output_dir": str(outputs.folder),
+        "names": outputs.names.text if outputs.names is not None else None,
+        "temp_dir": str(settings.temp_dir) if settings.temp_dir is not None else None,
+        "gpu": settings.gpu,
+        "env": sorted(settings.env),
+        "sleep_after": sleep_after,
+        "share": settings.shared,
+    }
+    if installation is None:
+        found["demo"] = True
+    else:
+        found |= {"path": str(installation.path), "python": str(installation.python)}
+    if settings.idle_timeout is not None:
+        found |= {"lifetime": "detached", "idle_timeout": settings.idle_timeout}
+    return found
+
+
+def reattach(
+    run_dir: Path,
+    arguments: Mapping[str, Any],
+    on_progress: Callable[[Engine], None] | None = None,
+) -> Engine | None:
+    """Attach to the engine of a run folder again, which was started with these arguments.
+
+    Returns None where it does not run any more. Nothing is ever started.
+
+    Raises
+    ------
+    ConfigurationError
+        When it runs, and was started in another way than is known here.
+    """
+    from fooocus_nb.engine.sharing import fits
+    from fooocus_nb.supervisor.registry import Registry
+
+    for started in _running():
+        process = started.lifecycle.process
+        if process is not None and process.run_dir == run_dir:
+            return started.engine
+    found = [entry for entry in Registry(*runtime_paths()).entries() if entry.run_dir == run_dir]
+    if not found:
+        return None
+    known = {key: value for key, value in arguments.items() if value is not None}
+    env = known.pop("env", [])
+    name = known.pop("name", None)
+    try:
+        settings = None if env else _settings(**{k: v for k, v in known.items() if k in _DECIDING})
+    except FooocusError:  # the checkout has moved
+        settings = None
+    if settings is None or not fits(found[0], settings):
+        said = f" with env= for {', '.join(map(str, env))}" if env else ""
+        msg = (
+            f"The engine {name!r} of this notebook still runs. It was started{said} in a way that "
+            "cannot be repeated from here: start it as the notebook did, then resume."
+        )
+        raise ConfigurationError(msg)
+    name = name if isinstance(name, str) and name not in running() else None
+    return start(**known, name=name, on_progress=on_progress)
 
 
 def _propose_connecting(settings: ProcessSettings) -> None:
@@ -334,6 +447,19 @@ def connect(
     UnsupportedServer
         When what answers is no Fooocus that we can speak to.
     """
+    return connect_logged(url, None, name=name, output_dir=output_dir, names=names, auth=auth)
+
+
+def connect_logged(
+    url: str,
+    log_file: Path | None,
+    *,
+    name: str | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    names: str | None = None,
+    auth: tuple[str, str] | str | None = None,
+) -> Engine:
+    """Do the same; where the file of its log is known, that explains what fails."""
     from fooocus_nb.engine.core import assemble
 
     bare, in_url = split_login(url)
@@ -342,6 +468,7 @@ def connect(
     engine, lifecycle = assemble(
         _reserve(name, "remote"),
         url=bare.rstrip("/"),
+        log_file=log_file,
         outputs=outputs,
         logins=functools.partial(_logins, login),
     )

@@ -21,6 +21,7 @@ __all__ = [
     "kernel_id",
     "listed_name",
     "notebook_name",
+    "notebook_path",
     "notebooks_in",
     "output_label",
     "outputs_in",
@@ -136,7 +137,7 @@ def users_in(labels: Mapping[str, Any]) -> tuple[User, ...]:
 
 def notebook_name() -> str:
     """Return the path of this notebook or script, or the kernel's id; nothing where unknown."""
-    if path := os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code():
+    if path := notebook_path():
         return path
     if kernel := kernel_id():
         return f"kernel {kernel[:SHOWN_ID]}"
@@ -144,6 +145,11 @@ def notebook_name() -> str:
         return ""
     script = sys.argv[0] if sys.argv else ""
     return script if Path(script).is_file() else ""
+
+
+def notebook_path() -> str:
+    """Return the path of this notebook; nothing where the frontend does not tell it."""
+    return os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code()
 
 
 def kernel_id() -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fooocus_nb.engine.jobs.observers import unobserved
+from fooocus_nb.engine.jobs.observers import trial
 from fooocus_nb.engine.submission import check_request, submit_request
-from fooocus_nb.errors import GenerationError, MetadataError, ParameterError
+from fooocus_nb.errors import GenerationError, MetadataError, ParameterError, warn_user
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import read_metadata
 from fooocus_nb.fooocus.schema.parameters import canonical_name
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.schema.parameters import ParameterTable
 
-__all__ = ["Portable", "cpu_twin", "make_portable"]
+__all__ = ["Portable", "cpu_twin", "make_portable", "portable_if_wanted"]
 
 EXPANSION, RANDOM_STYLE = "Fooocus V2", "Random Style"
 #: What of the prompt depends on a file of the server.
@@ -64,6 +66,29 @@ def cpu_twin(sampler: str) -> str | None:
     ``dpmpp_2m_sde`` for ``dpmpp_2m_sde_gpu``; None for what draws no noise on the GPU.
     """
     return sampler.removesuffix(_ON_GPU) if sampler.endswith(_ON_GPU) else None
+
+
+def portable_if_wanted(
+    engine: AskedEngine, prompt: str, parameters: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return a generation as it is, or as ``portable=True`` makes it, and warn of changes.
+
+    Raises
+    ------
+    ParameterError
+        When ``portable`` is neither True nor False; and what :func:`make_portable` raises.
+    """
+    others = {name: value for name, value in parameters.items() if name != "portable"}
+    wanted = parameters.get("portable", False)
+    if not isinstance(wanted, bool):
+        msg = f"portable={wanted!r} is not possible: give True or False."
+        raise ParameterError(msg)
+    if not wanted:
+        return prompt, others
+    made = make_portable(engine, prompt, others)
+    for text in made.changes:
+        warn_user(f"portable: {text}", UserWarning)
+    return made.prompt, made.parameters
 
 
 def make_portable(engine: AskedEngine, prompt: str, parameters: Mapping[str, Any]) -> Portable:
@@ -159,14 +184,18 @@ def _probed(engine: AskedEngine, prompt: str, given: Mapping[str, Any]) -> Mappi
         raise GenerationError(msg)
     asked = {name: value for name, value in small.items() if name in known}
     kept = {name: value for name, value in given.items() if name not in asked}
-    with unobserved():
-        job = submit_request(engine, check_request(engine, prompt, {**kept, **asked}))
-    result = job.result(PROBE_SECONDS)
-    try:
-        return read_metadata(result[0].path, max_bytes=max_file_bytes()).raw
-    except (IndexError, OSError, MetadataError) as error:
-        msg = f"The engine doesn't say how the prompt came out: {error}."
-        raise GenerationError(msg) from error
+    # No result of anybody: neither a run nor the output folder gets the small image.
+    with tempfile.TemporaryDirectory(
+        prefix="fooocus-nb-trial-", ignore_cleanup_errors=True
+    ) as name:
+        with trial(Path(name)):
+            job = submit_request(engine, check_request(engine, prompt, {**kept, **asked}))
+        result = job.result(PROBE_SECONDS)
+        try:
+            return read_metadata(result[0].path, max_bytes=max_file_bytes()).raw
+        except (IndexError, OSError, MetadataError) as error:
+            msg = f"The engine doesn't say how the prompt came out: {error}."
+            raise GenerationError(msg) from error
 
 
 def _listed(styles: Any) -> list[str]:

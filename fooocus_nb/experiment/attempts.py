@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import threading
 import time
@@ -15,7 +16,7 @@ from fooocus_nb._secrets import redact
 from fooocus_nb.engine.jobs.observers import JobObserver
 from fooocus_nb.errors import FooocusError, GenerationStopped, RunError
 from fooocus_nb.experiment.folder import MANIFESTS, manifest_name, now
-from fooocus_nb.experiment.hashing import image_size, sha256
+from fooocus_nb.experiment.hashing import image_size
 from fooocus_nb.experiment.inputs import take_inputs
 from fooocus_nb.experiment.manifest import (
     PENDING,
@@ -39,7 +40,8 @@ from fooocus_nb.fooocus.requests import NO_SEED
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
@@ -97,6 +99,9 @@ class AttemptWriter(Protocol):
     ) -> None:
         """Find out what is pending of a manifest, later."""
 
+    def hashed(self, data: bytes) -> Future[str]:
+        """Find out the SHA-256 of an image, on a thread."""
+
     def running(self, attempt: Attempt) -> None:
         """Note that an attempt is a job of this kernel now."""
 
@@ -119,7 +124,7 @@ class _Arrived:
     """An image that lies in the run already."""
 
     path: str
-    sha256: str
+    sha256: Future[str]
     bytes: int
     order: int
     width: int
@@ -168,6 +173,8 @@ class Attempt:
         self._recorder = recorder
         self._lock = threading.RLock()
         self._arrived: dict[str, _Arrived] = {}
+        #: Lets the thread find out what is pending of the manifest.
+        self._later: Callable[[], None] | None = None
         self._draft: Manifest | None = None
         self._expected = 1
         self._began = time.monotonic()
@@ -450,8 +457,9 @@ class Attempt:
             if draft is None:
                 return
             path = draft.image_path(order, kind)
+            hashed = self._recorder.hashed(data)
             self._recorder.folder.write(path, data)
-            self._arrived[name] = _Arrived(path, sha256(data), len(data), order, *image_size(data))
+            self._arrived[name] = _Arrived(path, hashed, len(data), order, *image_size(data))
 
     def made(
         self,
@@ -561,7 +569,9 @@ class Attempt:
         )
         self.manifest = manifest
         self._recorder.write(manifest)
-        self._recorder.complete(manifest, files, log, self._facts, self)
+        self._later = functools.partial(
+            self._recorder.complete, manifest, files, log, self._facts, self
+        )
         return manifest
 
     def _image(self, one: _Arrived, number: int, draft: Manifest) -> ImageRecord:
@@ -569,7 +579,7 @@ class Attempt:
             path=one.path,
             number_in_request=number + 1,
             seed=seed_of(draft.parameters, draft.seed, number),
-            sha256=one.sha256,
+            sha256=one.sha256.result(),
             bytes=one.bytes,
             width=one.width,
             height=one.height,
@@ -580,8 +590,14 @@ class Attempt:
         extra: dict[str, Any] = {}
         if (said := error_record(error)) is not None:
             extra["error"] = said
-        self._recorder.line(self, event, **extra)
-        self.event = event
+        try:
+            self._recorder.line(self, event, **extra)
+            self.event = event
+        finally:
+            # Last: the thread would take the interpreter from who writes the line.
+            later, self._later = self._later, None
+            if later is not None:
+                later()
 
 
 _chosen: ContextVar[BoundObserver | None] = ContextVar("fooocus_nb_attempt", default=None)

@@ -18,6 +18,7 @@ from typing import Any
 
 from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.experiment.identity import (
+    DATA,
     InputImages,
     canonical_json,
     is_image_name,
@@ -207,8 +208,14 @@ def _files(name: str, item: str | os.PathLike[str]) -> list[Any]:
     if hasattr(item, "path"):  # an Image
         return [item]
     text = os.fspath(item)
+    if text.startswith(DATA):
+        return [item]
     path = Path(text).expanduser()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # such as a name that is too long; reading it tells
+        return [item]
+    if is_folder:
         found = sorted(_image_files(path), key=_order)
         if not found:
             msg = f"{name}={text!r} is a folder without images."

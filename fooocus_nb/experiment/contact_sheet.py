@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
 from fooocus_nb.errors import OutputError, ParameterError, RunError, nearest
+from fooocus_nb.experiment.estimates import size_of
 from fooocus_nb.experiment.fonts import NO_FONT, Typeface
 from fooocus_nb.experiment.grid_data import GridData, GridItem, Roles, grid_data
 from fooocus_nb.experiment.sheet_layout import (
@@ -148,7 +149,13 @@ class ContactSheet(Sequence[Path]):
 
 
 def plan_sheet(
-    data: GridData, roles: Roles, *, tile: int = DEFAULT_TILE, suffix: str = ".png", title: str = ""
+    data: GridData,
+    roles: Roles,
+    *,
+    tile: int = DEFAULT_TILE,
+    suffix: str = ".png",
+    title: str = "",
+    facts: str = "",
 ) -> SheetPlan:
     """Return how large the contact sheets of a grid will be; nothing is read or written.
 
@@ -162,8 +169,8 @@ def plan_sheet(
         The longer side of an image on it, in pixels. Default 256.
     suffix : str, optional
         The format: ``.png``, ``.jpg`` or ``.webp``. Default ``.png``.
-    title : str, optional
-        The heading.
+    title, facts : str, optional
+        The heading, and the line below it.
 
     Returns
     -------
@@ -172,7 +179,7 @@ def plan_sheet(
     """
     arranged = _Arranged(data, roles)
     metrics, _ = _typefaces(tile, None)
-    return _planned(arranged.content(title, ""), metrics, tile, suffix)
+    return _planned(arranged.content(title, facts), metrics, tile, suffix)
 
 
 def _planned(content: SheetContent, metrics: Metrics, tile: int, suffix: str) -> SheetPlan:
@@ -319,7 +326,7 @@ def run_sheet(
 
 def sheet_facts(data: GridData) -> str:
     """Return the line below the title: how many images there are, and the prompt of all of them."""
-    made = sum(item.image is not None for item in data.items)
+    made = sum(item.state == "made" for item in data.items)
     facts = [f"{made:,} image{'' if made == 1 else 's'}"]
     for state, word in (("failed", "failed"), ("skipped", "skipped"), ("missing", "not made")):
         count = sum(item.state == state for item in data.items)
@@ -463,12 +470,15 @@ class _Arranged:
 
     def _shape(self) -> tuple[int, int]:
         """Return the most common shape of the images."""
-        shapes = Counter(
-            (item.image.width, item.image.height)
-            for item in self.data.items[:1000]
-            if item.image is not None and item.image.width and item.image.height
-        )
+        shapes = Counter(filter(None, map(_size, self.data.items[:1000])))
         return shapes.most_common(1)[0][0] if shapes else (1, 1)
+
+
+def _size(item: GridItem) -> tuple[int, int] | None:
+    """Return the size of an image; of one that isn't there yet, as it was asked for."""
+    if item.image is None:
+        return size_of(item.values)
+    return (item.image.width, item.image.height) if item.image.width * item.image.height else None
 
 
 def _spread(picked: list[int], count: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Estimate", "Made", "estimate", "images_of", "with_defaults", "work_of"]
+__all__ = ["Estimate", "Made", "estimate", "images_of", "size_of", "with_defaults", "work_of"]
 
 #: The sampling steps of each performance, as Fooocus has them.
 _STEPS = {
@@ -112,12 +112,27 @@ def _steps_of(values: Mapping[str, Any]) -> float:
     return _STEPS.get(str(values.get("performance_selection", "")).casefold(), _USUAL_STEPS)
 
 
-def _pixels_of(values: Mapping[str, Any]) -> float:
+def size_of(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return width and height that a cell asks for; None where its values don't tell."""
+    return _given_size(values) or _listed_size(values)
+
+
+def _given_size(values: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = values.get("overwrite_width"), values.get("overwrite_height")
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return float(width * height)
+    given = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
+    return (int(values["overwrite_width"]), int(values["overwrite_height"])) if given else None
+
+
+def _listed_size(values: Mapping[str, Any]) -> tuple[int, int] | None:
     found = _SIZE.search(str(values.get("aspect_ratios_selection", "")))
-    pixels = float(int(found[1]) * int(found[2])) if found else float(_USUAL_PIXELS)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _pixels_of(values: Mapping[str, Any]) -> float:
+    if (given := _given_size(values)) is not None:
+        return float(given[0] * given[1])
+    listed = _listed_size(values)
+    pixels = float(listed[0] * listed[1]) if listed else float(_USUAL_PIXELS)
     task = values.get("task")
     factor = _FACTOR.search(str(task.get("by", "2x"))) if isinstance(task, dict) else None
     if factor is not None and isinstance(task, dict) and task.get("class") == "Upscale":

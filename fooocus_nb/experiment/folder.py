@@ -163,6 +163,15 @@ class Position:
     damaged: int = 0
 
 
+@dataclass(frozen=True)
+class Appended:
+    """Lines that were just added: the file, where in it they begin, and their bytes."""
+
+    name: str
+    start: int
+    data: bytes
+
+
 class RunStore(Protocol):
     """What a run is read from: a folder, or an archive of one."""
 
@@ -420,34 +429,38 @@ class RunFolder:
         except OSError as error:
             raise self._failed(f"written ({relative})", error) from error
 
-    def append(self, kind: str, *records: Mapping[str, Any]) -> None:
-        """Add lines; each is either there as a whole or torn, which is noticed."""
+    def append(self, kind: str, *records: Mapping[str, Any]) -> Appended | None:
+        """Add lines; each is either there as a whole or torn, which is noticed.
+
+        Returns where they are in the kind's own file; None where they are elsewhere.
+        """
         if not records:
-            return
+            return None
         data = b"".join(dump(record).encode() + b"\n" for record in records)
         with self._lock:
             try:
                 if kind not in self._segments:
                     try:
-                        self._append(f"{kind}.jsonl", data)
+                        name = f"{kind}.jsonl"
+                        return Appended(name, self._append(name, data), data)
                     except OSError as error:
                         if error.errno in FULL or isinstance(error, FileNotFoundError):
                             raise
                         self._segments[kind] = self._next_segment(kind)
-                    else:
-                        return
                 number = self._segments[kind]
                 _create(self.path / f"{kind}-{number:06d}.jsonl", data)
                 self._segments[kind] = number + 1
             except OSError as error:
                 raise self._failed(f"written ({kind})", error) from error
+        return None
 
-    def _append(self, name: str, data: bytes) -> None:
+    def _append(self, name: str, data: bytes) -> int:
+        """Add bytes to a file, and return where in it they begin."""
         path = self.path / name
-        if name not in self._mended and _ends_torn(path):
-            data = b"\n" + data
+        torn = b"\n" if name not in self._mended and _ends_torn(path) else b""
+        length, data = len(data), torn + data
         if not data:
-            return
+            return 0
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         handle = os.open(path, flags, 0o666)
         try:
@@ -456,6 +469,7 @@ class RunFolder:
             while written < len(data):
                 written += os.write(handle, data[written:])
             self._mended.add(name)
+            return os.lseek(handle, 0, os.SEEK_CUR) - length
         finally:
             os.close(handle)
 

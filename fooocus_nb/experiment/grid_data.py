@@ -28,6 +28,7 @@ __all__ = [
     "arranged",
     "grid_data",
     "rows_of",
+    "values_of",
 ]
 
 #: The axis of the images of one request, where there are several.
@@ -233,7 +234,7 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         if name is not None and name not in planned:
             planned[name] = cells.get(name)
         cell = planned.get(name) if name is not None else None
-        values = dict(image.parameters) if cell is None else _values_of(cell)
+        values = dict(image.parameters) if cell is None else values_of(cell.values, cell.axes)
         values[IMAGE_AXIS] = image.number_in_request
         axes = () if cell is None else tuple(cell.axes)
         number = int(image.key.partition("-")[0])
@@ -244,7 +245,7 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         cell = cells[name]
         if cell.state != "made":
             reason = str((cell.error or {}).get("message", ""))
-            values = _values_of(cell)
+            values = values_of(cell.values, cell.axes)
             rows.append(
                 GridRow(name, values, None, cell.state, reason, tuple(cell.axes), cell.number)
             )
@@ -252,9 +253,9 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
     return rows[:limit]
 
 
-def _values_of(cell: ViewedCell) -> dict[str, Any]:
+def values_of(values: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a cell is made of, its axes first: in their order they get their roles."""
-    return {**cell.axes, **{name: v for name, v in cell.values.items() if name not in cell.axes}}
+    return {**axes, **{name: value for name, value in values.items() if name not in axes}}
 
 
 def _names_of_axes(rows: Sequence[GridRow], texts: Sequence[Mapping[str, str]]) -> list[str]:

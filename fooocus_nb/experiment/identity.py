@@ -35,6 +35,7 @@ from fooocus_nb.fooocus.requests.tasks import (
     Vary,
 )
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, aliases_of, canonical_name, plain
+from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     FindImage = Callable[[Mapping[str, Any]], Any]
 
 __all__ = [
+    "DATA",
     "InputImages",
     "canonical_json",
     "canonical_seed",
@@ -72,6 +74,8 @@ _BESIDE_IDENTITY = frozenset({"name"})
 _SIZE = "aspect_ratios_selection"
 _STYLES = "style_selections"
 _TEXTS = frozenset({"prompt", "negative_prompt"})
+#: How a text begins that holds an image, and is no path.
+DATA = "data:"
 #: A label is one line of a table.
 LABEL_LENGTH = 60
 
@@ -95,6 +99,8 @@ class InputImages:
         if hasattr(value, "mask_png"):
             value = value.mask  # a MaskEditor stands for what is painted in it
         value = image_source(name, value)
+        if isinstance(value, str) and value.startswith(DATA):
+            value = _decoded(name, value)
         if is_url(value):
             self._known[value] = value
             return {"url": value}
@@ -149,6 +155,18 @@ class InputImages:
     def _keep(self, sha256: str, value: Any) -> str:
         self._known.setdefault(sha256, value)
         return sha256
+
+
+def _decoded(name: str, uri: str) -> bytes:
+    """Return the bytes of an image that is written into a text."""
+    found = decode_data_uri(uri)
+    if found is None:
+        msg = (
+            f"{name}={uri[:40] + '…'!r} is no image: a data URI begins with "
+            "'data:image/png;base64,' or the like, and base64 follows."
+        )
+        raise ParameterError(msg)
+    return found[0]
 
 
 # -- one form ---------------------------------------------------------------------------------

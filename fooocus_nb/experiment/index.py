@@ -16,6 +16,7 @@ import secrets
 import sqlite3
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import pathname2url
 
@@ -25,38 +26,52 @@ from fooocus_nb.experiment.folder import (
     MANIFESTS,
     Position,
     parse_manifest_name,
+    parse_record,
 )
-from fooocus_nb.experiment.manifest import Entry, TornManifest, read_entry
+from fooocus_nb.experiment.manifest import (
+    Entry,
+    TornManifest,
+    image_record,
+    read_entry,
+    seeds_as_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fooocus_nb.experiment.folder import RunStore
-    from fooocus_nb.experiment.manifest import Manifest
+    from fooocus_nb.experiment.folder import Appended, RunStore
+    from fooocus_nb.experiment.manifest import ImageRecord, Manifest
 
-__all__ = ["INDEX_FILE", "RunIndex"]
+__all__ = ["INDEX_FILE", "IndexedImage", "RunIndex"]
 
 INDEX_FILE = "index.sqlite"
 #: Of the tables below; an index of another version is made anew.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: How many changes are collected, and for how many seconds, before the copy is written again. A
 #: copy of a large index takes its time, so it also waits for a tenth of the index to be new.
 SAVE_CHANGES, SAVE_SECONDS = 50, 20.0
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 #: How many lines or manifests are taken in at once.
 BATCH = 5000
+#: In how many parameters manifests may differ that have one base, and how many bases are at hand.
+MAX_CHANGED, MAX_BASES = 20, 8
+_NONE = object()
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE manifests (
     name TEXT PRIMARY KEY, number INTEGER, attempt TEXT, cell TEXT, tries INTEGER,
-    complete INTEGER, edited INTEGER, pending INTEGER
+    complete INTEGER, edited INTEGER, pending INTEGER, base INTEGER, changed TEXT
 ) WITHOUT ROWID;
 CREATE INDEX manifests_cell ON manifests (cell);
 CREATE TABLE images (
     number INTEGER, tries INTEGER, name TEXT, position INTEGER, path TEXT,
+    number_in_request INTEGER, seed TEXT, sha256 BLOB, bytes INTEGER, width INTEGER,
+    height INTEGER, format TEXT, pixels_sha256 BLOB, dhash BLOB,
     PRIMARY KEY (number, tries, name, position)
 ) WITHOUT ROWID;
+-- Parameters that many manifests have in common; each holds only in what it differs.
+CREATE TABLE bases (base INTEGER PRIMARY KEY, parameters TEXT);
 CREATE TABLE gone (path TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
 CREATE TABLE unfit (name TEXT PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE cells (cell TEXT PRIMARY KEY, number INTEGER, plan TEXT) WITHOUT ROWID;
@@ -100,6 +115,10 @@ class RunIndex:
         self._lock = threading.RLock()
         self._database = (None if fresh else self._loaded()) or self._empty()
         self._changes = 0
+        #: Parameters that many manifests have in common, by number; the newest last.
+        self._bases = self._last_bases()
+        #: The lines of the last manifest that was read as a whole, its base, and its changes.
+        self._last: tuple[list[bytes], int, dict[str, Any]] = [], 0, {}
         self._unlisted: set[str] = set()
         self._saved_at = time.monotonic()
         #: Why the copy could not be written; told once.
@@ -238,18 +257,31 @@ class RunIndex:
 
     def refresh_lines(self, kind: str) -> None:
         """Read what is new in the lines of a kind."""
-        take = {
-            "engines": self._take_engines,
-            "plan": self._take_plan,
-            "attempts": self._take_attempts,
-            "ratings": self._take_ratings,
-        }[kind]
         with self._lock:
             position = self._positions.setdefault(kind, Position())
             lines = self._store.lines(kind, position)
             while records := list(itertools.islice(lines, BATCH)):
-                take(records)
-                self._changes += len(records)
+                self._take(kind, records)
+
+    def add_lines(self, kind: str, added: Appended | None) -> None:
+        """Take in lines that were just written, without reading them where all before is known."""
+        with self._lock:
+            position = self._positions.setdefault(kind, Position())
+            if added is None or position.read.get(added.name, 0) != added.start:
+                self.refresh_lines(kind)
+                return
+            records = map(parse_record, added.data.split(b"\n")[:-1])
+            self._take(kind, [record for record in records if record is not None])
+            position.read[added.name] = added.start + len(added.data)
+
+    def _take(self, kind: str, records: Sequence[Mapping[str, Any]]) -> None:
+        {
+            "engines": self._take_engines,
+            "plan": self._take_plan,
+            "attempts": self._take_attempts,
+            "ratings": self._take_ratings,
+        }[kind](records)
+        self._changes += len(records)
 
     def add(self, manifest: Manifest) -> None:
         """Take in a manifest, or a newer one of the same name."""
@@ -261,7 +293,7 @@ class RunIndex:
 
     def _insert(self, entries: Sequence[Entry]) -> None:
         self._database.executemany(
-            "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     entry.name,
@@ -272,19 +304,112 @@ class RunIndex:
                     int(entry.complete),
                     int(entry.edited),
                     int(entry.pending),
+                    *self._as_changes(entry.parameters),
                 )
                 for entry in entries
             ],
         )
         self._database.executemany(
-            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (entry.number, entry.tries, entry.name, position, path)
+                (
+                    *(entry.number, entry.tries, entry.name, position),
+                    *(image.path, image.number_in_request),
+                    None if image.seed is None else str(image.seed),
+                    bytes.fromhex(image.sha256),
+                    *(image.bytes, image.width, image.height, image.format),
+                    _packed(image.pixels_sha256),
+                    _packed(image.dhash),
+                )
                 for entry in entries
-                for position, path in enumerate(entry.images)
+                for position, image in enumerate(entry.images)
             ],
         )
         self._changes += len(entries)
+
+    def _as_changes(self, given: Mapping[str, Any] | bytes) -> tuple[int, str]:
+        """Return the base that parameters differ least from, and in what they differ, as text."""
+        if not isinstance(given, bytes):
+            return self._by_values(given)
+        lines = given.split(b"\n")
+        if (found := self._by_lines(lines)) is not None:
+            return found
+        try:
+            values = dict(json.loads(given))
+        except (TypeError, ValueError, RecursionError):
+            return 0, ""  # its manifest will say
+        base, changed = self._by_values(values)
+        self._last = lines, base, json.loads(changed)
+        return base, changed
+
+    def _by_lines(self, lines: list[bytes]) -> tuple[int, str] | None:
+        """Do the same for lines that mostly are those of an earlier manifest.
+
+        Of 100,000 that takes seconds instead of their reading. None where it can't be said.
+        """
+        known, base, changed = self._last
+        if len(lines) != len(known):
+            return None
+        pairs = [(old, new) for old, new in zip(known, lines, strict=True) if old != new]
+        if len(pairs) + len(changed) > MAX_CHANGED:
+            return None
+        found = dict(changed)
+        for pair in pairs:
+            try:
+                old, new = (json.loads(f"{{{line.strip(b' ,').decode()}}}") for line in pair)
+            except ValueError:  # a line of a list
+                return None
+            if len(new) != 1 or old.keys() != new.keys():
+                return None
+            found |= new
+        return base, json.dumps(found)
+
+    def _by_values(self, parameters: Mapping[str, Any]) -> tuple[int, str]:
+        for base, common in reversed(self._bases.items()):
+            if common.keys() <= parameters.keys():
+                changed = {
+                    name: value
+                    for name, value in parameters.items()
+                    if value != (other := common.get(name, _NONE)) or type(value) is not type(other)
+                }
+                if len(changed) <= max(MAX_CHANGED, len(parameters) // 4):
+                    return base, json.dumps(changed)
+        row = self._one("SELECT coalesce(max(base), 0) + 1 FROM bases")
+        base = int(row[0]) if row else 1
+        text = json.dumps(dict(parameters))
+        self._database.execute("INSERT OR REPLACE INTO bases VALUES (?, ?)", (base, text))
+        self._bases[base] = dict(parameters)
+        while len(self._bases) > MAX_BASES:
+            del self._bases[next(iter(self._bases))]
+        return base, "{}"
+
+    def parameters(self, name: str) -> dict[str, Any] | None:
+        """Return the parameters of a manifest; None where the index doesn't hold them."""
+        with self._lock:
+            row = self._one("SELECT base, changed FROM manifests WHERE name = ?", (name,))
+            if row is None:
+                return None
+            try:
+                return seeds_as_numbers({**self._base(int(row[0])), **json.loads(row[1])})
+            except (LookupError, TypeError, ValueError):  # it is only an index
+                return None
+
+    def _base(self, base: int) -> dict[str, Any]:
+        known = self._bases.get(base)
+        if known is None:
+            row = self._one("SELECT parameters FROM bases WHERE base = ?", (base,))
+            if row is None:
+                raise KeyError(base)
+            known = dict(json.loads(row[0]))
+            if len(self._bases) < MAX_BASES:
+                self._bases = {base: known, **self._bases}
+        return known
+
+    def _last_bases(self) -> dict[int, dict[str, Any]]:
+        rows = self._rows("SELECT * FROM bases ORDER BY base DESC LIMIT ?", (MAX_BASES,))
+        with contextlib.suppress(TypeError, ValueError):  # it is only an index
+            return {int(base): dict(json.loads(text)) for base, text in reversed(rows)}
+        return {}
 
     def mark_torn(self, name: str) -> None:
         """Note that a manifest turned out to be torn; its images are listed by none."""
@@ -403,9 +528,26 @@ class RunIndex:
         with self._lock:
             return self._database.execute(query, values).fetchall()
 
-    def image_paths(self) -> list[tuple[str, str]]:
-        """Return manifest name and path of every image that is shown, in order."""
-        return self._rows("SELECT name, path FROM shown ORDER BY number, tries, name, position")
+    def image_places(self) -> list[tuple[str, int, str]]:
+        """Return manifest name, position there and path of every image that is shown, in order."""
+        query = "SELECT name, position, path FROM shown ORDER BY number, tries, name, position"
+        return [(name, position, path) for name, position, path in self._rows(query)]
+
+    def image(self, name: str, position: int) -> IndexedImage | None:
+        """Return what is known of an image; None where its manifest has to be read."""
+        row = self._one(
+            f"{_INDEXED} WHERE name = ? AND position = ?",
+            (name, position),
+        )
+        return _indexed(row)
+
+    def images_of(self, name: str) -> list[IndexedImage | None]:
+        """Return what is known of the images of a manifest, in order."""
+        rows = self._rows(
+            f"{_INDEXED} WHERE name = ? ORDER BY position",
+            (name,),
+        )
+        return [_indexed(row) for row in rows]
 
     def image_count(self) -> int:
         """Return how many images are shown."""
@@ -457,6 +599,11 @@ class RunIndex:
     def is_made(self, cell: str) -> bool:
         """Whether all images of a cell are there."""
         return self._one("SELECT 1 FROM whole WHERE cell = ?", (cell,)) is not None
+
+    def is_complete(self, name: str) -> bool:
+        """Whether a manifest lists all images that were asked for."""
+        query = "SELECT 1 FROM manifests WHERE name = ? AND complete = 1"
+        return self._one(query, (name,)) is not None
 
     def is_whole(self, attempt: str) -> bool:
         """Whether a manifest lists all images of an attempt."""
@@ -588,6 +735,55 @@ class RunIndex:
             "coalesce((SELECT max(number) FROM attempts), 0))"
         )
         return int(row[0]) if row else 0
+
+
+#: What of an image is asked for.
+_INDEXED = (
+    "SELECT name, position, cell, path, number_in_request, seed, sha256, bytes, width, height, "
+    "format, pixels_sha256, dhash FROM manifests JOIN images USING (number, tries, name)"
+)
+
+
+@dataclass(frozen=True)
+class IndexedImage:
+    """What an index knows of an image: its manifest, its place there, its cell and its record.
+
+    The record lacks the texts of the prompts, which only the manifest has.
+    """
+
+    name: str
+    position: int
+    cell: str | None
+    record: ImageRecord
+
+
+def _indexed(row: tuple[Any, ...] | None) -> IndexedImage | None:
+    """Return what a row says; None where it can't be: somebody else may have made the index."""
+    if row is None:
+        return None
+    name, position, cell, path, number, seed, sha256, size, width, height, kind, pixels, dhash = row
+    try:
+        record = image_record(
+            {
+                "path": path,
+                "number_in_request": number,
+                "seed": seed,
+                "sha256": sha256.hex(),
+                "bytes": size,
+                "width": width,
+                "height": height,
+                "format": kind,
+                "pixels_sha256": None if pixels is None else pixels.hex(),
+                "dhash": None if dhash is None else dhash.hex(),
+            }
+        )
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return IndexedImage(name, position, cell, record)
+
+
+def _packed(digest: str | None) -> bytes | None:
+    return None if digest is None else bytes.fromhex(digest)
 
 
 def _number(value: object) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from fooocus_nb.experiment.making import (
     first_engine,
     require_same_engine,
     shown_path,
+    tell_earlier,
 )
 from fooocus_nb.experiment.plan import make_plan
 from fooocus_nb.experiment.progress import SweepProgress
@@ -26,17 +26,12 @@ from fooocus_nb.experiment.workers import Task
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
-    from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.plan import Plan
     from fooocus_nb.experiment.run import Run
     from fooocus_nb.experiment.sweep_protocols import PlannedSweep
 
 __all__ = ["Options", "plan_sweep", "prepare"]
-
-#: Of so many cells that were made before, the live grid shows the images.
-SHOWN_EARLIER = 240
 
 
 def plan_sweep(sweep: PlannedSweep, thing: Any, folder: str | os.PathLike[str] | None) -> Plan:
@@ -114,7 +109,7 @@ def prepare(
     tasks = [Task(cell, numbers[cell.id], sweep.find_image) for cell in now]
     sizes = {name: len(values) for name, values in sweep.axes.items()}
     progress = SweepProgress(plan.planned, sizes, sweep.title, shown_path(run.path))
-    _tell_earlier(progress, run, plan.planned)
+    tell_earlier(progress, run, plan.planned)
     return Launch(run, tasks, workers, progress, options)
 
 
@@ -137,21 +132,3 @@ def _write_plan(sweep: PlannedSweep, run: Run, plan: Plan) -> dict[str, int]:
         if cell.id not in known
     )
     return numbers
-
-
-def _tell_earlier(progress: SweepProgress, run: Run, cells: Sequence[Cell]) -> None:
-    """Tell the progress what was there before."""
-    made, events = run.made_cells(), run.index.cell_events()
-    shown = 0
-    for cell in cells:
-        if cell.id in made:
-            path = None
-            if shown < SHOWN_EARLIER:
-                with contextlib.suppress(RunError, IndexError):
-                    path = run.images_of(cell.id)[0].path
-                shown += 1
-            progress.known(cell.id, "made", path)
-        elif (event := events.get(cell.id)) in ("failed", "skipped"):
-            error = run.cells[cell.id].error or {}
-            reason = f"{error.get('type', '')}: {str(error.get('message', ''))[:300]}"
-            progress.known(cell.id, str(event), reason=reason if error else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fooocus_nb._background import await_future, wait_future
 from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT
+from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
+from fooocus_nb.engine.submission import records_of
 from fooocus_nb.errors import ParameterError, RunError, nearest, show_plainly
 from fooocus_nb.experiment.cells import Cell
 from fooocus_nb.experiment.estimates import with_defaults, work_of
@@ -23,29 +26,35 @@ from fooocus_nb.experiment.progress import SweepProgress
 from fooocus_nb.experiment.resume import engine_differences
 from fooocus_nb.experiment.runner import SweepRunner
 from fooocus_nb.experiment.sweep_workers import workers_of
-from fooocus_nb.experiment.workers import Task
+from fooocus_nb.experiment.workers import Task, take_found
 from fooocus_nb.results._views import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.asked import Asked
     from fooocus_nb.experiment.runner import OnError
     from fooocus_nb.experiment.sweep_protocols import OpenRun
     from fooocus_nb.experiment.workers import Worker
 
 __all__ = [
+    "SHOWN_EARLIER",
     "Launch",
     "Options",
     "engines_of",
     "first_engine",
     "require_same_engine",
+    "resume_cells",
     "retry_failed",
     "shown_path",
+    "tell_earlier",
 ]
 
 R = TypeVar("R", bound="OpenRun")
 
+#: Of so many cells that were made before, the live grid shows the images.
+SHOWN_EARLIER = 240
 #: How long the end of a sweep waits for the hashes of its last images.
 FLUSH_SECONDS = 10.0
 _ON_ERROR = ("continue", "stop")
@@ -135,9 +144,11 @@ class Launch(Generic[R]):
         workers: Sequence[Worker],
         progress: SweepProgress,
         options: Options,
+        asked: Asked | None = None,
     ) -> None:
         self.run = run
         self.progress = progress
+        self._asked = asked
         self._tasks = list(tasks)
         self._workers = list(workers)
         self._options = options
@@ -170,9 +181,37 @@ class Launch(Generic[R]):
             return contextlib.nullcontext()
         return open_sweep(self.progress, awaited=self._options.awaited)
 
+    def _take_found(self) -> None:
+        """Record what an earlier kernel has left running, before it would be made again."""
+        for engine in engines_of(self._workers):
+            take_found(engine, self.run.recorder)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Write down that the cell of the notebook asks for this, and how that ends."""
+        engine = first_engine(self._workers)
+        if engine is None:
+            yield
+            return
+        records, state = records_of(engine), FAILED
+        if self._asked is None:
+            session = records.ask_sweep(self.run.path, [task.cell.id for task in self._tasks])
+        else:
+            session = self._asked.session
+            records.resume(self._asked)
+        try:
+            yield
+            state = DONE
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            state = STOPPED
+            raise
+        finally:
+            records.end(session, state)
+
     def finish(self) -> R:
         """Make the cells, and wait until that has ended."""
-        with self._shown():
+        with self._noted(), self._shown():
+            self._take_found()
             runner = self._begin()
             try:
                 wait_future(runner.future)
@@ -184,9 +223,14 @@ class Launch(Generic[R]):
 
     async def awaited(self) -> R:
         """Make the cells, and await the end of that."""
+        with self._noted():
+            return await self._awaited()
+
+    async def _awaited(self) -> R:
         shown = self._shown()
         shown.__enter__()
         try:
+            await asyncio.to_thread(self._take_found)
             runner = self._begin()
             try:
                 await await_future(runner.future)
@@ -248,6 +292,59 @@ def retry_failed(run: R, thing: Any, options: Options) -> R:
     title = f"{len(cells)} failed cells again"
     progress = SweepProgress(cells, {}, title, shown_path(run.path))
     return Launch(run, tasks, workers, progress, options).finish()
+
+
+def tell_earlier(progress: SweepProgress, run: OpenRun, cells: Sequence[Cell]) -> None:
+    """Tell the progress what was there before."""
+    made, events = run.made_cells(), run.index.cell_events()
+    shown = 0
+    for cell in cells:
+        if cell.id in made:
+            path = None
+            if shown < SHOWN_EARLIER:
+                with contextlib.suppress(RunError, IndexError):
+                    path = run.images_of(cell.id)[0].path
+                shown += 1
+            progress.known(cell.id, "made", path)
+        elif (event := events.get(cell.id)) in ("failed", "skipped"):
+            error = run.cells[cell.id].error or {}
+            reason = f"{error.get('type', '')}: {str(error.get('message', ''))[:300]}"
+            progress.known(cell.id, str(event), reason=reason if error else "")
+
+
+def resume_cells(
+    run: R, thing: Any, cells: Sequence[str], options: Options, asked: Asked
+) -> Launch[R]:
+    """Return what makes the cells of a run that are missing, of those that a sweep was to make.
+
+    The others are shown as they are. It goes on with what was asked for.
+    """
+    workers = workers_of(thing)
+    planned = [run.cells[cell] for cell in cells if cell in run.cells]
+    known = [Cell(one.id, seeds_as_text(one.values), seeds_as_text(one.axes)) for one in planned]
+    if not options.mix:
+        require_same_engine(run, engines_of(workers), known)
+    progress = SweepProgress(
+        known, _sizes(run, len(known)), f"{len(known)} cells, resumed", shown_path(run.path)
+    )
+    tell_earlier(progress, run, known)
+    waiting = {
+        cell.id for cell, state in zip(known, progress.states(), strict=True) if state == "waiting"
+    }
+    find = functools.partial(_input_of, run)
+    tasks = [
+        Task(cell, one.number, find)
+        for cell, one in zip(known, planned, strict=True)
+        if cell.id in waiting
+    ]
+    return Launch(run, tasks, workers, progress, options, asked)
+
+
+def _sizes(run: OpenRun, cells: int) -> dict[str, int]:
+    """Return how many places each axis has, where the cells are the whole product of them."""
+    axes = run.sweeps[-1].get("axes") or [] if run.sweeps else []
+    sizes = {name: len(values) for axis in axes for name, values in axis.items()}
+    return sizes if math.prod(sizes.values()) == cells else {}
 
 
 def _input_of(run: OpenRun, entry: Mapping[str, Any]) -> Any:

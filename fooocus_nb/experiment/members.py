@@ -8,11 +8,13 @@ import io
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from fooocus_nb.errors import RunError
 from fooocus_nb.experiment.folder import thumbnail_only
 from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.results import Image
 
 if TYPE_CHECKING:
@@ -38,8 +40,14 @@ class ImageOwner(Protocol):
     def rate(self, image: RunImage | str, rating: int | None, note: str | None = None) -> None:
         """Rate an image."""
 
-    def image_at(self, name: str, path: str) -> RunImage:
-        """Return an image by its manifest and its path."""
+    def image_at(self, name: str, position: int) -> RunImage:
+        """Return an image by its manifest and its place there, from 0."""
+
+    def manifest(self, name: str) -> Manifest:
+        """Return a manifest by its file name."""
+
+    def parameters_of(self, name: str) -> Mapping[str, Any]:
+        """Return the parameters of a manifest, by its file name."""
 
 
 @dataclass(frozen=True)
@@ -114,23 +122,44 @@ class RunImage(Image):
         All that decided the outcome, with this image's own seed.
     key : str
         What names it in the run, such as ``000012-1a2b3c4d-1``.
-    manifest : Manifest
-        How its generation was made.
-    record : ImageRecord
-        What the manifest says of this file.
+    file : str
+        Where it is in the run, such as ``images/000012-1a2b3c4d-1.png``.
+    cell : str or None
+        The id of its cell; None for an image outside of a sweep.
     """
 
-    def __init__(self, run: ImageOwner, manifest: Manifest, position: int) -> None:
-        record = manifest.images[position]
-        parameters = {**manifest.parameters, "image_number": 1}
-        if record.seed is not None:
-            parameters["image_seed"] = record.seed
-        super().__init__(record.path, seed=record.seed, parameters=parameters)
-        self.manifest = manifest
-        self.record: ImageRecord = record
-        self.key = record.key
-        self.__dict__["sha256"] = record.sha256
+    def __init__(self, run: ImageOwner, name: str, cell: str | None, known: ImageRecord) -> None:
+        super().__init__(known.path, seed=known.seed, parameters={})
+        self.key = known.key
+        self.file = known.path
+        self.cell = cell
+        self.__dict__["sha256"] = known.sha256
         self._run = run
+        self._name = name
+        # As the index has it: without what only the manifest says.
+        self._known = known
+
+    @cached_property
+    def parameters(self) -> NamedValues:
+        """All that decided the outcome, with this image's own seed."""
+        parameters = {**self._run.parameters_of(self._name), "image_number": 1}
+        if self.seed is not None:
+            parameters["image_seed"] = self.seed
+        return NamedValues(parameters)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """How its generation was made; read when first asked for."""
+        return self._run.manifest(self._name)
+
+    @cached_property
+    def record(self) -> ImageRecord:
+        """What the manifest says of this file; read when first asked for."""
+        for record in self.manifest.images:
+            if record.path == self.file:
+                return record
+        msg = f"The manifest {self._name} doesn't list {self.file} any more: open the run again."
+        raise RunError(msg)
 
     def __reduce__(self) -> tuple[Callable[..., Image], tuple[str, int | None, dict[str, Any]]]:
         # Elsewhere there is no run: it is a plain image there.
@@ -139,7 +168,7 @@ class RunImage(Image):
     @property
     def path(self) -> Path:
         """The file. A RunError where a shared run has a thumbnail only."""
-        return self._run.store.image_path(self.record.path)
+        return self._run.store.image_path(self.file)
 
     def open(self) -> PIL.Image.Image:
         """Return the image for Pillow, its pixels loaded and its file closed.
@@ -152,9 +181,9 @@ class RunImage(Image):
         if self.store.writable:
             return super().open()
         try:
-            data = self.store.read(self.record.path, max_file_bytes())
+            data = self.store.read(self.file, max_file_bytes())
         except OSError as error:
-            raise thumbnail_only(self.record.path, self._run.path) from error
+            raise thumbnail_only(self.file, self._run.path) from error
         return _decoded(data)
 
     def thumbnail(self, max_side: int = 512) -> bytes:
@@ -170,7 +199,7 @@ class RunImage(Image):
         bytes
             WebP data.
         """
-        small = self.store.thumbnail(self.record.path)
+        small = self.store.thumbnail(self.file)
         if small is None:
             return super().thumbnail(max_side)
         image = _decoded(small)
@@ -201,34 +230,31 @@ class RunImage(Image):
         return self._run.store
 
     @property
-    def cell(self) -> str | None:
-        """The id of its cell; None for an image outside of a sweep."""
-        return self.manifest.cell
-
-    @property
     def number_in_request(self) -> int:
         """Which image of its request it is, from 1."""
-        return self.record.number_in_request
+        return self._known.number_in_request
 
     @property
     def pixels_sha256(self) -> str | None:
         """The SHA-256 of its pixels; None while it is being found out."""
-        return self.record.pixels_sha256
+        known = self._known.pixels_sha256
+        return self.record.pixels_sha256 if known is None else known  # the index may be older
 
     @property
     def dhash(self) -> str | None:
         """Its difference hash, 64 bits in hexadecimal; None while it is being found out."""
-        return self.record.dhash
+        known = self._known.dhash
+        return self.record.dhash if known is None else known  # the index may be older
 
     @property
     def width(self) -> int:
         """Its width in pixels."""
-        return self.record.width
+        return self._known.width
 
     @property
     def height(self) -> int:
         """Its height in pixels."""
-        return self.record.height
+        return self._known.height
 
     @property
     def rating(self) -> int | None:
@@ -246,9 +272,9 @@ class RunImage(Image):
 
 
 class RunImages(Sequence[RunImage]):
-    """All images of a run in the order of their numbers. Each is read when it is asked for."""
+    """All images of a run in the order of their numbers. Each is looked up when it is asked for."""
 
-    def __init__(self, run: ImageOwner, places: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, run: ImageOwner, places: Sequence[tuple[str, int, str]]) -> None:
         self._run = run
         self._places = places
 
@@ -262,12 +288,12 @@ class RunImages(Sequence[RunImage]):
     def __getitem__(self, index: int | slice) -> RunImage | RunImages:
         if isinstance(index, slice):
             return RunImages(self._run, self._places[index])
-        name, path = self._places[index]
-        return self._run.image_at(name, path)
+        name, position, _ = self._places[index]
+        return self._run.image_at(name, position)
 
     def keys(self) -> list[str]:
         """Return the key of each image, without reading any."""
-        return [path.rpartition("/")[2].rpartition(".")[0] for _, path in self._places]
+        return [path.rpartition("/")[2].rpartition(".")[0] for *_, path in self._places]
 
     def __repr__(self) -> str:
         return f"<{counted(len(self), 'image')} of {self._run.path.name!r}>"

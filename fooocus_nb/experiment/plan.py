@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from fooocus_nb import _html
 from fooocus_nb.errors import ParameterError, RunError
 from fooocus_nb.experiment.checks import Checked, check_cells
 from fooocus_nb.experiment.estimates import Estimate, Made, estimate, images_of, with_defaults
+from fooocus_nb.experiment.grid_plan import PlannedGrid, planned_grid
 from fooocus_nb.experiment.identity import short_name, value_text
 from fooocus_nb.experiment.order import CHECKPOINT, LOADS, Loaded, in_order, swaps
 from fooocus_nb.experiment.resume import drawn_seed_of, refuse_another_sweep
@@ -64,6 +66,10 @@ class Plan:
         Bytes; None where it is not known.
     seed : int or None
         The seed that was drawn, where the sweep gives none.
+    image_counts : tuple of int
+        How many images each of `planned` has.
+    name : str
+        The name of the run's folder, where one is given.
     """
 
     title: str
@@ -85,6 +91,13 @@ class Plan:
     disk_needed: int | None
     disk_free: int | None
     seed: int | None
+    image_counts: tuple[int, ...] = field(default=(), repr=False)
+    name: str = ""
+
+    @functools.cached_property
+    def grid(self) -> PlannedGrid | None:
+        """How large the grid of all cells will be, and their contact sheet; None without cells."""
+        return planned_grid(self.planned, self.image_counts, self.name) if self.planned else None
 
     @property
     def ok(self) -> bool:
@@ -121,6 +134,9 @@ class Plan:
         if self.disk_needed is not None:
             free = "" if self.disk_free is None else f", {_size(self.disk_free)} are free"
             yield "disk", f"about {_size(self.disk_needed)}{free}"
+        if self.grid is not None:
+            yield "grid", self.grid.text
+            yield "contact sheet", self.grid.sheet_text
 
     def _cells(self) -> str:
         parts = [f"{len(self.planned):,}"]
@@ -132,7 +148,7 @@ class Plan:
 
     def __str__(self) -> str:
         lines = [f"Plan: {self.title}"]
-        lines += [f"  {name:<12} {text}" for name, text in self._rows()]
+        lines += [f"  {name:<13} {text}" for name, text in self._rows()]
         for name, values in self.axes.items():
             lines.append(f"  {short_name(name)}:")
             lines += [f"    {text}" for text in _listed(values)]
@@ -166,6 +182,7 @@ class Plan:
             "disk_free": self.disk_free,
             "seed": None if self.seed is None else str(self.seed),
             "swaps": dict(self.swaps),
+            "grid": None if self.grid is None else self.grid.as_data(),
             "problems": list(self.problems),
             "notes": list(self.notes),
         }
@@ -275,6 +292,8 @@ def make_plan(
         disk_needed=disk,
         disk_free=free,
         seed=seed if sweep.draws_seed else None,
+        image_counts=tuple(images_of(with_defaults(cell.values, defaults)) for cell in cells),
+        name="" if folder is None else folder.name,
     )
 
 

@@ -12,7 +12,7 @@ from fooocus_nb._background import Signal
 from fooocus_nb.experiment.identity import short_name, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.jobs.job import Job
@@ -321,6 +321,14 @@ class SweepProgress:
         for job in jobs:
             if job is not None:
                 _on_thread(job.stop)
+
+    def skip_running(self, places: Iterable[int]) -> None:
+        """Skip those of the given cells that run now: what was seen, and nothing newer."""
+        seen = set(places)
+        with self._lock:
+            running = [place for place in self._jobs if place in seen]
+        for place in running:
+            self.skip(place)
 
     def is_skipped(self, cell_id: str) -> bool:
         """Whether somebody skipped a cell while it waited."""

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.experiment.folder import RunStore
-    from fooocus_nb.experiment.manifest import ImageRecord
 
 __all__ = ["RunView", "ViewedCell", "ViewedImage", "ViewedImages"]
 
@@ -19,8 +18,10 @@ class ViewedImage(Protocol):
 
     key: str
     path: Path
+    file: str
+    cell: str | None
+
     seed: int | None
-    record: ImageRecord
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -29,10 +30,6 @@ class ViewedImage(Protocol):
     @property
     def sha256(self) -> str:
         """Of the file's bytes."""
-
-    @property
-    def cell(self) -> str | None:
-        """The id of its cell."""
 
     @property
     def number_in_request(self) -> int:

@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal
@@ -28,6 +29,7 @@ from fooocus_nb.experiment.provenance import software
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from fooocus_nb.engine.facts import EngineFacts
@@ -83,6 +85,7 @@ class Recorder:
         self._waiting_models: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="fooocus-nb-recorder", daemon=True)
         self._closed = threading.Event()
+        self._hashes = ThreadPoolExecutor(1, thread_name_prefix="fooocus-nb-hash")
         self._thread.start()
 
     # -- attempts ---------------------------------------------------------------------------
@@ -122,6 +125,11 @@ class Recorder:
         attempt = self.begin()
         attempt.bind(job)
         return attempt
+
+    def has_sent(self, session: str) -> bool:
+        """Whether an earlier kernel has sent a generation for this run, and nobody took its end."""
+        lines = self._index.recent_attempts()
+        return bool(session) and any(line.get("session") == session for line in lines)
 
     def running(self, attempt: Attempt) -> None:
         """Note that an attempt is a job of this kernel now."""
@@ -178,8 +186,11 @@ class Recorder:
             "time": now(),
             **extra,
         }
-        self.folder.append("attempts", record)
-        self._index.refresh_lines("attempts")
+        self._index.add_lines("attempts", self.folder.append("attempts", record))
+
+    def hashed(self, data: bytes) -> Future[str]:
+        """Find out the SHA-256 of an image on a thread of its own, while it is written."""
+        return self._hashes.submit(sha256, data)
 
     def base_of(self, values: Mapping[str, Any], known: Provenance) -> tuple[str, dict[str, Any]]:
         """Return the name of a line of ``engines.jsonl``, and in what values differ from it.
@@ -349,6 +360,7 @@ class Recorder:
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=1.0)
         self._thread.join(5.0)
+        self._hashes.shutdown(wait=False)
         return done
 
     # -- after a crash ----------------------------------------------------------------------
@@ -368,6 +380,8 @@ class Recorder:
         done = completed_later(self.folder, manifest)
         if done != manifest:
             self.write(done)
+        else:  # the index is older than the manifest
+            self._index.add(manifest)
 
     def look_on(self) -> None:
         """Look on at the generations of this kernel; once."""

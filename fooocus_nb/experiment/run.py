@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.compare import Comparison
     from fooocus_nb.experiment.contact_sheet import ContactSheet
     from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.index import IndexedImage
     from fooocus_nb.experiment.lease import Holder
+    from fooocus_nb.experiment.pool import Pool
     from fooocus_nb.experiment.share import Share
     from fooocus_nb.experiment.table import Table
     from fooocus_nb.experiment.verification import Verification
@@ -250,7 +252,7 @@ class Run:
     @property
     def images(self) -> RunImages:
         """All whole images, in the order of their numbers; see :class:`RunImage`."""
-        return RunImages(self, self._index.image_paths())
+        return RunImages(self, self._index.image_places())
 
     @property
     def manifests(self) -> Iterator[Manifest]:
@@ -324,13 +326,20 @@ class Run:
         list of RunImage
             In order.
         """
-        found = [self.manifest(name) for name in self._index.names_of_cell(cell)]
-        whole = [manifest for manifest in found if manifest.complete] or found
-        return [
-            RunImage(self, manifest, position)
-            for manifest in whole
-            for position in range(len(manifest.images))
-        ]
+        names = self._index.names_of_cell(cell)
+        chosen = [name for name in names if self._index.is_complete(name)] or names
+        return [image for name in chosen for image in self._images_in(name)]
+
+    def _images_in(self, name: str) -> list[RunImage]:
+        """Return the images of a manifest, which is read only where the index doesn't know them."""
+        known = self._index.images_of(name)
+        if known and all(known):
+            return [self._image(one) for one in known if one is not None]
+        manifest = self.manifest(name)
+        return [RunImage(self, name, manifest.cell, record) for record in manifest.images]
+
+    def _image(self, known: IndexedImage) -> RunImage:
+        return RunImage(self, known.name, known.cell, known.record)
 
     def image(self, key: str) -> RunImage:
         """Return an image by its key.
@@ -352,10 +361,9 @@ class Run:
         """
         name = key.rpartition("-")[0] + ".json"
         with contextlib.suppress(RunError, ValueError):
-            manifest = self.manifest(name)
-            for position, record in enumerate(manifest.images):
-                if record.key == key:
-                    return RunImage(self, manifest, position)
+            for image in self._images_in(name):
+                if image.key == key:
+                    return image
         msg = f"The run {self.path} has no image {key[:80]!r}."
         raise RunError(msg)
 
@@ -390,8 +398,7 @@ class Run:
                 msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
                 raise RunError(msg) from error
             found = found_again
-        self._keep(found, name)
-        return found
+        return self._keep_read(found, name)
 
     def _read(self, name: str) -> Manifest:
         return Manifest.from_json(self.store.read(f"{MANIFESTS}/{name}"))
@@ -406,20 +413,38 @@ class Run:
             return self._read(name)
         return None
 
-    def _keep(self, manifest: Manifest, name: str | None = None) -> None:
+    def _keep(self, manifest: Manifest) -> None:
+        """Remember a manifest that was written just now."""
         with self._lock:
-            self._manifests[name or manifest.name] = manifest
-            while len(self._manifests) > CACHED_MANIFESTS:
-                self._manifests.popitem(last=False)
+            self._manifests[manifest.name] = manifest
+            self._forget_oldest()
 
-    def image_at(self, name: str, path: str) -> RunImage:
-        """Return the image at a path that a manifest lists."""
-        manifest = self.manifest(name)
-        for position, record in enumerate(manifest.images):
-            if record.path == path:
-                return RunImage(self, manifest, position)
-        msg = f"The manifest {name} doesn't list {path} any more: open the run again."
+    def _keep_read(self, manifest: Manifest, name: str) -> Manifest:
+        """Remember a manifest that was read, unless a newer one was written meanwhile."""
+        with self._lock:
+            kept = self._manifests.setdefault(name, manifest)
+            self._forget_oldest()
+            return kept
+
+    def _forget_oldest(self) -> None:
+        while len(self._manifests) > CACHED_MANIFESTS:
+            self._manifests.popitem(last=False)
+
+    def image_at(self, name: str, position: int) -> RunImage:
+        """Return the image at a place of a manifest, from 0."""
+        known = self._index.image(name, position)
+        if known is not None:
+            return self._image(known)
+        images = self._images_in(name)
+        if position < len(images):
+            return images[position]
+        msg = f"The manifest {name} doesn't list image {position + 1} any more: open the run again."
         raise RunError(msg)
+
+    def parameters_of(self, name: str) -> Mapping[str, Any]:
+        """Return the parameters of a manifest, which is read only where the index has none."""
+        known = self._index.parameters(name)
+        return self.manifest(name).parameters if known is None else known
 
     def refresh(self) -> None:
         """Look for what another kernel has written meanwhile, where this one only reads."""
@@ -788,7 +813,7 @@ class Run:
 
     def verify(
         self,
-        engine: Engine,
+        engine: Engine | Pool | Sequence[Engine],
         sample: float | None = None,
         *,
         keep: str | os.PathLike[str] | None = None,
@@ -800,8 +825,9 @@ class Run:
 
         Parameters
         ----------
-        engine : Engine
-            Who makes them.
+        engine : Engine, Pool, or sequence of Engine
+            Who makes them. Several work at the same time; what one leaves that dies goes to the
+            others. Workers elsewhere can't.
         sample : int or float, optional
             How many, or which share of them below or equal to 1.0; the same ones each time.
             Default: all.
@@ -819,7 +845,7 @@ class Run:
         ParameterError
             When `sample` is not possible.
         ConfigurationError
-            When `engine` is none.
+            When `engine` is none of these.
 
         Examples
         --------

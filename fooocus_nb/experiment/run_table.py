@@ -76,7 +76,7 @@ def _row(
         "note": image.note or None,
         "width": image.width,
         "height": image.height,
-        "file": image.record.path,
+        "file": image.file,
         "sha256": image.sha256,
     }
     for name, values in measures.items():

@@ -272,7 +272,7 @@ class _Collector:
             self._add_manifest(name)
         self._add_thumbnails()
         if self._with_originals:
-            self._add_large("images", [image.record.path for image in run.images])
+            self._add_large("images", [image.file for image in run.images])
         if self._with_inputs:
             self._add_large(INPUTS, [f"{INPUTS}/{name}" for name in store.names(INPUTS)])
         self._add_notebook()
@@ -308,7 +308,7 @@ class _Collector:
                 if small is None:
                     self.notes.append(f"{image.key} has no thumbnail: its file cannot be read.")
                 else:
-                    self.thumbnails[image.record.path.rpartition("/")[2]] = small
+                    self.thumbnails[image.file.rpartition("/")[2]] = small
         del self.notes[20:]
 
     def _add_large(self, kind: str, names: list[str]) -> None:

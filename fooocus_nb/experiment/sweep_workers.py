@@ -12,14 +12,14 @@ from fooocus_nb.experiment.workers import EngineWorker
 if TYPE_CHECKING:
     from fooocus_nb.experiment.workers import Worker
 
-__all__ = ["workers_of"]
+__all__ = ["is_elsewhere", "workers_of"]
 
 
 def workers_of(thing: Any) -> list[Worker]:
     """Return who makes cells: an engine, all of a pool, or workers elsewhere."""
     if isinstance(thing, Engine):
         return [EngineWorker(thing)]
-    if _is_elsewhere(thing):
+    if is_elsewhere(thing):
         from fooocus_nb.experiment.executor import Workers
 
         thing = Workers(thing)
@@ -40,7 +40,7 @@ def workers_of(thing: Any) -> list[Worker]:
     raise ConfigurationError(msg)
 
 
-def _is_elsewhere(thing: Any) -> bool:
+def is_elsewhere(thing: Any) -> bool:
     """Whether it is an executor or a Dask client, told without loading Dask."""
     if isinstance(thing, concurrent.futures.Executor):
         return True

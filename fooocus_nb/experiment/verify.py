@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import random
 import tempfile
-from collections import Counter
-from dataclasses import dataclass, replace
+import threading
+from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fooocus_nb._background import wait_future
 from fooocus_nb.errors import (
     ConfigurationError,
-    EngineStopped,
-    FooocusError,
     ParameterError,
     RunError,
 )
@@ -25,12 +26,12 @@ from fooocus_nb.experiment.causes import (
     differences,
     ranked,
 )
-from fooocus_nb.experiment.comparison import LEVELS, Measures, compare_files
+from fooocus_nb.experiment.comparison import Measures
 from fooocus_nb.experiment.hashing import sha256
-from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
+from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
+from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
-from fooocus_nb.experiment.workers import ILL, EngineWorker
-from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.experiment.workers import EngineWorker
 
 if TYPE_CHECKING:
     import os
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.folder import RunStore
-    from fooocus_nb.experiment.manifest import ImageRecord, Manifest
     from fooocus_nb.experiment.members import RunImage, RunImages
-    from fooocus_nb.experiment.recorder import Recorder
 
     #: Called with how many images are done, of how many, and the last row.
     Tell = Callable[[int, int], None]
@@ -51,10 +50,6 @@ __all__ = ["VerifiedRun", "verify_run"]
 NAMED = 3
 #: How long the hashes of models are waited for, once all images are made.
 FLUSH_SECONDS = 600.0
-#: How long the prompts of one generation are waited for.
-PROMPT_SECONDS = 30.0
-#: Kinds of causes that a place in a request can be taken for.
-_PROMPTS = frozenset({"wildcard file", "prompt expansion"})
 
 
 class VerifiedRun(Protocol):
@@ -69,43 +64,6 @@ class VerifiedRun(Protocol):
         """All images."""
 
 
-class ScratchRun(Protocol):
-    """Where images that are made again are recorded."""
-
-    store: RunStore
-
-    @property
-    def recorder(self) -> Recorder:
-        """What writes down attempts."""
-
-    def manifest(self, name: str) -> Manifest:
-        """Return a manifest by its file name."""
-
-    def flush(self, timeout: float = ...) -> bool:
-        """Wait until all hashes are known."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
-_NOT_MADE = Measures("failed")
-
-
-@dataclass
-class _Remade:
-    """One image made again, or why it could not be."""
-
-    image: RunImage
-    manifest: str = ""
-    record: ImageRecord | None = None
-    measures: Measures = _NOT_MADE
-    error: BaseException | None = None
-    missing: tuple[str, ...] = ()
-    found: tuple[Cause, ...] = ()
-    proven: Cause | None = None
-    note: str = ""
-
-
 def verify_run(
     run: VerifiedRun,
     engine: Any,
@@ -116,14 +74,7 @@ def verify_run(
     tell: Tell = lambda done, total: None,
 ) -> Verification:
     """Make the images of a run again and compare them; see :meth:`Run.verify`."""
-    from fooocus_nb.engine.core import Engine
-
-    if not isinstance(engine, Engine):
-        msg = (
-            f"A {type(engine).__name__} can't make images again: give an engine of "
-            "fooocus_nb.start() or connect()."
-        )
-        raise ConfigurationError(msg)
+    engines = _engines_of(engine)
     images = chosen(run, sample)
     damaged = tuple(_damaged(run.store, images))
     with contextlib.ExitStack() as stack:
@@ -139,7 +90,25 @@ def verify_run(
         else:
             scratch = open_scratch(_new_folder(keep))
         stack.callback(scratch.close)
-        return _Verifier(run, engine, scratch, tell).verify(images, damaged)
+        remakers = [Remaker(each, scratch) for each in engines]
+        return _Verifier(run, remakers, scratch, tell).verify(images, damaged)
+
+
+def _engines_of(thing: Any) -> list[Engine]:
+    """Return the engines that make images again: one, those of a pool, or several in a list."""
+    try:
+        workers = [] if is_elsewhere(thing) else workers_of(thing)
+    except ConfigurationError:
+        workers = []
+    engines = [worker.engine for worker in workers if isinstance(worker, EngineWorker)]
+    if not engines or len(engines) < len(workers):
+        msg = (
+            f"A {type(thing).__name__} can't make images again: give an engine of "
+            "fooocus_nb.start() or connect(), a Pool, or several in a list. Workers elsewhere "
+            "can't compare."
+        )
+        raise ConfigurationError(msg)
+    return engines
 
 
 def chosen(run: VerifiedRun, sample: Any) -> list[RunImage]:
@@ -178,54 +147,38 @@ def _new_folder(keep: str | os.PathLike[str]) -> Path:
 def _damaged(store: RunStore, images: Sequence[RunImage]) -> Iterator[str]:
     """Yield the keys of images whose files are not what their manifests say."""
     for image in images:
-        data = _read(store, image.record)
+        data = read_image(store, image.record)
         if data is None and store.thumbnail(image.record.path) is not None:
             continue  # a run that was shared need not have originals
         if data is None or sha256(data) != image.record.sha256:
             yield image.key
 
 
-def _read(store: RunStore, record: ImageRecord) -> bytes | None:
-    try:
-        return store.read(record.path, max_file_bytes())
-    except (FooocusError, OSError, KeyError):
-        return None
-
-
 class _Verifier:
     """One verification: makes, compares, tries out, and says why."""
 
-    def __init__(self, run: VerifiedRun, engine: Engine, scratch: ScratchRun, tell: Tell) -> None:
+    def __init__(
+        self, run: VerifiedRun, remakers: Sequence[Remaker], scratch: ScratchRun, tell: Tell
+    ) -> None:
         self._run = run
-        self._engine = engine
+        self._remakers = remakers
         self._scratch = scratch
         self._tell = tell
-        self._whole: dict[str, str | None] = {}
-        self._varies: bool | None = None
 
     def verify(self, images: Sequence[RunImage], damaged: tuple[str, ...]) -> Verification:
-        remade: list[_Remade] = []
-        gone: BaseException | None = None
-        self._tell(0, len(images))
-        for image in images:
-            one = _Remade(image)
-            if gone is None:
-                gone = self._make(one)
-            else:
-                one.error = gone
-            remade.append(one)
-            self._tell(len(remade), len(images))
+        remade = [Remade(image) for image in images]
+        self._make_all(remade)
         self._scratch.flush(FLUSH_SECONDS)
         for one in remade:
             self._find_differences(one)
-        if gone is None:
-            for one in remade:
-                if one.error is None and not one.measures.same:
-                    self._try_out(one)
+        for one in remade:
+            remaker = one.remaker
+            if one.error is None and not one.measures.same and remaker and not remaker.gone:
+                remaker.try_out(one)
         rows = _explained(remade, damaged)
         return Verification(
             run=self._run.path,
-            engine=self._engine.name,
+            engine=", ".join(remaker.engine.name for remaker in self._remakers),
             total=len(self._run.images),
             rows=tuple(rows),
             damaged=damaged,
@@ -234,82 +187,37 @@ class _Verifier:
 
     # -- making -----------------------------------------------------------------------------
 
-    def _make(self, one: _Remade) -> BaseException | None:
-        """Make an image again; return why no other one can be made either, where that is so."""
-        image = one.image
-        recipe = recipe_of(image)
-        _, one.missing = recipe.fitted(self._engine)
-        try:
-            one.manifest, one.record, data = self._image(recipe, image)
-        except (ConfigurationError, EngineStopped) as error:
-            one.error = error
-            return error
-        except ILL as error:
-            one.error = error
+    def _make_all(self, remade: Sequence[Remade]) -> None:
+        """Make all of them; what an engine leaves that is gone goes to the others."""
+        self._tell(0, len(remade))
+        left = list(remade)
+        while left and (able := [each for each in self._remakers if not each.gone]):
+            queue = _Queue(left, lambda count: self._tell(count, len(remade)), len(remade))
+            if len(able) == 1:  # on this thread, which an interrupt reaches
+                queue.work_off(able[0])
+            else:
+                self._on_threads(able, queue)
+            left = queue.left
+        for one in left:
+            one.error = one.error or self._remakers[-1].gone
+        self._tell(len(remade), len(remade))
+
+    @staticmethod
+    def _on_threads(able: Sequence[Remaker], queue: _Queue) -> None:
+        with concurrent.futures.ThreadPoolExecutor(len(able)) as threads:
+            futures = [threads.submit(queue.work_off, remaker) for remaker in able]
             try:
-                EngineWorker(self._engine).come_back(error)
-            except FooocusError as gone:
-                return gone
-            return None
-        except (FooocusError, OSError) as error:
-            one.error = error
-            return None
-        one.measures = self._compared(image, data)
-        return None
-
-    def _submit(self, recipe: Recipe, **changes: Any) -> str:
-        """Make something in the scratch run, and return the name of its manifest."""
-        attempt = self._scratch.recorder.begin()
-        with attempt.watching():
-            job = recipe.submit(self._engine, **changes)
-        job.result()
-        if attempt.manifest is None:
-            problems = "; ".join(self._scratch.recorder.problems[-1:]) or "no image came"
-            msg = f"What was made again could not be recorded: {problems}."
-            raise RunError(msg)
-        return attempt.manifest.name
-
-    def _image(
-        self, recipe: Recipe, image: RunImage, **changes: Any
-    ) -> tuple[str, ImageRecord, bytes]:
-        """Make something, and return its manifest's name, and that image of it."""
-        name = self._submit(recipe, **changes)
-        record = self._same_place(name, recipe, image)
-        return name, record, self._scratch.store.read(record.path, max_file_bytes())
-
-    def _same_place(self, name: str, recipe: Recipe, image: RunImage) -> ImageRecord:
-        """Return the image at the place of another one: an enhanced image has several files."""
-        siblings = [
-            record.path
-            for record in image.manifest.images
-            if record.number_in_request == image.number_in_request
-        ]
-        place = siblings.index(image.record.path)
-        made = [
-            record
-            for record in self._scratch.manifest(name).images
-            if record.number_in_request == recipe.number
-        ]
-        if place >= len(made):
-            msg = (
-                f"It made {len(made)} files where there were {len(siblings)}: image {place + 1} of "
-                "them is missing."
-            )
-            raise RunError(msg)
-        return made[place]
-
-    def _compared(self, image: RunImage, data: bytes) -> Measures:
-        before = _read(image.store, image.record)
-        if before is not None and sha256(before) != image.record.sha256:
-            before = None  # it isn't what was made
-        try:
-            return compare_files(image.record, before, data)
-        except Exception as error:  # noqa: BLE001 - Pillow raises all sorts for a file that is torn
-            return Measures.failed(f"it can't be decoded: {error}")
+                for future in futures:
+                    wait_future(future)
+            except BaseException:  # an interrupt, too
+                queue.close()
+                for remaker in able:
+                    remaker.stop()
+                raise
 
     # -- why --------------------------------------------------------------------------------
 
-    def _find_differences(self, one: _Remade) -> None:
+    def _find_differences(self, one: Remade) -> None:
         if one.error is not None or not one.manifest:
             return
         after = self._scratch.manifest(one.manifest)
@@ -321,80 +229,54 @@ class _Verifier:
             found.insert(0, Cause("file changed", one.image.manifest.name, text=text))
         one.found = tuple(found)
 
-    def _try_out(self, one: _Remade) -> None:
-        """Put back what can be put back, and see whether the image is the first one again."""
-        image = one.image
-        with contextlib.suppress(FooocusError, OSError):  # then it isn't proven
-            number, count = image.number_in_request, image.manifest.parameters["image_number"]
-            several = int(count or 1) > 1 and number <= int(count)
-            if several and self._is_nearer(one, self._whole_measures(image)):
-                text = (
-                    f"image {number} of {count} is another one alone; the whole request gives it "
-                    "again"
-                )
-                one.proven = Cause("position in request", "", number, 1, text, proven=True)
-                return
-            if several:
-                self._tell_places_apart(one)
-            wildcards = next((each for each in one.found if each.kind == "wildcard file"), None)
-            if wildcards is not None:
-                recipe = recipe_of(image)
-                _, _, data = self._image(recipe, image, prompt=image.record.prompt)
-                if self._is_nearer(one, self._compared(image, data)):
-                    text = f"{wildcards.text}; with the first prompt the image comes again"
-                    one.proven = replace(wildcards, text=text, proven=True)
+
+class _Queue:
+    """Images to make again, for several engines at a time."""
+
+    def __init__(self, waiting: Sequence[Remade], tell: Callable[[int], None], total: int) -> None:
+        self._waiting = deque(waiting)
+        self._tell = tell
+        self._total = total
+        self._given_back: list[Remade] = []
+        self._in_hands = 0
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> list[Remade]:
+        """What was not made."""
+        return [*self._given_back, *self._waiting]
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._lock:
+            self._waiting.clear()
+
+    def work_off(self, remaker: Remaker) -> None:
+        """Make what waits with one engine, as long as that can."""
+        while remaker.gone is None:
+            with self._lock:
+                if not self._waiting:
                     return
-            if not any(each.matters for each in one.found):
-                one.note = self._repeated(one)
-
-    @staticmethod
-    def _is_nearer(one: _Remade, other: Measures) -> bool:
-        """Whether an image is nearer to the first one than what was made before."""
-        return LEVELS.index(other.level) < LEVELS.index(one.measures.level)
-
-    def _whole_measures(self, image: RunImage) -> Measures:
-        """Make the whole request that an image is of, once, and compare the image."""
-        key = image.manifest.name
-        recipe = whole_request(image)
-        if key not in self._whole:
-            self._whole[key] = None
-            self._whole[key] = self._submit(recipe)
-        name = self._whole[key]
-        if name is None:
-            return _NOT_MADE
-        record = self._same_place(name, recipe, image)
-        return self._compared(image, self._scratch.store.read(record.path, max_file_bytes()))
-
-    def _tell_places_apart(self, one: _Remade) -> None:
-        """Take it for the place in the request where the prompt is another one only alone."""
-        image, name = one.image, self._whole.get(one.image.manifest.name)
-        if name is None or not any(each.kind == "wildcard file" for each in one.found):
-            return
-        self._scratch.flush(PROMPT_SECONDS)
-        record = self._same_place(name, whole_request(image), image)
-        if record.prompt == image.record.prompt:
-            text = "its prompt is another one alone, and the first one in the whole request"
-            rest = [each for each in one.found if each.kind not in _PROMPTS]
-            number = image.number_in_request
-            one.found = (Cause("position in request", "", number, 1, text), *rest)
-
-    def _repeated(self, one: _Remade) -> str:
-        """Say whether the engine makes the same image twice; tried once."""
-        if self._varies is None and one.record is not None:
-            _, _, data = self._image(recipe_of(one.image), one.image)
-            self._varies = sha256(data) != one.record.sha256
-        if self._varies:
-            return "this engine makes another image each time"
-        return "this engine makes the same image each time"
+                one = self._waiting.popleft()
+                self._in_hands += 1
+            try:
+                remaker.make(one)
+            finally:
+                with self._lock:
+                    self._in_hands -= 1
+                    if remaker.gone is not None:
+                        self._given_back.append(one)
+                    done = self._total - len(self.left) - self._in_hands
+                    self._tell(done)
 
 
-def _explained(remade: Sequence[_Remade], damaged: Sequence[str]) -> list[VerifiedImage]:
+def _explained(remade: Sequence[Remade], damaged: Sequence[str]) -> list[VerifiedImage]:
     """Return the rows, each with its causes."""
     evidence = _evidence(remade)
     return [_row(one, _causes(one, evidence)) for one in remade]
 
 
-def _evidence(remade: Sequence[_Remade]) -> dict[tuple[str, str, str, str], Evidence]:
+def _evidence(remade: Sequence[Remade]) -> dict[tuple[str, str, str, str], Evidence]:
     """Return with how many images of each outcome every difference was there."""
     counts: Counter[tuple[tuple[str, str, str, str], str]] = Counter()
     for one in remade:
@@ -407,7 +289,7 @@ def _evidence(remade: Sequence[_Remade]) -> dict[tuple[str, str, str, str], Evid
     }
 
 
-def _causes(one: _Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -> tuple[Cause, ...]:
+def _causes(one: Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -> tuple[Cause, ...]:
     if one.error is not None or one.measures.level == "failed":
         return (_failure(one),)
     if one.measures.same:
@@ -422,7 +304,7 @@ def _causes(one: _Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -
     if one.proven is not None:
         # The prompt of another place has other elements, too.
         rest = [
-            each for each in one.found if each.kind != one.proven.kind and each.kind not in _PROMPTS
+            each for each in one.found if each.kind != one.proven.kind and each.kind not in PROMPTS
         ]
         return (one.proven, *rest)
     found = ranked(one.found, little=one.measures.level == "close", evidence=evidence)
@@ -431,7 +313,7 @@ def _causes(one: _Remade, evidence: dict[tuple[str, str, str, str], Evidence]) -
     return tuple(found)
 
 
-def _failure(one: _Remade) -> Cause:
+def _failure(one: Remade) -> Cause:
     if one.error is None:
         return Cause("failed", text=next(iter(one.measures.reasons.values()), ""))
     reason = str(one.error).partition("\n")[0][:300]
@@ -440,7 +322,7 @@ def _failure(one: _Remade) -> Cause:
     return Cause("failed", text=f"{type(one.error).__name__}: {reason}")
 
 
-def _row(one: _Remade, causes: tuple[Cause, ...]) -> VerifiedImage:
+def _row(one: Remade, causes: tuple[Cause, ...]) -> VerifiedImage:
     measures = one.measures
     if one.error is not None:
         measures = Measures.failed(f"{type(one.error).__name__}")

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.engine.health import gpus
+from fooocus_nb.engine.jobs.job import observers_of, session_of
 from fooocus_nb.engine.portable import make_portable
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import check_request, submit_request
@@ -19,6 +21,7 @@ from fooocus_nb.errors import (
     EngineError,
     EngineTimeout,
     EngineUnresponsive,
+    FooocusError,
     GPUUnusable,
     WorkerDead,
 )
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.cells import Cell
+    from fooocus_nb.experiment.recorder import Recorder
 
-__all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell"]
+__all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell", "take_found"]
 
 #: With these the engine is of no use before it was restarted.
 ILL = (
@@ -129,6 +133,18 @@ def make_cell(
         job = submit_request(engine, request)
     begun(job)
     job.result()
+
+
+def take_found(engine: Engine, recorder: Recorder) -> None:
+    """Wait for what an earlier kernel had sent for a run, and record it there.
+
+    Else the sweep would make it a second time.
+    """
+    for job in engine.found_jobs:
+        if recorder.has_sent(session_of(job)):
+            with contextlib.suppress(FooocusError):  # which is recorded, too
+                job.result()
+            observers_of(job).tell_late(recorder.observe)
 
 
 class EngineWorker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from fooocus_nb.magics import verbs
@@ -38,15 +39,18 @@ async def run_awaited(
     session = Session(shell)
     parsed = parse(line, cell, session.variables)
     if not isinstance(parsed, GenerateOptions):
-        return _run_verb(session, parsed)
+        done = _run_verb(session, parsed, awaited=True)
+        return await done if inspect.isawaitable(done) else done
     from fooocus_nb.magics.generation import agenerate
 
     result = await agenerate(session, parsed)
     return result if value else None
 
 
-def _run_verb(session: Session, parsed: VerbOptions) -> object:
+def _run_verb(session: Session, parsed: VerbOptions, *, awaited: bool = False) -> object:
     verb = verbs.verb(parsed.verb)
     if not isinstance(verb, Verb):
         raise TypeError(parsed.verb)
+    if awaited and verb.arun is not None:
+        return verb.arun(session, parsed.options)
     return verb.run(session, parsed.options)

@@ -12,6 +12,9 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine.image_tasks import prompt_of
 from fooocus_nb.engine.interrupts import interruption
+from fooocus_nb.engine.portable import portable_if_wanted
+from fooocus_nb.engine.presenters import wait_shown
+from fooocus_nb.engine.submission import ask_ahead, check_request, records_of, submit_asked
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.loop_monitor import LoopMonitor
@@ -21,10 +24,12 @@ from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.experiment.run import Run
+    from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.magics.parsing import GenerateOptions
     from fooocus_nb.magics.session import Session
 
@@ -56,10 +61,11 @@ def generate(session: Session, options: GenerateOptions) -> Result | Run:
     with JobMonitor(total=options.repeat) as monitor:
         before = _monitor.set(monitor)
         try:
-            for parameters in options.runs(engine.parameters):
-                if monitor.stopped:
-                    break
-                results.append(engine.generate(options.prompt, **parameters))
+            with _asked_ahead(engine, _wanted(engine, options)) as asked:
+                for request, session_hash in asked:
+                    if monitor.stopped:
+                        break
+                    results.append(wait_shown(submit_asked(engine, request, session_hash)))
         except KeyboardInterrupt:
             raise _interrupted(session, options, monitor) from None
         finally:
@@ -77,20 +83,48 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
         return await arun_sweep(session, engine, options)
     results = []
     async with JobMonitor(total=options.repeat, awaited=True) as monitor:
-        for parameters in options.runs(engine.parameters):
-            if monitor.stopped:
-                break
-            job = engine.submit(options.prompt, **parameters)
-            monitor.watch(job)
-            try:
-                results.append(await job)
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                # What interrupts a cell that awaits is a cancellation. For the notebook it
-                # is the same as in every other cell.
-                raise _interrupted(session, options, monitor) from None
+        try:
+            # Where it is to be portable the engine is asked first, which takes its time.
+            wanted = await asyncio.to_thread(_wanted, engine, options)
+            with _asked_ahead(engine, wanted) as asked:
+                for request, session_hash in asked:
+                    if monitor.stopped:
+                        break
+                    job = submit_asked(engine, request, session_hash)
+                    monitor.watch(job)
+                    results.append(await job)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            # What interrupts a cell that awaits is a cancellation. For the notebook it is the
+            # same as in every other cell.
+            raise _interrupted(session, options, monitor) from None
         if monitor.stopped:  # the button ends the cell as an interrupt does
             raise _interrupted(session, options, monitor)
     return _bound(session, options, results)
+
+
+def _wanted(engine: Engine, options: GenerateOptions) -> list[tuple[str, dict[str, Any]]]:
+    """Return the prompt and the parameters of each generation of the cell."""
+    return [
+        portable_if_wanted(engine, options.prompt, parameters)
+        for parameters in options.runs(engine.parameters)
+    ]
+
+
+@contextlib.contextmanager
+def _asked_ahead(
+    engine: Engine, wanted: Iterable[tuple[str, dict[str, Any]]]
+) -> Iterator[Iterator[tuple[Request, str]]]:
+    """Write down all that the cell asks for before the first is sent, so that it can be resumed.
+
+    Gives each with its session. What is not taken by the end of the block is asked for no more.
+    """
+    requests = [check_request(engine, prompt, parameters) for prompt, parameters in wanted]
+    sessions = ask_ahead(engine, requests)
+    left = iter(list(zip(requests, sessions, strict=True)))
+    try:
+        yield left
+    finally:
+        records_of(engine).drop(session for _, session in left)
 
 
 def _interrupted(

@@ -13,7 +13,7 @@ from fooocus_nb.magics.sweep_options import add_sweep_options
 from fooocus_nb.options.generation import add_generation_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from fooocus_nb.fooocus.requests.tasks import Task
     from fooocus_nb.magics.session import Session
@@ -91,13 +91,15 @@ class Parser(argparse.ArgumentParser):
 class Verb:
     """A verb: its help line, its options and what it does.
 
-    `flags` tells that what follows ``--`` is for Fooocus; it becomes ``options.flags``.
+    `flags` tells that what follows ``--`` is for Fooocus; it becomes ``options.flags``. `arun` does
+    the same as `run` with the kernel listening meanwhile.
     """
 
     help: str
     run: Callable[[Session, argparse.Namespace], object]
     add_options: AddOptions = lambda parser: None
     flags: bool = False
+    arun: Callable[[Session, argparse.Namespace], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ def add_generation_options(parser: Parser) -> None:
         help="any other parameter, by its name; --NAME VALUE does the same")  # fmt: skip
     add("--image-prompt", dest="image_prompts", action="append", metavar="IMAGE",
         help="an image that guides; may be given several times")  # fmt: skip
+    add("--portable", action="store_true", help="make it independent of this machine: noise of the "
+        "CPU, the expanded prompt in place of expansion; it says what it changes")  # fmt: skip
     add("--repeat", type=positive, default=1, help="generate so many times, each with its seed")
 
 
@@ -75,6 +77,8 @@ def given_parameters(known: argparse.Namespace) -> dict[str, Any]:
     }
     if known.size is not None:
         parameters["width"], parameters["height"] = known.size
+    if known.portable:
+        parameters["portable"] = True
     for name, _ in known.settings or ():
         if name in parameters:
             raise ParameterError(_twice(name))

@@ -54,9 +54,6 @@ class Image:
     ----------
     seed : int or None
         The seed that made it; None for a file that does not tell.
-    parameters : NamedValues
-        All that decided the outcome: a mapping by canonical name that understands the short ones,
-        too, such as ``parameters["seed"]``.
     """
 
     def __init__(
@@ -64,7 +61,15 @@ class Image:
     ) -> None:
         self._path = Path(path)
         self.seed = seed
-        self.parameters = NamedValues(parameters)
+        self._given = dict(parameters)
+
+    @cached_property
+    def parameters(self) -> NamedValues:
+        """All that decided the outcome: a mapping by canonical name.
+
+        It understands the short names, too, such as ``parameters["seed"]``.
+        """
+        return NamedValues(self._given)
 
     @property
     def path(self) -> Path:
@@ -325,6 +330,7 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
         with file, PIL.Image.open(file) as opened:
             width, height = opened.size
         data = webp_thumbnail(image.path, side, min(limit, MAX_THUMBNAIL_BYTES))
+        digest = image.sha256
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
         return _html.Card(b"", (1, 1), image.seed, image.path)
     return _html.Card(
@@ -334,4 +340,5 @@ def _card(image: Image, base: Path, side: int, limit: int) -> _html.Card:
         image.path,
         href=_html.relative_href(image.path, base),
         note=f"{width} × {height}",
+        sha256=digest,
     )

@@ -41,6 +41,8 @@ NO_BODY = (204, 304)
 _SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
 _ASKED = "fooocus_nb_asked"
 _MAX_REASON = 100
+#: Below a page's prefix: the websocket that our script keeps open as long as the page is.
+HOLD = "fooocus-nb-open"
 
 
 class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
@@ -49,6 +51,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     _page: Page
     _upstream: aiohttp.ClientResponse | aiohttp.ClientWebSocketResponse | None = None
     _tasks: tuple[asyncio.Task[Any], ...] = ()
+    _hold: asyncio.StreamWriter | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -236,6 +239,9 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     async def open(self, **_given: str) -> None:
         """Connect to the engine before anything is taken from the browser."""
+        if self._rest().partition("?")[0] == HOLD:
+            await self._hold_engine()
+            return
         timeout = aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -254,6 +260,22 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             asyncio.create_task(self._relay(upstream)),
             asyncio.create_task(self._ping()),
         )
+
+    async def _hold_engine(self) -> None:
+        """Keep the engine awake as long as this page is open.
+
+        Gradio 3 has no connection for a page that is only open. Whoever is connected to an engine's
+        web server keeps it from falling asleep, whichever kernels use it; so this connects, and
+        says nothing.
+        """
+        url = URL(self._page.engine.url)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, self._hold = await asyncio.open_connection(url.host, url.port)
+        except (TimeoutError, OSError):
+            self.close(1014, "the engine does not answer")
+            return
+        self._tasks = (asyncio.create_task(self._ping()),)
 
     async def on_message(self, message: str | bytes) -> None:
         """Pass a message of the browser on."""
@@ -291,6 +313,8 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         """Close the connection to the engine, too."""
         for task in self._tasks:
             task.cancel()
+        if self._hold is not None:
+            self._hold.close()
         if isinstance(self._upstream, aiohttp.ClientWebSocketResponse):
             self._tasks = (
                 asyncio.create_task(self._upstream.close()),

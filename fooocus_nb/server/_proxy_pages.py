@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from fooocus_nb.engine.listing import named, survey
+from fooocus_nb.engine.listing import asleep, named, survey
 from fooocus_nb.engine.page_records import page_records
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.registry import Entry
@@ -164,7 +164,9 @@ def _find(name: str) -> Engine:
     except ConfigurationError as error:
         connected = [record for record in page_records() if record.name == name]
         if not connected:
-            raise Refused(404, str(error)) from error
+            sleeper = next((one for one in asleep() if one.info.name == name), None)
+            text = str(error) if sleeper is None else sleeper.advice
+            raise Refused(404 if sleeper is None else 409, text) from error
         record = connected[-1]
         return Engine(name, record.url, (str(record.path), record.url), record)
     listed = next(listed for listed in found if listed.info is info)

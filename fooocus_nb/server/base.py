@@ -14,7 +14,7 @@ from fooocus_nb.errors import ConfigurationError, FooocusError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from fooocus_nb.engine.listing import Listed
+    from fooocus_nb.engine.listing import Asleep, Listed
     from fooocus_nb.server.services import Services
 
 __all__ = ["AUTH_RESOURCE", "CommandHandler", "Handler", "RefusedError"]
@@ -64,8 +64,16 @@ class Handler(APIHandler):
         try:
             return await self.services.directory.engine(name)
         except ConfigurationError as error:
+            if (sleeper := await self.asleep(name)) is not None:
+                raise RefusedError(409, sleeper.advice) from error
             status = 409 if "Say which" in str(error) else 404
             raise RefusedError(status, str(error)) from error
+
+    async def asleep(self, name: str) -> Asleep | None:
+        """Return the engine of this name if it sleeps."""
+        return next(
+            (one for one in await self.services.directory.asleep() if one.info.name == name), None
+        )
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """Return a whole number of the query, or refuse the request."""

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fooocus_nb._html import clip
 from fooocus_nb.engine.health import gpu_memory_of
-from fooocus_nb.engine.listing import Listed, named, survey
+from fooocus_nb.engine.listing import Asleep, Listed, asleep, named, survey
 from fooocus_nb.engine.names import users_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-__all__ = ["Directory", "describe", "generation_of", "kernels_of"]
+    from fooocus_nb.engine.listing import EngineInfo
+
+__all__ = ["Directory", "describe", "describe_asleep", "generation_of", "kernels_of"]
 
 T = TypeVar("T")
 
@@ -40,6 +42,11 @@ class Directory:
                 self._found = await self._run(survey)
                 self._found_at = time.monotonic()
             return self._found
+
+    async def asleep(self) -> list[Asleep]:
+        """Return the engines that sleep; none has the name of one that runs."""
+        taken = {listed.info.name for listed in await self.engines()}
+        return await self._run(lambda: asleep(taken))
 
     async def glance(self) -> list[Listed]:
         """Return all engines without asking any web server."""
@@ -70,7 +77,7 @@ def describe(listed: Listed) -> dict[str, Any]:
         "id": listed.entry.run_dir.name,
         "name": info.name,
         "title": info.title,
-        "version": info.title.removeprefix("Fooocus ") if "Fooocus " in info.title else None,
+        "version": _version(info),
         "pid": info.pid,
         "url": info.url,
         "state": info.state,
@@ -85,6 +92,37 @@ def describe(listed: Listed) -> dict[str, Any]:
         "memory": info.memory,
         "vram": gpu_memory_of(info.pid) if here else None,
     }
+
+
+def describe_asleep(one: Asleep) -> dict[str, Any]:
+    """Return what is told of an engine that sleeps, in the same form."""
+    info = one.info
+    return {
+        # It has no run; the folder of its log tells it from all others.
+        "id": f"asleep-{info.log_path.parent.name}",
+        "name": info.name,
+        "title": info.title,
+        "version": _version(info),
+        "pid": 0,
+        "url": "",
+        "state": info.state,
+        "elsewhere": None,
+        "users": info.users,
+        "kernels": [
+            {"id": None, "pid": pid, "notebook": notebook or None} for pid, notebook in one.kernels
+        ],
+        "lifetime": info.lifetime,
+        "idle_timeout": info.idle_timeout,
+        "shared": info.shared,
+        "since": info.since,
+        "generation": None,
+        "memory": None,
+        "vram": None,
+    }
+
+
+def _version(info: EngineInfo) -> str | None:
+    return info.title.removeprefix("Fooocus ") if "Fooocus " in info.title else None
 
 
 def kernels_of(listed: Listed) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from tornado import web
 from fooocus_nb.engine.health import gpus
 from fooocus_nb.server.base import CommandHandler, Handler, RefusedError
 from fooocus_nb.server.commands import command_generation, restart, stop
+from fooocus_nb.server.directory import describe_asleep
 
 __all__ = [
     "EngineHandler",
@@ -30,15 +31,16 @@ class EnginesHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """List them, oldest first, with the machine's graphics cards."""
+        """List them, oldest first, then those that sleep, with the machine's graphics cards."""
         found = await self.services.directory.engines()
         told = await asyncio.gather(*map(self.services.directory.describe, found))
+        sleeping = map(describe_asleep, await self.services.directory.asleep())
         cards = await self.run(gpus)
         memory = [
             {"index": card.index, "name": card.name, "used": card.used, "total": card.total}
             for card in cards
         ]
-        await self.finish({"engines": list(told), "gpus": memory})
+        await self.finish({"engines": [*told, *sleeping], "gpus": memory})
 
 
 class EngineHandler(Handler):
@@ -48,6 +50,9 @@ class EngineHandler(Handler):
     @authorized
     async def get(self, name: str) -> None:
         """Tell of it, also whether its web server answers."""
+        if (sleeper := await self.asleep(name)) is not None:
+            await self.finish(describe_asleep(sleeper))
+            return
         pid = (await self.engine(name)).info.pid
         for listed in await self.services.directory.engines():
             if listed.info.pid == pid:

@@ -102,9 +102,19 @@
     }
   };
 
+  // As long as the page is open its engine must not fall asleep: the page would be dead then.
+  (function hold(again = 5_000) {
+    const socket = new Socket(new URL("fooocus-nb-open", location.href.replace(/^http/, "ws")));
+    let since;
+    socket.onopen = () => (since = Date.now());
+    socket.onclose = () => since && setTimeout(hold, again, Math.min(2 * again, 300_000));
+  })();
+
   const fetched = window.fetch;
-  window.fetch = async (...given) => {
-    const answer = await fetched(...given);
+  window.fetch = async (input, init) => {
+    // Gradio 5 asks for cookies to go along. A page without an origin has none, and a browser
+    // refuses the whole request; what is below the secret address needs none.
+    const answer = await fetched(input, { ...init, credentials: "omit" });
     if (answer.status === 413) {
       tell("The upload was refused as too large, by Jupyter or by a proxy before it. Use a smaller file.");
     }

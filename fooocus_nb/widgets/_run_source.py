@@ -17,20 +17,32 @@ if TYPE_CHECKING:
 
     from fooocus_nb.experiment.run import Run, RunImage
 
-__all__ = ["HAND_ON", "NAMES", "RunSource", "source_of"]
+__all__ = ["HAND_ON", "HAND_ON_PAGE", "NAMES", "RunSource", "source_of"]
 
 #: What can be done with an image elsewhere: the buttons, with the verbs that they stand for.
 HAND_ON = (
     {
         "kind": "settings",
         "label": "Use these settings",
-        "title": "Copy the cell that generates this image again (S)",
+        "title": "Insert or copy the cell that generates this image again (S)",
     },
-    {"kind": "vary", "label": "Vary", "title": "Copy a cell that varies this image (V)"},
-    {"kind": "upscale", "label": "Upscale", "title": "Copy a cell that upscales this image (U)"},
+    {
+        "kind": "vary",
+        "label": "Vary",
+        "title": "Insert or copy a cell that varies this image (V)",
+    },
+    {
+        "kind": "upscale",
+        "label": "Upscale",
+        "title": "Insert or copy a cell that upscales this image (U)",
+    },
 )
-
-
+#: The same on a page without a notebook.
+HAND_ON_PAGE = {
+    "kind": "settings",
+    "label": "Copy as cell",
+    "title": "Copy the cell that generates this image again (S)",
+}
 #: What a row holds, in order; as ``NAMES`` in ``run_grid_widget.js``.
 NAMES = (
     *("key", "number", "at", "state", "reason", "seed", "rating", "note", "width", "height"),
@@ -150,7 +162,7 @@ def row_of(item: Any, measures: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     if image is None:
         number, name, size, rating, note = 0, "", (0, 0), None, ""
     else:
-        number, name = image.number_in_request, image.record.path.rpartition("/")[2]
+        number, name = image.number_in_request, image.file.rpartition("/")[2]
         size, seed = (image.width, image.height), image.seed if image.seed is not None else seed
         rating, note = image.rating, image.note
     return [

@@ -58,6 +58,7 @@ class JobMonitor:
     """Shows generations one after the other in one place, then their images or one line.
 
     `earlier` are jobs that were shown in the same place before: the line at the end counts them.
+    `final` returns the images that stay, in place of all that its jobs have made.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class JobMonitor:
         awaited: bool = False,
         backend: DisplayBackend | None = None,
         earlier: Sequence[Job] = (),
+        final: Callable[[], Result | None] | None = None,
     ) -> None:
         self._backend = backend or choose_backend(awaited=awaited, buttons=True)
         self._total = total
         self._show_result = result
+        self._final = final or self.result
         self._first = job
         #: Whether Stop was pressed: then no further generation is started.
         self.stopped = False
@@ -142,7 +145,7 @@ class JobMonitor:
         if not self._jobs:
             return None
         now = self._jobs[-1].snapshot()
-        result = self.result()
+        result = self._final()
         if self._show_result and result is not None:
             return result_bundle(result)
         count = len(result) if result is not None else 0

@@ -21,7 +21,15 @@ from fooocus_nb.results.cell import cell_of
 from fooocus_nb.results.thumbnails import webp_thumbnail
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._requests import RequestThread
-from fooocus_nb.widgets._run_source import HAND_ON, NAMES, axis_of, hand_on_cell, row_of, source_of
+from fooocus_nb.widgets._run_source import (
+    HAND_ON,
+    HAND_ON_PAGE,
+    NAMES,
+    axis_of,
+    hand_on_cell,
+    row_of,
+    source_of,
+)
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
@@ -360,7 +368,7 @@ def page_data(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         "axes": [axis_of(axis) for axis in data.axes],
         "roles": {"x": roles.x, "y": roles.y, "z": roles.z},
         "cells": [dict(zip(NAMES, row_of(item, measures), strict=True)) for item in data.items],
-        "handOn": [{**HAND_ON[0], "label": "Copy as cell"}],
+        "handOn": [HAND_ON_PAGE],
     }
     details = {}
     for item in data.items:

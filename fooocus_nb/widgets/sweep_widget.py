@@ -129,7 +129,6 @@ class SweepWidget(anywidget.AnyWidget):
             "running": [
                 [place, 0 if job is None else min(max(job.snapshot().percent, 0), 100)]
                 for place, job in now.running
-                if place < MAX_SQUARES
             ],
             "reasons": {
                 str(place): clip(progress.cell(place).reason, MAX_REASON) for place in failed
@@ -170,11 +169,11 @@ class SweepWidget(anywidget.AnyWidget):
         elif kind == "stop":
             self._progress.stop()
         elif kind == "skip":
-            chosen = content.get("place")
-            if chosen is None:
-                self._progress.skip()
-            elif isinstance(chosen, int) and 0 <= chosen < len(self._progress.cells):
+            chosen, seen = content.get("place"), content.get("running")
+            if isinstance(chosen, int) and 0 <= chosen < len(self._progress.cells):
                 self._progress.skip(chosen)
+            elif isinstance(seen, list):  # what ran where the button was pressed, maybe no more
+                self._progress.skip_running(each for each in seen if isinstance(each, int))
         elif kind == "continue" and self._progress.resume is not None:
             threading.Thread(target=self._progress.resume, daemon=True).start()
 

@@ -44,6 +44,7 @@ class JupyterServer:
     folder: Path
     config: Path
     log: Path
+    process: subprocess.Popen[bytes]
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Call its REST interface."""
@@ -127,7 +128,7 @@ def serve_jupyter(
 ) -> Iterator[JupyterServer]:
     """Run a jupyter server with JupyterLab and Notebook 7, all that it writes in a folder."""
     folder, config = base / "notebooks", base / "config"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # a further server may go on where one has ended
     for plugin, settings in QUIET.items():
         _set(config, plugin, settings)
     token = secrets.token_hex(8)
@@ -153,7 +154,7 @@ def serve_jupyter(
         )
     try:
         url = _await_server(process, log, base_url)
-        yield JupyterServer(url, token, folder, config, log)
+        yield JupyterServer(url, token, folder, config, log, process)
     finally:
         process.terminate()
         try:

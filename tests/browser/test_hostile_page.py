@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fooocus_nb.engine.page_records import record_page
+
+from .bidi import run_firefox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,6 +125,27 @@ def framed(context: BrowserContext, lab: Any, address: str) -> tuple[Any, Frame]
     return page, frame
 
 
+def assert_refused(*all_found: dict[str, str]) -> None:
+    for found in all_found:
+        assert len(found) > len(UNSEEN)
+        assert [
+            f"{name}: {said}"
+            for name, said in found.items()
+            if name not in UNSEEN and not said.startswith("refused")
+        ] == []
+
+
+def assert_told_nothing(hostile: type[Hostile], lab: Any, cookies: dict[str, str]) -> None:
+    """Nothing of Jupyter's has reached the engine; its own cookies are kept for it."""
+    told = "\n".join(hostile.told)
+    assert "GET /" in told
+    for secret in (lab.token, "token=", *cookies.values()):
+        assert secret not in told
+    assert set(re.findall(r"(?im)^cookie: (.*?)\r?$", told)) <= {"hostile=header; _xsrf=fixed"}
+    for name in ("authorization", "x-xsrftoken", "referer", "origin"):
+        assert f"\n{name}:" not in told.lower()
+
+
 def test_a_hostile_page_is_nobody(browser: Browser, lab: Any, hostile: type[Hostile]) -> None:
     kernel = ask(lab, "api/kernels", "POST")["id"]
     terminal = ask(lab, "api/terminals", "POST")["name"]
@@ -139,25 +164,12 @@ def test_a_hostile_page_is_nobody(browser: Browser, lab: Any, hostile: type[Host
     tab.goto(address)
     in_tab = outcomes(tab.main_frame)
 
-    for found in (in_frame, in_tab):
-        assert [
-            f"{name}: {said}"
-            for name, said in found.items()
-            if name not in UNSEEN and not said.startswith("refused")
-        ] == []
+    assert_refused(in_frame, in_tab)
     assert state_of(lab) == before
     after = {each["name"]: each["value"] for each in context.cookies()}
     assert "hostile" not in after
     assert after == cookies
-    # Nothing of Jupyter's has reached the engine.
-    told = "\n".join(hostile.told)
-    assert "GET /" in told
-    for secret in (lab.token, "token=", *cookies.values()):
-        assert secret not in told
-    # The engine's own cookies are kept for it.
-    assert set(re.findall(r"(?im)^cookie: (.*?)\r?$", told)) <= {"hostile=header; _xsrf=fixed"}
-    for name in ("authorization", "x-xsrftoken", "referer", "origin"):
-        assert f"\n{name}:" not in told.lower()
+    assert_told_nothing(hostile, lab, cookies)
     context.close()
 
 
@@ -187,3 +199,47 @@ def test_the_tries_succeed_where_nothing_keeps_the_page_apart(
     sockets = [said for name, said in found.items() if name.endswith("Socket")]
     assert any(said.startswith("done") for said in sockets), found
     context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("firefox-esr") is None, reason="there is no Firefox here")
+def test_a_hostile_page_is_nobody_in_firefox(
+    lab: Any, hostile: type[Hostile], tmp_path: Path
+) -> None:
+    kernel = ask(lab, "api/kernels", "POST")["id"]
+    terminal = ask(lab, "api/terminals", "POST")["name"]
+    query = f"?kernel={kernel}&terminal={terminal}&token={lab.token}"
+    address = f"{lab.url}/fooocus-nb/ui/hostile/{query}"
+    with run_firefox(str(shutil.which("firefox-esr")), tmp_path / "firefox") as firefox:
+        firefox.open(f"{lab.url}/tree?token={lab.token}")
+        firefox.open(f"{lab.url}/tree")  # which gives the cookie against XSRF of who is logged in
+        before, cookies = state_of(lab), firefox.cookies()
+        assert any(name.startswith("username-") for name in cookies)
+
+        firefox.open(f"{lab.url}/no-such-page")
+        firefox.value(
+            "(() => { const frame = document.createElement('iframe');"
+            f"frame.src = {json.dumps(address)}; document.body.append(frame); }})()"
+        )
+        firefox.wait_for("frames.length")
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while "/fooocus-nb/ui/hostile/" not in (frame := firefox.contexts(firefox.tab)[0])["url"]:
+            assert time.monotonic() < deadline, frame
+            time.sleep(0.1)
+        firefox.wait_for("window.finished", frame["context"])
+        in_frame = firefox.value("results", frame["context"])
+        assert firefox.value("location.href") == f"{lab.url}/no-such-page"
+        # Its own navigations come in the way of whoever waits for this one.
+        firefox.open(address, wait="none")
+        firefox.wait_for("window.finished")
+        in_tab = firefox.value("results")
+
+        assert_refused(in_frame, in_tab)
+        assert state_of(lab) == before
+        after = firefox.cookies()
+        # A frame of Jupyter's within the page is asked for without cookies, and Firefox takes the
+        # token that Jupyter then makes anew: it is Jupyter's own, and the page does not know it.
+        assert re.fullmatch(r"2\|[0-9a-f]{8}\|[0-9a-f]+\|\d+", after.pop("_xsrf"))
+        cookies.pop("_xsrf")
+        assert after == cookies
+    assert_told_nothing(hostile, lab, cookies)

@@ -111,14 +111,16 @@ def test_engines_are_among_the_running_things(lab, page) -> None:
         expect(item).to_contain_text("lab demo", timeout=LAB_MS)
         expect(item).to_contain_text("ready")
 
-        item.get_by_text("Log", exact=True).click()
+        # In the oldest Lab they stand below the engine, and not inside of it.
+        actions = page.locator(".fnb-running-action")
+        actions.get_by_text("Log", exact=True).click()
         lines = page.locator(".fnb-log-lines")
         expect(lines).to_contain_text("App started successful", timeout=LAB_MS)
         engine.log_path.open("a").write("and one more line\n")
         expect(lines).to_contain_text("and one more line")
         page.screenshot(path=ARTIFACTS / f"lab-log-{lab.version}.png")
 
-        item.get_by_text("Page", exact=True).click()
+        actions.get_by_text("Page", exact=True).click()
         frame = page.frame_locator(".fnb-page-panel iframe")
         expect(frame.locator("body")).to_contain_text("demo", timeout=LAB_MS)
         page.screenshot(path=ARTIFACTS / f"lab-page-{lab.version}.png")

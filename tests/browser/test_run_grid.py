@@ -120,15 +120,18 @@ def test_it_is_looked_through_rated_and_gone_on_from(open_notebook, make_run, ju
     notebook.shot("run-grid-compare")
     page.keyboard.press("Escape")
 
-    # Hand on: a cell that generates it again, and one that varies it.
+    # Hand on: a cell below that generates it again, and one that varies it.
     tiles.nth(1).click()
     page.keyboard.press("s")
+    expect(grid.locator(".fnb-rg-about .fnb-rg-cell")).to_contain_text("Inserted below")
+    expect(notebook.cell(1)).to_contain_text("%%fooocus -n 1 --seed 12 ")
+    expect(notebook.cell(1)).to_contain_text("a lighthouse at dusk")
+    page.keyboard.press("v")  # the grid has the keys still
+    expect(notebook.cell(1)).to_contain_text("open_run('lighthouse').image('0000")
+    grid.get_by_role("button", name="Copy", exact=True).first.click()
     expect(grid.locator(".fnb-rg-about .fnb-rg-cell")).to_contain_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("%%fooocus -n 1 --seed 12 ")
-    assert copied.endswith("\na lighthouse at dusk")
-    grid.get_by_role("button", name="Vary").first.click()
-    expect(grid.locator(".fnb-rg-code").first).to_contain_text("open_run('lighthouse').image('0000")
+    assert "open_run('lighthouse').image('0000" in copied
 
     # The open image: rate there, too.
     page.keyboard.press("Escape")
@@ -160,12 +163,44 @@ def test_it_is_looked_through_rated_and_gone_on_from(open_notebook, make_run, ju
     expect(tiles).to_have_count(2)
 
     # What remains is one contact sheet with a line that says where all are.
-    notebook.run(2)
+    notebook.run(4)  # two cells have come between
     expect(notebook.output(0).locator("img[alt='Contact sheet']")).to_be_visible()
     kept = json.dumps(notebook.save()["cells"][0]["outputs"])
     assert "All images are in lighthouse" in kept
     assert kept.count("Contact sheet") == 1
     notebook.shot("run-grid-kept", notebook.cell(0))
+
+
+@pytest.mark.slow
+def test_in_notebook_7(open_notebook, make_run, jupyter_server):
+    """The grid takes the keys, and inserts its cells there, too."""
+    make_run(
+        jupyter_server.folder / "seven", guidance_scale=[3, 5], image_seed=[1, 2], size=(96, 64)
+    )
+    cells = [OPEN.replace("lighthouse", "seven"), "print([one.rating for one in run.images])"]
+    notebook = open_notebook(cells, app="notebook")
+    page = notebook.page
+    notebook.run(0)
+    grid = notebook.output(0).locator(".fnb-rg")
+    tiles = grid.locator(".fnb-rg-tile")
+    expect(tiles).to_have_count(4)
+    expect(tiles.first.locator("img")).to_be_visible()
+    assert labels(grid, "columns") == ["3", "5"]
+    tiles.nth(1).click()
+    page.keyboard.press("4")
+    expect(grid).to_contain_text("1 rated")
+    grid.get_by_role("combobox", name="Columns").select_option(label="seed")
+    assert labels(grid, "rows") == ["3", "5"]
+    tiles.nth(0).dblclick()
+    expect(grid.locator("dialog.fnb-rg-box[open]")).to_contain_text("1 of 4")
+    page.keyboard.press("Escape")
+    tiles.nth(0).click()
+    page.keyboard.press("s")
+    expect(grid.locator(".fnb-rg-about .fnb-rg-cell")).to_contain_text("Inserted below")
+    expect(notebook.cell(1)).to_contain_text("%%fooocus -n 1 --seed 1 ")
+    notebook.shot("run-grid-notebook-7", notebook.cell(0))
+    notebook.run(2)
+    assert notebook.text(2).strip() == "[None, None, 4, None]"
 
 
 @pytest.mark.slow

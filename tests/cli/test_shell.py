@@ -66,6 +66,23 @@ def give(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text), encoding="utf-8"))
 
 
+# -- portable ---------------------------------------------------------------------------------
+
+
+def test_a_portable_image_says_what_was_changed(shell, url, tmp_path) -> None:
+    with pytest.warns(UserWarning, match="portable: the expanded prompt stands") as told:
+        code, out, _ = shell(
+            *("generate", "a boat", "--style", "Fooocus V2", "--seed", "5", "-n", "1", *SMALL),
+            *("--portable", "--url", url, "-o", str(tmp_path), "--json"),
+        )
+    (image,) = document("generate", out)["images"]
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [Path(image["path"]).name]
+    parameters = image["parameters"]
+    assert parameters["style_selections"] == []
+    assert any(repr(parameters["prompt"]) in str(warning.message) for warning in told)
+
+
 # -- one prompt -------------------------------------------------------------------------------
 
 
@@ -152,6 +169,26 @@ def test_a_generation_that_fails(shell, tmp_path) -> None:
     assert code == 1
     assert found["failed"][0]["error"]["type"] == "OutOfVRAM"
     assert "memory" in err
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [("oom", "OutOfVRAM", "memory"), ("crash", "ConnectionLost", "RuntimeError")],
+)
+def test_a_failure_of_an_engine_by_its_name_is_explained_by_its_log(
+    shell, tmp_path, fault: str, kind: str, told: str
+) -> None:
+    with fooocus_nb.start(
+        demo=True, args=["--fault", fault], output_dir=tmp_path / "own", timeout=60
+    ) as engine:
+        name = next(info.name for info in fooocus_nb.engines() if info.url == engine.url)
+        words = ("generate", "x", "-n", "1", "--engine", name, *SMALL, "-o", str(tmp_path / "o"))
+        code, out, err = shell(*words, "--json")
+        error = document("generate", out)["failed"][0]["error"]
+        assert code == 1
+        assert error["type"] == kind
+        assert told in error["message"]
+        assert told in err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")

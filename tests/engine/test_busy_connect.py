@@ -55,7 +55,7 @@ def test_a_ready_engine_that_is_slow_to_answer_is_asked_again(
 
     async def connect_when_busy(url: str, **options: object) -> object:
         """Stop the engine before it is asked the first time, as a busy machine does."""
-        pid = next(iter(fooocus_nb.engines())).pid if not pids else 0
+        pid = 0 if pids else next(one.pid for one in fooocus_nb.engines() if one.name == "busy")
         if pid:
             pids.append(pid)
             os.kill(pid, signal.SIGSTOP)
@@ -67,6 +67,6 @@ def test_a_ready_engine_that_is_slow_to_answer_is_asked_again(
         return await connect(url, timeout=20)
 
     monkeypatch.setattr(lifecycle.Client, "connect", connect_when_busy)
-    engine = start_demo()
+    engine = start_demo(name="busy")
     assert [engine.pid] == pids
     assert len(engine.generate("x", image_number=1, steps=1)) == 1

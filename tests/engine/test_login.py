@@ -60,10 +60,12 @@ def test_a_login_that_is_given_or_in_the_environment(
         fooocus_nb.connect(url, auth=f"me:{SECRET}"),
         fooocus_nb.connect(url.replace("://", f"://me:{SECRET}@")),
     ):
-        assert len(engine.generate("x", image_number=1)) == 1
-        look_for_the_secret(engine)
+        with engine:
+            assert len(engine.generate("x", image_number=1)) == 1
+            look_for_the_secret(engine)
     monkeypatch.setenv("FOOOCUS_NB_AUTH", f"me:{SECRET}")
-    assert len(fooocus_nb.connect(url).generate("x", image_number=1)) == 1
+    with fooocus_nb.connect(url) as engine:
+        assert len(engine.generate("x", image_number=1)) == 1
 
 
 @pytest.mark.parametrize("auth", ["me", ("me",), 7, ()])

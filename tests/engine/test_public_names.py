@@ -27,7 +27,7 @@ ATTRIBUTES = {
         "stall_timeout",
     },
     Job: {"engine", "request"},
-    Image: {"parameters", "seed"},
+    Image: {"seed"},
     Result: {"elapsed", "engine", "log", "parameters", "prompt", "stopped"},
 }
 

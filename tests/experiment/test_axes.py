@@ -16,6 +16,7 @@ from fooocus_nb import Enhance, ImagePrompt, Inpaint, ParameterError, Upscale, V
 from fooocus_nb.experiment.identity import InputImages, cell_id, parameters_of, same_form
 from fooocus_nb.experiment.sweep import Sweep
 from fooocus_nb.experiment.text_forms import parse_axis
+from fooocus_nb.fooocus.transport.data_uris import encode_data_uri
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,6 +237,17 @@ def test_an_image_is_its_bytes_wherever_it_lies_and_whatever_it_is_called(tmp_pa
     task = Vary("strong")
     assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=other, task=task))
     assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=[one.read_bytes()], task=task))
+    written = encode_data_uri(one.read_bytes())
+    for each in (written, [written], [one, written]):
+        assert ids(Sweep(image=one, task=task)) == ids(Sweep(image=each, task=task))
+    assert ids(Sweep(task=Upscale(one, "2x"))) == ids(Sweep(task=Upscale(written, "2x")))
+    sweep = Sweep(image=written, task=task)
+    assert sweep.parameters(sweep.cells()[0])["task"].image == one.read_bytes()
+    for broken in ("data:image/png;base64,***", "data:text/plain,hello", "data:" + "a" * 5000):
+        with pytest.raises(ParameterError, match=r"is no image: a data URI begins with"):
+            Sweep(image=broken, task=task)
+    with pytest.raises(ParameterError, match="cannot be read: File name too long"):
+        Sweep(image="a" * 5000, task=task)
     found = Sweep(image=f"{tmp_path}/sub/gr*.png", task=task).cells()[0].axes["image"]["name"]
     assert found == "größe.png"
     pixels = PIL.Image.open(one)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +163,97 @@ def test_an_old_index_is_brought_up_to_the_files(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_manifest_that_is_written_while_it_is_read_is_the_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path / "run")
+    make(run, "a")
+    run.flush()
+    (manifest,) = run.manifests
+    run.close()
+    again = open_run(run.path)
+    newer = replace(manifest, timings={"elapsed": 5.0})
+    read = RunFolder.read
+
+    def slow(folder: RunFolder, relative: str, *limits: int) -> bytes:
+        data = read(folder, relative, *limits)
+        if relative.startswith("manifests/"):
+            again.recorder.write(newer)  # as the thread does that completes it
+        return data
+
+    monkeypatch.setattr(RunFolder, "read", slow)
+    assert again.manifest(manifest.name) == newer
+    assert again.manifest(manifest.name) == newer
+    again.close()
+
+
+def test_images_are_listed_without_reading_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path / "run")
+    make(run, "a", image_number=2, steps=3)
+    make(run, None, seed=SEED + 5, steps=True, styles=["x", "y"])
+    make(run, None, seed=2**63 - 1, **{f"setting_{number}": number for number in range(40)})
+    run.flush()
+    made = list(run.manifests)
+    run.close()
+    again = open_run(run.path)
+    read = RunFolder.read
+
+    def refused(folder: RunFolder, relative: str, *limits: int) -> bytes:
+        if relative.startswith("manifests/"):
+            raise OSError(errno.EIO, relative)
+        return read(folder, relative, *limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "read", refused)
+        images = list(again.images)
+        expected = [(one, record) for one in made for record in one.images]
+        for image, (manifest, record) in zip(images, expected, strict=True):
+            assert dict(image.parameters) == {
+                **manifest.parameters, "image_number": 1, "image_seed": record.seed
+            }  # fmt: skip
+            found = (image.key, image.cell, image.seed, image.number_in_request, image.file)
+            number = record.number_in_request
+            assert found == (record.key, manifest.cell, record.seed, number, record.path)
+            assert (image.width, image.height, image.sha256) == (16, 12, record.sha256)
+            assert (image.pixels_sha256, image.dhash) == (record.pixels_sha256, record.dhash)
+            assert image.open().size == (16, 12)
+        assert images[2].parameters["steps"] is True  # and not 1
+        table = again.table(every=True)
+        assert table.column("seed") == [str(image.seed) for image in images]
+        assert table.column("file") == [image.file for image in images]
+        assert len(again.grid()) == 4
+        assert [image.key for image in again.images_of("a")] == [images[0].key, images[1].key]
+        assert again.image(images[3].key).seed == 2**63 - 1
+        with pytest.raises(RunError, match="can't be read"):
+            _ = images[0].manifest  # which is more than the index knows
+    assert [image.record for image in again.images] == [record for _, record in expected]
+    again.close()
+
+
+def test_an_index_that_says_what_cannot_be_is_not_believed(tmp_path: Path) -> None:
+    """Somebody else may have made it; the manifests are the truth."""
+    run = open_run(tmp_path / "run")
+    made = make(run, "a")
+    run.close()
+    index = run.path / "index.sqlite"
+    for name, value in (("path", "../../secret.png"), ("width", "wide"), ("sha256", "x"),
+                        ("seed", "seven"), ("dhash", b"1")):  # fmt: skip
+        whole = index.read_bytes()
+        with contextlib.closing(sqlite3.connect(index)) as base, base:
+            base.execute(f"UPDATE images SET {name} = ?", (value,))
+            base.execute("UPDATE bases SET parameters = 'no JSON'")
+        again = open_run(run.path, readonly=True)
+        (image,) = again.images_of("a")
+        assert image.record.path == made.images[0].path
+        assert (image.file, image.width, image.sha256, image.seed) == (
+            made.images[0].path, 16, made.images[0].sha256, SEED,
+        )  # fmt: skip
+        assert image.parameters["prompt"] == "a cat"
+        index.write_bytes(whole)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fcntl")
 def test_it_needs_no_locks_no_wal_and_waits_for_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,8 +294,6 @@ def test_it_needs_no_locks_no_wal_and_waits_for_nobody(
 def test_where_the_index_cannot_be_written_it_is_in_memory_and_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sqlite3
-
     real = sqlite3.connect
 
     def connect(name: str, *args: Any, **options: Any) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ import pytest
 from fooocus_nb import GenerationError, ParameterError, RunError, Sweep, Upscale, open_run
 from fooocus_nb.experiment.launch import Options, prepare
 from fooocus_nb.experiment.workers import EngineWorker
+from fooocus_nb.widgets.sweep_widget import SweepWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,6 +199,38 @@ def test_an_engine_that_stays_ill_is_restarted(
     run.close()
 
 
+def test_the_plan_says_how_large_grid_and_sheet_will_be(demo: Engine, tmp_path: Path) -> None:
+    base = {**SMALL, "width": 96, "image_number": 2}
+    sweep = Sweep(prompt="a lighthouse at dusk", guidance_scale=[3, 5, 7], seed=[1, 5], base=base)
+    planned = sweep.plan(demo, tmp_path / "lighthouse").grid
+    assert planned is not None
+    assert (planned.columns, planned.rows, planned.images) == (3, 2, 12)
+    run = sweep.run(demo, tmp_path / "lighthouse")
+    (sheet,) = run.contact_sheet(tmp_path / "sheet.png")
+    with PIL.Image.open(sheet) as opened:
+        assert planned.sheets == (opened.size,)
+    again = sweep.plan(demo, tmp_path / "lighthouse")
+    assert again.grid == planned  # also when all is made
+    text = f"{opened.size[0]:,} × {opened.size[1]:,} pixels"
+    assert "3 columns (guidance_scale) × 2 rows (seed): 12 images" in str(again)
+    assert text in str(again)
+    assert text in again._repr_html_()
+    run.close()
+
+
+def test_the_plan_says_that_a_sheet_gets_smaller_or_several_are_needed() -> None:
+    def grid(count: int):
+        return Sweep(prompt="a", guidance_scale=range(1, count + 1), seed=range(count)).plan().grid
+
+    smaller, several = grid(50), grid(120)
+    assert smaller.sheets[0][0] <= 16_000
+    assert smaller.note.startswith("The images are ")
+    assert len(several.sheets) > 1
+    assert "sheets of up to" in several.sheet_text
+    assert several.images == 14_400
+    assert Sweep(prompt="a", seed=range(30_000)).plan().grid.text.endswith("the first 20,000")
+
+
 # -- what people ask meanwhile ----------------------------------------------------------------
 
 
@@ -226,6 +259,40 @@ def test_what_waits_is_skipped_and_what_runs_goes_on(
     assert launch.progress.states() == ("made", "skipped", "skipped", "made")
     assert run.counts == {"planned": 4, "made": 2, "failed": 0, "skipped": 2, "missing": 0}
     assert sweep.run(engine, tmp_path / "run").counts["skipped"] == 2
+    run.close()
+
+
+def test_skip_means_the_cell_that_was_seen(
+    start_demo: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """A message of the page that comes late skips nothing that has begun since."""
+    engine = start_demo(step_seconds=0.05)
+    sweep = Sweep(prompt="a", seed=[1, 2, 3], base={**SMALL, "steps": 10})
+    asked: list[int] = []
+
+    def watch(progress) -> None:
+        widget = SweepWidget(progress, lambda place: b"", lambda job: b"")
+
+        def say(content) -> None:
+            widget._handle_custom_msg(content, [])  # as the page's messages come
+
+        def changed(place: int) -> None:
+            states = progress.states()
+            if place == 1 and states[1] == "running" and not asked:
+                asked.append(1)
+                say({"kind": "skip", "running": [0]})  # seen while the first one ran
+                say({"kind": "skip"})  # of nobody knows what
+                say({"kind": "skip", "running": ["1", None, -1, 2]})
+            if place == 2 and states[2] == "running" and len(asked) == 1:
+                asked.append(2)
+                say({"kind": "skip", "running": [1, 2]})
+
+        progress.subscribe(changed)
+
+    launch = prepare(sweep, engine, tmp_path / "run", Options(watch=watch, show=False))
+    run = launch.finish()
+    assert asked == [1, 2]
+    assert launch.progress.states() == ("made", "made", "skipped")
     run.close()
 
 

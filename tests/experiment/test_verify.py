@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import PIL.Image
 import pytest
 
 import fooocus_nb
-from fooocus_nb import ParameterError, RunError, Sweep, open_run
+from fooocus_nb import ConfigurationError, EngineStopped, ParameterError, RunError, Sweep, open_run
 from fooocus_nb.cli import main
 from fooocus_nb.cli.commands.verify import (
     NOT_AVAILABLE,
@@ -21,8 +23,10 @@ from fooocus_nb.cli.commands.verify import (
 from fooocus_nb.experiment.causes import Cause
 from fooocus_nb.experiment.comparison import Measures
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
+from fooocus_nb.experiment.verify import verify_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fooocus_nb import Engine
@@ -53,6 +57,55 @@ def test_the_same_engine_makes_the_same_bytes(demo: Engine, tmp_path: Path) -> N
     kept = open_run(tmp_path / "kept", readonly=True)
     assert {image.sha256 for image in kept.images} == {row.image.sha256 for row in sampled.rows}
     assert exit_code(found) == 0
+
+
+def test_several_engines_make_it_at_the_same_time(
+    start_demo: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engines = [start_demo(name=f"verify-{number}", step_seconds=0.02) for number in range(2)]
+    sweep = Sweep(prompt="a lighthouse", seed=range(6), base=SMALL)
+    run = sweep.run(engines[0], tmp_path / "run")
+    told: list[int] = []
+    scratch = tmp_path / "kept"
+    with fooocus_nb.Pool(engines) as pool:
+        found = verify_run(
+            run, pool, open_run, keep=scratch, tell=lambda done, _: told.append(done)
+        )
+    assert found.ok
+    assert [row.image.key for row in found.rows] == [image.key for image in run.images]
+    assert found.engine == "verify-0, verify-1"
+    made_by = {one.engine["name"] for one in open_run(scratch, readonly=True).manifests}
+    assert made_by == {"verify-0", "verify-1"}
+    assert (told[0], told[-1], max(told)) == (0, 6, 6)
+
+    # One of them ends meanwhile: the other one makes the rest.
+    def end(done: int, _total: int) -> None:
+        if done == 1:
+            engines[0].stop()
+
+    again = verify_run(run, engines, open_run, tell=end)
+    assert again.ok
+    assert len(again.rows) == 6
+    # Where both end, what is left says why it could not be made.
+    engines[0].restart()
+    nobody = verify_run(
+        run, engines, open_run, tell=lambda done, _: done == 2 and [one.stop() for one in engines]
+    )
+    assert 2 <= nobody.counts["bytes"] < 6
+    assert nobody.counts["failed"] == 6 - nobody.counts["bytes"]
+    assert any("EngineStopped" in row.cause for row in nobody.rows)
+    with pytest.raises(EngineStopped):
+        run.verify(engines)
+    run.close()
+
+
+def test_workers_elsewhere_are_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    with ThreadPoolExecutor(1) as executor:
+        for thing in (executor, fooocus_nb.Workers(executor, demo=True), "demo", []):
+            with pytest.raises(ConfigurationError, match="can't make images again: give an engine"):
+                run.verify(thing)
+    run.close()
 
 
 def test_an_image_with_a_place_in_its_request(demo: Engine, tmp_path: Path) -> None:
@@ -207,6 +260,23 @@ def test_a_generation_is_made_portable(demo: Engine, tmp_path: Path) -> None:
     assert len(told) == 4
     with pytest.raises(ParameterError, match="Give image_number=1"):
         demo.generate("a __color__ boat", portable=True, **{**wanted, "image_number": 2})
+
+
+def test_a_portable_job_is_submitted(demo: Engine, tmp_path: Path) -> None:
+    """What was tried out before is no result of the engine, and no file in its output folder."""
+    before, there = demo.last_result, set(demo.output_dir.iterdir())
+    wanted = {**SMALL, "seed": 5, "styles": ["Fooocus V2"]}
+    with pytest.warns(UserWarning, match="portable: the expanded prompt"):
+        job = demo.submit("a boat", portable=True, **wanted)
+    assert demo.last_result is before
+    result = job.result()
+    assert result.parameters["styles"] == []
+    assert set(demo.output_dir.iterdir()) - there == set(result.paths)
+    with pytest.raises(ParameterError, match="portable='yes'"):
+        demo.submit("a boat", portable="yes")
+    with pytest.warns(UserWarning, match="portable: the expanded prompt"):
+        awaited = asyncio.run(demo.agenerate("a boat", portable=True, **wanted))
+    assert awaited[0].sha256 == result[0].sha256
 
 
 def test_a_sweep_is_made_portable(demo: Engine, tmp_path: Path) -> None:

@@ -152,24 +152,24 @@ def gradio3_server(
 
 @pytest.fixture(scope="session")
 def modern_server(
-    modern_gradio: Path, tmp_path_factory: pytest.TempPathFactory
+    later_gradio: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gradio3Server]:
     """Run the same app on a Gradio of today, one server for all tests that only speak to it."""
     folder = tmp_path_factory.mktemp("modern")
-    with _serving(modern_gradio, folder, app=MODERN_APP) as server:
+    with _serving(later_gradio, folder, app=MODERN_APP) as server:
         yield server
 
 
 @pytest.fixture
 def start_modern(
-    modern_gradio: Path, tmp_path_factory: pytest.TempPathFactory
+    later_gradio: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Gradio3Server]]:
     """Return a function that starts such a server with flags of its own."""
     with contextlib.ExitStack() as stack:
 
         def start(*flags: str) -> Gradio3Server:
             folder = tmp_path_factory.mktemp("modern")
-            return stack.enter_context(_serving(modern_gradio, folder, *flags, app=MODERN_APP))
+            return stack.enter_context(_serving(later_gradio, folder, *flags, app=MODERN_APP))
 
         yield start
 

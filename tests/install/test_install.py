@@ -20,6 +20,7 @@ import pytest
 import fooocus_nb
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import install
+from fooocus_nb.install.pythons import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,17 +130,34 @@ def test_a_wrong_kind_of_pytorch(tmp_path: Path, teller: Teller) -> None:
 # -- the real thing ---------------------------------------------------------------------------
 
 
+def without_uv(home: Path) -> dict[str, str]:
+    """An environment in which there is no uv, wherever it is looked for."""
+    folders = [
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if shutil.which("uv", path=folder) is None
+    ]
+    return {"PATH": os.pathsep.join(folders), "HOME": str(home), "USERPROFILE": str(home)}
+
+
 @pytest.mark.slow
+@pytest.mark.may_skip
 @pytest.mark.timeout(MINUTES * 60)
+@pytest.mark.parametrize("with_uv", [True, False], ids=["uv", "venv"])
 def test_it_installs_and_generates_and_leaves_this_environment_alone(
-    make_repository: Callable[..., Path], tmp_path: Path
+    make_repository: Callable[..., Path], tmp_path: Path, with_uv: bool
 ) -> None:
+    if with_uv and find_uv() is None:
+        pytest.skip("there is no uv, which comes with nox")
+    maker = {} if with_uv else without_uv(tmp_path / "home")
     before = own_environment()
     origin, path = make_repository(), tmp_path / "Fooocus"
     # What could lead pip astray is there.
     astray = {"PIP_TARGET": sysconfig.get_path("purelib"), "PIP_CONSTRAINT": os.devnull}
-    done = run(path, "--from", origin, "--yes", "--json", **astray)
+    done = run(path, "--from", origin, "--yes", "--json", **astray, **maker)
     assert done.returncode == 0, done.stderr
+    made_by_uv = "uv = " in (path / "venv" / "pyvenv.cfg").read_text()
+    assert made_by_uv is with_uv
     told = json.loads(done.stdout)
     assert told["path"] == str(path)
     assert told["python"].startswith(str(path / "venv"))
@@ -147,7 +165,8 @@ def test_it_installs_and_generates_and_leaves_this_environment_alone(
     assert "licences of their own" in done.stderr
     assert generates(path, tmp_path / "outputs")
     # Again, it has nothing to do, and does not need the network for it.
-    again = run(path, "--from", origin, PIP_INDEX_URL="http://127.0.0.1:9", PIP_NO_INDEX="1")
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_NO_INDEX": "1"}
+    again = run(path, "--from", origin, **nowhere, **maker)
     assert again.returncode == 0, again.stderr
     assert "Packages of" not in again.stderr
     assert own_environment() == before

@@ -16,7 +16,10 @@ from .test_kernel_ends import ENDS, SERVER_ENDS, Kernel, Server, posix
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-KEPT = START.replace("demo=True", "demo=True, lifetime='detached'")
+#: Its second image waits for a file, so that no kernel comes too late.
+KEPT = "import os\ncue = os.environ['TOLD'] + '.cue'\n" + START.replace(
+    "demo=True", "demo=True, lifetime='detached'"
+).replace('"daemon"]', '"daemon", "--fault", f"cue={cue}", "--fault", "from-image=2"]')
 SHARED = START.replace("demo=True", "demo=True, share=True")
 SUBMIT = """
 job = engine.submit("a cat", seed=5, image_number=3, steps=20, width=64, height=64)
@@ -25,6 +28,7 @@ next(event for event in job.events(60) if getattr(event, "step", None))
 RECOVER = """
 assert engine.attached
 (job,) = engine.found_jobs
+open(cue, "w").close()
 assert [image.seed for image in job.result(60)] == [5, 6, 7]
 engine.stop()
 """

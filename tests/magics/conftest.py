@@ -106,6 +106,14 @@ class Notebook:
         assert cell.status == ("error" if fails else "ok"), cell.error or cell.text
         return cell
 
+    def kill(self) -> None:
+        """End the kernel as `kill -9` does, and start another one in its place."""
+        self.client.stop_channels()
+        self.manager.restart_kernel(now=True)
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
     def value(self, expression: str) -> Any:
         """Return the value of an expression of plain data."""
         cell = self.run(f"import json as _json\nprint(_json.dumps({expression}))")
@@ -190,3 +198,12 @@ def new_notebook(tmp_path: Path) -> Iterator[Callable[..., Notebook]]:
             return opened
 
         yield start
+
+
+@pytest.fixture
+def kernel_in() -> Iterator[Callable[..., Notebook]]:
+    """Start kernels in folders, with environment variables; nothing is loaded in them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda folder, **environment: stack.enter_context(
+            open_notebook(folder, **environment)
+        )

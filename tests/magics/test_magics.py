@@ -68,6 +68,16 @@ def test_the_options_reach_the_engine(notebook):
     assert notebook.value("[list(image.open().size) for image in result]") == [[1152, 896]] * 2
 
 
+def test_a_portable_cell_says_what_was_changed(notebook):
+    for _ in range(2):  # also the second time
+        cell = notebook.run(
+            "%%fooocus --portable --style 'Fooocus V2' --size 64x64 --steps 1 -n 1 -o r\na boat"
+        )
+        assert "portable: the expanded prompt stands in the prompt" in cell.text
+    assert notebook.value("[r.parameters['style_selections'], len(r)]") == [[], 1]
+    assert notebook.value("r.prompt.startswith('a boat,')")
+
+
 def test_repeats_have_seeds_of_their_own(notebook):
     notebook.run(f"%%fooocus {SIZE} -n 2 --repeat 3 --seed 10 -o result\na harbour")
     assert notebook.value("[image.seed for image in result]") == [10, 11, 12, 13, 14, 15]

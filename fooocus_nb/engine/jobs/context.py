@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.engine.facts import EngineFacts
+    from fooocus_nb.engine.jobs.asked import AskedRecords
     from fooocus_nb.engine.jobs.records import JobRecords
     from fooocus_nb.engine.liveness import Liveness
     from fooocus_nb.engine.queue import JobQueue
@@ -37,11 +38,15 @@ class JobContext:
 
     name: str
     owned: bool
+    #: Whether its log is known here.
+    logged: bool
     #: Where images are copied to.
     outputs: OutputFolder
     queue: JobQueue
     liveness: Liveness
     records: JobRecords
+    #: What the cells of this kernel have asked for.
+    asked: AskedRecords
     #: Return the client of an engine that can generate, or raise why it cannot.
     client: Callable[[], Client]
     #: Copy an image of the server into the output folder; its bytes are first handed to the last.

@@ -82,6 +82,10 @@ class ImageCollector:
         """Whether an image is copied, by the name of its file."""
         return any(name_key(path) == name_key(name) for path in self._copied)
 
+    def has_copied(self, server_path: str) -> bool:
+        """Whether an image was copied from this very place."""
+        return server_path in self._copied
+
     async def take(self, server_path: str) -> None:
         """Copy an image into the output folder, unless it is there.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
 from fooocus_nb.engine.failures import no_images, not_enhanced
 from fooocus_nb.engine.interrupts import interruption, interruption_text, stop_and_wait
+from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -63,10 +64,13 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results.file_names import ImageFacts
 
-__all__ = ["Job", "session_of"]
+__all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of"]
 
 #: By what the server, and so everybody outside of this kernel, knows a job.
 _sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
+#: Those that the engine is known not to have begun with.
+_never_begun: weakref.WeakSet[Job] = weakref.WeakSet()
+_observers: weakref.WeakKeyDictionary[Job, JobObservers] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
 RESCUE_SECONDS = 10.0
@@ -126,6 +130,7 @@ class Job:
         self._stream = EventStream(waited)
         self._lines = JobLog(request.seed)
         self._collector = ImageCollector(request, self._copy_image)
+        self._not_here: list[ImageFinished] = []
         self._control = Control(self._send)
         self._recovery = Recovery(
             request,
@@ -141,7 +146,7 @@ class Job:
         self._result: Result | None = None
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
-        self._observers = JobObservers(
+        self._observers = _observers[self] = JobObservers(
             JobFacts(request, self._session, self._earlier_kernels, context.facts)
         )
         try:
@@ -385,10 +390,13 @@ class Job:
         try:
             result = await self._outcome()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to who waits
-            await self._tell_observers(getattr(error, "result", None) or self._result, error)
+            made = getattr(error, "result", None) or self._result
+            await self._tell_observers(made, error)
+            await self._note_end(made, error)
             self._future.set_exception(error)
         else:
             await self._tell_observers(result, None)
+            await self._note_end(result, None)
             self._future.set_result(result)
 
     async def _tell_observers(self, result: Result | None, error: BaseException | None) -> None:
@@ -398,6 +406,16 @@ class Job:
                 result, error, tuple(self._collector.files()), self._collector.dropped
             )
             await self._observers.ended(outcome)
+
+    async def _note_end(self, made: Result | None, error: BaseException | None) -> None:
+        """Write down how it ended, for who goes on with what its notebook had asked for."""
+        if never_begun(self):
+            return
+        stopped = isinstance(error, GenerationStopped) or (made is not None and made.stopped)
+        state = STOPPED if stopped else DONE if error is None else FAILED
+        images = tuple(made) if made is not None else ()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.to_thread(self._context.asked.end, self._session, state, images)
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
@@ -452,7 +470,8 @@ class Job:
                 silence=lambda: self._stream.silence or 0.0,
                 stalled=lambda: liveness.stalled_generation(self._stream.now.text),
             )
-        except GenerationError as error:  # the server mostly says no reason, but its log does
+        # The server mostly says no reason, or has ended without a word, but its log does.
+        except (GenerationError, ConnectionLost) as error:
             if (found := await liveness.explain(error, lambda: self.log)) is not None:
                 raise found from error
             raise
@@ -521,18 +540,30 @@ class Job:
             case Preview():
                 changes = {"preview": event}
             case ImageFinished():
-                with contextlib.suppress(ConnectionLost):  # fetched once more at the end
+                try:
                     await self._collector.take(event.path)
-                    self._context.add_images(self._collector.images())
+                except ConnectionLost:
+                    # It is told when it is here: fetched at the end, or found by the recovery.
+                    self._not_here.append(event)
+                    return
+                self._context.add_images(self._collector.images())
                 changes = {"paths": self._collector.paths}
             case Finished():
                 self._collector.final = event.paths
                 await self._collector.take_all()
-                changes = {"paths": self._collector.paths}
+                self._stream.change(paths=self._collector.paths)
+                self._tell_late()
         self._stream.change(**changes)
         if "rank" in changes:
             self._context.queue.tell_ranks()
         self._stream.publish(event)
+
+    def _tell_late(self) -> None:
+        """Tell of the images that could not be copied when the server announced them."""
+        for event in self._not_here:
+            if self._collector.has_copied(event.path):
+                self._stream.publish(event)
+        self._not_here.clear()
 
     async def _copy_image(self, server_path: str, facts: ImageFacts) -> Path:
         before = functools.partial(self._observers.image, server_path)
@@ -554,7 +585,7 @@ class Job:
 
     async def _await_log(self) -> None:
         """Wait until the log of this generation is whole, or long enough."""
-        if self._context.owned and not self._lines.ended.is_set():
+        if self._context.logged and not self._lines.ended.is_set():
             await asyncio.to_thread(self._lines.ended.wait, LOG_LAG_SECONDS)
 
     # -- its outcome ------------------------------------------------------------------------
@@ -562,13 +593,13 @@ class Job:
     def _check(self) -> None:
         """Tell a good end from the failures that the server reports as success."""
         context, log = self._context, self.log
-        diagnosis = diagnose(log) if context.owned else None
+        diagnosis = diagnose(log) if context.logged else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):
-            raise no_images(context.name, self.engine.url, context.owned, log)
+            raise no_images(context.name, self.engine.url, context.logged, log)
         if self._collector.unchanged and not self._control.used:
-            raise not_enhanced(context.name, self.engine.url, context.owned, log)
+            raise not_enhanced(context.name, self.engine.url, context.logged, log)
 
     def _made(self) -> Result:
         parameters = self._collector.parameters
@@ -586,3 +617,18 @@ class Job:
 def session_of(job: Job) -> str:
     """Return the session by which the server knows a job."""
     return _sessions[job]
+
+
+def observers_of(job: Job) -> JobObservers:
+    """Return those who look on at a job."""
+    return _observers[job]
+
+
+def note_never_begun(job: Job) -> None:
+    """Note that the engine has not begun with a job and never will."""
+    _never_begun.add(job)
+
+
+def never_begun(job: Job) -> bool:
+    """Whether the engine is known not to have begun with a job, so that it may be sent again."""
+    return job in _never_begun

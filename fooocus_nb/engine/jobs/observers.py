@@ -14,13 +14,22 @@ from fooocus_nb.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fooocus_nb.engine.facts import EngineFacts
     from fooocus_nb.engine.jobs.image_collector import CollectedFile
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results import Result
 
-__all__ = ["JobFacts", "JobObserver", "JobObservers", "Outcome", "observers", "unobserved"]
+__all__ = [
+    "JobFacts",
+    "JobObserver",
+    "JobObservers",
+    "Outcome",
+    "observers",
+    "trial",
+    "trial_folder",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -72,24 +81,34 @@ class JobObserver(Protocol):
 observers: list[Callable[[JobFacts], JobObserver | None]] = []
 
 
-_unobserved: ContextVar[bool] = ContextVar("fooocus_nb_unobserved", default=False)
+_trial: ContextVar[Path | None] = ContextVar("fooocus_nb_trial", default=None)
 
 
 @contextlib.contextmanager
-def unobserved() -> Iterator[None]:
-    """Let nobody look on at jobs that are submitted inside of the block: they are only a trial."""
-    token = _unobserved.set(True)
+def trial(folder: Path) -> Iterator[None]:
+    """Let jobs that are submitted inside of the block be only a trial.
+
+    Nobody looks on at them, their images go to `folder`, and they are no result of the engine.
+    """
+    token = _trial.set(folder)
     try:
         yield
     finally:
-        _unobserved.reset(token)
+        _trial.reset(token)
+
+
+def trial_folder() -> Path | None:
+    """Return where the images of a trial go; None where what is submitted is no trial."""
+    return _trial.get()
 
 
 class JobObservers:
     """Those who look on at one job. Whoever raises is logged and does not cost the generation."""
 
     def __init__(self, job: JobFacts) -> None:
-        watchers = () if _unobserved.get() else tuple(observers)
+        watchers = () if _trial.get() is not None else tuple(observers)
+        self._job = job
+        self._outcome: Outcome | None = None
         self._watching = [watching for watch in watchers if (watching := watch(job)) is not None]
 
     async def sending(self) -> None:
@@ -116,11 +135,26 @@ class JobObservers:
 
     async def ended(self, outcome: Outcome) -> None:
         """Tell them the outcome, and wait until they have noted it."""
+        self._outcome = outcome
         for observer in self._watching:
             try:
                 await _in_time(functools.partial(observer.ended, outcome))
             except Exception:  # noqa: BLE001 - whoever looks on
                 _log.exception("an observer of a generation failed")
+
+    def tell_late(self, watch: Callable[[JobFacts], JobObserver | None]) -> bool:
+        """Tell the outcome of a job that has ended to who came later.
+
+        Returns whether it is anything to them, or was told to somebody before.
+        """
+        if self._watching or self._outcome is None:
+            return bool(self._watching)
+        watching = watch(self._job)
+        if watching is None:
+            return False
+        self._watching.append(watching)
+        watching.ended(self._outcome)
+        return True
 
 
 async def _in_time(call: Callable[[], None]) -> bool:

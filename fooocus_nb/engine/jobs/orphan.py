@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fooocus_nb.engine.jobs.job import Job
+from fooocus_nb.engine.jobs.job import Job, note_never_begun
 from fooocus_nb.errors import ConnectionLost, FooocusError, GenerationStopped
 from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor import LineSplitter, LogReader
@@ -93,6 +93,7 @@ class FoundJob(Job):
         while not self._lines.begun:
             if time.monotonic() - self._stream.last_movement > BEGIN_SECONDS:
                 # It waited for its turn, and the server forgets who does not wait with it.
+                note_never_begun(self)
                 msg = "The engine had not begun with the generation when its kernel ended."
                 raise GenerationStopped(msg, remedy="Generate it again.")
             await asyncio.sleep(POLL_SECONDS)

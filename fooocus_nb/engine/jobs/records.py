@@ -17,8 +17,19 @@ from fooocus_nb.supervisor.system import creation_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["JobRecord", "JobRecords", "mark_orphaned", "records_in", "remove", "write"]
+__all__ = [
+    "PREFIX",
+    "JobRecord",
+    "JobRecords",
+    "mark_orphaned",
+    "records_in",
+    "remove",
+    "replace_file",
+    "small",
+    "write",
+]
 
+#: How the names of the records begin.
 PREFIX = "job-"
 #: What is larger was not written by us.
 MAX_BYTES = 4 << 20
@@ -104,8 +115,8 @@ def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) ->
     path = run_dir / f"{PREFIX}{session}.json"
     content = {
         "session": session,
-        "values": _small(request.values),
-        "given": _small(request.given),
+        "values": small(request.values),
+        "given": small(request.given),
         "seed": str(request.seed),
         "started": time.time(),
         "output_dir": str(output_dir),
@@ -113,13 +124,14 @@ def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) ->
         "kernel_created": creation_time(os.getpid()),
     }
     try:
-        _replace(path, content)
+        replace_file(path, content)
     except (OSError, TypeError, ValueError):
         return None
     return path
 
 
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
+def replace_file(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of JSON; nobody ever reads half of it."""
     draft = path.with_suffix(".draft")
     try:
         draft.write_text(json.dumps(content), encoding="utf-8")
@@ -132,10 +144,11 @@ def _replace(path: Path, content: Mapping[str, Any]) -> None:
 def mark_orphaned(path: Path) -> None:
     """Mark a record as one that no kernel looks after any more."""
     with contextlib.suppress(OSError, ValueError):
-        _replace(path, {**json.loads(path.read_bytes()), "kernel": 0, "kernel_created": None})
+        replace_file(path, {**json.loads(path.read_bytes()), "kernel": 0, "kernel_created": None})
 
 
-def _small(values: Mapping[str, Any]) -> dict[str, Any]:
+def small(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without those that are too large for a record."""
     return {name: value for name, value in values.items() if _size(value) <= MAX_VALUE}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from fooocus_nb.errors import nearest
@@ -123,6 +123,15 @@ class NamedValues(Mapping[str, Any]):
         if canonical in self._changes:
             return self._changes[canonical]
         return self._base.get(canonical, _ABSENT)
+
+    # Without a look-up for each name.
+    def items(self) -> ItemsView[str, Any]:
+        """Return the values with their names."""
+        return {**self._base, **self._changes}.items()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values."""
+        return {**self._base, **self._changes}.values()
 
     # What has changed is in the base as well.
     def __iter__(self) -> Iterator[str]:

@@ -496,9 +496,9 @@ def _chooses(component: Component, entry: Input) -> bool:
 
 def _is_alike(label: str, entry: Input) -> bool:
     """Whether a label is a known one with some words more or less."""
-    words = set(label.casefold().split())
+    words = _words(label)
     for known in entry.labels:
-        shorter, longer = sorted((words, set(known.casefold().split())), key=len)
+        shorter, longer = sorted((words, _words(known)), key=len)
         if (
             shorter <= longer
             and len(shorter) > 1
@@ -507,6 +507,11 @@ def _is_alike(label: str, entry: Input) -> bool:
         ):
             return True
     return False
+
+
+def _words(label: str) -> set[str]:
+    """Return the words of a label, without quotes, slashes and emoji."""
+    return set(re.findall(r"[\w'’]+", label.casefold()))
 
 
 class _Row:

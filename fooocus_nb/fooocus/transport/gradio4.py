@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOLS", "Gradio4Transport"]
 
 #: What such a server may call its protocol, and whether updates come as differences.
-PROTOCOLS = {"sse_v1": False, "sse_v2": True, "sse_v2.1": True, "sse_v3": True}
+PROTOCOLS = {"sse": False, "sse_v1": False, "sse_v2": True, "sse_v2.1": True, "sse_v3": True}
+#: That of Gradio 4.0 to 4.8, in which every call has a stream of its own, and where it is.
+ALONE = "sse"
+STREAM_OF_ONE, DATA_OF_ONE = "queue/join", "queue/data"
 #: Seconds without any event. The server's heartbeat comes every fifteen, unless it holds its GIL.
 SILENCE = 300.0
 #: Components that take an image and what is painted over it.
@@ -79,10 +82,11 @@ class Gradio4Transport(Transport):
         if protocol not in PROTOCOLS:
             msg = (
                 f"The server at {self.url} runs Gradio {config.get('version', '(unknown)')} "
-                f"(protocol {protocol!r}), which is not supported. Gradio 3, and 4.9 and later are."
+                f"(protocol {protocol!r}), which is not supported. Gradio 3 and later are."
             )
             raise UnsupportedServer(msg)
         self._differences = PROTOCOLS[protocol]
+        self._alone = protocol == ALONE
         try:
             self._functions = {
                 item.get("id", position): item
@@ -108,6 +112,11 @@ class Gradio4Transport(Transport):
         self, fn_index: int, data: Sequence[Any], session_hash: str
     ) -> AsyncGenerator[Message, None]:
         """Run a queued function."""
+        if self._alone:
+            async with contextlib.aclosing(self._call_alone(fn_index, data, session_hash)) as told:
+                async for each in told:
+                    yield each
+            return
         utils = await self._gradio_client()
         body = await self._body(fn_index, data, session_hash)
         session = self._sessions.get(session_hash)
@@ -139,6 +148,36 @@ class Gradio4Transport(Transport):
         finally:
             session.calls -= 1
             await self._leave(session, session_hash, event, fn_index)
+
+    async def _call_alone(
+        self, fn_index: int, data: Sequence[Any], session_hash: str
+    ) -> AsyncGenerator[Message, None]:
+        """Run a queued function by a stream of its own, in which the server asks for its values."""
+        body = await self._body(fn_index, data, session_hash)
+        path = f"{self._prefix}/{STREAM_OF_ONE}?fn_index={fn_index}&session_hash={session_hash}"
+        handed_in = False
+        try:
+            async with contextlib.aclosing(self._http.events(path, SILENCE)) as stream:
+                async for answer, _ in stream:
+                    if answer.get("msg") == "send_data":
+                        await self._hand_in({**body, "event_id": answer.get("event_id")})
+                        handed_in = True
+                        continue
+                    data_out = output_of(answer).get("data")
+                    outputs = await self._outward(fn_index, data_out, stale=False)
+                    message = parse_message(answer, outputs)
+                    if message is not None:
+                        yield message
+                    if isinstance(message, Completed):
+                        return
+            msg = f"The server at {self.url} ended its stream in the middle."
+            raise ConnectionLost(msg)
+        except ConnectionLost as lost:
+            if self._closed:
+                msg = f"The connection to {self.url} has been closed."
+                raise ConnectionLost(msg) from lost
+            lost.handed_in = handed_in
+            raise
 
     async def post(
         self,
@@ -231,6 +270,14 @@ class Gradio4Transport(Transport):
             raise ConnectionLost(msg)
         remedy = "Try again when it has less to do." if answer.status == 503 else ""
         raise GenerationError(msg, remedy=remedy)
+
+    async def _hand_in(self, body: dict[str, Any]) -> None:
+        """Send the values of a call that the server asks for."""
+        path = f"{self._prefix}/{DATA_OF_ONE}"
+        answer = await self._http.request("POST", path, json=body, timeout=JOIN_TIMEOUT)
+        if answer.status != 200:
+            msg = f"The server at {self.url} did not take the call ({answer.status})."
+            raise GenerationError(msg)
 
     async def _leave(self, session: _Session, session_hash: str, event: str, fn_index: int) -> None:
         """Drop a call; one that has not ended is cancelled on the server."""

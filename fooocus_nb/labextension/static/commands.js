@@ -7,6 +7,7 @@ const CATEGORY = "Fooocus";
 export const CONTEXT = "fooocus-nb:";
 const SELECTOR = ".fnb-running-engine";
 const FIRST_CELL = "%load_ext fooocus_nb\n%fooocus start";
+const RESUME_CELL = "%load_ext fooocus_nb\n%fooocus resume";
 const SECOND_CELL = "%%fooocus\na lighthouse at dusk";
 const SVG =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">' +
@@ -24,10 +25,12 @@ export function engineIcon({ LabIcon }) {
 }
 
 export class EngineCommands {
-  constructor(app, packages, list) {
+  // The tracker tells which notebook is in front; null where the application has none.
+  constructor(app, packages, list, tracker) {
     this._app = app;
     this._packages = packages;
     this._list = list;
+    this._tracker = tracker;
   }
 
   register({ palette, launcher }) {
@@ -46,6 +49,9 @@ export class EngineCommands {
       }),
       add("open-page", "Open the engine's page", (args) => this.openPage(given(args))),
       add("open-log", "Open the engine's log", (args) => this.openLog(given(args))),
+      add("resume", "Resume what the notebook had asked for", () => this.resume(), {
+        caption: "Inserts and runs %fooocus resume in the notebook that is open",
+      }),
       add("stop", "Stop the engine", (args) => this.stop(given(args))),
       add("stop-all", "Stop all engines", () => this.stopAll()),
       add("refresh", "Look for engines", () => this._list.refresh()),
@@ -55,7 +61,7 @@ export class EngineCommands {
       command: ids[0], category: "Notebook", rank: 10, args: { isLauncher: true },
       kernelIconUrl: `data:image/svg+xml,${encodeURIComponent(SVG)}`, // it draws no other icon there
     });
-    for (const [rank, command] of ids.slice(1, 4).entries()) {
+    for (const [rank, command] of ids.slice(1, 5).entries()) {
       contextMenu?.addItem({ command, selector: SELECTOR, rank });
     }
     document.addEventListener("contextmenu", (event) => (this._clicked = event.target), true);
@@ -117,11 +123,38 @@ export class EngineCommands {
     shell.activateById(id);
   }
 
+  // In the notebook that was in front last. What it shows is compared by its file, so it is saved
+  // before, and also after: then what is shown now counts as shown.
+  async resume() {
+    const panel = this._tracker?.currentWidget;
+    if (!panel) {
+      const { showDialog, Dialog } = this._packages.apputils;
+      const body = "Open the notebook whose images are missing, then choose this again.";
+      await showDialog({ title: "No notebook is open", body, buttons: [Dialog.okButton()] });
+      return;
+    }
+    const { NotebookActions } = this._packages.notebook;
+    const { content, context, sessionContext } = panel;
+    this._app.shell.activateById(panel.id);
+    await sessionContext.ready;
+    await context.save();
+    content.activeCellIndex = content.widgets.length - 1;
+    NotebookActions.insertBelow(content);
+    content.activeCell.model.sharedModel.setSource(RESUME_CELL);
+    await NotebookActions.run(content, sessionContext);
+    await context.save();
+  }
+
   async stop(given) {
     const { Dialog, showDialog } = this._packages.apputils;
     const name = await this._pick(given, "Stop which engine?");
     const engine = this._list.engines.find((each) => each.name === name);
     if (!engine) return;
+    if (engine.state === "asleep") {
+      const body = "Nothing of it runs: engine.stop() in its notebook keeps it from waking up.";
+      await showDialog({ title: `${name} is asleep`, body, buttons: [Dialog.okButton()] });
+      return;
+    }
     if (engine.state === "busy") {
       const asked = await showDialog({
         title: `Stop ${name}?`,
@@ -135,7 +168,8 @@ export class EngineCommands {
 
   async stopAll() {
     await this._list.refresh();
-    await this._stopped(this._list.engines.map((engine) => engine.name));
+    const running = this._list.engines.filter((engine) => engine.state !== "asleep");
+    await this._stopped(running.map((engine) => engine.name));
   }
 
   async _stopped(names) {

@@ -1,6 +1,7 @@
 // The plugins of the extension. What an application does not have, such as the Launcher in
 // Notebook 7, is left out.
 
+import { insertCells } from "./cells.js";
 import { EngineCommands } from "./commands.js";
 import { EngineList } from "./engines.js";
 import { runningEngines } from "./running.js";
@@ -21,7 +22,7 @@ export async function plugins(shared) {
       shared("@jupyterlab/ui-components"),
       shared("@lumino/widgets"),
     ]);
-  const packages = { apputils, coreutils, services, signaling, ui, widgets };
+  const packages = { apputils, coreutils, notebook, services, signaling, ui, widgets };
 
   const engines = {
     id: "fooocus-nb:engines",
@@ -31,13 +32,15 @@ export async function plugins(shared) {
       apputils.ICommandPalette,
       ...(launcher ? [launcher.ILauncher] : []),
       ...(running ? [running.IRunningSessionManagers] : []),
+      ...(notebook ? [notebook.INotebookTracker] : []),
     ],
     activate(app, palette, ...others) {
       addStyle();
       const cards = launcher ? others.shift() : null;
       const managers = running ? others.shift() : null;
       const list = new EngineList(app, packages);
-      const commands = new EngineCommands(app, packages, list);
+      const tracker = notebook ? others.shift() : null;
+      const commands = new EngineCommands(app, packages, list, tracker);
       commands.register({ palette, launcher: cards });
       managers?.add(runningEngines(list, commands, packages));
     },
@@ -45,12 +48,13 @@ export async function plugins(shared) {
 
   const views = notebook && {
     id: "fooocus-nb:views",
-    description: "Shows the static image of a view whose kernel is gone.",
+    description: "Shows the static image of a view whose kernel is gone, and inserts cells for views.",
     autoStart: true,
     requires: [notebook.INotebookTracker],
     activate(_app, tracker) {
       addStyle();
       ownViews(tracker, packages);
+      insertCells(tracker);
     },
   };
   return [engines, views].filter(Boolean);

@@ -28,6 +28,7 @@ class Item {
     this.children = [
       new Action("Page", ui.launchIcon ?? ui.linkIcon, () => commands.openPage(engine.name)),
       new Action("Log", ui.textEditorIcon, () => commands.openLog(engine.name)),
+      new Action("Resume", ui.runIcon, () => commands.resume()),
     ];
   }
 
@@ -52,7 +53,7 @@ class Item {
     const names = kernels.map(({ notebook, pid }) => notebook ?? `process ${pid}`);
     const used = names.length ? `used by ${names.join(", ")}` : "used by no notebook";
     const size = memory ? `${(memory / 1e9).toFixed(1)} GB of memory` : "";
-    return [title, used, `process ${pid}`, size].filter(Boolean).join("\n");
+    return [title, used, pid ? `process ${pid}` : "", size].filter(Boolean).join("\n");
   }
 
   detail() {

@@ -1,7 +1,7 @@
 // The engine's own page, in a frame that cannot act as the user. It comes by the Jupyter server.
 
 const SANDBOX = "allow-scripts allow-forms allow-popups allow-downloads allow-modals";
-const ABSENT =
+const NO_EXTENSION =
   "The page comes by the Jupyter server, and this one does not have the extension: install " +
   "fooocus-nb[ui] in the environment that Jupyter runs in, and start it again.";
 
@@ -18,9 +18,9 @@ async function whyNot(base) {
   if (base === null) return "Only JupyterLab and Notebook 7 can show the page in a notebook.";
   try {
     const answer = await fetch(`${base}fooocus-nb/api/status`, { credentials: "same-origin" });
-    if (!answer.ok) return ABSENT;
-    const { page } = await answer.json();
-    return page === true ? "" : page;
+    if (!answer.ok) return NO_EXTENSION;
+    const { page, reason } = await answer.json();
+    return page ? "" : reason || NO_EXTENSION;
   } catch {
     return "The Jupyter server does not answer.";
   }

@@ -14,6 +14,7 @@
 //   onNote(key, text)      the same for a note; optional
 //   onHandOn(kind, key)    a promise of {text}: a cell; kinds are those of `handOn`; optional
 //   handOn                 [{kind, label, title}]
+//   insertCell(text, node) whether a cell was inserted below the one that has the node; optional
 //   onRoles(roles)         is told of the roles that were chosen; optional
 
 const GRID_GAP = 12; // around all
@@ -782,8 +783,9 @@ class RunGrid {
     if (!cell || cell.state !== "made" || !this.source.onHandOn || !known) return;
     try {
       const { text } = await this.source.onHandOn(kind, cell.key);
-      const copied = await copyText(text, host.closest("dialog") || this.root);
-      showCell(host, text, copied);
+      const inserted = this.source.insertCell?.(text, this.root);
+      const copied = !inserted && (await copyText(text, host.closest("dialog") || this.root));
+      showCell(host, text, inserted ? "inserted" : copied ? "copied" : "");
     } catch (error) {
       this.say(error?.message || "There is no such cell.");
     }

@@ -23,9 +23,11 @@ class Stars {
   }
 }
 
-function showCell(host, text, copied) {
+// `done` is what has been done with it already: "inserted", "copied" or "".
+function showCell(host, text, done) {
   const bar = el("div", "fnb-rg-cell-bar");
-  const told = el("span", "fnb-dim", {}, copied ? "Copied: paste it into a new cell." : "Copy this into a new cell.");
+  const words = { inserted: "Inserted below as a cell.", copied: "Copied: paste it into a new cell." };
+  const told = el("span", "fnb-dim", { role: "status" }, words[done] || "Copy this into a new cell.");
   const copy = button("", "Copy");
   const close = button("fnb-rg-icon", "\u2715", "Close");
   copy.addEventListener("click", async () => {

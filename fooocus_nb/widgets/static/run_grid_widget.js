@@ -187,6 +187,12 @@ function initialize({ model }) {
   };
 }
 
+// Asks the extension of JupyterLab, where it runs, for a cell below the one of this view.
+function insertBelow(text, node) {
+  const asked = new CustomEvent("fooocus-nb:insert-cell", { cancelable: true, detail: { text, node } });
+  return !document.dispatchEvent(asked);
+}
+
 function render({ model, el: host }) {
   const store = runStores.get(model.get("uid"));
   const { roles, writable, handOn } = store.about;
@@ -198,6 +204,7 @@ function render({ model, el: host }) {
     onRate: writable ? (key, rating) => store.ask("rate", { key, rating }) : null,
     onNote: writable ? (key, note) => store.ask("note", { key, note }) : null,
     onHandOn: (what, key) => store.ask("hand_on", { what, key }),
+    insertCell: insertBelow,
   });
   store.grids.add(grid);
   return () => {

@@ -173,7 +173,11 @@ function render({ model, el: host }) {
       stop.disabled = false;
     }
   });
-  skip.addEventListener("click", () => send({ kind: "skip" }));
+  skip.addEventListener("click", () => {
+    // Those that are seen: when the message arrives, others may run.
+    const running = ((model.get("view") || {}).running || []).map(([place]) => place);
+    send({ kind: "skip", running });
+  });
   resume.addEventListener("click", () => {
     resume.disabled = true;
     ask({ kind: "continue" });

@@ -75,6 +75,30 @@ def test_one_doubtful_label_is_left_at_its_default(name: str, label: str, called
     assert request.values["guidance_scale"] == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("overwrite_upscale_strength", "\N{LEVEL SLIDER} Upscale Denoising Strength"),
+        ("save_final_enhanced_image_only", "Save only final enhanced/ADetailer image"),
+        ("sharpness", "\N{SPARKLES} Image Sharpness"),
+    ],
+)
+def test_a_label_with_the_same_words_in_another_dress_is_known(name: str, label: str) -> None:
+    """Forks put emoji, quotes and slashes into labels."""
+    config, _ = page()
+    component(config, name)["props"]["label"] = label
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert not schema.parameters.doubtful
+
+
+def test_a_label_that_says_the_opposite_is_not_known() -> None:
+    config, _ = page()
+    component(config, "black_out_nsfw")["props"]["label"] = "(Don't) Black Out NSFW"
+    schema = Schema.from_config(config)
+    assert "black_out_nsfw" not in schema.parameters
+
+
 def test_a_doubtful_value_is_never_taken() -> None:
     config, _ = page()
     component(config, "sharpness")["props"]["label"] = "Crispness"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE.parents[2] / "fooocus_nb" / "widgets" / "static"
+WIDGETS = sorted(
+    path.stem for path in SCRIPTS.parent.glob("*.py") if "_esm = " in path.read_text("utf-8")
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +30,20 @@ def test_the_scripts_do_what_their_tests_say(node: str, path: Path) -> None:
         [node, "--test", path.name], cwd=HERE, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("module", WIDGETS)
+def test_the_joined_scripts_of_a_widget_are_one_module(node: str, module: str) -> None:
+    """Two of them may use one name for two things, and then the browser shows nothing."""
+    found = vars(importlib.import_module(f"fooocus_nb.widgets.{module}")).values()
+    sources = {text for each in found if isinstance(text := getattr(each, "_esm", None), str)}
+    assert sources
+    for source in sources:
+        done = subprocess.run(
+            [node, "--input-type=module", "--check"],
+            input=source, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 def test_every_script_of_the_page_is_in_some_widget() -> None:

@@ -1,0 +1,383 @@
+"""What the cells of a notebook have asked for, written down for a kernel that goes on with it.
+
+It is in the user's own state folder and not in the engine's run folder, which goes with the engine:
+what was finished can be shown when the engine has idled out. One file for each generation, written
+aside and renamed, as the folder may be on a shared disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fooocus_nb.engine.folders import state_folder
+from fooocus_nb.engine.jobs.records import PREFIX, replace_file, small
+from fooocus_nb.engine.names import notebook_path
+from fooocus_nb.fooocus.client import new_session_hash
+from fooocus_nb.fooocus.limits import max_file_bytes
+from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.requests import Request
+from fooocus_nb.supervisor.system import creation_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from fooocus_nb.results import Image
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "STOPPED",
+    "WAITING",
+    "Asked",
+    "AskedImage",
+    "AskedRecords",
+    "Execution",
+    "StartedWith",
+    "asked_in",
+    "started_with",
+    "this_execution",
+]
+
+#: How long it can be resumed; the logs are kept as long.
+KEPT_SECONDS = 14 * 86_400.0
+#: How many generations of one notebook are remembered.
+MAX_RECORDS = 500
+#: What is larger was not written by us; a sweep names all of its cells.
+MAX_BYTES = 8 << 20
+ENGINE_PREFIX = "engine-"
+WAITING, DONE, STOPPED, FAILED = "waiting", "done", "stopped", "failed"
+_STATES = frozenset({WAITING, DONE, STOPPED, FAILED})
+_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a cell."""
+
+    #: The path of the notebook.
+    notebook: str
+    #: The id of the message that asked for it.
+    message: str
+    #: The id of the cell in the notebook; of its text where the frontend does not tell.
+    cell: str
+    #: The number that the notebook shows beside the cell.
+    count: int
+
+
+@dataclass(frozen=True)
+class AskedImage:
+    """A finished image."""
+
+    path: Path
+    sha256: str
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class StartedWith:
+    """How the engine of a notebook was started, so that it can be attached to again."""
+
+    run_dir: Path
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A generation that a cell has asked for, or a sweep, which has a `run` and no request."""
+
+    session: str
+    execution: Execution
+    #: Seconds since the epoch; orders them.
+    time: float
+    state: str
+    #: The name and the run folder of its engine.
+    engine: str
+    run_dir: Path
+    kernel: int
+    kernel_created: str | None
+    request: Request | None = None
+    #: The parameters that are too large to be kept: images.
+    left_out: tuple[str, ...] = ()
+    output_dir: Path | None = None
+    #: The folder of a sweep's run, and its cells.
+    run: Path | None = None
+    cells: tuple[str, ...] = ()
+    ended: float | None = None
+    images: tuple[AskedImage, ...] = field(default=())
+
+    @property
+    def sent(self) -> bool:
+        """Whether an engine has it, or had it when its kernel ended."""
+        return (self.run_dir / f"{PREFIX}{self.session}.json").exists()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the kernel that asked for it has ended."""
+        created = creation_time(self.kernel)
+        return created is None or created != self.kernel_created
+
+
+def this_execution() -> Execution | None:
+    """Return the execution of a cell that this runs in; None where no notebook is known."""
+    notebook = notebook_path()
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    kernel = getattr(shell, "kernel", None)
+    if not notebook or shell is None or kernel is None:
+        return None
+    try:
+        parent = kernel.get_parent("shell")
+        header, metadata = parent["header"], parent.get("metadata") or {}
+        if header["msg_type"] != "execute_request":
+            return None  # the callback of a widget: its images are in the widget
+        text = str(parent["content"].get("code", ""))
+        cell = metadata.get("cellId") or hashlib.sha256(text.encode()).hexdigest()[:16]
+        return Execution(notebook, str(header["msg_id"]), str(cell), int(shell.execution_count))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # a kernel that is none of ipykernel's
+
+
+class AskedRecords:
+    """Writes down what the cells of this kernel ask one engine for.
+
+    `run_dir` is None for an engine that is none of ours: nobody can go on with what it does.
+    `arguments` are those of the start, for who attaches to the engine again.
+    """
+
+    def __init__(
+        self, name: str, run_dir: Callable[[], Path | None], arguments: Mapping[str, Any] | None
+    ) -> None:
+        self._name = name
+        self._run_dir = run_dir
+        self._arguments = arguments
+        self._files: dict[str, Path] = {}
+        self._told: set[tuple[str, Path]] = set()
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The run folder of the engine; None where it has none now."""
+        return self._run_dir()
+
+    def ask(self, request: Request, output_dir: Path) -> str:
+        """Write down a generation that is about to be submitted; return its session."""
+        kept = small(request.values)
+        return self._ask(
+            request=Request(kept, small(request.given), request.seed),
+            left_out=tuple(name for name in request.values if name not in kept),
+            output_dir=output_dir,
+        )
+
+    def ask_sweep(self, run: Path, cells: Iterable[str]) -> str:
+        """Write down a sweep that is about to be made; return what :meth:`end` takes."""
+        return self._ask(run=run, cells=tuple(cells))
+
+    def resume(self, asked: Asked) -> None:
+        """Look after what an earlier kernel has asked for, and this one goes on with."""
+        with contextlib.suppress(OSError):
+            folder = _notebook_folder(asked.execution.notebook)
+            self._files[asked.session] = _file(folder, asked.session)
+
+    def drop(self, sessions: Iterable[str]) -> None:
+        """Note that some will never be sent."""
+        for session in sessions:
+            self._change(session, state=STOPPED, ended=time.time())
+
+    def end(self, session: str, state: str, images: Collection[Image] = ()) -> None:
+        """Note how one has ended, unless it was left to a later kernel."""
+        run_dir = self._run_dir()
+        if run_dir is not None and (run_dir / f"{PREFIX}{session}.json").exists():
+            return
+        found = []
+        for image in images:
+            with contextlib.suppress(OSError):  # somebody has removed it
+                found.append(AskedImage(image.path, _digest(image.path), image.seed))
+        self._change(session, state=state, ended=time.time(), images=tuple(found))
+
+    def _ask(self, **what: Any) -> str:
+        session, execution, run_dir = new_session_hash(), this_execution(), self._run_dir()
+        if execution is None or run_dir is None:
+            return session
+        asked = Asked(
+            session=session,
+            execution=execution,
+            time=time.time(),
+            state=WAITING,
+            engine=self._name,
+            run_dir=run_dir,
+            kernel=os.getpid(),
+            kernel_created=creation_time(os.getpid()),
+            **what,
+        )
+        # What cannot be written down must not cost the generation.
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            folder = _notebook_folder(execution.notebook)
+            self._tell_start(folder, execution.notebook, run_dir)
+            path = _file(folder, session)
+            replace_file(path, _content(asked))
+            self._files[session] = path
+        return session
+
+    def _tell_start(self, folder: Path, notebook: str, run_dir: Path) -> None:
+        """Write down how the engine was started, and remove what is old; once for each start."""
+        if self._arguments is None or (notebook, run_dir) in self._told:
+            return
+        self._told.add((notebook, run_dir))
+        content = {"run_dir": str(run_dir), "arguments": dict(self._arguments)}
+        replace_file(folder / f"{ENGINE_PREFIX}{run_dir.name}.json", content)
+        _remove_old(folder)
+
+    def _change(self, session: str, **changes: Any) -> None:
+        path = self._files.get(session)
+        if path is not None:
+            with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+                replace_file(path, _content(replace(_read(path), **changes)))
+
+
+def asked_in(notebook: str) -> list[Asked]:
+    """Return what the cells of a notebook have asked for, oldest first, of each its last execution.
+
+    Whoever runs a cell again does not want what it had asked for before.
+    """
+    found = []
+    for path in _folder_of(notebook).glob("*.json"):
+        if not path.name.startswith(ENGINE_PREFIX):
+            with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+                found.append(_read(path))
+    found.sort(key=lambda asked: asked.time)
+    last = {asked.execution.cell: asked.execution.message for asked in found}
+    return [asked for asked in found if last[asked.execution.cell] == asked.execution.message]
+
+
+def started_with(notebook: str) -> list[StartedWith]:
+    """Return how the engines of a notebook were started, the newest first."""
+    files = sorted(_folder_of(notebook).glob(f"{ENGINE_PREFIX}*.json"), key=_time, reverse=True)
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+            known = _load(path)
+            found.append(StartedWith(Path(known["run_dir"]), dict(known["arguments"])))
+    return found
+
+
+def _folder_of(notebook: str) -> Path:
+    digest = hashlib.sha256(os.fsencode(notebook)).hexdigest()[:24]
+    return state_folder("asked") / digest
+
+
+def _notebook_folder(notebook: str) -> Path:
+    folder = _folder_of(notebook)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _file(folder: Path, session: str) -> Path:
+    return folder / f"{session}.json"
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what nobody resumes any more, of this notebook and of others."""
+    oldest = time.time() - KEPT_SECONDS
+    files = sorted(folder.glob("*.json"), key=_time, reverse=True)
+    for place, path in enumerate(files):
+        if place >= MAX_RECORDS or _time(path) < oldest:
+            path.unlink(missing_ok=True)
+    for other in folder.parent.iterdir():
+        # A folder is as old as the last file that came or went.
+        if other != folder and _time(other) < oldest:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _content(asked: Asked) -> dict[str, Any]:
+    request, execution = asked.request, asked.execution
+    return {
+        "session": asked.session,
+        "notebook": execution.notebook,
+        "message": execution.message,
+        "cell": execution.cell,
+        "count": execution.count,
+        "time": asked.time,
+        "state": asked.state,
+        "engine": asked.engine,
+        "run_dir": str(asked.run_dir),
+        "kernel": asked.kernel,
+        "kernel_created": asked.kernel_created,
+        "request": request
+        and {"values": request.values, "given": request.given, "seed": str(request.seed)},
+        "left_out": asked.left_out,
+        "output_dir": asked.output_dir and str(asked.output_dir),
+        "run": asked.run and str(asked.run),
+        "cells": asked.cells,
+        "ended": asked.ended,
+        "images": [
+            {"path": str(image.path), "sha256": image.sha256, "seed": _text(image.seed)}
+            for image in asked.images
+        ],
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
+
+
+def _text(seed: int | None) -> str | None:
+    return None if seed is None else str(seed)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_BYTES:
+        msg = f"{path} is too large"
+        raise ValueError(msg)
+    known: dict[str, Any] = json.loads(path.read_bytes())
+    return known
+
+
+def _read(path: Path) -> Asked:
+    known = _load(path)
+    if not _SESSION.fullmatch(known["session"]) or known["state"] not in _STATES:
+        msg = f"{path} is no record of ours"
+        raise ValueError(msg)
+    request, images = known["request"], known["images"]
+    return Asked(
+        session=known["session"],
+        execution=Execution(
+            known["notebook"], known["message"], known["cell"], int(known["count"])
+        ),
+        time=float(known["time"]),
+        state=known["state"],
+        engine=known["engine"],
+        run_dir=Path(known["run_dir"]),
+        kernel=int(known["kernel"]),
+        kernel_created=known["kernel_created"],
+        request=request
+        and Request(dict(request["values"]), dict(request["given"]), int(request["seed"])),
+        left_out=tuple(known["left_out"]),
+        output_dir=known["output_dir"] and Path(known["output_dir"]),
+        run=known["run"] and Path(known["run"]),
+        cells=tuple(known["cells"]),
+        ended=known["ended"],
+        images=tuple(
+            AskedImage(
+                Path(image["path"]),
+                str(image["sha256"]),
+                None if image["seed"] is None else int(image["seed"]),
+            )
+            for image in images
+        ),
+    )

@@ -1,0 +1,424 @@
+"""Go on with what the cells of this notebook had asked for when something of it ended.
+
+Shown is what the saved notebook does not show: finished images from their files, what still runs
+when it is finished, and what was never sent is sent now. What an engine has or had is never sent
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from fooocus_nb.engine import manager
+from fooocus_nb.engine.interrupts import interruption
+from fooocus_nb.engine.jobs.asked import WAITING, asked_in, started_with
+from fooocus_nb.engine.jobs.job import never_begun, session_of
+from fooocus_nb.engine.names import notebook_path
+from fooocus_nb.engine.state import EngineState
+from fooocus_nb.engine.submission import records_of, resubmit
+from fooocus_nb.errors import ConfigurationError, FooocusError, show_plainly
+from fooocus_nb.magics.saved_notebook import SavedNotebook
+from fooocus_nb.results import Image, Result
+from fooocus_nb.widgets.display_backends import show
+from fooocus_nb.widgets.job_monitor import JobMonitor, result_bundle
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
+
+    from fooocus_nb.engine.core import Engine
+    from fooocus_nb.engine.jobs.asked import Asked
+    from fooocus_nb.engine.jobs.job import Job
+    from fooocus_nb.experiment.making import Launch
+    from fooocus_nb.experiment.run import Run
+    from fooocus_nb.magics.session import Session
+
+__all__ = ["aresume", "resume"]
+
+
+@dataclass
+class _Resumption:
+    """What one ``%fooocus resume`` has to do."""
+
+    session: Session
+    notebook: str
+    #: In the order in which it was asked for.
+    todo: list[Asked]
+    #: The SHA-256 of images that are shown already.
+    shown: set[str]
+    engines: dict[Path, Engine] = field(default_factory=dict)
+    errors: list[FooocusError] = field(default_factory=list)
+    #: What cannot be gone on with, in sentences.
+    notes: list[str] = field(default_factory=list)
+
+    def parts(self) -> list[list[Asked]]:
+        """Return what is shown together: a sweep by itself, generations in a row."""
+        return [
+            list(part)
+            for _, part in itertools.groupby(
+                self.todo, lambda asked: asked.session if asked.run else ""
+            )
+        ]
+
+    def engine(self, asked: Asked) -> Engine | None:
+        """Return the engine that has it, or may be sent it; None where that has ended."""
+        return self.engines.get(asked.run_dir)
+
+    def attach(self) -> None:
+        """Attach to the engines that something is to be awaited of."""
+        wanted = {asked.run_dir for asked in self.todo if asked.state == WAITING}
+        for known in started_with(self.notebook):
+            if known.run_dir in wanted and known.run_dir not in self.engines:
+                engine = manager.reattach(known.run_dir, known.arguments)
+                if engine is not None:
+                    self.engines[known.run_dir] = engine
+
+
+@dataclass
+class _Generations:
+    """Some generations in a row: what there is of each, in order."""
+
+    plan: _Resumption
+    asked: Sequence[Asked]
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def waiting(self) -> list[Asked]:
+        """Return those that are not finished."""
+        return [asked for asked in self.asked if asked.state == WAITING]
+
+    def job(self, asked: Asked) -> Job | None:
+        """Return the job of one that is not finished, sent where it never was; None without."""
+        engine = self.plan.engine(asked)
+        job = None if engine is None else _job_of(engine, asked.session)
+        if job is None and engine is not None and not asked.sent and asked.orphaned:
+            job = self._send(engine, asked)
+        elif job is None and not asked.orphaned:
+            self.plan.notes.append(f"{_named(asked)}: another kernel is at it.")
+        elif job is None:
+            what = "was at it" if asked.sent else "was to make it"
+            self.plan.notes.append(
+                f"{_named(asked)}: the engine that {what} has ended. Run its cell again."
+            )
+        if job is not None:
+            self.jobs[asked.session] = job
+        return job
+
+    def again(self, asked: Asked, job: Job) -> Job | None:
+        """Return a new job for one that the engine is known not to have begun with."""
+        engine = self.plan.engine(asked)
+        if engine is None or not never_begun(job):
+            return None
+        again = self._send(engine, asked)
+        if again is not None:
+            self.jobs[asked.session] = again
+        return again
+
+    def _send(self, engine: Engine, asked: Asked) -> Job | None:
+        if asked.left_out:
+            self.plan.notes.append(
+                f"{_named(asked)}: it was not begun, and the images for it are not kept. Run its "
+                "cell again."
+            )
+            return None
+        return resubmit(engine, asked)
+
+    def drop(self) -> None:
+        """Ask no more for what was not sent, because somebody has stopped all of it."""
+        for asked in self.waiting():
+            engine = self.plan.engine(asked)
+            if engine is not None and asked.session not in self.jobs:
+                records = records_of(engine)
+                records.resume(asked)
+                records.drop([asked.session])
+
+    def failed(self, error: FooocusError) -> None:
+        """Note a generation that has failed; its images are shown all the same."""
+        self.plan.errors.append(error)
+
+    def result(self) -> Result | None:
+        """Return the images that are shown nowhere yet, each once; None where there are none."""
+        images: list[Image] = []
+        for asked in self.asked:
+            for image in self._images_of(asked):
+                with contextlib.suppress(OSError):  # somebody has removed it
+                    if image.sha256 not in self.plan.shown:
+                        self.plan.shown.add(image.sha256)
+                        images.append(image)
+        if not images:
+            return None
+        first = images[0].parameters
+        return Result(
+            images,
+            elapsed=sum(job.snapshot().elapsed for job in self.jobs.values()),
+            log=(),
+            parameters=first,
+            prompt=str(first.get("prompt", "")),
+            engine=self.asked[0].engine,
+        )
+
+    def _images_of(self, asked: Asked) -> Iterable[Image]:
+        if (job := self.jobs.get(asked.session)) is not None:
+            return _made_by(job)
+        base = asked.request.record() if asked.request is not None else {}
+        return [
+            Image(
+                image.path,
+                seed=image.seed,
+                parameters={**base, "image_seed": image.seed, "image_number": 1},
+            )
+            for image in asked.images
+        ]
+
+
+def resume(session: Session, options: Namespace) -> Result | None:
+    """Go on with it, and block until all of it is there."""
+    steps = _steps(session, options, awaited=False)
+    sent: Any = None
+    while True:
+        try:
+            step = steps.send(sent)
+        except StopIteration as end:
+            result: Result | None = end.value
+            return result
+        sent = _show(step) if isinstance(step, _Generations) else step.finish()
+
+
+async def aresume(session: Session, options: Namespace) -> Result | None:
+    """Go on with it and await it, with the kernel listening meanwhile."""
+    steps = _steps(session, options, awaited=True)
+    sent: Any = None
+    while True:
+        try:
+            # Attaching to an engine takes a moment, in which the event loop must not block.
+            step = await asyncio.to_thread(_next, steps, sent)
+        except _End as end:
+            return end.result
+        if isinstance(step, _Generations):
+            sent = await _ashow(step)
+        else:
+            sent = await _arun(step)
+
+
+class _End(Exception):
+    """The steps have ended; no StopIteration can leave a thread of asyncio's."""
+
+    def __init__(self, result: Result | None) -> None:
+        super().__init__()
+        self.result = result
+
+
+def _next(
+    steps: Generator[_Generations | Launch[Run], Any, Result | None], sent: Any
+) -> _Generations | Launch[Run]:
+    try:
+        return steps.send(sent)
+    except StopIteration as end:
+        raise _End(end.value) from None
+
+
+def _steps(
+    session: Session, options: Namespace, *, awaited: bool
+) -> Generator[_Generations | Launch[Run], Any, Result | None]:
+    """Yield what is to be shown, one after the other; what is sent back is its result."""
+    plan = _plan(session, options)
+    plan.attach()
+    results: list[Result] = []
+    for part in plan.parts():
+        if part[0].run is not None:
+            launch = _launch(plan, part[0], awaited=awaited)
+            if launch is not None:
+                yield launch
+        else:
+            made = yield _Generations(plan, part)
+            if made is not None:
+                results.append(made)
+    for note in plan.notes:
+        session.write(note)
+    result = Result.combined(results) if results else None
+    if result is not None:
+        session.keep(options.output, result)
+    elif not (plan.notes or plan.errors or any(asked.run for asked in plan.todo)):
+        session.write(
+            "Nothing to resume: all that the cells of this notebook have asked for is shown in it."
+        )
+    if plan.errors:
+        raise plan.errors[0]
+    return result
+
+
+def _plan(session: Session, options: Namespace) -> _Resumption:
+    notebook = options.notebook or notebook_path()
+    if not notebook:
+        msg = (
+            "%fooocus resume: this frontend does not say which notebook this is. Give its whole "
+            "path with --notebook."
+        )
+        raise UsageError(msg)
+    asked = asked_in(notebook)
+    saved = SavedNotebook.read(notebook)
+    if not options.all:
+        asked = [one for group in _groups(asked) if _is_open(group, saved) for one in group]
+    shown = set() if options.all or saved is None else set(saved.images)
+    known = {path for one in asked if (path := one.run_dir)}
+    engines = {
+        run_dir: engine
+        for engine in manager.running().values()
+        if (run_dir := _run_dir_of(engine)) in known and run_dir is not None
+    }
+    return _Resumption(session, notebook, asked, shown, engines)
+
+
+def _run_dir_of(engine: Engine) -> Path | None:
+    return None if engine.state is EngineState.STOPPED else records_of(engine).run_dir
+
+
+def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
+    """Return what was asked for together, in one execution of a cell, in order."""
+    groups: dict[str, list[Asked]] = {}
+    for one in asked:
+        groups.setdefault(one.execution.message, []).append(one)
+    return list(groups.values())
+
+
+def _is_open(group: Sequence[Asked], saved: SavedNotebook | None) -> bool:
+    """Whether what an execution has asked for may be missing in the saved notebook."""
+    if any(asked.state == WAITING for asked in group):
+        return True
+    if saved is None:
+        return False
+    execution = group[0].execution
+    # The number beside a cell is written when the browser has seen its end, with all its outputs.
+    ended = max(asked.ended or 0.0 for asked in group)
+    return not (saved.counts.get(execution.cell) == execution.count and saved.time >= ended)
+
+
+def _named(asked: Asked) -> str:
+    prompt = "" if asked.request is None else str(asked.request.values.get("prompt", ""))
+    return repr(prompt if len(prompt) <= 60 else f"{prompt[:59]}…")
+
+
+def _job_of(engine: Engine, session: str) -> Job | None:
+    """Return the job of a session: one of this kernel's, or one that was found running."""
+    jobs = (*engine.found_jobs, *engine.jobs)
+    return next((job for job in jobs if session_of(job) == session), None)
+
+
+def _made_by(job: Job) -> Iterable[Image]:
+    if not job.done():
+        return ()
+    error = job.exception()
+    made = job.result(0) if error is None else getattr(error, "result", None)
+    return made or ()
+
+
+def _launch(plan: _Resumption, asked: Asked, *, awaited: bool) -> Launch[Run] | None:
+    """Return what goes on with a sweep; None where that is not possible, which is noted."""
+    from fooocus_nb.experiment.making import Options, resume_cells
+    from fooocus_nb.experiment.run import open_run
+
+    engine = plan.engine(asked)
+    if engine is None:
+        with contextlib.suppress(ConfigurationError):
+            engine = manager.current()
+    if engine is None or asked.run is None:
+        plan.notes.append(f"The sweep in {asked.run}: its engine has ended. Run its cell again.")
+        return None
+    run = open_run(asked.run)
+    options = Options(show=True, awaited=awaited)
+    return resume_cells(run, engine, asked.cells, options, asked)
+
+
+def _show(part: _Generations) -> Result | None:
+    """Show generations in a row, and block until they are there."""
+    shown = _Shown(part)
+    if not part.waiting():
+        shown.static()
+        return shown.made
+    with JobMonitor(total=len(part.waiting()), final=shown.result) as monitor:
+        try:
+            for asked in part.waiting():
+                job = None if monitor.stopped else part.job(asked)
+                while job is not None:
+                    monitor.watch(job)
+                    try:
+                        job.result()
+                    except FooocusError as error:
+                        before, job = job, None
+                        if (job := part.again(asked, before)) is None:
+                            part.failed(error)
+                    else:
+                        job = None
+        except KeyboardInterrupt:
+            part.drop()
+            raise
+        if monitor.stopped:
+            part.drop()
+            raise interruption(monitor.count, ended=monitor.ended)
+    shown.static()
+    return shown.made
+
+
+async def _ashow(part: _Generations) -> Result | None:
+    """Show generations in a row, and await them."""
+    shown = _Shown(part)
+    if not part.waiting():
+        await asyncio.to_thread(shown.static)
+        return shown.made
+    async with JobMonitor(total=len(part.waiting()), awaited=True, final=shown.result) as monitor:
+        for asked in part.waiting():
+            job = None if monitor.stopped else await asyncio.to_thread(part.job, asked)
+            while job is not None:
+                monitor.watch(job)
+                try:
+                    await job
+                except FooocusError as error:
+                    before, job = job, None
+                    if (job := await asyncio.to_thread(part.again, asked, before)) is None:
+                        part.failed(error)
+                except (asyncio.CancelledError, KeyboardInterrupt):
+                    part.drop()
+                    raise interruption(monitor.count, ended=monitor.ended) from None
+                else:
+                    job = None
+        if monitor.stopped:
+            part.drop()
+            raise interruption(monitor.count, ended=monitor.ended)
+    await asyncio.to_thread(shown.static)
+    return shown.made
+
+
+class _Shown:
+    """The images of some generations, which are shown once: by the monitor, or without one."""
+
+    def __init__(self, part: _Generations) -> None:
+        self._part = part
+        self._asked = False
+        self.made: Result | None = None
+
+    def result(self) -> Result | None:
+        """Return them, for who shows them now."""
+        self._asked = True
+        self.made = self._part.result()
+        return self.made
+
+    def static(self) -> None:
+        """Show them where no monitor has."""
+        if not self._asked and (made := self.result()) is not None:
+            show(result_bundle(made))
+
+
+async def _arun(launch: Launch[Run]) -> Run:
+    try:
+        return await launch.awaited()
+    except asyncio.CancelledError as stopped:
+        # For the notebook it is the same as in every other cell.
+        error = KeyboardInterrupt(*stopped.args)
+        show_plainly(error, "python")
+        raise error from None

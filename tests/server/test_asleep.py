@@ -1,0 +1,73 @@
+"""Engines that sleep, as the server lists them, and an open page, which keeps its engine awake."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from fooocus_nb.engine import sleeping
+from fooocus_nb.engine.state import EngineState
+
+from .conftest import SMALL
+from .live import until
+from .test_engines import check_against
+
+
+async def test_an_engine_that_sleeps_is_listed_and_can_be_asked_nothing(ask, start_demo) -> None:
+    engine = start_demo(name="tired")
+    assert engine.sleep()
+    (told,) = (await ask("/engines")).json["engines"]
+    check_against("Engine", told)
+    assert (told["name"], told["state"], told["pid"]) == ("tired", "asleep", 0)
+    assert [kernel["pid"] for kernel in told["kernels"]] == [os.getpid()]
+    assert (await ask("/engines/tired")).json == told
+    for path, method in (("stop", "POST"), ("generation/skip", "POST"), ("log", "GET")):
+        refused = await ask(f"/engines/tired/{path}", method)
+        assert (refused.status, "is asleep" in refused.message) == (409, True)
+    generating = asyncio.get_running_loop().run_in_executor(
+        None, lambda: engine.generate("a cat", image_number=1, **SMALL)
+    )
+    await generating
+    await until(lambda: engine.state is EngineState.READY)
+    told = (await ask("/engines/tired")).json
+    assert (told["state"], told["pid"]) == ("ready", engine.pid)
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this process for the Jupyter server alone, and not for a kernel as well."""
+    monkeypatch.setattr(sleeping, "_users", lambda process: set())
+
+
+async def test_an_open_page_keeps_its_engine_awake(
+    ask, start_demo, others, http_server_client, jp_base_url, jp_auth_header, jp_http_port
+) -> None:
+    engine = start_demo(name="looked at")
+    url = f"{jp_base_url}fooocus-nb/ui/looked%20at/"
+    with pytest.raises(HTTPClientError) as redirect:
+        await http_server_client.fetch(url, headers=jp_auth_header, follow_redirects=False)
+    place = redirect.value.response.headers["Location"]
+    page = await websocket_connect(
+        HTTPRequest(
+            f"ws://127.0.0.1:{jp_http_port}{place}fooocus-nb-open",
+            headers={"Origin": "null", "Host": f"127.0.0.1:{jp_http_port}"},
+        )
+    )
+    looks: list[object] = []
+    held = engine._lifecycle.sleep._used_by_others
+    await until(lambda: held(engine._process))
+    engine._lifecycle.watchdog.well.subscribe(looks.append)
+    engine.sleep_after = engine.watch_interval = 0.1
+    await until(lambda: len(looks) > 10)
+    assert engine.state is EngineState.READY
+    page.close()
+    await until(lambda: engine.state is EngineState.ASLEEP)
+    # Whoever opens it now is told why there is no page.
+    with pytest.raises(HTTPClientError) as refused:
+        await http_server_client.fetch(url, headers=jp_auth_header, follow_redirects=False)
+    assert refused.value.code == 409
+    assert b"is asleep" in refused.value.response.body
