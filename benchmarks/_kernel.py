@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ class _Counter:
 def kernel(**environment: str) -> Iterator[Kernel]:
     """Start a kernel, and end it with all that it started."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=os.environ | environment)
+    manager.start_kernel(env=os.environ | environment, stderr=subprocess.DEVNULL)
     opened = None
     try:
         opened = Kernel(manager)

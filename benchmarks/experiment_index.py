@@ -1,12 +1,10 @@
 """What a large run costs to open, with its index and without, and what a manifest costs.
 
-Run it with ``python benchmarks/experiment_index.py``; with its 100,000 images it writes 900 MB into
-a temporary folder and takes two to three minutes. ``--images 10000`` is a tenth of that.
+With its 100,000 images it writes 900 MB into a temporary folder and takes two to three minutes.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import secrets
@@ -16,15 +14,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
+from benchmarks._table import Bound, Row
 from fooocus_nb.experiment.folder import RunFolder, dump, now
 from fooocus_nb.experiment.manifest import ImageRecord, Manifest
 from fooocus_nb.experiment.run import open_run
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 IMAGES = 100_000
+QUICK_IMAGES = 2_000
 GENERATIONS = 200
 #: As many parameters as Fooocus 2.5.5 has, of about their length.
 PARAMETERS: dict[str, Any] = {
@@ -137,20 +140,19 @@ def seconds_of(code: str, place: Path, count: int) -> float:
     return float(done.stdout.split()[-1])
 
 
-def opening(place: Path, count: int) -> None:
-    """Print what it takes to open a run."""
+def opening(place: Path, count: int) -> Iterator[Row]:
+    """Yield what it takes to open a run."""
     make_run(place, count)
-    size = sum(path.stat().st_size for path in (place / "manifests").iterdir()) / count
     read = seconds_of(_READ, place, count)
     stat = seconds_of(_STAT, place, count)
     without = seconds_of(_OPEN, place, count)
     with_index = statistics.median(seconds_of(_OPEN, place, count) for _ in range(3))
-    index = (place / "index.sqlite").stat().st_size
-    print(f"A run of {count:,} images, manifests of {size / 1e3:.1f} kB")
-    print(f"  opened for resume with its index    {with_index:>8.2f} s   ({index / 1e6:.0f} MB)")
-    print(f"  a stat of every file, beside it     {stat:>8.2f} s")
-    print(f"  opened for resume without an index  {without:>8.2f} s")
-    print(f"  json.loads of every manifest        {read:>8.2f} s   ratio {without / read:.2f}")
+    what = f"opening a run of {count:,} images"
+    yield Row(f"{what}, with its index", with_index, "s", "a stat of every file", stat)
+    yield Row(
+        f"{what}, without an index", without, "s", "`json.loads` of every manifest", read,
+        Bound("ratio", 2),
+    )  # fmt: skip
 
 
 def image_bytes() -> bytes:
@@ -162,59 +164,43 @@ def image_bytes() -> bytes:
     return buffer.getvalue()
 
 
-def recording(place: Path, plain: Path) -> None:
-    """Print what recording adds to a generation's path, beside writing its image once."""
+def recording(place: Path, plain: Path, count: int) -> Iterator[Row]:
+    """Yield what recording adds to a generation's path, beside writing its image once."""
     data = image_bytes()
     plain.mkdir()
-    writing = []
-    for number in range(GENERATIONS):
-        began = time.perf_counter()
-        (plain / f"{number}.png").write_bytes(data)
-        writing.append(time.perf_counter() - began)
-    run = open_run(place)
-    recorder = run.recorder
-    lines, images, manifests = [], [], []
-    for number in range(GENERATIONS):
-        attempt = recorder.begin()
-        values = {**PARAMETERS, "image_seed": number}
-        began = time.perf_counter()
-        attempt.sent(values, given=("prompt",), seed=number)
-        sent = time.perf_counter()
-        attempt.add_image("a.png", data)
-        there = time.perf_counter()
-        time.sleep(0.02)  # the engine tells the end of a generation after its last image
-        ended = time.perf_counter()
-        attempt.made()
-        done = time.perf_counter()
-        lines.append(sent - began)
-        images.append(there - sent)
-        manifests.append(done - ended)
-        time.sleep(0.03)  # a generation takes seconds; here the thread keeps up with it
-    began = time.perf_counter()
-    run.close()
-    closing = time.perf_counter() - began
-    pending = sum(bool(one.pending) for one in open_run(place, readonly=True).manifests)
-    print(f"Recording {GENERATIONS} generations of one image of {len(data) / 1e6:.1f} MB, median")
-    for name, found in (
-        ("the line before the request", lines),
-        ("the image's copy in the run", images),
-        ("the manifest and its line", manifests),
-        ("writing the image once, beside it", writing),
+    writing, lines, copies, manifests = [], [], [], []
+    with open_run(place) as run:
+        for number in range(count):
+            began = time.perf_counter()
+            (plain / f"{number}.png").write_bytes(data)
+            writing.append(time.perf_counter() - began)
+            attempt = run.recorder.begin()
+            values = {**PARAMETERS, "image_seed": number}
+            began = time.perf_counter()
+            attempt.sent(values, given=("prompt",), seed=number)
+            sent = time.perf_counter()
+            attempt.add_image("a.png", data)
+            copied = time.perf_counter()
+            time.sleep(0.02)  # the engine tells the end of a generation after its last image
+            ended = time.perf_counter()
+            attempt.made()
+            lines.append(sent - began)
+            copies.append(copied - sent)
+            manifests.append(time.perf_counter() - ended)
+            time.sleep(0.03)  # a generation takes seconds; here the thread keeps up with it
+    once = statistics.median(writing) * 1e3
+    for name, found, bound in (
+        ("the line before a request", lines, None),
+        ("a manifest and its line", manifests, Bound("ours", 2)),
+        (f"the copy of an image of {len(data) / 1e6:.1f} MB in its run", copies, None),
     ):
-        slow = sorted(found)[int(len(found) * 0.95)]
-        print(f"  {name:<44}{statistics.median(found) * 1e3:>8.2f} ms   95 %: {slow * 1e3:.2f} ms")
-    print(f"  closing, {pending} manifests left to complete{closing:>19.2f} s")
+        ours = statistics.median(found) * 1e3
+        yield Row(name, ours, "ms", "writing the image once", once, bound)
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=IMAGES)
-    count = parser.parse_args().images
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield what opening a large run and recording into a small one cost."""
     with tempfile.TemporaryDirectory(prefix="fnb-bench-") as folder:
-        opening(Path(folder, "large"), count)
-        recording(Path(folder, "small"), Path(folder, "plain"))
-
-
-if __name__ == "__main__":
-    main()
+        yield from opening(Path(folder, "large"), QUICK_IMAGES if quick else IMAGES)
+        count = 20 if quick else GENERATIONS
+        yield from recording(Path(folder, "small"), Path(folder, "plain"), count)

@@ -1,16 +1,19 @@
-"""What ``%load_ext fooocus_nb`` costs, beside ``import gradio_client`` in a fresh process each.
-
-Run it with ``python benchmarks/load_ext.py [RUNS]``. It ends by itself in half a minute.
-"""
+"""What ``%load_ext fooocus_nb`` costs, beside ``import gradio_client`` in a fresh process each."""
 
 from __future__ import annotations
 
 import statistics
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+from benchmarks._table import Bound, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUNS = 9
-LIMIT = 1 / 3
+LIMIT = 0.33
 
 SHELL = """
 import time
@@ -36,20 +39,12 @@ def seconds(code: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def main() -> int:
+def rows(quick: bool) -> Iterator[Row]:
     """Measure both in turn, so that a busy machine is equally busy for both."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
-    ours, baseline = [], []
-    for _ in range(runs + 1):
-        ours.append(seconds(SHELL))
-        baseline.append(seconds(BASELINE))
     # The first run of each reads from the disk what the others find in memory.
-    load, client = statistics.median(ours[1:]), statistics.median(baseline[1:])
-    print(f"%load_ext fooocus_nb   {load * 1e3:8.1f} ms")
-    print(f"import gradio_client   {client * 1e3:8.1f} ms")
-    print(f"ratio                  {load / client:8.3f}  (at most {LIMIT:.3f})")
-    return int(load > LIMIT * client)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    pairs = [(seconds(SHELL), seconds(BASELINE)) for _ in range(1 + (3 if quick else RUNS))][1:]
+    load, client = (statistics.median(times) * 1e3 for times in zip(*pairs, strict=True))
+    yield Row(
+        "`%load_ext fooocus_nb`", load, "ms", "`import gradio_client`", client,
+        Bound("ratio", LIMIT),
+    )  # fmt: skip

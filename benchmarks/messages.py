@@ -1,8 +1,4 @@
-"""What the screen costs: bytes to the frontend and CPU of the kernel, beside naive ways.
-
-Run it with ``python benchmarks/messages.py``. It needs the extra ``lab``; it ends by itself in
-about a minute.
-"""
+"""What the screen costs: bytes to the frontend and CPU of the kernel, beside naive ways."""
 
 from __future__ import annotations
 
@@ -10,13 +6,19 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from _kernel import Cost, kernel
+from benchmarks._kernel import Cost, kernel
+from benchmarks._table import Bound, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEPS = 60
 STEP_SECONDS = "0.12"
 IMAGES = 100
 LOG_LINES = 10_000
+#: Less often than a log floods, more often than one is read.
 LOG_SECONDS = 10
 NAIVE_LINES = 2_000
 
@@ -66,7 +68,7 @@ view = engine.logs()
 """
 
 #: A browser that has opened the view; without one nothing is read or sent.
-LOOK_ON = "display(view)\nview._take(view, dict(kind='open', viewer='x', epoch=0, end=0), [])"
+LOOK_ON = "display(view)\nview._handle(view, dict(kind='open', viewer='x', epoch=0, end=0), [])"
 
 WRITE = """
 command = [sys.executable, "-c", {writer!r}, str(engine.log_path), "{lines}", "{seconds}"]
@@ -135,28 +137,33 @@ def saved_notebook() -> tuple[int, int]:
     return ours, naive
 
 
-def main() -> None:
-    """Print the tables."""
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the log, a generation as widgets and as HTML, and a saved notebook."""
+    del quick  # it takes a minute
     ours, unseen, naive = log()
-    print(f"A log of {LOG_LINES:,} lines in {LOG_SECONDS} s")
-    print(f"  log view                 {ours}")
-    print(f"  nobody looks             {unseen}")
-    print(f"  append_stdout, {NAIVE_LINES:,} lines {naive}")
-    share = ours.bytes / LOG_LINES / (naive.bytes / NAIVE_LINES)
-    print(f"  ratio                    {share:.4f} of the bytes of a line")
-    html, _ = generation("html")
-    ours, naive = generation("widget")
-    print(f"A generation of {STEPS} steps with previews at 1152x896")
-    print(f"  monitor, as a widget     {ours}")
-    print(f"  monitor, as HTML         {html}")
-    print(f"  redraw at each preview   {naive}")
-    print(f"  ratio                    {ours.bytes / naive.bytes:.3f} of the bytes")
+    beside = "`Output.append_stdout`, of as many lines"
+    share = LOG_LINES / NAIVE_LINES
+    yield Row(
+        f"a log of {LOG_LINES:,} lines in {LOG_SECONDS} s, in the log view", ours.bytes / 1e6, "MB",
+        beside, naive.bytes / 1e6 * share, Bound("ratio", 0.01),
+    )  # fmt: skip
+    yield Row("the log view's CPU in the kernel", ours.cpu, "s", beside, naive.cpu * share)
+    yield Row(
+        "that log while nobody looks", unseen.bytes / 1e6, "MB", "the log view", ours.bytes / 1e6
+    )
+    beside = "a redraw at each preview"
+    what = f"a generation of {STEPS} steps at 1152x896, previews as"
+    for display, name, bound in (
+        ("widget", "a widget", Bound("ratio", 0.25)),
+        ("html", "display updates", Bound("ratio", 1.0)),
+    ):
+        mine, redrawn = generation(display)
+        yield Row(f"{what} {name}", mine.bytes / 1e6, "MB", beside, redrawn.bytes / 1e6, bound)
+        yield Row(
+            f"the CPU in the kernel of previews as {name}", mine.cpu, "s", beside, redrawn.cpu
+        )
     small, large = saved_notebook()
-    print(f"A saved notebook with {IMAGES} images")
-    print(f"  our outputs              {small / 1e6:8.2f} MB")
-    print(f"  the originals in base64  {large / 1e6:8.2f} MB")
-    print(f"  ratio                    {small / large:.3f}")
-
-
-if __name__ == "__main__":
-    main()
+    yield Row(
+        f"a saved notebook with {IMAGES} images", small / 1e6, "MB",
+        "the originals as PNG in base64", large / 1e6, Bound("ratio", 0.05),
+    )  # fmt: skip

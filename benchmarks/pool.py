@@ -2,25 +2,29 @@
 
 Demo engines draw 128x128 in three steps of 0.16 s each, without previews: they mostly wait, as a
 notebook waits for GPUs, so what is missing from four times is ours. All engines are started before
-anything is measured, and one and four are taken in turns.
+anything is measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fooocus_nb
+from benchmarks._table import Bound, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BASE = {"width": 128, "height": 128, "steps": 3, "image_number": 1, "disable_preview": True}
 ENV = {"FOOOCUS_DEMO_STEP_SECONDS": "0.16"}
 ALLOWED = {"pool": 3.6, "dask": 3.3}
+NAMES = {"pool": "a pool of {} demo engines", "dask": "a Dask cluster of {} processes"}
+ENGINES = 4
+CELLS = 100
 
 
 def seconds(who: Any, folder: Path, cells: int) -> float:
@@ -33,50 +37,40 @@ def seconds(who: Any, folder: Path, cells: int) -> float:
     return took
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=100)
-    parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--engines", type=int, default=4)
-    parser.add_argument("--only", choices=[*ALLOWED], help="not the other one")
-    options = parser.parse_args()
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield how many times as fast as one engine a pool and a Dask cluster are."""
+    cells = CELLS // 4 if quick else CELLS
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         place = Path(folder)
         settings = {"demo": True, "env": ENV, "output_dir": str(place / "outputs")}
-        many: dict[str, Any] = {}
-        if options.only != "dask":
-            many["pool"] = stack.enter_context(fooocus_nb.Pool(options.engines, **settings))
-        if options.only != "pool":
-            from distributed import Client, LocalCluster
-
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=options.engines,
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    local_directory=str(place / "dask"),
-                )
-            )
-            client = stack.enter_context(Client(cluster))
-            many["dask"] = stack.enter_context(fooocus_nb.Workers(client, **settings))
+        many: dict[str, Any] = {"pool": stack.enter_context(fooocus_nb.Pool(ENGINES, **settings))}
+        with contextlib.suppress(ImportError):  # without the extra there is only the pool
+            many["dask"] = stack.enter_context(workers(stack, place, settings))
         one = stack.enter_context(fooocus_nb.start(**settings, share=False))
-        times: dict[str, list[float]] = {name: [] for name in ("one", *many)}
-        for turn in range(-1, options.turns):  # the first warms up, and starts Dask's engines
-            cells = options.cells if turn >= 0 else 3 * options.engines
-            for name, who in (("one", one), *many.items()):
-                took = seconds(who, place / f"{name}{turn}", cells)
-                if turn >= 0:
-                    times[name].append(took)
-        alone = statistics.median(times["one"])
-        print(f"one engine: {alone:.1f} s, {alone / options.cells * 1000:.0f} ms a generation")
-        for name in many:
-            took = statistics.median(times[name])
-            print(
-                f"{name} of {options.engines}: {took:.1f} s, {alone / took:.2f} times one "
-                f"(at least {ALLOWED[name]} on a quiet machine)"
-            )
-        print(f"load of the machine: {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores")
+        for name, who in {"one": one, **many}.items():
+            # Warms up, and starts Dask's engines.
+            seconds(who, place / f"run-{name}-first", 3 * ENGINES)
+        alone = seconds(one, place / "run-one", cells)
+        for name, who in many.items():
+            took = seconds(who, place / f"run-{name}", cells)
+            yield Row(
+                f"a sweep of {cells} cells by {NAMES[name].format(ENGINES)}", cells / took,
+                "cells/s", "one engine", cells / alone, Bound("ratio", ALLOWED[name], least=True),
+            )  # fmt: skip
 
 
-if __name__ == "__main__":
-    main()
+def workers(
+    stack: contextlib.ExitStack, place: Path, settings: dict[str, Any]
+) -> fooocus_nb.Workers:
+    """Return the workers of a cluster that ends with the stack."""
+    from distributed import Client, LocalCluster
+
+    cluster = stack.enter_context(
+        LocalCluster(
+            n_workers=ENGINES,
+            threads_per_worker=1,
+            dashboard_address=None,
+            local_directory=str(place / "dask"),
+        )
+    )
+    return fooocus_nb.Workers(stack.enter_context(Client(cluster)), **settings)

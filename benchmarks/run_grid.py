@@ -1,12 +1,11 @@
 """The grid of a run of 1,000 images in a browser, beside a page that holds all of them as images.
 
-Prints the time of a frame while scrolling by 80 pixels at each, of swapping the axes, of one step
-of zoom in all images, and of the first screen. Needs the extra ``test`` and a Chromium.
+The time of a frame while scrolling by 80 pixels at each, of swapping the axes, and of the first
+screen. Needs the extra ``test`` and a Chromium.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import statistics
@@ -14,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks._table import Bound, Row
 from fooocus_nb.widgets.run_grid import page_assets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Page
 
 AXES = {
@@ -116,33 +118,26 @@ def measure(page: Page, script: str, sheet: str, body: str) -> dict[str, Any]:
     return page.evaluate("window.measured")
 
 
-def line(name: str, found: dict[str, Any]) -> str:
-    times = sorted(found["times"])
-    return (
-        f"{name:34} first {found['first']:7.0f} ms   frame {statistics.median(times):6.1f} ms, "
-        f"1 of 20 over {times[len(times) * 19 // 20]:6.1f} ms   swap {found['swap']:6.0f} ms   "
-        f"zoom {found['zoom']:6.0f} ms   {found['nodes']:6,} nodes"
-    )
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--chromium", default=shutil.which("chromium"))
-    chosen = options.parse_args()
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the first screen, a frame and a swap of the axes."""
+    del quick  # it takes half a minute
     script, sheet = page_assets()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chosen.chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         ours = measure(page, script, sheet, GRID)
         theirs = measure(browser.new_page(), script, sheet, PLAIN)
         browser.close()
-    print(line("the grid of a run", ours))
-    print(line("all 1,000 images in the page", theirs))
-    ratio = statistics.median(theirs["times"]) / statistics.median(ours["times"])
-    print(f"frames: {ratio:.1f} times as fast as with all images in the page")
-
-
-if __name__ == "__main__":
-    main()
+    beside = "all images in the page"
+    for name, key, bound in (
+        ("first screen of", "first", Bound("ratio", 1)),
+        ("swapping the axes of", "swap", Bound("ours", 500)),
+    ):
+        what = f"{name} a run's grid of 1,000 images"
+        yield Row(what, ours[key], "ms", beside, theirs[key], bound)
+    frames = [statistics.median(found["times"]) for found in (ours, theirs)]
+    yield Row(
+        "a frame while that grid scrolls", frames[0], "ms", beside, frames[1], Bound("ours", 34)
+    )

@@ -6,12 +6,11 @@ thumbnails are as large as they may be. Needs the extra ``test`` and a Chromium.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import shutil
+import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +19,19 @@ import PIL.Image
 from playwright.sync_api import sync_playwright
 
 import fooocus_nb
+from benchmarks._table import Bound, Row
 from fooocus_nb.experiment.folder import RunFolder
 from fooocus_nb.experiment.manifest import ImageRecord, Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser
 
     from fooocus_nb import Run
 
 IMAGES = 1000
+QUICK_IMAGES = 200
 SIZE = (576, 448)
 SEEN = """() => {
   const box = innerHeight;
@@ -87,31 +90,25 @@ def first_screen(browser: Browser, path: Path) -> float:
     return found / 1000
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--chromium", default=shutil.which("chromium"))
-    options.add_argument("--images", type=int, default=IMAGES)
-    chosen = options.parse_args()
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the size of the page and its first screen."""
+    count = QUICK_IMAGES if quick else IMAGES
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        run = fooocus_nb.open_run(make_run(folder / "run", chosen.images))
-        began = time.perf_counter()
-        share = run.share(folder / "run.html", notebook=False)
-        print(f"written in {time.perf_counter() - began:.1f} s: {share}", flush=True)
-        run.close()
-        began = time.perf_counter()
+        with fooocus_nb.open_run(make_run(folder / "run", count)) as run:
+            share = run.share(folder / "run.html", notebook=False)
         found = fooocus_nb.open_run(share.path)
-        print(f"opened in Python in {time.perf_counter() - began:.2f} s")
         plain = plain_page(found, folder / "plain.html")
         browser = playwright.chromium.launch(
-            executable_path=chosen.chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for label, path in (("the shared page", share.path), ("all of them as images", plain)):
-            times = sorted(first_screen(browser, path) for _ in range(3))
-            shown = ", ".join(f"{seconds:.2f}" for seconds in times)
-            print(f"{label:24} {path.stat().st_size / 1e6:5.1f} MB   first screen {shown} s")
+        paths = (share.path, plain)
+        seen = [statistics.median(first_screen(browser, path) for _ in range(3)) for path in paths]
+        sizes = [path.stat().st_size / 1e6 for path in paths]
         browser.close()
-
-
-if __name__ == "__main__":
-    main()
+    beside = "the same thumbnails as images"
+    what = f"a run of {count:,} images as one page"
+    yield Row(f"{what}: size", sizes[0], "MB", beside, sizes[1], Bound("ours", 30))
+    yield Row(
+        f"the first screen of a run of {count:,} images as one page", seen[0], "s", beside, seen[1]
+    )

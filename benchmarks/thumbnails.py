@@ -1,15 +1,12 @@
 """Thumbnails of a folder of large images through the Jupyter server, beside the originals.
 
-Run it with ``python benchmarks/thumbnails.py [IMAGES]``. It needs the extra ``test`` for nothing:
-the package and Jupyter's server are enough. It makes the images first (1,000 at 2 megapixels, some
-4 GB), and removes them at its end.
+It makes the images first, 200 at 2 megapixels, and removes them at its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -20,16 +17,22 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
 import PIL.Image
 import psutil
 
+from benchmarks._table import Bound, Row
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE
 from fooocus_nb.engine.grants import grant
 
-IMAGES = 1000
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGES = 200
+QUICK_IMAGES = 40
 #: 2 megapixels, in a shape of SDXL.
 WIDTH, HEIGHT = 1664, 1216
 #: So many are drawn; the others are copies, in files of their own.
@@ -114,8 +117,8 @@ async def fetch(url: str, token: str, routes: list[str]) -> tuple[float, int]:
         return time.perf_counter() - began, sum(sizes)
 
 
-def measure(kind: str, folder: Path, count: int) -> dict[str, object]:
-    """Measure one kind of file with a server of its own."""
+def measure(kind: str, folder: Path, count: int) -> Iterator[Row]:
+    """Yield what is found with one kind of file with a server of its own."""
     paths = [folder / f"{number}.{kind}" for number in range(count)]
     with ProcessPoolExecutor() as pool:
         list(pool.map(make, map(str, paths[:DISTINCT]), chunksize=4))
@@ -132,34 +135,35 @@ def measure(kind: str, folder: Path, count: int) -> dict[str, object]:
         again, _ = asyncio.run(fetch(url, token, small[:SCREEN]))
         drop_from_cache(paths)
         original, original_bytes = asyncio.run(fetch(url, token, routes[:SCREEN]))
-        everything, all_bytes = asyncio.run(fetch(url, token, small))
+        asyncio.run(fetch(url, token, small))
         after = process.memory_info().rss
     for path in paths:
         path.unlink()
-    return {
-        "files": kind,
-        "images": count,
-        "first screen, cold": [round(first, 3), first_bytes],
-        "server CPU for it": round(spent, 3),
-        "first screen again": round(again, 3),
-        "first screen as originals": [round(original, 3), original_bytes],
-        "all thumbnails": [round(everything, 2), all_bytes],
-        "server memory before, after": [before, after],
-    }
+    what = f"a screen of {SCREEN} thumbnails of {kind.upper()} files at 2 megapixels"
+    beside = "the originals"
+    yield Row(f"{what}, cold: size", first_bytes / 1e6, "MB", beside, original_bytes / 1e6)
+    yield Row(f"{what}, cold: time", first, "s", beside, original)
+    yield Row(f"{what}, again: time", again, "s", beside, original)
+    yield Row(f"{what}, cold: CPU of the server", spent, "s", "all of its time", first)
+    yield Row(
+        f"the server's memory after {count} thumbnails of {kind.upper()} files", after / 1e6,
+        "MB", "before the first", before / 1e6, Bound("difference", 96),
+    )  # fmt: skip
 
 
-def main() -> None:
-    """Measure, and print what was found."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield what PNG and JPEG files cost."""
     with tempfile.TemporaryDirectory(prefix="fnb-thumbs-") as name:
         folder = Path(name)
         runtime = folder / "runtime"
         runtime.mkdir(mode=0o700)
+        former = os.environ.get(RUNTIME_VARIABLE)
         os.environ[RUNTIME_VARIABLE] = str(runtime)
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        for kind in KINDS:
-            print(json.dumps({**measure(kind, folder, count), "load": load}, indent=1), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        try:
+            for kind in KINDS:
+                yield from measure(kind, folder, QUICK_IMAGES if quick else IMAGES)
+        finally:
+            if former is None:
+                del os.environ[RUNTIME_VARIABLE]
+            else:
+                os.environ[RUNTIME_VARIABLE] = former

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,19 +38,22 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = True
 
-nb_execution_mode = os.environ.get("FOOOCUS_NB_DOCS_EXECUTE", "force")
+nb_execution_mode = "force"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_show_tb = True
+#: An error of ours ends in lines of a log, which no lexer of tracebacks knows.
+nb_render_error_lexer = "text"
 #: What only a live page can show is left out of a static one.
 nb_mime_priority_overrides = [
     ("html", "application/vnd.jupyter.widget-view+json", None),
     ("html", "application/vnd.fooocus-nb.view+json", None),
 ]
 
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
+#: Beyond it, each parameter has a line of its own.
+python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": "Exception"}
 napoleon_google_docstring = False
@@ -76,6 +80,41 @@ _KINDS = {
     "functions": "Functions",
     "exceptions": "Exceptions",
 }
+
+
+SOURCE = "https://github.com/fooocus-nb/fooocus-nb/blob/main/"
+#: A link out of docs/, as GitHub follows it.
+_OUTSIDE = re.compile(r"\]\(\.\./([^)\s]+)\)")
+
+
+def _link(match: re.Match[str]) -> str:
+    path = match[1]
+    return f"]({path})" if path.startswith("notebooks/") else f"]({SOURCE}{path})"
+
+
+def _keep_links(app: Sphinx, name: str, source: list[str]) -> None:
+    """Let links out of docs/ lead to the site's own page, or to the repository."""
+    source[0] = _OUTSIDE.sub(_link, source[0])
+
+
+#: The class without documented parameters that readers make by themselves.
+_CALLED = "RestartPolicy"
+
+
+def _hide_signature(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Hide the parameters of a class that nobody makes by calling it."""
+    called = "Parameters\n---" in (inspect.getdoc(obj) or "") or name.endswith(_CALLED)
+    return None if what != "class" or called else ("", "")
+
+
+def _keep_property(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Take a property's text as it is: the words before a colon are no type."""
+    if what == "property" and (about := inspect.getdoc(obj)) and "\n---" not in about:
+        lines[:] = about.splitlines()
 
 
 def _kind(member: object) -> str:
@@ -135,3 +174,7 @@ def setup(app: Sphinx) -> None:
         os.environ["FOOOCUS_NB_RUNTIME_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     app.connect("builder-inited", _write_pages)
+    app.connect("source-read", _keep_links)
+    app.connect("autodoc-process-signature", _hide_signature)
+    # After napoleon, which has 500.
+    app.connect("autodoc-process-docstring", _keep_property, priority=600)

@@ -11,7 +11,7 @@ import importlib
 import sys
 from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: The rooms that are of no use without processes and sockets.
 _NEED_PROCESSES = tuple(f"{__name__}.{room}" for room in ("doctor", "engine", "magics"))

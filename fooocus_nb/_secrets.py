@@ -29,6 +29,8 @@ SURE_SIGNS = (
     *("@", "auth", "passw", "secret", "token", "api_key", "api-key", "apikey", "bearer", "hf_"),
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-"),
 )
+#: What our own advice says in the place of a login: masked, it would explain nothing.
+_EXAMPLE = r"(?!user:secret(?:[\s\"']|$))"
 _NAMES = r"(?:auth|password|passwd|secret|token|api[-_]?key)"
 _FORMS = (
     # user:password@host
@@ -36,16 +38,21 @@ _FORMS = (
     (re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?)(?:\w+\s+)?[^\s\"',]+"), rf"\1{MASK}"),
     (re.compile(r"\b([Bb]earer\s+)[\w+/=.~-]{16,}"), rf"\1{MASK}"),
     # auth=("user", "secret")
-    (re.compile(r"(?i)(\bauth\s*=\s*)\([^()]*\)"), rf"\1{MASK}"),
+    (re.compile(r"(?i)(\bauth\s*=\s*)\((?!\"user\", \"secret\"\))[^()]*\)"), rf"\1{MASK}"),
     # --hf-token secret, also as the words of a list
     (
-        re.compile(rf"(?i)(--[\w-]*{_NAMES}(?:[\"']\s*,\s*[\"']|\s*=\s*|\s+))(?!-)[^\s\"']+"),
+        re.compile(
+            rf"(?i)(--[\w-]*{_NAMES}(?:[\"']\s*,\s*[\"']|\s*=\s*|\s+))(?!-){_EXAMPLE}[^\s\"']+"
+        ),
         rf"\1{MASK}",
     ),
     # "password": "secret"
     (re.compile(rf"(?i)([\"'][\w-]*{_NAMES}[\"']\s*:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
     # HF_TOKEN=secret, ?token=secret
-    (re.compile(rf"(?i)((?<!-)\b[\w-]*{_NAMES}=[\"']?)[^\s\"'&,;(){{}}\[\]<>]+"), rf"\1{MASK}"),
+    (
+        re.compile(rf"(?i)((?<!-)\b[\w-]*{_NAMES}=[\"']?){_EXAMPLE}[^\s\"'&,;(){{}}\[\]<>]+"),
+        rf"\1{MASK}",
+    ),
     # What services give out.
     (re.compile(r"\b(?:hf_|gh[opusr]_|github_pat_|sk-)[\w-]{16,}"), MASK),
 )

@@ -18,7 +18,11 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w+|\{code-cell\} ipython3)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 #: What the site makes at each build.
-MADE = ("api/", "notebooks/")
+MADE = ("api/",)
+#: Pages that claim nothing by themselves: an index, and what is made or taken from elsewhere.
+NO_CLAIMS = ("index", "failures", "reference", "contributing", "changelog")
+#: A figure of a benchmark, as it stands in a text.
+FIGURE = re.compile(r"\d[\d.,]* (?:ms|MB|s|%)(?!\w)")
 
 
 def prose(text: str) -> str:
@@ -58,6 +62,27 @@ def test_links_are_whole(path: Path) -> None:
         assert other.exists(), f"{path.name}: {target} leads nowhere"
         if anchor:
             assert anchor in anchors(other), f"{path.name}: {target}: {sorted(anchors(other))}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_a_page_says_where_it_was_tried(path: Path) -> None:
+    if path.stem not in NO_CLAIMS:
+        text = path.read_text(encoding="utf-8")
+        assert re.search(r"^\*(?:Tried|Read|The page itself)", text, re.MULTILINE)
+
+
+def test_figures_stand_in_the_table_of_the_benchmarks() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\|.*\|$", page, re.MULTILINE)
+    known = {figure for line in table for figure in FIGURE.findall(line)}
+    claims = []
+    for path in PAGES:
+        text = prose(path.read_text(encoding="utf-8"))
+        for claim in re.split(r"(?<=[.:])\s|^\|", text, flags=re.MULTILINE):
+            if re.search(r"\(\[benchmarks\]\([\w/]*benchmarks\.md\)\)", claim):
+                claims += [(path.name, figure) for figure in FIGURE.findall(claim)]
+    assert claims
+    assert [claim for claim in claims if claim[1] not in known] == []
 
 
 def commands() -> list[object]:

@@ -121,7 +121,7 @@ def _make_parser() -> argparse.ArgumentParser:
         default=[],
         type=_fault,
         metavar="NAME[=ARGUMENT]",
-        help="misbehave: " + "; ".join(f"{name}: {text}" for name, text in FAULTS.items()),
+        help="misbehave: " + "; ".join(f"{name}: {fault.text}" for name, fault in FAULTS.items()),
     )
     return parser
 

@@ -24,7 +24,7 @@ from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.job import Job
@@ -61,7 +61,7 @@ def generate(session: Session, options: GenerateOptions) -> Result | Run:
     with JobMonitor(total=options.repeat) as monitor:
         before = _monitor.set(monitor)
         try:
-            with _asked_ahead(engine, _requests(engine, options)) as asked:
+            with _asked_ahead(engine, _wanted(engine, options)) as asked:
                 for request, session_hash in asked:
                     if monitor.stopped:
                         break
@@ -85,8 +85,8 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
     async with JobMonitor(total=options.repeat, awaited=True) as monitor:
         try:
             # Where it is to be portable the engine is asked first, which takes its time.
-            requests = await asyncio.to_thread(_requests, engine, options)
-            with _asked_ahead(engine, requests) as asked:
+            wanted = await asyncio.to_thread(_wanted, engine, options)
+            with _asked_ahead(engine, wanted) as asked:
                 for request, session_hash in asked:
                     if monitor.stopped:
                         break
@@ -94,30 +94,31 @@ async def agenerate(session: Session, options: GenerateOptions) -> Result | Run:
                     monitor.watch(job)
                     results.append(await job)
         except (asyncio.CancelledError, KeyboardInterrupt):
-            # What interrupts a cell that awaits is a cancellation. For the notebook it
-            # is the same as in every other cell.
+            # What interrupts a cell that awaits is a cancellation. For the notebook it is the
+            # same as in every other cell.
             raise _interrupted(session, options, monitor) from None
         if monitor.stopped:  # the button ends the cell as an interrupt does
             raise _interrupted(session, options, monitor)
     return _bound(session, options, results)
 
 
-def _requests(engine: Engine, options: GenerateOptions) -> list[Request]:
-    """Return what a cell asks for, checked, with all its seeds."""
+def _wanted(engine: Engine, options: GenerateOptions) -> list[tuple[str, dict[str, Any]]]:
+    """Return the prompt and the parameters of each generation of the cell."""
     return [
-        check_request(engine, *portable_if_wanted(engine, options.prompt, parameters))
+        portable_if_wanted(engine, options.prompt, parameters)
         for parameters in options.runs(engine.parameters)
     ]
 
 
 @contextlib.contextmanager
 def _asked_ahead(
-    engine: Engine, requests: Sequence[Request]
+    engine: Engine, wanted: Iterable[tuple[str, dict[str, Any]]]
 ) -> Iterator[Iterator[tuple[Request, str]]]:
     """Write down all that the cell asks for before the first is sent, so that it can be resumed.
 
     Gives each with its session. What is not taken by the end of the block is asked for no more.
     """
+    requests = [check_request(engine, prompt, parameters) for prompt, parameters in wanted]
     sessions = ask_ahead(engine, requests)
     left = iter(list(zip(requests, sessions, strict=True)))
     try:

@@ -37,6 +37,9 @@ class ImageHistory:
                 if (known := self._images.get(image.path)) is None or known.seed != image.seed
             ]
             for image in fresh:
+                if self._images:
+                    newest = next(reversed(self._images.values()))
+                    image.parameters = image.parameters.sharing(newest.parameters)
                 self._images[image.path] = image
             while len(self._images) > MAX_IMAGES:
                 del self._images[next(iter(self._images))]

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -517,6 +516,9 @@ class Guardian:
 
     def clean_up(self) -> None:
         """Remove every file and folder that was only there for this child."""
+        # At the end only: with its compressors it takes 0.7 MB, and a guardian lives for long.
+        import shutil
+
         # What is published goes last: were we killed in between, it tells others of the rest.
         published = self._spec["run_dir"]
         for path in self._cleanup:

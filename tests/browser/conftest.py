@@ -245,7 +245,7 @@ def open_notebook(
         page.goto(f"{jupyter_server.url}/{place}/{name}?token={jupyter_server.token}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=CELL_MS)
         opened = OpenNotebook(page, jupyter_server, name)
-        _await_kernel(opened)
+        await_kernel(opened)
         return opened
 
     yield open_one
@@ -256,7 +256,8 @@ def open_notebook(
             jupyter_server.ask(f"api/sessions/{session['id']}", "DELETE")
 
 
-def _await_kernel(notebook: OpenNotebook) -> None:
+def await_kernel(notebook: OpenNotebook) -> None:
+    """Wait until a cell that is run now reaches its kernel."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for session in notebook.server.ask("api/sessions"):

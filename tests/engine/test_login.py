@@ -51,7 +51,8 @@ def test_a_login_that_is_given_or_in_the_environment(
     assert url is not None
     with pytest.raises(LoginError, match="wants a login") as caught:
         fooocus_nb.connect(url)
-    assert "auth=" in str(caught.value)
+    assert 'auth=("user", "secret")' in str(caught.value)
+    assert "FOOOCUS_NB_AUTH=user:secret" in str(caught.value)
     with pytest.raises(LoginError, match="does not take") as caught:
         fooocus_nb.connect(url, auth=("me", "another-5173"))
     assert "another-5173" not in str(caught.value)

@@ -104,7 +104,9 @@ def row(cells: tuple[str, ...]) -> str:
 
 def code(text: str) -> str:
     """Return a piece of code for Markdown."""
-    return f"`{text.strip()}`"
+    text = text.strip()
+    # Two around a text that has one itself, and a blank where it ends in one.
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 if __name__ == "__main__":

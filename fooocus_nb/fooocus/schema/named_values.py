@@ -68,12 +68,34 @@ class NamedValues(Mapping[str, Any]):
         On ``values[name]``, when there is no such value; with the nearest match.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_base", "_changes")
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self._values = {
+        self._base = {
             ALIASES.get(name, name): _shown(name, value) for name, value in (values or {}).items()
         }
+        self._changes: dict[str, Any] = {}
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {**self._base, **self._changes} if self._changes else self._base
+
+    def sharing(self, other: NamedValues) -> NamedValues:
+        """Return the same values, with those that `other` has as well kept once in memory.
+
+        A history holds thousands of images, of 150 parameters each, that mostly differ in a seed.
+        """
+        base = other._base
+        if self._base is base or self._base.keys() != base.keys():
+            return self
+        changes = {
+            name: value for name, value in self._values.items() if _differs(value, base[name])
+        }
+        if len(changes) > len(base) // 2:
+            return self
+        shared = NamedValues()
+        shared._base, shared._changes = base, changes
+        return shared
 
     def __getitem__(self, name: str) -> Any:
         found = self._find(name)
@@ -96,24 +118,27 @@ class NamedValues(Mapping[str, Any]):
         if not isinstance(name, str):
             return _ABSENT
         canonical = ALIASES.get(name, name)
-        if canonical in self._values:
-            return self._values[canonical]
-        return self._values.get(OTHER_NAMES.get(canonical, canonical), _ABSENT)
+        if canonical not in self._base:
+            canonical = OTHER_NAMES.get(canonical, canonical)
+        if canonical in self._changes:
+            return self._changes[canonical]
+        return self._base.get(canonical, _ABSENT)
 
     # Without a look-up for each name.
     def items(self) -> ItemsView[str, Any]:
         """Return the values with their names."""
-        return self._values.items()
+        return {**self._base, **self._changes}.items()
 
     def values(self) -> ValuesView[Any]:
         """Return the values."""
-        return self._values.values()
+        return {**self._base, **self._changes}.values()
 
+    # What has changed is in the base as well.
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._base)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._base)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, NamedValues):
@@ -133,11 +158,23 @@ class NamedValues(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # In a notebook a line for each value: there are 150 of them.
+        printer.pretty(self._values)
+
     def __reduce__(self) -> tuple[type[NamedValues], tuple[dict[str, Any]]]:
         return NamedValues, (self._values,)
 
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._values, *(short for short, name in ALIASES.items() if name in self._values)]
+
+
+def _differs(value: Any, other: Any) -> bool:
+    """Return whether a value can't stand for another one: by its type, too, or mutable."""
+    if value is other:
+        return False
+    alike = type(value) is type(other) and type(value) in (str, int, float, bool)
+    return not alike or value != other
 
 
 def _shown(name: str, value: Any) -> Any:

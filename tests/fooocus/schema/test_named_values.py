@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from typing import Any
 
+import IPython.lib.pretty
 import pytest
 
 from fooocus_nb.fooocus.metadata import parse_metadata
@@ -105,3 +107,31 @@ def test_a_partial_records_value_is_a_text() -> None:
     assert (value, json.dumps(value), hash(value)) == ("7", '"7"', hash("7"))
     again = pickle.loads(pickle.dumps(value))
     assert (again, again.missing, again.record) == ("7", ("style_selections",), "text")
+
+
+def test_what_two_have_in_common_is_kept_once() -> None:
+    first = NamedValues({"image_seed": 1, "prompt": "a", "sharpness": 1, **dict.fromkeys("xyz", 5)})
+    given = {**first, "image_seed": 2, "sharpness": True}
+    shared = NamedValues(given).sharing(first)
+    assert shared == NamedValues(given)
+    assert list(shared) == list(given)
+    assert (shared["seed"], shared["sharpness"], len(shared)) == (2, True, len(given))
+    assert shared | {"seed": 3} == {**given, "image_seed": 3}
+    assert pickle.loads(pickle.dumps(shared)) == shared
+    assert sys.getsizeof(shared._changes) < sys.getsizeof(shared._base)
+    assert shared._base is first._base
+
+
+def test_a_notebook_shows_a_line_for_each_value() -> None:
+    text = IPython.lib.pretty.pretty(NamedValues({f"a_long_name_{n}": n for n in range(20)}))
+    assert text.count("\n") == 19
+
+
+def test_what_has_little_in_common_is_kept_by_itself() -> None:
+    first = NamedValues({"prompt": "a", "image_seed": 1})
+    for other in ({"prompt": "b", "image_seed": 2}, {"prompt": "a"}):
+        values = NamedValues(other)
+        assert values.sharing(first) is values
+    # A list could be changed by whoever has one of them.
+    lists = [NamedValues({"style_selections": ["x"], "prompt": "a", "cn": 1}) for _ in range(2)]
+    assert lists[1].sharing(lists[0])["styles"] is lists[1]["styles"]

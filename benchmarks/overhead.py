@@ -1,24 +1,30 @@
-"""What a sweep costs a generation: a bare loop on the wire against the same cells in a sweep.
+"""What a generation costs beside a bare loop on the wire: by itself, and as a cell of a sweep.
 
 The demo engine draws 128x128 with no time for a step, so that nearly all that is measured is ours.
-Both loops are taken in turns, and the medians of their generations are compared.
+All loops are taken in turns, and the medians of their generations are compared.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fooocus_nb
+from benchmarks._table import Bound, Row
 from fooocus_nb._background import submit
 from fooocus_nb.engine.submission import check_request
 from fooocus_nb.experiment.launch import Options, prepare
 from fooocus_nb.fooocus.client import Client, new_session_hash
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BASE = {"width": 128, "height": 128, "steps": 3, "image_number": 1, "disable_preview": True}
+CELLS = 20
+TURNS = 5
 ALLOWED_MS = 10.0
 
 
@@ -56,35 +62,51 @@ def in_a_sweep(engine: fooocus_nb.Engine, folder: Path, seeds: range) -> list[fl
     return [end - start for start, end in zip([began, *ends], ends, strict=False)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=20, help="in each turn")
-    parser.add_argument("--turns", type=int, default=5)
-    options = parser.parse_args()
+def by_itself(engine: fooocus_nb.Engine, seeds: range) -> list[float]:
+    """Make the same by ``engine.generate``; return the seconds of each."""
+    times = []
+    for seed in seeds:
+        began = time.perf_counter()
+        engine.generate("a lighthouse", seed=seed, **BASE)
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield ``engine.generate`` and a cell of a sweep, each beside the wire."""
+    bare: list[float] = []
+    alone: list[float] = []
+    swept: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         with fooocus_nb.start(
-            demo=True, env={"FOOOCUS_DEMO_STEP_SECONDS": "0"}, output_dir=place / "outputs"
-        ) as engine:
-            bare: list[float] = []
-            swept: list[float] = []
-            for turn in range(options.turns + 1):
-                seeds = range(turn * options.cells, (turn + 1) * options.cells)
+            demo=True, share=False, env={"FOOOCUS_DEMO_STEP_SECONDS": "0"},
+            output_dir=place / "outputs",
+        ) as engine:  # fmt: skip
+            for turn in range((1 if quick else TURNS) + 1):
+                seeds = range(turn * CELLS, (turn + 1) * CELLS)
                 requests = [
                     dict(check_request(engine, "a lighthouse", {**BASE, "seed": seed}).values)
                     for seed in seeds
                 ]
                 wire = submit(on_the_wire(str(engine.url), requests)).result(600)
+                mine = by_itself(engine, seeds)
                 own = in_a_sweep(engine, place / f"run-{turn}", seeds)
                 if turn:  # the first warms up
                     bare += wire
+                    alone += mine
                     swept += own
-    one, other = (statistics.median(times) * 1000 for times in (bare, swept))
-    print(
-        f"on the wire {one:.1f} ms, in a sweep {other:.1f} ms: {other - one:+.1f} ms a generation"
+    wire_ms, alone_ms, swept_ms = (statistics.median(found) * 1e3 for found in (bare, alone, swept))
+    beside, bound = (
+        "the same request on the wire, and nothing else",
+        Bound("difference", ALLOWED_MS),
     )
-    print(f"allowed: {ALLOWED_MS:g} ms; ratio {other / one:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+    yield Row("a generation of 128x128 in no time", alone_ms, "ms", beside, wire_ms, bound)
+    yield Row(
+        "that generation as a cell of a sweep, with its manifest",
+        swept_ms,
+        "ms",
+        beside,
+        wire_ms,
+        bound,
+    )

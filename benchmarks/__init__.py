@@ -1,0 +1,1 @@
+"""What it costs, beside what else one could do: `python -m benchmarks` prints one table."""
