@@ -306,8 +306,10 @@ def test_a_server_that_we_only_connect_to(
     tmp_path: Path, demo_server: Callable[..., object]
 ) -> None:
     server = demo_server()
-    engine = fooocus_nb.connect(server.url, output_dir=tmp_path / "outputs")
-    with open_run(tmp_path / "run") as run:
+    with (
+        fooocus_nb.connect(server.url, output_dir=tmp_path / "outputs") as engine,
+        open_run(tmp_path / "run") as run,
+    ):
         result = engine.generate("a cat", image_number=2, seed=SEED, **SMALL)
     assert [image.sha256 for image in run.images] == [image.sha256 for image in result]
     (manifest,) = run.manifests
