@@ -45,7 +45,8 @@ class Directory:
 
     async def asleep(self) -> list[Asleep]:
         """Return the engines that sleep; none has the name of one that runs."""
-        taken = {listed.info.name for listed in await self.engines()}
+        # Not of what was found a moment ago: one that sleeps since then would be there twice.
+        taken = {listed.info.name for listed in await self.glance()}
         return await self._run(lambda: asleep(taken))
 
     async def glance(self) -> list[Listed]:

@@ -53,12 +53,11 @@ class EngineHandler(Handler):
         if (sleeper := await self.asleep(name)) is not None:
             await self.finish(describe_asleep(sleeper))
             return
-        pid = (await self.engine(name)).info.pid
-        for listed in await self.services.directory.engines():
-            if listed.info.pid == pid:
-                await self.finish(await self.services.directory.describe(listed))
-                return
-        raise RefusedError(404, f"Engine {name[:100]!r} has just ended.")
+        found = await self.engine(name)
+        # What was found a moment ago may not have it yet: then its web server is not asked.
+        asked = await self.services.directory.engines()
+        same = (listed for listed in asked if listed.info.pid == found.info.pid)
+        await self.finish(await self.services.directory.describe(next(same, found)))
 
 
 class StopHandler(CommandHandler):
