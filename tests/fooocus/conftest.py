@@ -58,9 +58,9 @@ class Gradio3Server:
     process: subprocess.Popen[bytes]
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return all that has arrived, oldest first."""
+        """Return all that has arrived, oldest first; the server may be about to write another."""
         text = self.record.read_text(encoding="utf-8") if self.record.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def last(self, call: str) -> dict[str, Any]:
         """Return what the latest call of that name brought."""
