@@ -194,10 +194,10 @@ def test_the_tries_succeed_where_nothing_keeps_the_page_apart(
     page = context.new_page()
     page.goto(f"{lab.url}/fooocus-nb/ui/hostile/{query}")
     found = outcomes(page.main_frame)
-    for name in ("readCookie", "setCookie", "callApi", "callOldApi"):
+    # Of fetch() and WebSocket our own script in the page takes the cookies away.
+    for name in ("readCookie", "setCookie", "readLab"):
         assert found[name].startswith("done"), found
-    sockets = [said for name, said in found.items() if name.endswith("Socket")]
-    assert any(said.startswith("done") for said in sockets), found
+    assert found["callOldApi"] == "done: read 200", found
     context.close()
 
 
