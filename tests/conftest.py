@@ -16,12 +16,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
 import pytest
 from filelock import FileLock
+
+from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,18 +242,13 @@ class CuttingProxy:
         self._left = 0
         self._closed = False
         self.cuts = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._loop = LoopThread()
+        self._server = self._loop.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     def cut(self) -> None:
         """Cut every connection now, as a network does: without a word."""
-        self._run(self._cut())
+        self._loop.run(self._cut())
 
     def cut_after(self, marker: str, times: int = 1) -> None:
         """Cut every connection once the server has said something so many times."""
@@ -305,21 +302,13 @@ class CuttingProxy:
     def close(self) -> None:
         """Cut all and end."""
         self.refuse()
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._loop.run(self._end())
         self._loop.close()
 
     async def _end(self) -> None:
         self._server.close()
-        own = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not own]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.sleep(0)  # the sockets are closed by the loop's next turn
 
 
 @pytest.fixture

@@ -538,7 +538,7 @@ class Engine(ImageTasks):
         request = self._request(prompt, parameters)
         show_warnings(request)
         self._require_submittable()
-        return self._submit(request, self._asked.ask(request, self.output_dir))
+        return self._send(request, self._asked.ask(request, self.output_dir))
 
     def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
         schema = self._lifecycle.require_schema()
@@ -551,6 +551,9 @@ class Engine(ImageTasks):
 
     def _submit(self, request: Request, session: str = "") -> Job:
         self._require_submittable()
+        return self._send(request, session)
+
+    def _send(self, request: Request, session: str) -> Job:
         if (process := self._process) is not None and self.state is not EngineState.ASLEEP:
             process.restore_temp_dir()
         context = self._context

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
+from fooocus_nb.engine.listing import Asleep
 from fooocus_nb.errors import ConfigurationError, FooocusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from fooocus_nb.engine.listing import Asleep, Listed
+    from fooocus_nb.engine.listing import Listed
     from fooocus_nb.server.services import Services
 
 __all__ = ["AUTH_RESOURCE", "CommandHandler", "Handler", "RefusedError"]
@@ -58,22 +59,24 @@ class Handler(APIHandler):
         return await loop.run_in_executor(self.services.pool, work, *arguments)
 
     async def engine(self, name: str) -> Listed:
-        """Return an engine of this user, or refuse the request."""
+        """Return an engine of this user that runs, or refuse the request."""
+        found = await self.find(name)
+        if isinstance(found, Asleep):
+            raise RefusedError(409, found.advice)
+        return found
+
+    async def find(self, name: str) -> Listed | Asleep:
+        """Return an engine of this user that runs or sleeps, or refuse the request."""
         if len(name) > MAX_NAME:
             raise RefusedError(404, "There is no engine with so long a name.")
         try:
             return await self.services.directory.engine(name)
         except ConfigurationError as error:
-            if (sleeper := await self.asleep(name)) is not None:
-                raise RefusedError(409, sleeper.advice) from error
+            for sleeper in await self.services.directory.asleep():
+                if sleeper.info.name == name:
+                    return sleeper
             status = 409 if "Say which" in str(error) else 404
             raise RefusedError(status, str(error)) from error
-
-    async def asleep(self, name: str) -> Asleep | None:
-        """Return the engine of this name if it sleeps."""
-        return next(
-            (one for one in await self.services.directory.asleep() if one.info.name == name), None
-        )
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """Return a whole number of the query, or refuse the request."""

@@ -72,58 +72,48 @@ class Directory:
 
 def describe(listed: Listed) -> dict[str, Any]:
     """Return what is told of an engine, fit for JSON."""
-    info = listed.info
     here = listed.entry.elsewhere is None
     return {
+        **_described(listed.info),
         "id": listed.entry.run_dir.name,
-        "name": info.name,
-        "title": info.title,
-        "version": _version(info),
-        "pid": info.pid,
-        "url": info.url,
-        "state": info.state,
         "elsewhere": listed.entry.elsewhere,
-        "users": info.users,
         "kernels": kernels_of(listed),
-        "lifetime": info.lifetime,
-        "idle_timeout": info.idle_timeout,
-        "shared": info.shared,
-        "since": info.since,
         "generation": generation_of(listed),
-        "memory": info.memory,
-        "vram": gpu_memory_of(info.pid) if here else None,
+        "vram": gpu_memory_of(listed.info.pid) if here else None,
     }
 
 
 def describe_asleep(one: Asleep) -> dict[str, Any]:
     """Return what is told of an engine that sleeps, in the same form."""
-    info = one.info
     return {
+        **_described(one.info),
         # It has no run; the folder of its log tells it from all others.
-        "id": f"asleep-{info.log_path.parent.name}",
-        "name": info.name,
-        "title": info.title,
-        "version": _version(info),
-        "pid": 0,
-        "url": "",
-        "state": info.state,
+        "id": f"asleep-{one.info.log_path.parent.name}",
         "elsewhere": None,
-        "users": info.users,
         "kernels": [
             {"id": None, "pid": pid, "notebook": notebook or None} for pid, notebook in one.kernels
         ],
-        "lifetime": info.lifetime,
-        "idle_timeout": info.idle_timeout,
-        "shared": info.shared,
-        "since": info.since,
         "generation": None,
-        "memory": None,
         "vram": None,
     }
 
 
-def _version(info: EngineInfo) -> str | None:
-    return info.title.removeprefix("Fooocus ") if "Fooocus " in info.title else None
+def _described(info: EngineInfo) -> dict[str, Any]:
+    """Return what is told alike of engines that run and that sleep."""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "version": info.title.removeprefix("Fooocus ") if "Fooocus " in info.title else None,
+        "pid": info.pid,
+        "url": info.url,
+        "state": info.state,
+        "users": info.users,
+        "lifetime": info.lifetime,
+        "idle_timeout": info.idle_timeout,
+        "shared": info.shared,
+        "since": info.since,
+        "memory": info.memory,
+    }
 
 
 def kernels_of(listed: Listed) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from fooocus_nb.engine.health import gpus
+from fooocus_nb.engine.listing import Asleep
 from fooocus_nb.server.base import CommandHandler, Handler, RefusedError
 from fooocus_nb.server.commands import command_generation, restart, stop
 from fooocus_nb.server.directory import describe_asleep
@@ -50,10 +51,10 @@ class EngineHandler(Handler):
     @authorized
     async def get(self, name: str) -> None:
         """Tell of it, also whether its web server answers."""
-        if (sleeper := await self.asleep(name)) is not None:
-            await self.finish(describe_asleep(sleeper))
+        found = await self.find(name)
+        if isinstance(found, Asleep):
+            await self.finish(describe_asleep(found))
             return
-        found = await self.engine(name)
         # What was found a moment ago may not have it yet: then its web server is not asked.
         asked = await self.services.directory.engines()
         same = (listed for listed in asked if listed.info.pid == found.info.pid)

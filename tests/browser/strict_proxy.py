@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import threading
 import time
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from ..loop_thread import LoopThread
 
 #: A head of a request of a browser has a few hundred bytes.
 MAX_HEAD = 1 << 16
@@ -47,14 +44,11 @@ class StrictProxy:
         self._websockets = websockets
         #: How many websockets were closed for their silence, and requests refused for their size.
         self.closed = self.refused = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MAX_HEAD))
+        self._loop = LoopThread()
+        self._server = self._loop.run(
+            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MAX_HEAD)
+        )
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{parts.path}"
-
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
@@ -83,18 +77,11 @@ class StrictProxy:
 
     def close(self) -> None:
         """End it, with all connections."""
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._loop.run(self._end())
         self._loop.close()
 
     async def _end(self) -> None:
         self._server.close()
-        own = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not own]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def max_body(self) -> int | None:

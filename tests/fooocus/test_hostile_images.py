@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,8 @@ import fooocus_nb
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.errors import EngineError, GenerationError
 from fooocus_nb.fooocus.requests import Request
+
+from ..loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,18 +30,11 @@ class SwappingProxy:
         self.answer = b""
         #: What is sent behind it, again and again.
         self.without_end = b""
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(30)
+        self._loop = LoopThread()
+        self._server = self._loop.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
         with (
             contextlib.suppress(OSError, asyncio.IncompleteReadError),
             contextlib.closing(writer),  # also when it is cancelled
@@ -66,16 +60,10 @@ class SwappingProxy:
 
     async def _end(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the sockets are closed by the loop's next turn
 
     def close(self) -> None:
         """Cut all and end."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._loop.run(self._end())
         self._loop.close()
 
 

@@ -23,7 +23,6 @@ from fooocus_nb.engine.folders import state_folder
 from fooocus_nb.engine.jobs.records import PREFIX, replace_file, small
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.fooocus.client import new_session_hash
-from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.supervisor.system import creation_time
@@ -194,13 +193,15 @@ class AskedRecords:
 
     def end(self, session: str, state: str, images: Collection[Image] = ()) -> None:
         """Note how one has ended, unless it was left to a later kernel."""
+        if session not in self._files:  # of a script or a sweep's cell: no image need be read
+            return
         run_dir = self._run_dir()
         if run_dir is not None and (run_dir / f"{PREFIX}{session}.json").exists():
             return
         found = []
         for image in images:
             with contextlib.suppress(OSError):  # somebody has removed it
-                found.append(AskedImage(image.path, _digest(image.path), image.seed))
+                found.append(AskedImage(image.path, image.sha256, image.seed))
         self._change(session, state=state, ended=time.time(), images=tuple(found))
 
     def _ask(self, **what: Any) -> str:
@@ -332,19 +333,12 @@ def _content(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
-
-
 def _text(seed: int | None) -> str | None:
     return None if seed is None else str(seed)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_BYTES:
-        msg = f"{path} is too large"
-        raise ValueError(msg)
-    known: dict[str, Any] = json.loads(path.read_bytes())
+    known: dict[str, Any] = json.loads(read_plain_file(path, MAX_BYTES))
     return known
 
 

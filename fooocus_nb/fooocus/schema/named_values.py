@@ -127,11 +127,11 @@ class NamedValues(Mapping[str, Any]):
     # Without a look-up for each name.
     def items(self) -> ItemsView[str, Any]:
         """Return the values with their names."""
-        return {**self._base, **self._changes}.items()
+        return self._values.items()
 
     def values(self) -> ValuesView[Any]:
         """Return the values."""
-        return {**self._base, **self._changes}.values()
+        return self._values.values()
 
     # What has changed is in the base as well.
     def __iter__(self) -> Iterator[str]:
