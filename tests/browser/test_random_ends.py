@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,11 @@ def place(
     run_jupyter: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     base = tmp_path_factory.mktemp("ends")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(RUNTIME_VARIABLE, f"/tmp/fnb-ends-{os.getpid()}")
+    with (
+        tempfile.TemporaryDirectory(prefix="fnb-ends-") as runtime,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv(RUNTIME_VARIABLE, runtime)
         patch.setenv("FOOOCUS_DEMO_STEP_SECONDS", "0.08")
         opened = Place(run_jupyter, base / "jupyter")
         try:
