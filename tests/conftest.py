@@ -73,9 +73,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def pytest_configure() -> None:
     os.environ[MARK] = SESSION
     os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
-    # In the background of a script SIGINT is ignored, and so it would be by what the tests start.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a script's background or nohup ignores would be ignored by all that the tests start.
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a handler does not outlast an exec
 
 
 @pytest.hookimpl(tryfirst=True)
