@@ -183,7 +183,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "magics": (
         {"variables", "saved_notebook"},
         {"sweep_options"},
-        {"options", "image_options", "session", "loop_monitor"},
+        {"verb", "image_options", "session", "loop_monitor"},
         {"resuming"},
         {"verbs"},
         {"parsing"},

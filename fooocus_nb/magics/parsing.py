@@ -14,9 +14,9 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.magics import verbs
-from fooocus_nb.magics.options import HelpWanted, Verb
 from fooocus_nb.magics.sweep_options import check_sweep, cut_sweeps
 from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
+from fooocus_nb.magics.verb import HelpWanted, Verb
 from fooocus_nb.options.generation import (
     given_parameters,
     joined,
