@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb import __version__, _html
+from fooocus_nb.engine.names import notebook_paths
 from fooocus_nb.errors import (
     DiskFull,
     FooocusError,
@@ -73,8 +74,7 @@ MAX_PAGE = 100 << 20
 #: More is a zip at once: the page would have to hold all of their parameters.
 MAX_PAGE_IMAGES = 10_000
 MAX_NOTEBOOK = 64 << 20
-#: Where a kernel learns of its notebook: from a Jupyter server.
-_SESSION = "JPY_SESSION_NAME"
+#: What is in a shared run, by the folder or file.
 _WORDS = {
     RUN_FILE: "the run's id",
     MANIFESTS: "how each image was made",
@@ -428,14 +428,8 @@ def _thumbnail(image: RunImage, limit: int) -> bytes | None:
 
 def _own_notebook() -> Path | None:
     """Return the notebook of this kernel, where a Jupyter server or VS Code says which it is."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    names = [os.environ.get(_SESSION)]
-    if shell is not None:
-        names.append(shell.user_ns.get("__vsc_ipynb_file__"))
-    for name in names:
-        if isinstance(name, str) and name.endswith(".ipynb"):
+    for name in notebook_paths():
+        if name.endswith(".ipynb"):
             with contextlib.suppress(OSError):
                 path = Path(name)
                 if path.is_file():
