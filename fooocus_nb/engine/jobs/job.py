@@ -577,7 +577,7 @@ class Job:
             await self._collector.take_all()
         if self._started.is_set():
             async with asyncio.timeout(RESCUE_SECONDS):
-                for path in await self._recovery.sweep():
+                for path in await self._recovery.look_once():
                     await self._collector.take(path)
             self._stream.change(paths=self._collector.paths)
 

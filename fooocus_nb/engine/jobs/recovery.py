@@ -187,7 +187,7 @@ class Recovery:
             raise await self._given_up(error)
         yield Finished(tuple(found.path for found in self._in_order()))
 
-    async def sweep(self) -> list[str]:
+    async def look_once(self) -> list[str]:
         """Look once, and return the server's paths of the images that are not copied yet."""
         return [found.path for found in await self._look()]
 
