@@ -30,7 +30,7 @@ from fooocus_nb.experiment.provenance import (
     software,
 )
 from fooocus_nb.experiment.recorder import look_on
-from fooocus_nb.experiment.workers import ILL, EngineWorker
+from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import NO_SEED
@@ -136,7 +136,7 @@ class Engines:
         self._free: list[tuple[bytes, EngineWorker]] = []
         self._all: list[EngineWorker] = []
         self._starting = 0
-        self._ill: set[EngineWorker] = set()
+        self._to_restart: set[EngineWorker] = set()
         self._ending: set[bytes] = set()
         self._closed = False
 
@@ -162,8 +162,8 @@ class Engines:
                     worker.free_memory(restart=False)
         finally:
             with self._changed:
-                if isinstance(error, ILL):
-                    self._ill.add(worker)
+                if isinstance(error, NEEDS_RESTART):
+                    self._to_restart.add(worker)
                 self._free.append((key, worker))
                 ending = key in self._ending
                 self._changed.notify_all()
@@ -246,9 +246,9 @@ class Engines:
     def _prepare(self, worker: EngineWorker, order: Order) -> None:
         """Let an engine be of use again, and have the preset that the order means."""
         engine = worker.engine
-        if order.restart or worker in self._ill or engine.state is not EngineState.READY:
+        if order.restart or worker in self._to_restart or engine.state is not EngineState.READY:
             engine.restart()
-            self._ill.discard(worker)
+            self._to_restart.discard(worker)
         preset = order.values.get(PRESET)
         if preset is None:
             worker.finish()

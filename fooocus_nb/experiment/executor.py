@@ -18,6 +18,7 @@ from fooocus_nb.errors import (
     MissingDependency,
 )
 from fooocus_nb.experiment.elsewhere import Order, make_in_process
+from fooocus_nb.experiment.identity import image_entries
 from fooocus_nb.experiment.provenance import Provenance
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
@@ -224,7 +225,7 @@ class _ExecutorPlace:
         return None
 
     def come_back(self, error: BaseException) -> None:
-        """Do nothing: what is ill there is restarted there, by the next order."""
+        """Do nothing: an engine that needs a restart gets it there, by the next order."""
 
     def finish(self) -> None:
         """Do nothing: the executor is somebody else's."""
@@ -278,7 +279,9 @@ class _RemoteWorker:
             raise
 
     def _order(self, task: Task, attempt: Attempt) -> Order:
-        images = {entry["sha256"]: _data(task.find(entry)) for entry in _entries(task.cell.values)}
+        images = {
+            entry["sha256"]: _data(task.find(entry)) for _, entry in image_entries(task.cell.values)
+        }
         return Order(
             settings=self._settings,
             cell=task.cell.id,
@@ -341,19 +344,6 @@ class _RemoteWorker:
     def finish(self) -> None:
         """Give the place back; the engine stays for the next sweep."""
         self._place.finish()
-
-
-def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of the input images in a cell's values."""
-    if isinstance(value, dict):
-        if "sha256" in value:
-            yield value
-            return
-        for item in value.values():
-            yield from _entries(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _entries(item)
 
 
 def _data(found: Any) -> bytes:

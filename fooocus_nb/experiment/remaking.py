@@ -11,7 +11,7 @@ from fooocus_nb.experiment.causes import Cause
 from fooocus_nb.experiment.comparison import LEVELS, Measures, compare_files
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
-from fooocus_nb.experiment.workers import ILL, EngineWorker
+from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Remaker:
         except (ConfigurationError, EngineStopped) as error:
             one.error = self.gone = error
             return
-        except ILL as error:
+        except NEEDS_RESTART as error:
             one.error = error
             try:
                 EngineWorker(self.engine).come_back(error)

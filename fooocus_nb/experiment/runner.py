@@ -18,7 +18,7 @@ from fooocus_nb.errors import (
     RunError,
     UnsupportedServer,
 )
-from fooocus_nb.experiment.workers import ILL
+from fooocus_nb.experiment.workers import NEEDS_RESTART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -248,7 +248,7 @@ class SweepRunner:
     def _make(self, worker: Worker, task: Task, health: _Health) -> None:
         """Make a cell, once more where that may help."""
         cell, progress = task.cell, self._progress
-        was_out_of_memory = was_ill = False
+        was_out_of_memory = was_restarted = False
         while True:
             if self._run.is_made(cell.id):  # by another kernel's generation, found again
                 self._made(cell)
@@ -263,7 +263,7 @@ class SweepRunner:
             # After these the cell is tried again, also by another kernel if this one ends now.
             attempt.forgiven = (
                 *(() if was_out_of_memory else (OutOfMemory,)),
-                *(() if was_ill else ILL),
+                *(() if was_restarted else NEEDS_RESTART),
             )
             error = self._try(worker, task, attempt)
             if error is None and attempt.manifest is not None and attempt.manifest.complete:
@@ -286,13 +286,13 @@ class SweepRunner:
                 return
             if isinstance(error, OutOfMemory) and not was_out_of_memory:
                 was_out_of_memory = True
-                # One that failed before in the same way is ill, and waiting did not help it.
+                # Where one failed before in the same way, waiting did not help.
                 worker.free_memory(restart=health.out_of_memory)
                 continue
-            if isinstance(error, ILL):
+            if isinstance(error, NEEDS_RESTART):
                 self._bring_back(worker, error, health)
-                if not was_ill:
-                    was_ill = True
+                if not was_restarted:
+                    was_restarted = True
                     continue
             if isinstance(error, OutOfMemory):
                 health.out_of_memory = True

@@ -38,7 +38,6 @@ from fooocus_nb.experiment.archive import (
     pack,
 )
 from fooocus_nb.experiment.folder import (
-    FULL,
     INPUTS,
     LINES,
     MANIFESTS,
@@ -53,6 +52,7 @@ from fooocus_nb.experiment.privacy import Scrubber
 from fooocus_nb.experiment.protocols import RunView
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.output_folder import FULL_DISK
 from fooocus_nb.results.thumbnails import webp_thumbnail
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(path).expanduser().absolute()
     except (RuntimeError, TypeError, ValueError) as error:
-        msg = f"{path!r} is no path that can be used: {error}."
+        msg = f"path={path!r} is no path that can be used: {error}."
         raise ParameterError(msg) from error
     if target.suffix.lower() not in (".zip", ".html", ".htm"):
         msg = (
@@ -500,7 +500,7 @@ def _write_aside(target: Path, write: Callable[[Path], None], size: int) -> None
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
     except OSError as error:
-        kind = DiskFull if error.errno in FULL else OutputError
+        kind = DiskFull if error.errno in FULL_DISK else OutputError
         msg = f"{target} could not be written: {error.strerror or error}."
         raise kind(msg) from error
 

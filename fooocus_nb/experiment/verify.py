@@ -27,6 +27,7 @@ from fooocus_nb.experiment.causes import (
     ranked,
 )
 from fooocus_nb.experiment.comparison import Measures
+from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
@@ -133,12 +134,12 @@ def chosen(run: VerifiedRun, sample: Any) -> list[RunImage]:
 
 
 def _new_folder(keep: str | os.PathLike[str]) -> Path:
+    place = resolved(keep, "keep")
     try:
-        place = Path(keep).expanduser().resolve()
         if place.exists() and any(place.iterdir()):
             msg = f"keep={str(place)!r} has something in it: give a new folder."
             raise RunError(msg)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except OSError as error:
         msg = f"keep={keep!r} is no folder that can be used: {error}."
         raise RunError(msg) from error
     return place

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.recorder import Recorder
 
-__all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell", "take_found"]
+__all__ = ["NEEDS_RESTART", "EngineWorker", "Task", "Worker", "make_cell", "take_found"]
 
-#: With these the engine is of no use before it was restarted.
-ILL = (
+#: After these errors an engine is of no use before it was restarted.
+NEEDS_RESTART = (
     ConnectionLost,
     EngineDied,
     EngineTimeout,
@@ -90,7 +90,7 @@ class Worker(Protocol):
         """Give memory back after running out of it; `restart` where waiting was not enough."""
 
     def come_back(self, error: BaseException) -> None:
-        """Be of use again after an error of ILL, or raise what cannot be helped."""
+        """Be of use again after an error of NEEDS_RESTART, or raise what cannot be helped."""
 
     def finish(self) -> None:
         """Be again as it was before the sweep."""
