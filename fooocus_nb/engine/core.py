@@ -1,4 +1,4 @@
-"""Engine: one supervised Fooocus process and one client. What users hold."""
+"""Engine: what users call. It is one supervised Fooocus process and its client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say why a generation could not go on, from the engine's state and the end of its log."""
+"""The errors for an engine that cannot generate, from its state and the end of its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a call that was interrupted: the same short error in Python and below the magics."""
+"""How an interrupted call ends: it stops the generation, waits a moment, and raises one error."""
 
 from __future__ import annotations
 

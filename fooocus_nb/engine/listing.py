@@ -130,7 +130,7 @@ class EngineInfo:
                 threading.Event().wait(POLL_SECONDS)
         if not self.runs():
             return
-        # Its guardian does not do its duty; but what is published can be forged, or damaged.
+        # Its guardian has not ended it; but what is published can be forged, or damaged.
         if not entry.genuine():
             msg = (
                 f"Engine {self.name!r} is left alone: process {self.pid} does not prove to be what "

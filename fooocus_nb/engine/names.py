@@ -1,4 +1,4 @@
-"""What other kernels know of an engine: a name that no other one has, and who uses it."""
+"""Unique names of engines, labels that tell who uses them, and what this kernel's notebook is."""
 
 from __future__ import annotations
 

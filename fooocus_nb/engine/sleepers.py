@@ -1,4 +1,4 @@
-"""The engines that sleep, as other kernels and the shell list them: they have no process to ask."""
+"""Files that tell other kernels and the shell which engines sleep: those have no process."""
 
 from __future__ import annotations
 

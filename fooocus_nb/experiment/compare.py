@@ -1,4 +1,4 @@
-"""Two runs side by side, cell by cell."""
+"""Compare two runs: their cells side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a process elsewhere: it has engines of its own, makes a cell, and tells about it.
+"""What runs in the process of a worker elsewhere: its engines, which make cells and answer.
 
 An :class:`Order` goes there and an :class:`Answer` comes back. Both are plain data: nothing that is
 sent holds an engine.

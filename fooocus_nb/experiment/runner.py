@@ -1,4 +1,4 @@
-"""Makes the cells of a plan: a thread for each worker, one queue, every attempt recorded."""
+"""Run the workers of a sweep: a thread for each, one queue, every attempt recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verification has found, image by image and in sum."""
+"""The result of a verification: the level and causes of each image, and the badges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who makes the cells of a sweep: a worker is an engine of this kernel, or somebody elsewhere.
+"""Workers make the cells of a sweep: the protocol, and the worker that is an engine here.
 
 :func:`make_cell` is the one step that all of them share: this cell, with this engine, recorded.
 """

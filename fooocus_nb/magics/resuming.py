@@ -1,4 +1,4 @@
-"""Go on with what the cells of this notebook had asked for when something of it ended.
+"""``%fooocus resume``: go on with what the cells of this notebook had asked for.
 
 Shown is what the saved notebook does not show: finished images from their files, what still runs
 when it is finished, and what was never sent is sent now. What an engine has or had is never sent

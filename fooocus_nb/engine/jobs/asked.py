@@ -1,4 +1,4 @@
-"""What the cells of a notebook have asked for, written down for a kernel that goes on with it.
+"""Records of what the cells of a notebook asked for, so that a later kernel can resume it.
 
 It is in the user's own state folder and not in the engine's run folder, which goes with the engine:
 what was finished can be shown when the engine has idled out. One file for each generation, written

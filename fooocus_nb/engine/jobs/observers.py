@@ -1,4 +1,4 @@
-"""Who looks on at every generation of this kernel, such as the record of an experiment."""
+"""Observers of generations, such as the recorder of a run: told of each job of this kernel."""
 
 from __future__ import annotations
 

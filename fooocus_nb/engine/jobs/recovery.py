@@ -51,6 +51,8 @@ GONE_SECONDS = 15.0
 STOP_SECONDS = 10.0
 #: How long to wait for a sign, at least: where the worker never got the request, none will come.
 MIN_SILENCE = 60.0
+#: How long it may take to copy what was announced, when nothing more can be learnt.
+ANNOUNCED_SECONDS = 10.0
 
 _LOGGED = re.compile(r"Image generated with private log at: (.+log\.html)\s*$")
 _SAVED = re.compile(r"\[Fooocus\] Saving image \d+/\d+")
@@ -59,8 +61,6 @@ _STEP = re.compile(r"^\[Fooocus\] (.+)")
 #: What the engine says before its worker has a request: it may then never get it.
 _NOT_BEGUN = "Waiting for task"
 _IMAGES = {".jpeg", ".jpg", ".png", ".webp"}
-#: How long it may take to copy what was announced, when nothing more can be learnt.
-ANNOUNCED_SECONDS = 10.0
 #: What the engine replaces in a prompt: wildcards, arrays and LoRAs.
 _REPLACED = re.compile(r"__|\[\[|<lora:")
 
