@@ -125,7 +125,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "experiment": (
         {"folder", "hashing", "opened", "privacy", "templates", "text_forms"},
-        {"archive", "lease", "manifest", "identity", "relevance", "comparison"},
+        {"archive", "lease", "manifest", "identity", "relevance", "similarity"},
         {
             *("index", "inputs", "members", "provenance", "axes", "conditions", "estimates"),
             "causes",

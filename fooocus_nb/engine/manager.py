@@ -371,7 +371,7 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
         raise ConfigurationError(msg)
     if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
-        msg = f"idle_timeout={idle_timeout!r} is not possible: give seconds, more than 0."
+        msg = f"idle_timeout={idle_timeout!r} is not possible: give a number of seconds above 0."
         raise ConfigurationError(msg)
     if share is False and lifetime == "detached":
         msg = (

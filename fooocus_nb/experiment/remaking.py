@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import ConfigurationError, EngineStopped, FooocusError, RunError
 from fooocus_nb.experiment.causes import Cause
-from fooocus_nb.experiment.comparison import LEVELS, Measures, compare_files
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
+from fooocus_nb.experiment.similarity import LEVELS, Measures, compare_files
 from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 

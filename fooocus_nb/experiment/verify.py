@@ -26,10 +26,10 @@ from fooocus_nb.experiment.causes import (
     differences,
     ranked,
 )
-from fooocus_nb.experiment.comparison import Measures
 from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
+from fooocus_nb.experiment.similarity import Measures
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
 from fooocus_nb.experiment.workers import EngineWorker
