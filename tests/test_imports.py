@@ -137,7 +137,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"checks", "resume", "labels", "sheet_layout"},
         {"workers", "grid_data", "table"},
         {"runner", "contact_sheet", "measures", "pool", "replay", "verification", "elsewhere"},
-        {"dask", "grid_plan", "remaking"},
+        {"dask", "grid_plan", "remaking", "share_page"},
         {"executor", "plan"},
         {"sweep_workers"},
         {"making", "compare", "run_table", "share", "verify"},
