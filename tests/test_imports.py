@@ -136,7 +136,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"sweep_protocols", "fonts", "protocols"},
         {"checks", "resume", "labels", "sheet_layout"},
         {"workers", "grid_data", "table"},
-        {"runner", "contact_sheet", "measures", "pool", "replay", "verification", "elsewhere"},
+        {"runner", "contact_sheet", "measures", "pool", "replay", "verification", "remote"},
         {"dask", "grid_plan", "remaking", "share_page"},
         {"executor", "plan"},
         {"sweep_workers"},

@@ -13,14 +13,14 @@ from distributed import Client, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from fooocus_nb.errors import ConfigurationError, ConnectionLost
-from fooocus_nb.experiment.elsewhere import Engines
+from fooocus_nb.experiment.remote import Engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from distributed import Future, Worker
 
-    from fooocus_nb.experiment.elsewhere import Answer, Order
+    from fooocus_nb.experiment.remote import Answer, Order
 
 __all__ = ["Cluster", "DaskPlace", "EnginePlugin", "client_of"]
 

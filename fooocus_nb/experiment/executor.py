@@ -1,4 +1,4 @@
-"""Workers elsewhere: an executor or a Dask cluster makes the cells of a sweep."""
+"""Remote workers: the processes of an executor or a Dask cluster make the cells of a sweep."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fooocus_nb.errors import (
     GenerationStopped,
     MissingDependency,
 )
-from fooocus_nb.experiment.elsewhere import Order, make_in_process
 from fooocus_nb.experiment.identity import image_entries
 from fooocus_nb.experiment.provenance import Provenance
+from fooocus_nb.experiment.remote import Order, make_in_process
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.dask import Cluster
-    from fooocus_nb.experiment.elsewhere import Answer
+    from fooocus_nb.experiment.remote import Answer
     from fooocus_nb.experiment.workers import Task, Worker
 
 __all__ = ["Workers"]

@@ -1,4 +1,4 @@
-"""What runs in the process of a worker elsewhere: its engines, which make cells and answer.
+"""The remote side of a sweep: a process whose engines make the cells that are sent to it.
 
 An :class:`Order` goes there and an :class:`Answer` comes back. Both are plain data: nothing that is
 sent holds an engine.
