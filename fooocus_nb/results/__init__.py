@@ -61,15 +61,22 @@ class Image:
     ) -> None:
         self._path = Path(path)
         self.seed = seed
-        self._given = dict(parameters)
+        self._parameters: Mapping[str, Any] = dict(parameters)
 
-    @cached_property
+    @property
     def parameters(self) -> NamedValues:
         """All that decided the outcome: a mapping by canonical name.
 
         It understands the short names, too, such as ``parameters["seed"]``.
         """
-        return NamedValues(self._given)
+        if not isinstance(self._parameters, NamedValues):
+            self._parameters = NamedValues(self._parameters)
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: NamedValues) -> None:
+        # A history of thousands keeps once what its images share: nothing else may stay here.
+        self._parameters = values
 
     @property
     def path(self) -> Path:
