@@ -92,7 +92,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"state"},
         {"queue"},
         {"child_process"},
-        {"sleepers", "sleeping"},
+        {"asleep_records", "sleeping"},
         {"sharing"},
         {"health"},
         {"failures"},
@@ -121,7 +121,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"context"},
         {"recovery"},
         {"job"},
-        {"orphan"},
+        {"found_job"},
     ),
     "experiment": (
         {"folder", "hashing", "opened", "privacy", "templates", "text_forms"},

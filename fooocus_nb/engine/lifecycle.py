@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal, run_sync
+from fooocus_nb.engine.asleep_records import AsleepMarker
 from fooocus_nb.engine.failures import RESTART, FailureFacts, engine_failure
 from fooocus_nb.engine.interrupts import INTERRUPT_GRACE, start_interruption
 from fooocus_nb.engine.log_follower import LogFollower
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
-from fooocus_nb.engine.sleepers import AsleepMarker
 from fooocus_nb.engine.sleeping import Sleep
 from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
