@@ -54,8 +54,8 @@ class _Place(Protocol):
     ) -> contextlib.AbstractContextManager[Answer | None]:
         """Send an order and wait for the answer; None where it is not wanted any more."""
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again, or raise what cannot be helped."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error, or raise why that is not possible."""
 
     def finish(self) -> None:
         """Note that there is nothing more to send."""
@@ -224,7 +224,7 @@ class _ExecutorPlace:
                 raise _no_use(error) from error
         return None
 
-    def come_back(self, error: BaseException) -> None:
+    def recover(self, error: BaseException) -> None:
         """Do nothing: an engine that needs a restart gets it there, by the next order."""
 
     def finish(self) -> None:
@@ -335,11 +335,11 @@ class _RemoteWorker:
         """Restart the engine before the next cell; the waiting is done there."""
         self._restart = restart
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again; the engine is restarted there."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error; the engine is restarted there."""
         if self._unusable is not None:
             raise self._unusable
-        self._place.come_back(error)
+        self._place.recover(error)
 
     def finish(self) -> None:
         """Give the place back; the engine stays for the next sweep."""

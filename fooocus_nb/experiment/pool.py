@@ -29,7 +29,7 @@ __all__ = ["Pool", "visible_gpus"]
 
 MAX_ENGINES = 64
 #: How often an engine that failed is restarted before the pool goes on without it.
-MAX_COMEBACKS = 3
+MAX_RECOVERIES = 3
 #: How often a thread without work looks whether the pool is still open.
 IDLE_SECONDS = 0.5
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -243,17 +243,17 @@ class Pool:
     # -- one engine -------------------------------------------------------------------------
 
     def _work(self, engine: Engine) -> None:
-        worker, comebacks = EngineWorker(engine), 0
+        worker, recoveries = EngineWorker(engine), 0
         while (work := self._take(engine)) is not None:
             error = self._generate(engine, work)
             if not isinstance(error, NEEDS_RESTART):
-                comebacks = 0 if error is None else comebacks
+                recoveries = 0 if error is None else recoveries
                 continue
-            comebacks += 1
+            recoveries += 1
             try:
-                if comebacks > MAX_COMEBACKS:
+                if recoveries > MAX_RECOVERIES:
                     raise error
-                worker.come_back(error)
+                worker.recover(error)
             except EngineError as gone:
                 self._leave(engine, gone)
                 return

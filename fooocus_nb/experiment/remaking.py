@@ -117,7 +117,7 @@ class Remaker:
         except NEEDS_RESTART as error:
             one.error = error
             try:
-                EngineWorker(self.engine).come_back(error)
+                EngineWorker(self.engine).recover(error)
             except FooocusError as gone:
                 self.gone = gone
             return

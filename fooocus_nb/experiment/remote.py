@@ -29,7 +29,7 @@ from fooocus_nb.experiment.provenance import (
     provenance,
     software,
 )
-from fooocus_nb.experiment.recorder import look_on
+from fooocus_nb.experiment.recorder import observe_jobs
 from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
@@ -244,7 +244,7 @@ class Engines:
         return self._closed or bool(self._free) or not self._is_full()
 
     def _prepare(self, worker: EngineWorker, order: Order) -> None:
-        """Let an engine be of use again, and have the preset that the order means."""
+        """Restart an engine that needs it, and load the preset that the order means."""
         engine = worker.engine
         if order.restart or worker in self._to_restart or engine.state is not EngineState.READY:
             engine.restart()
@@ -277,14 +277,14 @@ def _generate(engine: Engine, order: Order, watching: _Watching) -> None:
     cell = Cell(order.cell, order.values, {})
     prompt, given = request_parameters(cell, order.find)
     request = check_request(engine, prompt, given)
-    look_on()
+    observe_jobs()
     with watching_as(watching):
         job = submit_request(engine, request)
     job.result()
 
 
 class _Watching:
-    """Looks on at a job, and keeps what is to be told of it."""
+    """Observes a job, and keeps what the answer tells of it."""
 
     def __init__(self) -> None:
         self._job: JobFacts | None = None
@@ -293,7 +293,7 @@ class _Watching:
         self._outcome: Outcome | None = None
 
     def bind(self, job: JobFacts) -> None:
-        """Take the job that it looks on at."""
+        """Take the job that it observes."""
         self._job = job
         self._facts = job.engine()
 

@@ -46,7 +46,7 @@ FATAL = (
     UnsupportedServer,
 )
 #: How often a worker may fail to stay well before it is given up.
-MAX_COMEBACKS = 3
+MAX_RECOVERIES = 3
 #: How often a worker that has nothing to do looks whether there is something again.
 IDLE_SECONDS = 0.2
 MAX_REASON = 300
@@ -58,7 +58,7 @@ class TaskQueue:
     def __init__(self, tasks: Sequence[Task], key: Callable[[Mapping[str, Any]], Key]) -> None:
         self._tasks = [(key(task.cell.values), task) for task in tasks]
         self._changed = threading.Condition()
-        self._in_hands = 0
+        self._in_progress = 0
         self._loaded: dict[Worker, Key] = {}
         self._closed = False
 
@@ -69,11 +69,11 @@ class TaskQueue:
                 if self._tasks:
                     place = self._place_for(worker)
                     self._loaded[worker], task = self._tasks.pop(place)
-                    self._in_hands += 1
+                    self._in_progress += 1
                     return task
-                if not self._in_hands:
+                if not self._in_progress:
                     return None
-                # What another worker has in hand comes back if that one fails.
+                # What another worker makes now is put back if that one fails.
                 self._changed.wait(IDLE_SECONDS)
         return None
 
@@ -89,16 +89,16 @@ class TaskQueue:
         return 0
 
     def done(self) -> None:
-        """Note that a cell is no more in the hands of its worker."""
+        """Note that a worker does not make its cell any more."""
         with self._changed:
-            self._in_hands -= 1
+            self._in_progress -= 1
             self._changed.notify_all()
 
     def put_back(self, task: Task, worker: Worker) -> None:
         """Give a cell to somebody else, because its worker is of no use any more."""
         with self._changed:
             self._tasks.insert(0, (self._loaded.pop(worker), task))
-            self._in_hands -= 1
+            self._in_progress -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -323,11 +323,11 @@ class SweepRunner:
         return None
 
     def _bring_back(self, worker: Worker, error: BaseException, health: _Health) -> None:
-        health.comebacks += 1
-        if health.comebacks > MAX_COMEBACKS:
+        health.recoveries += 1
+        if health.recoveries > MAX_RECOVERIES:
             raise _GivenUp from error
         try:
-            worker.come_back(error)
+            worker.recover(error)
         except FooocusError as gone:
             raise _GivenUp from gone
 
@@ -353,12 +353,12 @@ class _Health:
 
     def __init__(self) -> None:
         self.out_of_memory = False
-        self.comebacks = 0
+        self.recoveries = 0
 
     def well(self) -> None:
         """Note that it has made a cell."""
         self.out_of_memory = False
-        self.comebacks = 0
+        self.recoveries = 0
 
 
 class _GivenUp(Exception):

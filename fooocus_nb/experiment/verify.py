@@ -239,7 +239,7 @@ class _Queue:
         self._tell = tell
         self._total = total
         self._given_back: list[Remade] = []
-        self._in_hands = 0
+        self._in_progress = 0
         self._lock = threading.Lock()
 
     @property
@@ -259,15 +259,15 @@ class _Queue:
                 if not self._waiting:
                     return
                 one = self._waiting.popleft()
-                self._in_hands += 1
+                self._in_progress += 1
             try:
                 remaker.make(one)
             finally:
                 with self._lock:
-                    self._in_hands -= 1
+                    self._in_progress -= 1
                     if remaker.gone is not None:
                         self._given_back.append(one)
-                    done = self._total - len(self.left) - self._in_hands
+                    done = self._total - len(self.left) - self._in_progress
                     self._tell(done)
 
 

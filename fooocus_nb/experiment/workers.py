@@ -89,8 +89,8 @@ class Worker(Protocol):
     def free_memory(self, *, restart: bool) -> None:
         """Give memory back after running out of it; `restart` where waiting was not enough."""
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again after an error of NEEDS_RESTART, or raise what cannot be helped."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error of NEEDS_RESTART, or raise why that is not possible."""
 
     def finish(self) -> None:
         """Be again as it was before the sweep."""
@@ -178,7 +178,7 @@ class EngineWorker:
         if restart and self.engine.owned:
             self.engine.restart()
 
-    def come_back(self, error: BaseException) -> None:
+    def recover(self, error: BaseException) -> None:
         """Restart the engine if it is ours, or wait for it where it comes back by itself."""
         engine = self.engine
         if engine.state is EngineState.STOPPED:
