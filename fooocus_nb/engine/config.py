@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from traitlets import Unicode
 from traitlets.config import Configurable
 
+from fooocus_nb.engine.names import running_shell
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
@@ -34,8 +34,7 @@ class Fooocus(Configurable):
 
 def configuration() -> Fooocus:
     """Return the settings of the running IPython, or the defaults outside of one."""
-    ipython = sys.modules.get("IPython")  # where IPython runs, it is imported
-    shell = ipython.get_ipython() if ipython else None
+    shell = running_shell()
     return Fooocus(config=shell.config) if shell is not None else Fooocus()
 
 

@@ -1,4 +1,4 @@
-"""Engine: one supervised Fooocus process and one client. What users hold."""
+"""Engine: what users call. It is one supervised Fooocus process and its client."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.asked import AskedRecords
 from fooocus_nb.engine.jobs.context import JobContext
+from fooocus_nb.engine.jobs.found_job import FoundJob
 from fooocus_nb.engine.jobs.job import Job
 from fooocus_nb.engine.jobs.observers import trial_folder
-from fooocus_nb.engine.jobs.orphan import FoundJob
 from fooocus_nb.engine.jobs.records import JobRecords
 from fooocus_nb.engine.lifecycle import READY_TIMEOUT, EngineLifecycle
 from fooocus_nb.engine.liveness import STALL_TIMEOUT, Liveness

@@ -371,7 +371,7 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
         raise ConfigurationError(msg)
     if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
-        msg = f"idle_timeout={idle_timeout!r} is not possible: give seconds, more than 0."
+        msg = f"idle_timeout={idle_timeout!r} is not possible: give a number of seconds above 0."
         raise ConfigurationError(msg)
     if share is False and lifetime == "detached":
         msg = (
@@ -592,7 +592,10 @@ def _reserve(name: str | None, default: str) -> str:
     taken = running()
     if name is not None:
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
-            msg = f"name={str(name)[:MAX_NAME]!r} cannot name an engine: give a short, plain text."
+            msg = (
+                f"name={str(name)[:MAX_NAME]!r} is not possible: give 1 to {MAX_NAME} printable "
+                "characters."
+            )
             raise ConfigurationError(msg)
         if name in taken:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."

@@ -36,7 +36,7 @@ def checked_sleep_after(value: float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not 0 < value < float("inf"):
-        msg = f"sleep_after={value!r} is not possible: give seconds, more than 0, or None."
+        msg = f"sleep_after={value!r} is not possible: give a number of seconds above 0, or None."
         raise ConfigurationError(msg)
     return float(value)
 

@@ -70,7 +70,7 @@ __all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of
 _sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 #: Those that the engine is known not to have begun with.
 _never_begun: weakref.WeakSet[Job] = weakref.WeakSet()
-#: Weak also for those who look on: they know the engine, which knows the job.
+#: Weak also for the observers: they know the engine, which knows the job.
 _observers: weakref.WeakKeyDictionary[Job, weakref.ref[JobObservers]] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
@@ -402,7 +402,7 @@ class Job:
             self._future.set_result(result)
 
     async def _tell_observers(self, result: Result | None, error: BaseException | None) -> None:
-        """Tell who looks on how it ended; a stop that comes now comes too late to matter."""
+        """Tell the observers how it ended; a stop that comes now comes too late to matter."""
         with contextlib.suppress(asyncio.CancelledError):
             outcome = Outcome(
                 result, error, tuple(self._collector.files()), self._collector.dropped
@@ -577,7 +577,7 @@ class Job:
             await self._collector.take_all()
         if self._started.is_set():
             async with asyncio.timeout(RESCUE_SECONDS):
-                for path in await self._recovery.sweep():
+                for path in await self._recovery.look_once():
                     await self._collector.take(path)
             self._stream.change(paths=self._collector.paths)
 
@@ -622,7 +622,7 @@ def session_of(job: Job) -> str:
 
 
 def observers_of(job: Job) -> JobObservers:
-    """Return those who look on at a job."""
+    """Return the observers of a job."""
     found = _observers[job]()
     if found is None:  # a job holds its own
         raise KeyError(job)

@@ -101,7 +101,7 @@ def test_one_that_had_not_begun_is_told(peer, registry):
     second.run("import time\nwhile not job.snapshot().rank: time.sleep(0.02)")
     second.kill()
     third = peer(**SLOW)
-    third.run("import fooocus_nb.engine.jobs.orphan as orphan\norphan.BEGIN_SECONDS = 1.0")
+    third.run("import fooocus_nb.engine.jobs.found_job as found_job\nfound_job.BEGIN_SECONDS = 1.0")
     third.run(KEEP.format("here"))
     first.run("job.stop(); job.result(60)")
     third.run("(job,) = e.found_jobs")
