@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
-from fooocus_nb._secrets import remember_secret, secrets_in
+from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
 from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
 from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
@@ -60,6 +60,9 @@ _engines: dict[str, _Started] = {}
 #: It becomes part of the names of files.
 MAX_NAME = 100
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
+#: The environment variables that say the same as flags of Fooocus that may hold a secret. The
+#: environment of a process can be read by its own user alone.
+_VARIABLES = {"--hf-mirror": "HF_MIRROR"}
 #: How long a detached engine may be idle without a kernel.
 IDLE_TIMEOUT = 1800.0
 
@@ -268,12 +271,13 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return what another kernel would start it with, as JSON can hold it.
 
-    Of the environment only the names: its values may be secrets.
+    Of the environment only the names: its values may be secrets. Secrets among the flags are
+    masked, so that such an engine is attached to only by who knows them.
     """
     installation = settings.installation
     found: dict[str, Any] = {
         "name": name,
-        "args": [str(word) for word in settings.args],
+        "args": redact_words([str(word) for word in settings.args]),
         "port": settings.port,
         "output_dir": str(outputs.folder),
         "names": outputs.names.text if outputs.names is not None else None,
@@ -355,10 +359,12 @@ def _warn_of_visible_secrets(args: Sequence[str]) -> None:
     for secret in found.values():
         remember_secret(secret)
     if found:
+        variables = [f"{name} is {_VARIABLES[name]}" for name in found if name in _VARIABLES]
+        has_variable = f" ({', '.join(variables)})" if variables else ", if the flag has a variable"
         warn_user(
             f"args= holds a secret behind {', '.join(found)}: the engine's command line can be "
-            "read by everybody on this machine. Give it in env=, if the flag has a variable; the "
-            "login of its page belongs into auth=.",
+            f"read by every user of this machine. Give it in env={has_variable}; the login of its "
+            "page belongs into auth=.",
             UserWarning,
         )
 
