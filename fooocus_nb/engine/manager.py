@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
 from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
-from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
+from fooocus_nb.engine.config import (
+    Lifetime,
+    ProcessSettings,
+    checked_seconds,
+    configuration,
+    configured_path,
+    shown,
+)
 from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
 from fooocus_nb.engine.sleeping import checked_sleep_after
@@ -23,7 +31,7 @@ from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
@@ -186,6 +194,9 @@ def start(
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
     after = checked_sleep_after(sleep_after)
+    timeout = None if timeout is None else checked_seconds("timeout", timeout, endless=True)
+    _check_words(args, env)
+    args = tuple(args)
     _warn_of_visible_secrets(args)
     login = None if auth is None else parse_login(auth)
     settings = _settings(
@@ -353,6 +364,16 @@ def _propose_connecting(settings: ProcessSettings) -> None:
         )
 
 
+def _check_words(args: object, env: object) -> None:
+    """Refuse what is no list of flags and no mapping of variables, before anything is read."""
+    if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
+        msg = f"args={shown(args)} is not possible: give a list of flags and their values."
+        raise ConfigurationError(msg)
+    if env is not None and not isinstance(env, Mapping):
+        msg = f"env={shown(env)} is not possible: give variables by name, {{'NAME': 'value'}}."
+        raise ConfigurationError(msg)
+
+
 def _warn_of_visible_secrets(args: Sequence[str]) -> None:
     """Warn of passwords among the flags, and mask them wherever something is shown."""
     found = secrets_in([str(word) for word in args])
@@ -376,9 +397,7 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         hint = nearest(str(lifetime), choices)
         msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
         raise ConfigurationError(msg)
-    if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
-        msg = f"idle_timeout={idle_timeout!r} is not possible: give seconds, more than 0."
-        raise ConfigurationError(msg)
+    checked_seconds("idle_timeout", idle_timeout)
     if share is False and lifetime == "detached":
         msg = (
             "share=False and lifetime='detached' contradict each other: nobody could find the "

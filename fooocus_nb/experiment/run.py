@@ -1108,7 +1108,9 @@ def _open_archive(path: Path) -> Run:
 
 def _resolved(path: str | os.PathLike[str]) -> Path:
     try:
-        return Path(path).expanduser().resolve()
+        place = Path(path).expanduser().resolve()
+        place.is_file()  # raises for a name that no system takes
+        return place
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         msg = f"{path!r} is no folder that can be used: {error}."
         raise RunError(msg) from error
