@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def pytest_configure() -> None:
     os.environ[MARK] = SESSION
     os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
+    # What a script's background or nohup ignores would be ignored by all that the tests start.
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a handler does not outlast an exec
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from traitlets import Unicode
 from traitlets.config import Configurable
 
+from fooocus_nb.engine.names import running_shell
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
@@ -49,8 +49,7 @@ class Fooocus(Configurable):
 
 def configuration() -> Fooocus:
     """Return the settings of the running IPython, or the defaults outside of one."""
-    ipython = sys.modules.get("IPython")  # where IPython runs, it is imported
-    shell = ipython.get_ipython() if ipython else None
+    shell = running_shell()
     return Fooocus(config=shell.config) if shell is not None else Fooocus()
 
 
@@ -93,8 +92,8 @@ def checked_seconds(
         number = math.nan
     enough = number >= 0 if zero else number > 0
     if isinstance(given, str) or not enough or not (number <= MAX_SECONDS or endless):
-        least = "from 0 up" if zero else "more than 0"
-        msg = f"{name}={shown(given)} is not possible: give seconds, {least}{more}."
+        least = "from 0 up" if zero else "above 0"
+        msg = f"{name}={shown(given)} is not possible: give a number of seconds {least}{more}."
         raise ConfigurationError(msg)
     return number
 

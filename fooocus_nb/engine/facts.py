@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["EngineFacts", "facts_of", "register"]
+__all__ = ["EngineFacts", "facts_of", "not_an_engine", "register"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,13 @@ def facts_of(engine: object) -> EngineFacts:
         source = None
     facts = source() if source is not None else None
     if facts is None:
-        kind = type(engine).__name__
-        msg = f"A {kind} is no engine of this kernel: give one of start() or connect()."
-        raise ConfigurationError(msg)
+        raise not_an_engine(engine)
     return facts()
+
+
+def not_an_engine(thing: object) -> ConfigurationError:
+    """Return the error for anything else that was given as an engine."""
+    kind = type(thing).__name__
+    return ConfigurationError(
+        f"A {kind} is no engine of this kernel: give one of start() or connect()."
+    )

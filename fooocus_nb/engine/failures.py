@@ -1,4 +1,4 @@
-"""Say why a generation could not go on, from the engine's state and the end of its log."""
+"""The errors for an engine that cannot generate, from its state and the end of its log."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.logs.diagnosis import Diagnosis
 
 __all__ = [
+    "RESTART",
     "FailureFacts",
     "diagnosed",
     "engine_failure",
@@ -42,6 +43,7 @@ __all__ = [
 
 #: How many of the last lines may tell what ended a process.
 LAST_LINES = 120
+#: The remedy for an engine that does not run.
 RESTART = "engine.restart() starts it again."
 #: What the lines of a log begin with that tell of an enhancement.
 ENHANCING = "[Enhance]"
@@ -92,7 +94,7 @@ def engine_failure(facts: FailureFacts) -> EngineError:
             msg = f"Engine {facts.name!r} is starting, so it cannot do this yet."
             return EngineStopped(msg, remedy="engine.wait_ready() waits until it can.")
     msg = f"Engine {facts.name!r} was stopped."
-    return EngineStopped(msg, remedy="engine.restart() starts it again.")
+    return EngineStopped(msg, remedy=RESTART)
 
 
 def _remedy(facts: FailureFacts) -> str:

@@ -1,4 +1,4 @@
-"""What a kernel lets its browser fetch from the Jupyter server: single images, each by its id.
+"""Signed ids by which the Jupyter server serves the images that a kernel has shown.
 
 A kernel and the Jupyter server of one user share the runtime folder, and in it a key that nobody
 else can read. An id is the path of an image, signed with that key: the server serves what a kernel

@@ -24,6 +24,7 @@ __all__ = [
     "Gpu",
     "Health",
     "ResourceUsage",
+    "ask_nvidia_smi",
     "check_health",
     "gpu_memory_of",
     "gpus",
@@ -113,12 +114,8 @@ def _control_group() -> tuple[int | None, int | None]:
 
 def memory_of(pid: int | None) -> int | None:
     """Return the resident bytes of a process and its descendants; None where there is none."""
-    if pid is None:
-        return None
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.Error:
+    family = [] if pid is None else _with_descendants(pid)
+    if not family:
         return None
     total = 0
     for process in family:
@@ -127,13 +124,22 @@ def memory_of(pid: int | None) -> int | None:
     return total
 
 
+def _with_descendants(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it; nothing where there is no such process."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def gpus(timeout: float = NVIDIA_SMI_TIMEOUT) -> tuple[Gpu, ...]:
     """Return the graphics cards of this machine; none where ``nvidia-smi`` does not answer."""
-    lines = _ask_nvidia_smi(_QUERY, timeout)
+    lines = ask_nvidia_smi(_QUERY, timeout)
     return tuple(gpu for gpu in map(_gpu, lines) if gpu is not None)
 
 
-def _ask_nvidia_smi(query: tuple[str, ...], timeout: float) -> list[str]:
+def ask_nvidia_smi(query: tuple[str, ...], timeout: float) -> list[str]:
     """Return the lines of an answer; none where there is no such program, or it hangs."""
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -157,12 +163,10 @@ def gpu_memory_of(pid: int, timeout: float = NVIDIA_SMI_TIMEOUT) -> int | None:
 
     None where ``nvidia-smi`` does not tell, as in most containers.
     """
-    try:
-        root = psutil.Process(pid)
-        family = {pid, *(child.pid for child in root.children(recursive=True))}
-    except psutil.Error:
+    family = {process.pid for process in _with_descendants(pid)}
+    if not family:
         return None
-    held = _ask_nvidia_smi(_APPS_QUERY, timeout)
+    held = ask_nvidia_smi(_APPS_QUERY, timeout)
     found = [
         int(size) * _MEBIBYTE
         for line in held

@@ -1,4 +1,4 @@
-"""The end of a call that was interrupted: the same short error in Python and below the magics."""
+"""How an interrupted call ends: it stops the generation, waits a moment, and raises one error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from fooocus_nb.errors import show_plainly
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 __all__ = [
     "INTERRUPT_GRACE",
     "INTERRUPT_TIMEOUT",
     "interruption",
+    "interruption_of",
     "interruption_text",
     "start_interruption",
     "stop_and_wait",
@@ -39,6 +41,16 @@ def stop_and_wait(stop: Callable[[], object], wait: Callable[[float], object]) -
 def interruption(images: int, *, ended: bool) -> KeyboardInterrupt:
     """Return the error that ends an interrupted call, which IPython shows without stack frames."""
     error = KeyboardInterrupt(interruption_text(images, ended=ended))
+    show_plainly(error, "python")
+    return error
+
+
+def interruption_of(cancelled: asyncio.CancelledError) -> KeyboardInterrupt:
+    """Return the error that ends a cell whose await was cancelled.
+
+    What interrupts a cell that awaits is a cancellation; the notebook shows it as in any other.
+    """
+    error = KeyboardInterrupt(*cancelled.args)
     show_plainly(error, "python")
     return error
 

@@ -1,4 +1,4 @@
-"""The lifecycle of an engine: started, restarted and stopped, and told of what fails meanwhile."""
+"""The lifecycle of an engine: it starts, restarts, sleeps and stops, and reacts to failures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._background import Signal, run_sync
-from fooocus_nb.engine.failures import FailureFacts, engine_failure
+from fooocus_nb.engine.asleep_records import AsleepMarker
+from fooocus_nb.engine.failures import RESTART, FailureFacts, engine_failure
 from fooocus_nb.engine.interrupts import INTERRUPT_GRACE, start_interruption
 from fooocus_nb.engine.log_follower import LogFollower
 from fooocus_nb.engine.sharing import Attachment, Release, open_process
-from fooocus_nb.engine.sleepers import AsleepMarker
 from fooocus_nb.engine.sleeping import Sleep
 from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
@@ -176,7 +176,7 @@ class EngineLifecycle:
         if client is not None:
             return client
         msg = f"Engine {self.name!r} is {self.state.state}, so it cannot do this."
-        raise EngineStopped(msg, remedy="engine.restart() starts it again.")
+        raise EngineStopped(msg, remedy=RESTART)
 
     def require_schema(self) -> Schema:
         """Return what is known of its parameters, also of one that sleeps, or raise why not."""
@@ -412,7 +412,7 @@ class EngineLifecycle:
             if asleep:
                 self.start(timeout, reason="it was asleep, and is started again")
 
-    def _slumber(self, process: EngineProcess) -> None:
+    def _note_asleep(self, process: EngineProcess) -> None:
         """Note that an idle engine has ended, as all that use it have agreed."""
         with self._guarding:
             if process is not self.process:
@@ -500,7 +500,7 @@ class EngineLifecycle:
         if process.child.ending == ASLEEP and self.state.state is EngineState.READY:
             # On a thread of its own: the one that tells of the end must not wait for it.
             threading.Thread(
-                target=self._slumber, args=(process,), name="fooocus-nb-asleep"
+                target=self._note_asleep, args=(process,), name="fooocus-nb-asleep"
             ).start()
             return
         asked = process.child.ending in (ASLEEP, STOPPED)

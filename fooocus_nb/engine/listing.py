@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from fooocus_nb import _html
+from fooocus_nb.engine.asleep_records import asleep_records
 from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.engine.health import memory_of
 from fooocus_nb.engine.jobs.records import records_in
 from fooocus_nb.engine.names import listed_name, notebooks_in, unique_name
-from fooocus_nb.engine.sleepers import sleepers
 from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, nearest
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
@@ -130,7 +130,7 @@ class EngineInfo:
                 threading.Event().wait(POLL_SECONDS)
         if not self.runs():
             return
-        # Its guardian does not do its duty; but what is published can be forged, or damaged.
+        # Its guardian has not ended it; but what is published can be forged, or damaged.
         if not entry.genuine():
             msg = (
                 f"Engine {self.name!r} is left alone: process {self.pid} does not prove to be what "
@@ -274,7 +274,7 @@ def asleep(taken: Collection[str] = ()) -> list[Asleep]:
     """
     found: dict[Path, EngineInfo] = {}
     kernels: dict[Path, list[tuple[int, str]]] = {}
-    for known in sleepers():
+    for known in asleep_records():
         with contextlib.suppress(KeyError, TypeError, ValueError):
             one = _sleeper(known)
             kernels.setdefault(one.log_path, []).append(

@@ -1,4 +1,4 @@
-"""Waiting for work on an engine, and for all that can end it."""
+"""Wait for work on an engine until it ends, the engine fails, or nothing moves for too long."""
 
 from __future__ import annotations
 

@@ -617,7 +617,10 @@ def _reserve(name: str | None, default: str) -> str:
     taken = running()
     if name is not None:
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
-            msg = f"name={str(name)[:MAX_NAME]!r} cannot name an engine: give a short, plain text."
+            msg = (
+                f"name={str(name)[:MAX_NAME]!r} is not possible: give 1 to {MAX_NAME} printable "
+                "characters."
+            )
             raise ConfigurationError(msg)
         if name in taken:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."

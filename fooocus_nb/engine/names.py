@@ -1,4 +1,4 @@
-"""What other kernels know of an engine: a name that no other one has, and who uses it."""
+"""Unique names of engines, labels that tell who uses them, and what this kernel's notebook is."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ __all__ = [
     "listed_name",
     "notebook_name",
     "notebook_path",
+    "notebook_paths",
     "notebooks_in",
     "output_label",
     "outputs_in",
+    "running_shell",
     "unique_name",
     "user_label",
     "users_in",
@@ -149,7 +151,20 @@ def notebook_name() -> str:
 
 def notebook_path() -> str:
     """Return the path of this notebook; nothing where the frontend does not tell it."""
-    return os.environ.get("JPY_SESSION_NAME") or _notebook_of_vs_code()
+    return next(iter(notebook_paths()), "")
+
+
+def notebook_paths() -> list[str]:
+    """Return what a Jupyter server and VS Code say that this notebook's path is, as far as told."""
+    shell = running_shell()
+    by_vs_code = shell.user_ns.get("__vsc_ipynb_file__", "") if shell is not None else ""
+    return [path for path in (os.environ.get("JPY_SESSION_NAME"), str(by_vs_code)) if path]
+
+
+def running_shell() -> Any:
+    """Return IPython's shell in this process; None without one. Nothing is imported for that."""
+    ipython: Any = sys.modules.get("IPython")  # where IPython runs, it is imported
+    return ipython.get_ipython() if ipython is not None else None
 
 
 def kernel_id() -> str:
@@ -174,9 +189,3 @@ def _kernel_app() -> Any:
         return module.IPKernelApp.instance()
     except MultipleInstanceError:  # that of another application
         return None
-
-
-def _notebook_of_vs_code() -> str:
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return str(shell.user_ns.get("__vsc_ipynb_file__", "")) if shell else ""

@@ -110,19 +110,47 @@ def make_portable(engine: AskedEngine, prompt: str, parameters: Mapping[str, Any
     values = request.values
     changes: list[str] = []
     new: dict[str, Any] = {"image_seed": request.seed} if "image_seed" in values else {}
+    sampler = _cpu_sampler(engine, values, changes)
+    if sampler is not None:
+        new["sampler_name"] = sampler
+    new |= _written_out(engine, values, {**given, **new}, changes)
+    if _WILDCARD.search(str(values.get("negative_prompt") or "")):
+        changes.append("wildcards in the negative prompt stay as they are")
+    kept = {name: value for name, value in given.items() if name not in new}
+    prompt = str(new.pop("prompt", values.get("prompt") or ""))
+    return Portable(prompt, {**kept, **new}, tuple(changes))
+
+
+def _cpu_sampler(engine: AskedEngine, values: Mapping[str, Any], changes: list[str]) -> str | None:
+    """Return the sampler to use in place of one that draws its noise on the GPU, where it can be.
+
+    What that changes, or why nothing can be changed, is added to `changes`.
+    """
     sampler = str(values.get("sampler_name") or "")
     if str(values.get("performance_selection")) == "Hyper-SD":
         changes.append(
             "performance='Hyper-SD' draws its noise on the GPU whatever sampler is chosen: that "
             "stays as it is"
         )
-    elif (twin := cpu_twin(sampler)) is not None:
-        choices = engine.parameters["sampler_name"].choices
-        if choices is None or twin in choices:
-            new["sampler_name"] = twin
-            changes.append(f"sampler {sampler} -> {twin}, which draws its noise on the CPU")
-        else:
-            changes.append(f"the sampler {sampler} stays: this engine has no {twin}")
+        return None
+    twin = cpu_twin(sampler)
+    if twin is None:
+        return None
+    choices = engine.parameters["sampler_name"].choices
+    if choices is not None and twin not in choices:
+        changes.append(f"the sampler {sampler} stays: this engine has no {twin}")
+        return None
+    changes.append(f"sampler {sampler} -> {twin}, which draws its noise on the CPU")
+    return twin
+
+
+def _written_out(
+    engine: AskedEngine, values: Mapping[str, Any], given: Mapping[str, Any], changes: list[str]
+) -> dict[str, Any]:
+    """Return prompt and styles as this engine makes them of wildcards, expansion and chance.
+
+    Nothing where the engine need not be asked. What that changes is added to `changes`.
+    """
     styles = [str(style) for style in values.get("style_selections") or ()]
     wanted = str(values.get("prompt") or "")
     reasons = [
@@ -134,34 +162,33 @@ def make_portable(engine: AskedEngine, prompt: str, parameters: Mapping[str, Any
         )
         if there
     ]
-    if reasons:
-        count = int(values.get("image_number") or 1)
-        if count > 1:
-            msg = (
-                f"portable=True with {' and '.join(reasons)} and image_number={count}: each image "
-                "would have a prompt of its own. Give image_number=1, and several seeds."
-            )
-            raise ParameterError(msg)
-        said = _probed(engine, wanted, {**given, **new})
-        told = str(said.get("prompt") or "")
-        expansion = str(said.get("prompt_expansion") or "")
-        if told != wanted:
-            changes.append(f"wildcards filled in: {told!r}")
-        new["prompt"] = told
-        if EXPANSION in styles:
-            if expansion:
-                rest = told.partition("\n")[2]
-                new["prompt"] = f"{expansion}\n{rest}" if rest else expansion
-                changes.append(f"the expanded prompt stands in the prompt: {expansion!r}")
-            changes.append(f"the style {EXPANSION!r}, which expands prompts, is switched off")
-        if RANDOM_STYLE in styles:
-            styles = _listed(said.get("styles")) or styles
-            changes.append(f"the random style is {styles!r}")
-        new["style_selections"] = [style for style in styles if style != EXPANSION]
-    if _WILDCARD.search(str(values.get("negative_prompt") or "")):
-        changes.append("wildcards in the negative prompt stay as they are")
-    kept = {name: value for name, value in given.items() if name not in new}
-    return Portable(str(new.pop("prompt", wanted)), {**kept, **new}, tuple(changes))
+    if not reasons:
+        return {}
+    count = int(values.get("image_number") or 1)
+    if count > 1:
+        msg = (
+            f"portable=True with {' and '.join(reasons)} and image_number={count}: each image "
+            "would have a prompt of its own. Give image_number=1, and several seeds."
+        )
+        raise ParameterError(msg)
+    said = _probed(engine, wanted, given)
+    prompt = str(said.get("prompt") or "")
+    expansion = str(said.get("prompt_expansion") or "")
+    if prompt != wanted:
+        changes.append(f"wildcards filled in: {prompt!r}")
+    if EXPANSION in styles:
+        if expansion:
+            rest = prompt.partition("\n")[2]
+            prompt = f"{expansion}\n{rest}" if rest else expansion
+            changes.append(f"the expanded prompt stands in the prompt: {expansion!r}")
+        changes.append(f"the style {EXPANSION!r}, which expands prompts, is switched off")
+    if RANDOM_STYLE in styles:
+        styles = _listed(said.get("styles")) or styles
+        changes.append(f"the random style is {styles!r}")
+    return {
+        "prompt": prompt,
+        "style_selections": [style for style in styles if style != EXPANSION],
+    }
 
 
 def _probed(engine: AskedEngine, prompt: str, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.state import StateMachine
 
-__all__ = ["JobQueue", "Queued", "Waiting"]
+__all__ = ["JobQueue", "QueuedJob", "Waiting"]
 
 
-class Queued(Protocol):
+class QueuedJob(Protocol):
     """A job, as far as the queue and the lifecycle know it."""
 
     def stop(self) -> None:
@@ -47,7 +47,7 @@ class JobQueue:
 
     def __init__(self, state: StateMachine) -> None:
         self._state = state
-        self._entries: deque[tuple[Queued, Waiting]] = deque()
+        self._entries: deque[tuple[QueuedJob, Waiting]] = deque()
         #: Keeps the engine awake for a block, and starts one that sleeps; gets what to tell.
         self.awake: Callable[[Callable[[str], None]], contextlib.AbstractAsyncContextManager[None]]
         self.awake = lambda _say: contextlib.nullcontext()
@@ -55,7 +55,7 @@ class JobQueue:
         self._slot = asyncio.Lock()
 
     @property
-    def jobs(self) -> tuple[Queued, ...]:
+    def jobs(self) -> tuple[QueuedJob, ...]:
         """The job that runs, then those that wait for their turn, in order."""
         return tuple(job for job, _ in tuple(self._entries))
 
@@ -72,7 +72,7 @@ class JobQueue:
             yield
 
     @contextlib.asynccontextmanager
-    async def turn(self, job: Queued, waiting: Waiting) -> AsyncIterator[None]:
+    async def turn(self, job: QueuedJob, waiting: Waiting) -> AsyncIterator[None]:
         """Wait for a job's turn, and hold the slot while it runs."""
         entry = (job, waiting)
         self._entries.append(entry)

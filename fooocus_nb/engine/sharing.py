@@ -17,7 +17,7 @@ from fooocus_nb.engine.child_process import EngineProcess, spawn
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE, runtime_folder, runtime_paths
 from fooocus_nb.engine.names import user_label
 from fooocus_nb.errors import ConnectionLost, DiskFull, EngineError, StartError, while_starting
-from fooocus_nb.results.output_folder import FULL
+from fooocus_nb.results.output_folder import FULL_DISK
 from fooocus_nb.supervisor import Process
 from fooocus_nb.supervisor.registry import Registry
 
@@ -125,7 +125,7 @@ def open_process(
     except EngineError:
         raise
     except OSError as error:
-        kind = while_starting(DiskFull) if error.errno in FULL else StartError
+        kind = while_starting(DiskFull) if error.errno in FULL_DISK else StartError
         msg = f"Engine {name!r} could not be given its folders: {error}."
         remedy = (
             "Make room there, or give the right to write. temp_dir=, and TMPDIR, "

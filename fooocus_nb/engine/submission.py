@@ -10,12 +10,8 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import (
-    ConfigurationError,
-    IgnoredParameter,
-    IncompleteMetadata,
-    warn_user,
-)
+from fooocus_nb.engine.facts import not_an_engine
+from fooocus_nb.errors import IgnoredParameter, IncompleteMetadata, warn_user
 from fooocus_nb.fooocus.requests import incomplete
 
 if TYPE_CHECKING:
@@ -39,8 +35,8 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Entrance:
-    """The two steps of a submission, as methods of an engine."""
+class _Methods:
+    """The methods of an engine that check and send a submission, and its records."""
 
     check: weakref.WeakMethod[Callable[[str, Mapping[str, Any]], Request]]
     send: weakref.WeakMethod[Callable[..., Job]]
@@ -50,7 +46,7 @@ class _Entrance:
 
 
 #: Weak, also for the methods: nobody who could submit keeps an engine alive.
-_entrances: weakref.WeakKeyDictionary[object, _Entrance] = weakref.WeakKeyDictionary()
+_methods: weakref.WeakKeyDictionary[object, _Methods] = weakref.WeakKeyDictionary()
 
 
 def register(
@@ -61,16 +57,16 @@ def register(
     output_dir: Path,
 ) -> None:
     """Let the functions below find the two steps of an engine's submission."""
-    _entrances[engine] = _Entrance(
+    _methods[engine] = _Methods(
         weakref.WeakMethod(check), weakref.WeakMethod(send), weakref.ref(asked), output_dir
     )
 
 
 def check_request(engine: object, prompt: str, parameters: Mapping[str, Any]) -> Request:
     """Check what would be generated, as :meth:`Engine.submit` does, and send nothing."""
-    check = _entrance(engine).check()
+    check = _methods_of(engine).check()
     if check is None:
-        raise _no_engine(engine)
+        raise not_an_engine(engine)
     return check(prompt, parameters)
 
 
@@ -84,7 +80,7 @@ def ask_ahead(engine: object, requests: Iterable[Request]) -> list[str]:
 
     What is left when the kernel is killed can be resumed then.
     """
-    records, output_dir = records_of(engine), _entrance(engine).output_dir
+    records, output_dir = records_of(engine), _methods_of(engine).output_dir
     return [records.ask(request, output_dir) for request in requests]
 
 
@@ -105,16 +101,16 @@ def resubmit(engine: object, asked: Asked) -> Job:
 
 def records_of(engine: object) -> AskedRecords:
     """Return who writes down what the cells of this kernel ask an engine for."""
-    records = _entrance(engine).asked()
+    records = _methods_of(engine).asked()
     if records is None:
-        raise _no_engine(engine)
+        raise not_an_engine(engine)
     return records
 
 
 def _send(engine: object, request: Request, session: str = "") -> Job:
-    send = _entrance(engine).send()
+    send = _methods_of(engine).send()
     if send is None:
-        raise _no_engine(engine)
+        raise not_an_engine(engine)
     return send(request, session)
 
 
@@ -126,16 +122,11 @@ def show_warnings(request: Request) -> None:
         warn_user(incomplete(request.missing), IncompleteMetadata)
 
 
-def _entrance(engine: object) -> _Entrance:
+def _methods_of(engine: object) -> _Methods:
     try:
-        found = _entrances.get(engine)
+        found = _methods.get(engine)
     except TypeError:  # what cannot be referred to weakly, such as a text
         found = None
     if found is None:
-        raise _no_engine(engine)
+        raise not_an_engine(engine)
     return found
-
-
-def _no_engine(thing: object) -> ConfigurationError:
-    msg = f"A {type(thing).__name__} is no engine of this kernel: give one of start() or connect()."
-    return ConfigurationError(msg)

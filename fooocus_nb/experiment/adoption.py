@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fooocus_nb.experiment.folder import RunFolder
+    from fooocus_nb.experiment.hashing import PixelFacts
     from fooocus_nb.experiment.index import RunIndex
 
 __all__ = ["Adoption"]
@@ -109,7 +110,19 @@ class Adoption:
 
     def _adopt_images(self, line: Mapping[str, Any], names: Sequence[str]) -> Manifest | None:
         draft = self.draft_of(line)
-        values, first = draft.parameters, draft.seed
+        whole = self._whole_images(names)
+        if not whole:
+            return None
+        images = self._records(draft, whole)
+        expected = int(line.get("images") or 1)
+        complete = len({image.number_in_request for image in images}) >= expected
+        manifest = replace(draft, complete=complete, adopted=True, images=tuple(images))
+        self._write(manifest)
+        self._note_end(line, "made" if complete else "interrupted", adopted=True)
+        return manifest
+
+    def _whole_images(self, names: Sequence[str]) -> list[tuple[str, bytes, PixelFacts]]:
+        """Return path, bytes and pixels of the images that are whole, and remove the torn ones."""
         whole = []
         for name in sorted(names, key=lambda name: parse_image_name(name) or ()):
             path = f"{IMAGES}/{name}"
@@ -122,8 +135,13 @@ class Adoption:
                     self._folder.remove(path)
             except Exception:  # noqa: BLE001 - Pillow raises all sorts for a file that is torn
                 self._folder.remove(path)
-        if not whole:
-            return None
+        return whole
+
+    def _records(
+        self, draft: Manifest, whole: Sequence[tuple[str, bytes, PixelFacts]]
+    ) -> list[ImageRecord]:
+        """Return what a manifest says of images, from what they say themselves."""
+        values, first = draft.parameters, draft.seed
         files = [(path, PurePath(path).name, place) for place, (path, _, _) in enumerate(whole, 1)]
         prompts = find_prompts(
             (),
@@ -149,12 +167,7 @@ class Adoption:
                     expansion=told.expansion,
                 )
             )
-        expected = int(line.get("images") or 1)
-        complete = len({image.number_in_request for image in images}) >= expected
-        manifest = replace(draft, complete=complete, adopted=True, images=tuple(images))
-        self._write(manifest)
-        self._note_end(line, "made" if complete else "interrupted", adopted=True)
-        return manifest
+        return images
 
     def _note_end(self, line: Mapping[str, Any], event: str, **extra: Any) -> None:
         record = {name: line.get(name) for name in ("attempt", "cell", "number", "try")}

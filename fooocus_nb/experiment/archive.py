@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import DiskFull, OutputError, RunError
 from fooocus_nb.experiment.folder import (
-    FULL,
     IMAGES,
     INPUTS,
     LINES,
@@ -36,6 +35,7 @@ from fooocus_nb.experiment.folder import (
 )
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.output_folder import FULL_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -244,7 +244,7 @@ class _ZipSource:
         found: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             name = info.orig_filename
-            if (why := _evil(info, name)) is not None:
+            if (why := _refusal(info, name)) is not None:
                 msg = (
                     f"{path} is refused: the entry {name[:80]!r} {why}. Nothing was read or "
                     "written."
@@ -292,7 +292,7 @@ class _ZipSource:
         return data
 
 
-def _evil(info: zipfile.ZipInfo, name: str) -> str | None:
+def _refusal(info: zipfile.ZipInfo, name: str) -> str | None:
     """Return what is wrong with an entry's name or kind; None where nothing is."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or re.match(r"[A-Za-z]:", name):
@@ -427,7 +427,7 @@ def restore(store: ArchiveStore, folder: Path) -> Path:
                 shutil.rmtree(part)
             raise
     except OSError as error:
-        kind = DiskFull if error.errno in FULL else OutputError
+        kind = DiskFull if error.errno in FULL_DISK else OutputError
         msg = f"{store.path} could not be unpacked to {folder}: {error.strerror or error}."
         raise kind(msg) from error
     return folder

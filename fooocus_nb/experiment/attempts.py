@@ -74,8 +74,8 @@ class AttemptWriter(Protocol):
     def closed(self) -> bool:
         """Whether the run is closed, and nothing more is written."""
 
-    def look_on(self) -> None:
-        """Look on at the generations of this kernel."""
+    def observe_jobs(self) -> None:
+        """Observe the generations of this kernel from now on."""
 
     def require_lease(self) -> None:
         """Raise where the run may not be written to."""
@@ -113,7 +113,7 @@ class AttemptWriter(Protocol):
 
 
 class BoundObserver(JobObserver, Protocol):
-    """Looks on at the one job that is submitted while it is chosen."""
+    """Observes the one job that is submitted while it is chosen."""
 
     def bind(self, job: JobFacts) -> None:
         """Take the job."""
@@ -203,7 +203,7 @@ class Attempt:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Record the job that is submitted inside of the block as this attempt."""
-        self._recorder.look_on()
+        self._recorder.observe_jobs()
         with watching_as(self):
             yield
 
@@ -610,7 +610,7 @@ def chosen_attempt() -> BoundObserver | None:
 
 @contextlib.contextmanager
 def watching_as(observer: BoundObserver) -> Iterator[None]:
-    """Let the job that is submitted inside of the block be looked on at by one observer only."""
+    """Let one observer only observe the job that is submitted inside of the block."""
     token = _chosen.set(observer)
     try:
         yield

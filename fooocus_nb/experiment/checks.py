@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.submission import check_request
 from fooocus_nb.errors import ParameterError, UnsupportedParameter, nearest
 from fooocus_nb.experiment.estimates import images_of, with_defaults
-from fooocus_nb.experiment.identity import canonical_json, parameters_of, value_text
+from fooocus_nb.experiment.identity import canonical_json, image_entries, parameters_of, value_text
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
@@ -91,11 +91,10 @@ def check_cells(
             continue
         seen.update(new)
         masked = False
-        for entry in _images(cell.values):
-            masked = masked or entry.get("part") == "mask"
-            sha256 = entry.get("sha256")
-            if sha256 is not None and sha256 not in looked_at:
-                looked_at.add(sha256)
+        for part, entry in image_entries(cell.values):
+            masked = masked or part == "mask"
+            if entry["sha256"] not in looked_at:
+                looked_at.add(entry["sha256"])
                 _check_image(entry, find, checked)
         try:
             _check_preset(engine, cell)
@@ -120,19 +119,6 @@ def _keys(cell: Cell) -> Iterator[str]:
             yield f"{name}={canonical_json(value)}"
     together = {name: cell.values[name] for name in _SHORTHANDS if name in cell.values}
     yield canonical_json([sorted(cell.values), together])
-
-
-def _images(value: Any, part: str = "") -> Iterator[dict[str, Any]]:
-    """Yield the entries of the input images in a cell's values."""
-    if isinstance(value, dict):
-        if "sha256" in value:
-            yield {**value, "part": part}
-            return
-        for name, item in value.items():
-            yield from _images(item, name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _images(item, part)
 
 
 def _blank() -> Any:

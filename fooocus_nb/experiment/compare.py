@@ -1,4 +1,4 @@
-"""Two runs side by side, cell by cell."""
+"""Compare two runs: their cells side by side."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fooocus_nb.experiment.grid_data import (
     arranged,
     rows_of,
 )
+from fooocus_nb.experiment.hashing import dhash_distance
 from fooocus_nb.experiment.measures import measures_of
 from fooocus_nb.experiment.table import Table
 
@@ -230,7 +231,7 @@ def _pair(
         return Pair(one, other, "only right" if one is None else "only left", None, values)
     distance = None
     if one.dhash and other.dhash:
-        distance = (int(one.dhash, 16) ^ int(other.dhash, 16)).bit_count()
+        distance = dhash_distance(one.dhash, other.dhash)
     if one.sha256 == other.sha256:
         same, distance = "bytes", 0
     elif one.pixels_sha256 is None or other.pixels_sha256 is None:

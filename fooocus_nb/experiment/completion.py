@@ -1,4 +1,4 @@
-"""What a manifest is completed with once its generation has ended: hashes, prompts, the engine."""
+"""Complete a manifest after its generation has ended: hashes, prompts, facts of the engine."""
 
 from __future__ import annotations
 

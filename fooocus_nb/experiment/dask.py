@@ -13,14 +13,14 @@ from distributed import Client, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from fooocus_nb.errors import ConfigurationError, ConnectionLost
-from fooocus_nb.experiment.elsewhere import Engines
+from fooocus_nb.experiment.remote import Engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from distributed import Future, Worker
 
-    from fooocus_nb.experiment.elsewhere import Answer, Order
+    from fooocus_nb.experiment.remote import Answer, Order
 
 __all__ = ["Cluster", "DaskPlace", "EnginePlugin", "client_of"]
 
@@ -30,7 +30,7 @@ RESOURCE = "GPU"
 #: How often one that waits looks whether its worker is still there, in seconds.
 POLL_SECONDS = 1.0
 #: How long a worker that has gone is waited for: a nanny takes a few seconds.
-COME_BACK_SECONDS = 30.0
+RECOVER_SECONDS = 30.0
 #: How long the first worker is waited for.
 FIRST_SECONDS = 60.0
 #: How long a result may take that is there.
@@ -195,7 +195,7 @@ class DaskPlace:
         A task that is done is done again by Dask where its worker dies before that.
         """
         if not self._address:
-            self._address = self._cluster.claim(COME_BACK_SECONDS)
+            self._address = self._cluster.claim(RECOVER_SECONDS)
         try:
             future = self._cluster.client.submit(
                 make_on_worker,
@@ -249,12 +249,12 @@ class DaskPlace:
         said = f": {type(error).__name__}: {error}" if error is not None else ""
         return ConnectionLost(f"The Dask worker {self._address} is gone, with its engine{said}.")
 
-    def come_back(self, error: BaseException) -> None:
+    def recover(self, error: BaseException) -> None:
         """Use another worker where this one has gone."""
         if self._address in self._known():
             return
         self.finish()
-        self._address = self._cluster.claim(COME_BACK_SECONDS)
+        self._address = self._cluster.claim(RECOVER_SECONDS)
 
     def finish(self) -> None:
         """Let others use the worker."""

@@ -1,4 +1,4 @@
-"""Workers elsewhere: an executor or a Dask cluster makes the cells of a sweep."""
+"""Remote workers: the processes of an executor or a Dask cluster make the cells of a sweep."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from fooocus_nb.errors import (
     GenerationStopped,
     MissingDependency,
 )
-from fooocus_nb.experiment.elsewhere import Order, make_in_process
+from fooocus_nb.experiment.identity import image_entries
 from fooocus_nb.experiment.provenance import Provenance
+from fooocus_nb.experiment.remote import Order, make_in_process
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.experiment.attempts import Attempt
     from fooocus_nb.experiment.dask import Cluster
-    from fooocus_nb.experiment.elsewhere import Answer
+    from fooocus_nb.experiment.remote import Answer
     from fooocus_nb.experiment.workers import Task, Worker
 
 __all__ = ["Workers"]
@@ -53,8 +54,8 @@ class _Place(Protocol):
     ) -> contextlib.AbstractContextManager[Answer | None]:
         """Send an order and wait for the answer; None where it is not wanted any more."""
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again, or raise what cannot be helped."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error, or raise why that is not possible."""
 
     def finish(self) -> None:
         """Note that there is nothing more to send."""
@@ -223,8 +224,8 @@ class _ExecutorPlace:
                 raise _no_use(error) from error
         return None
 
-    def come_back(self, error: BaseException) -> None:
-        """Do nothing: what is ill there is restarted there, by the next order."""
+    def recover(self, error: BaseException) -> None:
+        """Do nothing: an engine that needs a restart gets it there, by the next order."""
 
     def finish(self) -> None:
         """Do nothing: the executor is somebody else's."""
@@ -278,7 +279,9 @@ class _RemoteWorker:
             raise
 
     def _order(self, task: Task, attempt: Attempt) -> Order:
-        images = {entry["sha256"]: _data(task.find(entry)) for entry in _entries(task.cell.values)}
+        images = {
+            entry["sha256"]: _data(task.find(entry)) for _, entry in image_entries(task.cell.values)
+        }
         return Order(
             settings=self._settings,
             cell=task.cell.id,
@@ -332,28 +335,15 @@ class _RemoteWorker:
         """Restart the engine before the next cell; the waiting is done there."""
         self._restart = restart
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again; the engine is restarted there."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error; the engine is restarted there."""
         if self._unusable is not None:
             raise self._unusable
-        self._place.come_back(error)
+        self._place.recover(error)
 
     def finish(self) -> None:
         """Give the place back; the engine stays for the next sweep."""
         self._place.finish()
-
-
-def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of the input images in a cell's values."""
-    if isinstance(value, dict):
-        if "sha256" in value:
-            yield value
-            return
-        for item in value.values():
-            yield from _entries(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _entries(item)
 
 
 def _data(found: Any) -> bytes:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import DiskFull, OutputError, RunError
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.output_folder import FULL_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +43,7 @@ __all__ = [
     "parse_image_name",
     "parse_manifest_name",
     "parse_record",
+    "resolved",
     "safe_relative",
     "thumbnail_only",
 ]
@@ -63,7 +65,6 @@ _PART = re.compile(r"\.part-[0-9a-f]{16}")
 _MANIFEST = re.compile(r"(\d{6,12})-([0-9a-f]{8})\.json")
 _IMAGE = re.compile(r"(\d{6,12})-([0-9a-f]{8})-(\d{1,6})\.([a-z0-9]{1,8})")
 _SEGMENT = re.compile(r"([a-z]+)-(\d{6,12})\.jsonl")
-FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 #: Folders of a run, of which leftovers of a killed writer are removed.
 _FOLDERS = ("", MANIFESTS, IMAGES, INPUTS)
 
@@ -139,6 +140,17 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def resolved(path: str | os.PathLike[str], name: str) -> Path:
+    """Return the absolute path that was given as the parameter `name`, or raise a RunError."""
+    try:
+        place = Path(path).expanduser().resolve()
+        place.is_file()  # raises for a name that no system takes
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"{name}={path!r} is no path that can be used: {error}."
+        raise RunError(msg) from error
+    return place
 
 
 def safe_relative(path: object) -> str:
@@ -281,11 +293,6 @@ class RunFolder:
             raise RunError(msg) from error
         return checked_header(found, self.path)
 
-    def update_header(self, **values: Any) -> None:
-        """Change what ``run.json`` says."""
-        header = {**self.header(), **values}
-        self.write(RUN_FILE, (json.dumps(header, indent=1, allow_nan=False) + "\n").encode())
-
     # -- reading ----------------------------------------------------------------------------
 
     def names(self, folder: str) -> list[str]:
@@ -420,7 +427,7 @@ class RunFolder:
             except OSError as error:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
-                if error.errno in FULL or isinstance(error, FileNotFoundError):
+                if error.errno in FULL_DISK or isinstance(error, FileNotFoundError):
                     raise
                 # A mounted bucket may refuse to rename. What is cut short here is told by its own
                 # checksum, or by the one in the manifest.
@@ -444,7 +451,7 @@ class RunFolder:
                         name = f"{kind}.jsonl"
                         return Appended(name, self._append(name, data), data)
                     except OSError as error:
-                        if error.errno in FULL or isinstance(error, FileNotFoundError):
+                        if error.errno in FULL_DISK or isinstance(error, FileNotFoundError):
                             raise
                         self._segments[kind] = self._next_segment(kind)
                 number = self._segments[kind]
@@ -505,7 +512,7 @@ class RunFolder:
             (self.path / safe_relative(relative)).unlink()
 
     def _failed(self, what: str, error: OSError) -> OutputError | DiskFull:
-        kind = DiskFull if error.errno in FULL else OutputError
+        kind = DiskFull if error.errno in FULL_DISK else OutputError
         msg = f"The run {self.path} could not be {what}: {error.strerror or error}."
         return kind(msg)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError, nearest
-from fooocus_nb.experiment.labels import axis_label, axis_text, shortened
+from fooocus_nb.experiment.identity import short_name
+from fooocus_nb.experiment.labels import axis_text, shortened
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def arranged(rows: Sequence[GridRow]) -> GridData:
     axes = []
     for name in varied:
         values = _in_order(distinct[name])
-        axes.append(GridAxis(name, axis_label(name), tuple(values), tuple(shortened(values))))
+        axes.append(GridAxis(name, short_name(name), tuple(values), tuple(shortened(values))))
     indexes = [{text: index for index, text in enumerate(axis.texts)} for axis in axes]
     items = [
         GridItem(

@@ -38,7 +38,7 @@ from fooocus_nb.fooocus.schema.parameters import MAX_SEED, aliases_of, canonical
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     #: Returns what to give to ``generate`` for an input image of a cell's values.
     FindImage = Callable[[Mapping[str, Any]], Any]
@@ -49,6 +49,7 @@ __all__ = [
     "canonical_json",
     "canonical_seed",
     "cell_id",
+    "image_entries",
     "is_image_name",
     "parameters_of",
     "same_form",
@@ -361,6 +362,22 @@ def _given(value: Any, find_image: FindImage) -> Any:
         return fields
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**{key: item for key, item in fields.items() if key in known})
+
+
+def image_entries(value: Any, part: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the entries of the input images in a cell's values that have a hash.
+
+    Each comes with the name that it has in what holds it, such as ``image`` or ``mask``.
+    """
+    if isinstance(value, Mapping):
+        if "sha256" in value:
+            yield part, value
+            return
+        for name, item in value.items():
+            yield from image_entries(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from image_entries(item, part)
 
 
 def short_name(name: str) -> str:

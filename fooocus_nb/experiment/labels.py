@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
 from fooocus_nb.experiment.identity import value_text
-from fooocus_nb.fooocus.schema.parameters import aliases_of, plain
+from fooocus_nb.fooocus.schema.parameters import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["axis_label", "axis_text", "shortened"]
+__all__ = ["axis_text", "shortened"]
 
 MAX_TEXT = 4_000
 #: Labels up to this length are left as they are: nothing is gained by cutting them.
@@ -23,12 +23,6 @@ _HASH = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 #: What a text may be cut behind.
 _BREAK = re.compile(r"[\s_\-/.,:;+()\[\]]")
 _MODEL_SUFFIX = re.compile(r"\.(?:safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
-
-
-def axis_label(name: str) -> str:
-    """Return how an axis is called for people: by its short name, where it has one."""
-    aliases = aliases_of(name)
-    return aliases[0] if aliases else name
 
 
 def axis_text(value: Any) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ConfigurationError, RunError, RunWarning, warn_user
-from fooocus_nb.experiment.folder import RunFolder
+from fooocus_nb.experiment.folder import RunFolder, resolved
 from fooocus_nb.experiment.making import (
     Launch,
     Options,
@@ -26,6 +25,7 @@ from fooocus_nb.experiment.workers import Task
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from fooocus_nb.experiment.plan import Plan
     from fooocus_nb.experiment.run import Run
@@ -37,17 +37,9 @@ __all__ = ["Options", "plan_sweep", "prepare"]
 def plan_sweep(sweep: PlannedSweep, thing: Any, folder: str | os.PathLike[str] | None) -> Plan:
     """Return the plan of a sweep; nothing is sent or written."""
     workers = [] if thing is None else workers_of(thing)
-    path = None if folder is None else _path(folder)
+    path = None if folder is None else resolved(folder, "folder")
     run = _existing(path)
     return make_plan(sweep, first_engine(workers), run, path)
-
-
-def _path(folder: str | os.PathLike[str]) -> Path:
-    try:
-        return Path(folder).expanduser().resolve()
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        msg = f"{folder!r} is no folder that can be used: {error}."
-        raise RunError(msg) from error
 
 
 def _existing(path: Path | None) -> Run | None:
@@ -86,7 +78,7 @@ def prepare(
     if not workers:
         msg = "There is no engine to make the sweep's cells: the pool is empty."
         raise ConfigurationError(msg)
-    path = _unpacked(_path(folder))
+    path = _unpacked(resolved(folder, "folder"))
     engine = first_engine(workers)
     # Without a folder where there was none: a sweep with a slip of the pen leaves nothing behind.
     if not RunFolder(path).exists():

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import math
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from fooocus_nb._background import await_future, wait_future
 from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT
 from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
+from fooocus_nb.engine.names import running_shell
 from fooocus_nb.engine.submission import records_of
 from fooocus_nb.errors import ParameterError, RunError, nearest, show_plainly
 from fooocus_nb.experiment.cells import Cell
@@ -96,13 +96,6 @@ class Options:
             raise ParameterError(msg)
 
 
-def _in_kernel() -> bool:
-    """Whether this runs in a notebook's kernel; asked without loading anything."""
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
-
-
 def shown_path(path: Path) -> str:
     """Return a folder as it is shown: from here where it is below, so that no home is told."""
     with contextlib.suppress(ValueError, OSError):
@@ -177,7 +170,7 @@ class Launch(Generic[R]):
             self._options.watch(self.progress)
         self.progress.resume = self.resume
         show = self._options.show
-        if show is False or (show is None and not _in_kernel()):
+        if show is False or (show is None and getattr(running_shell(), "kernel", None) is None):
             return contextlib.nullcontext()
         return open_sweep(self.progress, awaited=self._options.awaited)
 
@@ -282,13 +275,11 @@ def retry_failed(run: R, thing: Any, options: Options) -> R:
     options.check()
     workers = workers_of(thing)
     failed = list(dict.fromkeys(one.cell for one in run.failures if one.cell is not None))
-    planned = [run.cells[cell] for cell in failed if cell in run.cells]
-    cells = [Cell(one.id, seeds_as_text(one.values), seeds_as_text(one.axes)) for one in planned]
+    tasks = _planned_tasks(run, failed)
+    cells = [task.cell for task in tasks]
     if not options.mix:
         require_same_engine(run, engines_of(workers), cells)
     run.mark_missing([cell.id for cell in cells])
-    find = functools.partial(_input_of, run)
-    tasks = [Task(cell, one.number, find) for cell, one in zip(cells, planned, strict=True)]
     title = f"{len(cells)} failed cells again"
     progress = SweepProgress(cells, {}, title, shown_path(run.path))
     return Launch(run, tasks, workers, progress, options).finish()
@@ -320,24 +311,28 @@ def resume_cells(
     The others are shown as they are. It goes on with what was asked for.
     """
     workers = workers_of(thing)
-    planned = [run.cells[cell] for cell in cells if cell in run.cells]
-    known = [Cell(one.id, seeds_as_text(one.values), seeds_as_text(one.axes)) for one in planned]
+    tasks = _planned_tasks(run, cells)
+    known = [task.cell for task in tasks]
     if not options.mix:
         require_same_engine(run, engines_of(workers), known)
     progress = SweepProgress(
         known, _sizes(run, len(known)), f"{len(known)} cells, resumed", shown_path(run.path)
     )
     tell_earlier(progress, run, known)
-    waiting = {
-        cell.id for cell, state in zip(known, progress.states(), strict=True) if state == "waiting"
-    }
-    find = functools.partial(_input_of, run)
-    tasks = [
-        Task(cell, one.number, find)
-        for cell, one in zip(known, planned, strict=True)
-        if cell.id in waiting
+    waiting = [
+        task for task, state in zip(tasks, progress.states(), strict=True) if state == "waiting"
     ]
-    return Launch(run, tasks, workers, progress, options, asked)
+    return Launch(run, waiting, workers, progress, options, asked)
+
+
+def _planned_tasks(run: OpenRun, cells: Sequence[str]) -> list[Task]:
+    """Return the cells of these ids as the plan of the run has them, ready to be made."""
+    find = functools.partial(_input_of, run)
+    planned = [run.cells[cell] for cell in cells if cell in run.cells]
+    return [
+        Task(Cell(one.id, seeds_as_text(one.values), seeds_as_text(one.axes)), one.number, find)
+        for one in planned
+    ]
 
 
 def _sizes(run: OpenRun, cells: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Tell whoever executes this kernel's notebook which runs it has opened to write."""
+"""The list of runs that a kernel has opened to write, for who executes its notebook."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb import _html
 from fooocus_nb.errors import ParameterError, RunError
 from fooocus_nb.experiment.checks import Checked, check_cells
-from fooocus_nb.experiment.estimates import Estimate, Made, estimate, images_of, with_defaults
+from fooocus_nb.experiment.estimates import Made, estimate, images_of, with_defaults
 from fooocus_nb.experiment.grid_plan import PlannedGrid, planned_grid
 from fooocus_nb.experiment.identity import short_name, value_text
 from fooocus_nb.experiment.order import CHECKPOINT, LOADS, Loaded, in_order, swaps
 from fooocus_nb.experiment.resume import drawn_seed_of, refuse_another_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
@@ -250,8 +250,6 @@ def make_plan(
     left = [cell for cell in cells if states.get(cell.id) is None]
     now = [cell for cell in left if not cell.later]
     defaults: Mapping[str, Any] = {}
-    key: Any = Loaded().key
-    loaded: Key | None = None
     if engine is not None:
         found = check_cells(engine, now, sweep.find_image)
         for text in found.problems:
@@ -259,18 +257,12 @@ def make_plan(
         for text in found.notes:
             checked.note(text)
         defaults = engine.parameters.defaults
-        key = Loaded({**defaults, "preset": engine.current_preset}).key
-        last = engine.last_result
-        loaded = None if last is None else key(_checkpoint_of(last.parameters))
+    key, loaded = _loading(engine)
     ordered = in_order(now, key, loaded)
     needed = estimate([cell.values for cell in now], defaults, _past(engine, run))
     free = _free(folder)
     disk = needed.bytes * COPIES if engine is not None and now else None
-    if disk is not None and free is not None and disk > free:
-        checked.note(
-            f"It needs about {_size(disk)} of disk space, and {_size(free)} are free in "
-            f"{folder}: it may stop in the middle, and can go on once there is room."
-        )
+    _note_space(disk, free, folder, checked)
     counts = [*states.values()]
     return Plan(
         title=sweep.title,
@@ -287,7 +279,7 @@ def make_plan(
         problems=checked.problems,
         notes=checked.notes,
         swaps=swaps(ordered, key),
-        seconds=_seconds(needed, now),
+        seconds=needed.seconds if now else 0.0,
         basis=needed.basis,
         disk_needed=disk,
         disk_free=free,
@@ -297,8 +289,27 @@ def make_plan(
     )
 
 
-def _seconds(needed: Estimate, now: Sequence[Cell]) -> float | None:
-    return needed.seconds if now else 0.0
+def _loading(engine: Engine | None) -> tuple[Callable[[Mapping[str, Any]], Key], Key | None]:
+    """Return what tells what a cell needs loaded, and what the engine has loaded, if that is known.
+
+    After a start nobody knows the latter.
+    """
+    if engine is None:
+        return Loaded().key, None
+    key = Loaded({**engine.parameters.defaults, "preset": engine.current_preset}).key
+    last = engine.last_result
+    return key, None if last is None else key(_checkpoint_of(last.parameters))
+
+
+def _note_space(
+    needed: int | None, free: int | None, folder: Path | None, checked: Checked
+) -> None:
+    """Note where the disk has less space than what is made will take."""
+    if needed is not None and free is not None and needed > free:
+        checked.note(
+            f"It needs about {_size(needed)} of disk space, and {_size(free)} are free in "
+            f"{folder}: it may stop in the middle, and can go on once there is room."
+        )
 
 
 def _cells(sweep: PlannedSweep, run: OpenRun | None, checked: Checked) -> tuple[int, list[Cell]]:

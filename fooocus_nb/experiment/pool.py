@@ -16,7 +16,7 @@ from fooocus_nb.engine.core import Engine
 from fooocus_nb.engine.health import gpus as graphics_cards
 from fooocus_nb.engine.manager import running, start
 from fooocus_nb.errors import ConfigurationError, EngineError, EngineStopped, FooocusError
-from fooocus_nb.experiment.workers import ILL, EngineWorker
+from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ __all__ = ["Pool", "visible_gpus"]
 
 MAX_ENGINES = 64
 #: How often an engine that failed is restarted before the pool goes on without it.
-MAX_COMEBACKS = 3
+MAX_RECOVERIES = 3
 #: How often a thread without work looks whether the pool is still open.
 IDLE_SECONDS = 0.5
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -127,8 +127,8 @@ class Pool:
         self._last_error: BaseException | None = None
         self._own: list[Engine] = []
         if engines is None or isinstance(engines, int):
-            places = _places(engines, gpus, demo=bool(settings.get("demo")))
-            self._own = _start_all(places, name, settings)
+            gpu_of_each = _gpu_of_each(engines, gpus, demo=bool(settings.get("demo")))
+            self._own = _start_all(gpu_of_each, name, settings)
             found = self._own
         else:
             found = _given(engines, gpus, settings)
@@ -243,17 +243,17 @@ class Pool:
     # -- one engine -------------------------------------------------------------------------
 
     def _work(self, engine: Engine) -> None:
-        worker, comebacks = EngineWorker(engine), 0
+        worker, recoveries = EngineWorker(engine), 0
         while (work := self._take(engine)) is not None:
             error = self._generate(engine, work)
-            if not isinstance(error, ILL):
-                comebacks = 0 if error is None else comebacks
+            if not isinstance(error, NEEDS_RESTART):
+                recoveries = 0 if error is None else recoveries
                 continue
-            comebacks += 1
+            recoveries += 1
             try:
-                if comebacks > MAX_COMEBACKS:
+                if recoveries > MAX_RECOVERIES:
                     raise error
-                worker.come_back(error)
+                worker.recover(error)
             except EngineError as gone:
                 self._leave(engine, gone)
                 return
@@ -285,7 +285,7 @@ class Pool:
                 with self._changed:
                     self._running.pop(engine.name, None)
         except BaseException as error:  # noqa: BLE001 - it is told to who waits
-            if isinstance(error, ILL) and self._give_to_another(engine, work):
+            if isinstance(error, NEEDS_RESTART) and self._give_to_another(engine, work):
                 return error
             work.future.set_exception(error)
             return error
@@ -327,7 +327,7 @@ def _asked(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": given} if isinstance(given, str) else dict(given)
 
 
-def _places(
+def _gpu_of_each(
     engines: int | None, gpus: Sequence[int | str] | None, *, demo: bool
 ) -> list[int | str | None]:
     """Return the GPU of each engine to start; None is the engine's own choice."""

@@ -1,4 +1,4 @@
-"""What leaves this machine: texts without paths, names of people and machines, and secrets."""
+"""Remove paths, secrets and names of people and machines from texts that are given away."""
 
 from __future__ import annotations
 

@@ -290,10 +290,6 @@ class SweepProgress:
         """Whether a stop was asked for."""
         return self._stop.is_set()
 
-    def wait_stop(self, timeout: float) -> bool:
-        """Wait until a stop is asked for, so many seconds at the most; return whether it was."""
-        return self._stop.wait(timeout)
-
     def stop(self) -> None:
         """Stop: what runs is ended, what waits is left for later. Returns at once."""
         with self._lock:

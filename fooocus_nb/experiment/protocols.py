@@ -1,4 +1,4 @@
-"""What grids, tables, sheets and comparisons need of a run: they stand below it."""
+"""Protocols of a run, for what shows it: grids, tables, contact sheets and comparisons."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import fooocus_nb
 from fooocus_nb._secrets import redact, redact_words
+from fooocus_nb.engine.health import ask_nvidia_smi
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.experiment.hashing import file_hashes
 from fooocus_nb.experiment.manifest import ModelRecord
@@ -274,22 +275,9 @@ def _torch(python: Path) -> tuple[str | None, str | None]:
 
 
 def _driver() -> str | None:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=SMI_TIMEOUT,
-        )
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    line = done.stdout.strip().splitlines()[:1]
-    return line[0].strip()[:40] if done.returncode == 0 and line else None
+    query = ("--query-gpu=driver_version", "--format=csv,noheader")
+    versions = (line.strip() for line in ask_nvidia_smi(query, SMI_TIMEOUT))
+    return next((version[:40] for version in versions if version), None)
 
 
 # -- the models -----------------------------------------------------------------------------------
@@ -304,7 +292,7 @@ def find_models(parameters: Mapping[str, Any], checkout: Path | None) -> tuple[M
     if checkout is None:
         reason = "the engine's model files are not known here"
         return tuple(ModelRecord(parameter, name, reason=reason) for parameter, name, _ in used)
-    folders = _cached(("folders", checkout), lambda: {"found": _folders(checkout)})["found"]
+    folders = _model_folders(checkout)
     return tuple(_model(parameter, name, folders[kind], checkout) for parameter, name, kind in used)
 
 
@@ -332,7 +320,14 @@ def _is_named(name: object) -> bool:
     return isinstance(name, str) and name not in ("", "None")
 
 
-def _folders(checkout: Path) -> dict[str, list[Path]]:
+def _model_folders(checkout: Path) -> dict[str, list[Path]]:
+    """Return the folders of each kind of model, as they were when they were first asked for."""
+    found = _cached(("folders", checkout), lambda: {"found": _read_model_folders(checkout)})
+    folders: dict[str, list[Path]] = found["found"]
+    return folders
+
+
+def _read_model_folders(checkout: Path) -> dict[str, list[Path]]:
     settings = read_settings(checkout)
     found = {}
     for kind, key in (
@@ -381,8 +376,7 @@ def complete_models(
             continue
         kind = "vae" if model.parameter == "vae_name" else "checkpoints"
         kind = "loras" if model.parameter.startswith(("lora_", "prompt", "performance")) else kind
-        folders = _cached(("folders", checkout), lambda: {"found": _folders(checkout)})["found"]
-        path = model_path(model.name, folders[kind])
+        path = model_path(model.name, _model_folders(checkout)[kind])
         try:
             digest, size, mtime = file_hashes().find(path) if path is not None else (None, -1, -1)
         except OSError:

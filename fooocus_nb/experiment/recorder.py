@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.index import RunIndex
     from fooocus_nb.experiment.provenance import Provenance
 
-__all__ = ["Attempt", "Recorder", "current_recorder", "look_on", "set_current"]
+__all__ = ["Attempt", "Recorder", "current_recorder", "observe_jobs", "set_current"]
 
 _log = logging.getLogger(__name__)
 
@@ -383,9 +383,9 @@ class Recorder:
         else:  # the index is older than the manifest
             self._index.add(manifest)
 
-    def look_on(self) -> None:
-        """Look on at the generations of this kernel; once."""
-        look_on()
+    def observe_jobs(self) -> None:
+        """Observe the generations of this kernel from now on. Harmless twice."""
+        observe_jobs()
 
 
 # -- which run this kernel records in -------------------------------------------------------------
@@ -403,12 +403,12 @@ def set_current(recorder: Recorder | None) -> Recorder | None:
     global _current
     before, _current = _current, recorder
     if recorder is not None:
-        recorder.look_on()
+        recorder.observe_jobs()
     return before
 
 
-def look_on() -> None:
-    """Look on at the generations of this process; once."""
+def observe_jobs() -> None:
+    """Observe the generations of this process from now on. Harmless twice."""
     if _watch not in observers:
         observers.append(_watch)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import ConfigurationError, EngineStopped, FooocusError, RunError
 from fooocus_nb.experiment.causes import Cause
-from fooocus_nb.experiment.comparison import LEVELS, Measures, compare_files
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
-from fooocus_nb.experiment.workers import ILL, EngineWorker
+from fooocus_nb.experiment.similarity import LEVELS, Measures, compare_files
+from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ class Remaker:
         except (ConfigurationError, EngineStopped) as error:
             one.error = self.gone = error
             return
-        except ILL as error:
+        except NEEDS_RESTART as error:
             one.error = error
             try:
-                EngineWorker(self.engine).come_back(error)
+                EngineWorker(self.engine).recover(error)
             except FooocusError as gone:
                 self.gone = gone
             return

@@ -7,7 +7,6 @@ import html
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fooocus_nb.errors import (
@@ -18,7 +17,7 @@ from fooocus_nb.errors import (
     RunWarning,
     warn_user,
 )
-from fooocus_nb.experiment.folder import IMAGES, MANIFESTS, RunFolder, now
+from fooocus_nb.experiment.folder import IMAGES, INPUTS, MANIFESTS, RunFolder, now, resolved
 from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
@@ -34,6 +33,7 @@ from fooocus_nb.experiment.recorder import (
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
 
     from pandas import DataFrame
@@ -939,7 +939,7 @@ class Run:
         if not isinstance(self.store, ArchiveStore):
             msg = f"The run {self.path} is a folder already: nothing is to be unpacked."
             raise RunError(msg)
-        return open_run(restore(self.store, _resolved(folder)))
+        return open_run(restore(self.store, resolved(folder, "folder")))
 
     # -- its end ----------------------------------------------------------------------------
 
@@ -1041,7 +1041,7 @@ def open_run(path: str | os.PathLike[str], *, readonly: bool = False, force: boo
     >>> with fooocus_nb.open_run("runs/lighthouse"):
     ...     engine.generate("a lighthouse at dusk", seed=7)
     """
-    place = _resolved(path)
+    place = resolved(path, "path")
     if place.is_file():
         return _open_archive(place)
     with _opening:
@@ -1087,7 +1087,7 @@ def _open_folder(folder: RunFolder, *, readonly: bool, force: bool) -> Run:
     if holder is not None:
         return Run(folder, None, holder=holder)
     try:
-        for name in (MANIFESTS, IMAGES, "inputs"):
+        for name in (MANIFESTS, IMAGES, INPUTS):
             (folder.path / name).mkdir(exist_ok=True)
         folder.remove_parts()
         folder.end_torn_lines()
@@ -1104,16 +1104,6 @@ def _open_archive(path: Path) -> Run:
     from fooocus_nb.experiment.archive import open_archive
 
     return Run(open_archive(path), None, why=f"{path.name} is a file; .restore(folder) unpacks it")
-
-
-def _resolved(path: str | os.PathLike[str]) -> Path:
-    try:
-        place = Path(path).expanduser().resolve()
-        place.is_file()  # raises for a name that no system takes
-        return place
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        msg = f"{path!r} is no folder that can be used: {error}."
-        raise RunError(msg) from error
 
 
 def _forget(run: Run) -> None:

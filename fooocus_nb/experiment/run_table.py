@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.experiment.grid_data import IMAGE_AXIS, GridItem, grid_data
-from fooocus_nb.experiment.labels import axis_label
+from fooocus_nb.experiment.identity import short_name
 from fooocus_nb.experiment.measures import measures_of
 from fooocus_nb.experiment.table import Table
 
@@ -49,7 +49,7 @@ def run_table(run: RunView, *, every: bool = False, planned: bool = False) -> Ta
             dict.fromkeys(name for item in made if item.image for name in item.image.parameters)
         )
     names = [name for name in dict.fromkeys(names) if name not in (_SEED, "image_number")]
-    columns = ["image", *(["state", "reason"] if planned else []), *map(axis_label, names), "seed"]
+    columns = ["image", *(["state", "reason"] if planned else []), *map(short_name, names), "seed"]
     columns += ["image_of_request"] if several else []
     columns += ["rating", "note", *measures, "width", "height", "file", "sha256"]
     items = data.items if planned else made
@@ -63,7 +63,7 @@ def _row(
     image = item.image
     known = {} if image is None else image.parameters
     row: dict[str, Any] = {
-        axis_label(name): item.values.get(name, known.get(name)) for name in names
+        short_name(name): item.values.get(name, known.get(name)) for name in names
     }
     row |= {"state": item.state, "seed": item.values.get(_SEED), "reason": item.reason or None}
     if image is None:

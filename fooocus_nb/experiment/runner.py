@@ -1,4 +1,4 @@
-"""Makes the cells of a plan: a thread for each worker, one queue, every attempt recorded."""
+"""Run the workers of a sweep: a thread for each, one queue, every attempt recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fooocus_nb.errors import (
     RunError,
     UnsupportedServer,
 )
-from fooocus_nb.experiment.workers import ILL
+from fooocus_nb.experiment.workers import NEEDS_RESTART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ FATAL = (
     UnsupportedServer,
 )
 #: How often a worker may fail to stay well before it is given up.
-MAX_COMEBACKS = 3
+MAX_RECOVERIES = 3
 #: How often a worker that has nothing to do looks whether there is something again.
 IDLE_SECONDS = 0.2
 MAX_REASON = 300
@@ -58,7 +58,7 @@ class TaskQueue:
     def __init__(self, tasks: Sequence[Task], key: Callable[[Mapping[str, Any]], Key]) -> None:
         self._tasks = [(key(task.cell.values), task) for task in tasks]
         self._changed = threading.Condition()
-        self._in_hands = 0
+        self._in_progress = 0
         self._loaded: dict[Worker, Key] = {}
         self._closed = False
 
@@ -69,11 +69,11 @@ class TaskQueue:
                 if self._tasks:
                     place = self._place_for(worker)
                     self._loaded[worker], task = self._tasks.pop(place)
-                    self._in_hands += 1
+                    self._in_progress += 1
                     return task
-                if not self._in_hands:
+                if not self._in_progress:
                     return None
-                # What another worker has in hand comes back if that one fails.
+                # What another worker makes now is put back if that one fails.
                 self._changed.wait(IDLE_SECONDS)
         return None
 
@@ -89,16 +89,16 @@ class TaskQueue:
         return 0
 
     def done(self) -> None:
-        """Note that a cell is no more in the hands of its worker."""
+        """Note that a worker does not make its cell any more."""
         with self._changed:
-            self._in_hands -= 1
+            self._in_progress -= 1
             self._changed.notify_all()
 
     def put_back(self, task: Task, worker: Worker) -> None:
         """Give a cell to somebody else, because its worker is of no use any more."""
         with self._changed:
             self._tasks.insert(0, (self._loaded.pop(worker), task))
-            self._in_hands -= 1
+            self._in_progress -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class SweepRunner:
     def _make(self, worker: Worker, task: Task, health: _Health) -> None:
         """Make a cell, once more where that may help."""
         cell, progress = task.cell, self._progress
-        was_out_of_memory = was_ill = False
+        was_out_of_memory = was_restarted = False
         while True:
             if self._run.is_made(cell.id):  # by another kernel's generation, found again
                 self._made(cell)
@@ -263,7 +263,7 @@ class SweepRunner:
             # After these the cell is tried again, also by another kernel if this one ends now.
             attempt.forgiven = (
                 *(() if was_out_of_memory else (OutOfMemory,)),
-                *(() if was_ill else ILL),
+                *(() if was_restarted else NEEDS_RESTART),
             )
             error = self._try(worker, task, attempt)
             if error is None and attempt.manifest is not None and attempt.manifest.complete:
@@ -286,13 +286,13 @@ class SweepRunner:
                 return
             if isinstance(error, OutOfMemory) and not was_out_of_memory:
                 was_out_of_memory = True
-                # One that failed before in the same way is ill, and waiting did not help it.
+                # Where one failed before in the same way, waiting did not help.
                 worker.free_memory(restart=health.out_of_memory)
                 continue
-            if isinstance(error, ILL):
+            if isinstance(error, NEEDS_RESTART):
                 self._bring_back(worker, error, health)
-                if not was_ill:
-                    was_ill = True
+                if not was_restarted:
+                    was_restarted = True
                     continue
             if isinstance(error, OutOfMemory):
                 health.out_of_memory = True
@@ -323,11 +323,11 @@ class SweepRunner:
         return None
 
     def _bring_back(self, worker: Worker, error: BaseException, health: _Health) -> None:
-        health.comebacks += 1
-        if health.comebacks > MAX_COMEBACKS:
+        health.recoveries += 1
+        if health.recoveries > MAX_RECOVERIES:
             raise _GivenUp from error
         try:
-            worker.come_back(error)
+            worker.recover(error)
         except FooocusError as gone:
             raise _GivenUp from gone
 
@@ -353,12 +353,12 @@ class _Health:
 
     def __init__(self) -> None:
         self.out_of_memory = False
-        self.comebacks = 0
+        self.recoveries = 0
 
     def well(self) -> None:
         """Note that it has made a cell."""
         self.out_of_memory = False
-        self.comebacks = 0
+        self.recoveries = 0
 
 
 class _GivenUp(Exception):

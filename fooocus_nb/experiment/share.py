@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import html
 import json
 import os
@@ -15,14 +13,13 @@ import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fooocus_nb import __version__, _html
+from fooocus_nb import _html
+from fooocus_nb.engine.names import notebook_paths
 from fooocus_nb.errors import (
     DiskFull,
-    FooocusError,
     OutputError,
     ParameterError,
     RunError,
@@ -34,10 +31,8 @@ from fooocus_nb.experiment.archive import (
     ArchiveStore,
     MemorySource,
     open_archive,
-    pack,
 )
 from fooocus_nb.experiment.folder import (
-    FULL,
     INPUTS,
     LINES,
     MANIFESTS,
@@ -46,19 +41,18 @@ from fooocus_nb.experiment.folder import (
     Position,
     dump,
 )
-from fooocus_nb.experiment.grid_data import grid_data
 from fooocus_nb.experiment.manifest import TornManifest, encode, parse
 from fooocus_nb.experiment.privacy import Scrubber
-from fooocus_nb.experiment.protocols import RunView
+from fooocus_nb.experiment.share_page import PageRun, run_page
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.output_folder import FULL_DISK
 from fooocus_nb.results.thumbnails import webp_thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from fooocus_nb.experiment.index import RunIndex
-    from fooocus_nb.experiment.manifest import Manifest
     from fooocus_nb.experiment.members import RunImage
 
 __all__ = ["Share", "share_run"]
@@ -73,8 +67,7 @@ MAX_PAGE = 100 << 20
 #: More is a zip at once: the page would have to hold all of their parameters.
 MAX_PAGE_IMAGES = 10_000
 MAX_NOTEBOOK = 64 << 20
-#: Where a kernel learns of its notebook: from a Jupyter server.
-_SESSION = "JPY_SESSION_NAME"
+#: What is in a shared run, by the folder or file.
 _WORDS = {
     RUN_FILE: "the run's id",
     MANIFESTS: "how each image was made",
@@ -87,14 +80,10 @@ _WORDS = {
 }
 
 
-class SharedRun(RunView, Protocol):
+class SharedRun(PageRun, Protocol):
     """What is needed of the run that is shared."""
 
     id: str
-
-    @property
-    def manifests(self) -> Iterator[Manifest]:
-        """Every manifest."""
 
     @property
     def index(self) -> RunIndex:
@@ -102,9 +91,6 @@ class SharedRun(RunView, Protocol):
 
     def flush(self, timeout: float = ...) -> bool:
         """Wait until all hashes are known."""
-
-    def facts(self) -> list[str]:
-        """Return what there is to say of it."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +176,10 @@ def share_run(
     made = _Collector(run, notebook, inputs=inputs, originals=originals, page=page)
     made.collect()
     if page:
-        data = None if len(made.thumbnails) > MAX_PAGE_IMAGES else _page(target, made, open_store)
+        data = None
+        if len(made.thumbnails) <= MAX_PAGE_IMAGES:
+            shared = open_store(made.store(target))
+            data = run_page(target, shared, made.records, made.thumbnails)
         if data is None or len(data) > MAX_PAGE:
             size = f"{len(made.thumbnails):,} images" if data is None else f"{len(data):,} bytes"
             target = target.with_suffix(".zip")
@@ -208,7 +197,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(path).expanduser().absolute()
     except (RuntimeError, TypeError, ValueError) as error:
-        msg = f"{path!r} is no path that can be used: {error}."
+        msg = f"path={path!r} is no path that can be used: {error}."
         raise ParameterError(msg) from error
     if target.suffix.lower() not in (".zip", ".html", ".htm"):
         msg = (
@@ -428,14 +417,8 @@ def _thumbnail(image: RunImage, limit: int) -> bytes | None:
 
 def _own_notebook() -> Path | None:
     """Return the notebook of this kernel, where a Jupyter server or VS Code says which it is."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    names = [os.environ.get(_SESSION)]
-    if shell is not None:
-        names.append(shell.user_ns.get("__vsc_ipynb_file__"))
-    for name in names:
-        if isinstance(name, str) and name.endswith(".ipynb"):
+    for name in notebook_paths():
+        if name.endswith(".ipynb"):
             with contextlib.suppress(OSError):
                 path = Path(name)
                 if path.is_file():
@@ -506,7 +489,7 @@ def _write_aside(target: Path, write: Callable[[Path], None], size: int) -> None
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
     except OSError as error:
-        kind = DiskFull if error.errno in FULL else OutputError
+        kind = DiskFull if error.errno in FULL_DISK else OutputError
         msg = f"{target} could not be written: {error.strerror or error}."
         raise kind(msg) from error
 
@@ -525,110 +508,3 @@ def _written_page(target: Path, data: bytes, made: _Collector, *, dry_run: bool)
 
     _write_aside(target, write, len(data))
     return Share(target, len(data), sizes, tuple(made.notes))
-
-
-def _page(target: Path, made: _Collector, open_store: Callable[[ArchiveStore], SharedRun]) -> bytes:
-    """Return the page. All that it shows is read from what was gathered for it."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    from fooocus_nb.results._views import run_grid_assets, run_grid_data
-
-    shared = open_store(made.store(target))
-    grid, details = run_grid_data(shared)
-    grid["title"] = "Images"
-    grid["where"] = (
-        f"This file is the archive as well: fooocus_nb.open_run({target.name!r}) opens the run."
-    )
-    script, sheet = run_grid_assets()
-    script = f"(() => {{\n{script}\n{_asset('page.js')}\n}})();"
-    sheet = f"{sheet}\n{_asset('page.css')}"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    template = environment.from_string(_asset("run.html.jinja"))
-    page = template.render(
-        title=_html.clip(target.stem, 80),
-        facts=[fact for fact in shared.facts() if not fact.startswith("only to be read")],
-        made=_made_rows(shared),
-        policy=_policy(script, sheet),
-        sheet=Markup(sheet),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own files
-        grid=Markup(_inert(grid)),  # noqa: S704 - escaped for a script element
-        details=Markup(_base64(pack(_details_files(details)))),  # noqa: S704 - base64
-        thumbnails=[
-            (name, Markup(_base64(data)))  # noqa: S704 - base64
-            for name, data in made.thumbnails.items()
-        ],
-        archive=Markup(_base64(pack(made.records))),  # noqa: S704 - base64
-        version=__version__,
-    )
-    return page.encode("utf-8", "replace")
-
-
-def _details_files(details: Mapping[str, Any]) -> dict[str, bytes]:
-    return {key: json.dumps(value).encode() for key, value in details.items()}
-
-
-def _asset(name: str) -> str:
-    return (package_files("fooocus_nb.experiment") / "page" / name).read_text(encoding="utf-8")
-
-
-def _inert(value: Any) -> str:
-    """Return JSON that nothing in it can end the script element of, or is markup."""
-    text = json.dumps(value, allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _policy(script: str, sheet: str) -> str:
-    """Return the content security policy: this script, this sheet, and images made of its data."""
-    digests = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-        for text in (script, sheet)
-    ]
-    return (
-        f"default-src 'none'; script-src 'sha256-{digests[0]}'; style-src 'sha256-{digests[1]}'; "
-        "img-src blob: data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _made_rows(shared: SharedRun) -> list[tuple[str, str]]:
-    """Return what is worth saying of how all images were made, each value once."""
-    found: dict[str, dict[str, None]] = {}
-
-    def add(name: str, value: Any) -> None:
-        if value not in (None, "", [], ()):
-            shown = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            found.setdefault(name, {})[_html.clip(shown, 200)] = None
-
-    for manifest in _some(shared.manifests):
-        demo = manifest.engine.get("demo")
-        add("Engine", "the demo engine, which draws without AI" if demo else None)
-        for label, name in (("Fooocus", "version"), ("Fork", "fork"), ("Commit", "commit")):
-            add(label, manifest.fooocus.get(name))
-        add("Flags", manifest.fooocus.get("flags"))
-        add("Preset", manifest.fooocus.get("preset"))
-        for model in manifest.models:
-            digest = f" ({model.sha256[:12]})" if model.sha256 else ""
-            add("Models", f"{model.name}{digest}")
-        for label, name in (("GPU", "gpu"), ("torch", "torch"), ("CUDA", "cuda")):
-            add(label, manifest.system.get(name))
-        add("Made", manifest.created[:10])
-    rows = [(name, ", ".join(list(values)[:8])) for name, values in found.items()]
-    fixed = grid_data(shared).fixed
-    rows += [(name, _html.clip(text, 400)) for name, text in fixed.items() if name == "prompt"]
-    return rows
-
-
-def _some(manifests: Iterator[Any]) -> Iterator[Any]:
-    for number, manifest in enumerate(manifests):
-        if number >= 2000:
-            return
-        with contextlib.suppress(FooocusError):
-            yield manifest

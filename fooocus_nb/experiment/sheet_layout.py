@@ -459,14 +459,14 @@ def _wrapped(content: SheetContent, measure: Measure, scale: _Scale, column: int
 def _across(count: int, width: int, height: int) -> int:
     """Return how many blocks stand side by side, for a sheet of a common shape."""
 
-    def badness(across: int) -> float:
+    def deviation(across: int) -> float:
         down = -(-count // across)
         return abs(math.log(across * width / (down * height) / _SHAPE))
 
     # Of a hundred thousand blocks nobody sees the shape: a few guesses are enough.
     guess = math.sqrt(count * height * _SHAPE / width)
     nearby = {math.floor(guess), math.ceil(guess), 1, count}
-    return min((n for n in sorted(nearby) if 1 <= n <= count), key=badness, default=1)
+    return min((n for n in sorted(nearby) if 1 <= n <= count), key=deviation, default=1)
 
 
 def paginate(content: SheetContent, metrics: Metrics, tile: int, limits: Limits) -> list[Page]:

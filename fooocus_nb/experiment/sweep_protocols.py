@@ -1,4 +1,4 @@
-"""A sweep and a run, as those see them who plan and make cells, and whom both use."""
+"""Protocols of a sweep and of a run, for what plans and makes cells."""
 
 from __future__ import annotations
 

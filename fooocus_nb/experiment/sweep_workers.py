@@ -1,4 +1,4 @@
-"""Who makes the cells of a sweep, found from what it was given."""
+"""Find the workers of a sweep from what it was given: an engine, a pool, an executor."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
 from fooocus_nb.errors import ConfigurationError, OutputError, ParameterError, nearest
-from fooocus_nb.experiment.labels import axis_label, axis_text
+from fooocus_nb.experiment.identity import short_name
+from fooocus_nb.experiment.labels import axis_text
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import canonical_name
@@ -93,7 +94,7 @@ class Table(Sequence[Mapping[str, Any]]):
         ParameterError
             When there is no such column.
         """
-        for known in (name, axis_label(canonical_name(name)), canonical_name(name)):
+        for known in (name, short_name(canonical_name(name)), canonical_name(name)):
             if known in self.columns:
                 return [row[known] for row in self._rows]
         msg = f"There is no column {name!r}.{nearest(name, self.columns)} Columns: "

@@ -1,4 +1,4 @@
-"""What a verification has found, image by image and in sum."""
+"""The result of a verification: the level and causes of each image, and the badges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import _html
-from fooocus_nb.experiment.comparison import LEVELS
+from fooocus_nb.experiment.similarity import LEVELS
 from fooocus_nb.experiment.table import Table
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.experiment.causes import Cause
-    from fooocus_nb.experiment.comparison import Measures
     from fooocus_nb.experiment.members import RunImage
+    from fooocus_nb.experiment.similarity import Measures
 
 __all__ = ["BADGES", "Verification", "VerifiedImage"]
 

@@ -26,9 +26,10 @@ from fooocus_nb.experiment.causes import (
     differences,
     ranked,
 )
-from fooocus_nb.experiment.comparison import Measures
+from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
+from fooocus_nb.experiment.similarity import Measures
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
 from fooocus_nb.experiment.workers import EngineWorker
@@ -133,12 +134,12 @@ def chosen(run: VerifiedRun, sample: Any) -> list[RunImage]:
 
 
 def _new_folder(keep: str | os.PathLike[str]) -> Path:
+    place = resolved(keep, "keep")
     try:
-        place = Path(keep).expanduser().resolve()
         if place.exists() and any(place.iterdir()):
             msg = f"keep={str(place)!r} has something in it: give a new folder."
             raise RunError(msg)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except OSError as error:
         msg = f"keep={keep!r} is no folder that can be used: {error}."
         raise RunError(msg) from error
     return place
@@ -238,7 +239,7 @@ class _Queue:
         self._tell = tell
         self._total = total
         self._given_back: list[Remade] = []
-        self._in_hands = 0
+        self._in_progress = 0
         self._lock = threading.Lock()
 
     @property
@@ -258,15 +259,15 @@ class _Queue:
                 if not self._waiting:
                     return
                 one = self._waiting.popleft()
-                self._in_hands += 1
+                self._in_progress += 1
             try:
                 remaker.make(one)
             finally:
                 with self._lock:
-                    self._in_hands -= 1
+                    self._in_progress -= 1
                     if remaker.gone is not None:
                         self._given_back.append(one)
-                    done = self._total - len(self.left) - self._in_hands
+                    done = self._total - len(self.left) - self._in_progress
                     self._tell(done)
 
 

@@ -1,4 +1,4 @@
-"""Who makes the cells of a sweep: a worker is an engine of this kernel, or somebody elsewhere.
+"""Workers make the cells of a sweep: the protocol, and the worker that is an engine here.
 
 :func:`make_cell` is the one step that all of them share: this cell, with this engine, recorded.
 """
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.cells import Cell
     from fooocus_nb.experiment.recorder import Recorder
 
-__all__ = ["ILL", "EngineWorker", "Task", "Worker", "make_cell", "take_found"]
+__all__ = ["NEEDS_RESTART", "EngineWorker", "Task", "Worker", "make_cell", "take_found"]
 
-#: With these the engine is of no use before it was restarted.
-ILL = (
+#: After these errors an engine is of no use before it was restarted.
+NEEDS_RESTART = (
     ConnectionLost,
     EngineDied,
     EngineTimeout,
@@ -89,8 +89,8 @@ class Worker(Protocol):
     def free_memory(self, *, restart: bool) -> None:
         """Give memory back after running out of it; `restart` where waiting was not enough."""
 
-    def come_back(self, error: BaseException) -> None:
-        """Be of use again after an error of ILL, or raise what cannot be helped."""
+    def recover(self, error: BaseException) -> None:
+        """Recover after an error of NEEDS_RESTART, or raise why that is not possible."""
 
     def finish(self) -> None:
         """Be again as it was before the sweep."""
@@ -178,7 +178,7 @@ class EngineWorker:
         if restart and self.engine.owned:
             self.engine.restart()
 
-    def come_back(self, error: BaseException) -> None:
+    def recover(self, error: BaseException) -> None:
         """Restart the engine if it is ours, or wait for it where it comes back by itself."""
         engine = self.engine
         if engine.state is EngineState.STOPPED:

@@ -6,9 +6,9 @@ import inspect
 from typing import TYPE_CHECKING
 
 from fooocus_nb.magics import verbs
-from fooocus_nb.magics.options import Verb
 from fooocus_nb.magics.parsing import GenerateOptions, parse
 from fooocus_nb.magics.session import Session
+from fooocus_nb.magics.verb import Verb
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -18,8 +18,8 @@ from fooocus_nb.engine.submission import ask_ahead, check_request, records_of, s
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.image_options import find_image
 from fooocus_nb.magics.loop_monitor import LoopMonitor
-from fooocus_nb.magics.options import GeneratingVerb
 from fooocus_nb.magics.sweeping import arun_sweep, run_sweep
+from fooocus_nb.magics.verb import GeneratingVerb
 from fooocus_nb.results import Result
 from fooocus_nb.widgets.job_monitor import JobMonitor
 

@@ -14,9 +14,9 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.magics import verbs
-from fooocus_nb.magics.options import HelpWanted, Verb
 from fooocus_nb.magics.sweep_options import check_sweep, cut_sweeps
 from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
+from fooocus_nb.magics.verb import HelpWanted, Verb
 from fooocus_nb.options.generation import (
     given_parameters,
     joined,
@@ -148,7 +148,7 @@ def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) 
     if takes_image and words and words[0][:1] != "-":
         image = expand(words.pop(0), variables)
     parser = verbs.parser(verb)
-    words, others = _apart(words, parser.options, variables)
+    words, others = _split_words(words, parser.options, variables)
     known, rest = parser.parse_known_args(words)
     if rest and rest[0].startswith("-"):
         msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], parser.options)}"
@@ -163,10 +163,10 @@ def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) 
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
-    return _options(verb, image, known, others, prompt, sweeps)
+    return _generate_options(verb, image, known, others, prompt, sweeps)
 
 
-def _apart(
+def _split_words(
     words: list[str], options: Mapping[str, bool], variables: Variables
 ) -> tuple[list[str], list[tuple[str, str | None]]]:
     """Return the words for the parser, and the options that only the engine may know."""
@@ -199,7 +199,7 @@ def parse_generate_line(
         raise UsageError(msg)
     if not literal:
         _refuse_late_options(rest, parser.options)
-    return _options(verb, image, known, others, rest)
+    return _generate_options(verb, image, known, others, rest)
 
 
 def _options_at_head(
@@ -240,7 +240,7 @@ def _refuse_late_options(prompt: str, options: Iterable[str]) -> None:
             raise UsageError(msg)
 
 
-def _options(
+def _generate_options(
     verb: str,
     image: str | None,
     known: argparse.Namespace,

@@ -1,4 +1,4 @@
-"""Go on with what the cells of this notebook had asked for when something of it ended.
+"""``%fooocus resume``: go on with what the cells of this notebook had asked for.
 
 Shown is what the saved notebook does not show: finished images from their files, what still runs
 when it is finished, and what was never sent is sent now. What an engine has or had is never sent
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from fooocus_nb.engine import manager
-from fooocus_nb.engine.interrupts import interruption
+from fooocus_nb.engine.interrupts import interruption, interruption_of
 from fooocus_nb.engine.jobs.asked import WAITING, asked_in, started_with
 from fooocus_nb.engine.jobs.job import never_begun, session_of
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import records_of, resubmit
-from fooocus_nb.errors import ConfigurationError, FooocusError, show_plainly
+from fooocus_nb.errors import ConfigurationError, FooocusError
 from fooocus_nb.magics.saved_notebook import SavedNotebook
 from fooocus_nb.results import Image, Result
 from fooocus_nb.widgets.display_backends import show
@@ -304,10 +304,10 @@ def _named(asked: Asked) -> str:
     return repr(prompt if len(prompt) <= 60 else f"{prompt[:59]}…")
 
 
-def _job_of(engine: Engine, session: str) -> Job | None:
+def _job_of(engine: Engine, session_hash: str) -> Job | None:
     """Return the job of a session: one of this kernel's, or one that was found running."""
     jobs = (*engine.found_jobs, *engine.jobs)
-    return next((job for job in jobs if session_of(job) == session), None)
+    return next((job for job in jobs if session_of(job) == session_hash), None)
 
 
 def _made_by(job: Job) -> Iterable[Image]:
@@ -335,6 +335,28 @@ def _launch(plan: _Resumption, asked: Asked, *, awaited: bool) -> Launch[Run] | 
     return resume_cells(run, engine, asked.cells, options, asked)
 
 
+def _jobs(part: _Generations, monitor: JobMonitor) -> Generator[Job, FooocusError | None, None]:
+    """Yield each job to wait for; what is sent back is the error that it has ended with."""
+    for asked in part.waiting():
+        job = None if monitor.stopped else part.job(asked)
+        while job is not None:
+            error = yield job
+            again = None if error is None else part.again(asked, job)
+            if error is not None and again is None:
+                part.failed(error)
+            job = again
+
+
+def _next_job(
+    jobs: Generator[Job, FooocusError | None, None], error: FooocusError | None = None
+) -> Job | None:
+    """Return the next job to wait for; None after the last."""
+    try:
+        return jobs.send(error)
+    except StopIteration:
+        return None
+
+
 def _show(part: _Generations) -> Result | None:
     """Show generations in a row, and block until they are there."""
     shown = _Shown(part)
@@ -342,25 +364,21 @@ def _show(part: _Generations) -> Result | None:
         shown.static()
         return shown.made
     with JobMonitor(total=len(part.waiting()), final=shown.result) as monitor:
+        jobs = _jobs(part, monitor)
         try:
-            for asked in part.waiting():
-                job = None if monitor.stopped else part.job(asked)
-                while job is not None:
-                    monitor.watch(job)
-                    try:
-                        job.result()
-                    except FooocusError as error:
-                        before, job = job, None
-                        if (job := part.again(asked, before)) is None:
-                            part.failed(error)
-                    else:
-                        job = None
+            job = _next_job(jobs)
+            while job is not None:
+                monitor.watch(job)
+                error = None
+                try:
+                    job.result()
+                except FooocusError as failure:
+                    error = failure
+                job = _next_job(jobs, error)
         except KeyboardInterrupt:
             part.drop()
             raise
-        if monitor.stopped:
-            part.drop()
-            raise interruption(monitor.count, ended=monitor.ended)
+        _end_if_stopped(part, monitor)
     shown.static()
     return shown.made
 
@@ -372,26 +390,29 @@ async def _ashow(part: _Generations) -> Result | None:
         await asyncio.to_thread(shown.static)
         return shown.made
     async with JobMonitor(total=len(part.waiting()), awaited=True, final=shown.result) as monitor:
-        for asked in part.waiting():
-            job = None if monitor.stopped else await asyncio.to_thread(part.job, asked)
-            while job is not None:
-                monitor.watch(job)
-                try:
-                    await job
-                except FooocusError as error:
-                    before, job = job, None
-                    if (job := await asyncio.to_thread(part.again, asked, before)) is None:
-                        part.failed(error)
-                except (asyncio.CancelledError, KeyboardInterrupt):
-                    part.drop()
-                    raise interruption(monitor.count, ended=monitor.ended) from None
-                else:
-                    job = None
-        if monitor.stopped:
-            part.drop()
-            raise interruption(monitor.count, ended=monitor.ended)
+        jobs = _jobs(part, monitor)
+        job = await asyncio.to_thread(_next_job, jobs)
+        while job is not None:
+            monitor.watch(job)
+            error = None
+            try:
+                await job
+            except FooocusError as failure:
+                error = failure
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                part.drop()
+                raise interruption(monitor.count, ended=monitor.ended) from None
+            job = await asyncio.to_thread(_next_job, jobs, error)
+        _end_if_stopped(part, monitor)
     await asyncio.to_thread(shown.static)
     return shown.made
+
+
+def _end_if_stopped(part: _Generations, monitor: JobMonitor) -> None:
+    """Raise what ends the cell where the button was pressed, as after an interrupt."""
+    if monitor.stopped:
+        part.drop()
+        raise interruption(monitor.count, ended=monitor.ended)
 
 
 class _Shown:
@@ -399,26 +420,23 @@ class _Shown:
 
     def __init__(self, part: _Generations) -> None:
         self._part = part
-        self._asked = False
+        self._taken = False
         self.made: Result | None = None
 
     def result(self) -> Result | None:
         """Return them, for who shows them now."""
-        self._asked = True
+        self._taken = True
         self.made = self._part.result()
         return self.made
 
     def static(self) -> None:
         """Show them where no monitor has."""
-        if not self._asked and (made := self.result()) is not None:
+        if not self._taken and (made := self.result()) is not None:
             show(result_bundle(made))
 
 
 async def _arun(launch: Launch[Run]) -> Run:
     try:
         return await launch.awaited()
-    except asyncio.CancelledError as stopped:
-        # For the notebook it is the same as in every other cell.
-        error = KeyboardInterrupt(*stopped.args)
-        show_plainly(error, "python")
-        raise error from None
+    except asyncio.CancelledError as cancelled:
+        raise interruption_of(cancelled) from None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from fooocus_nb.errors import ParameterError, show_plainly
+from fooocus_nb.engine.interrupts import interruption_of
+from fooocus_nb.errors import ParameterError
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 from fooocus_nb.options.sweeps import typed_axes
 
@@ -33,12 +34,8 @@ async def arun_sweep(session: Session, engine: Engine, options: GenerateOptions)
     sweep = await asyncio.to_thread(_sweep, engine, options)
     try:
         run = await sweep.arun(engine, options.run_folder, show=True)
-    except asyncio.CancelledError as stopped:
-        # What interrupts a cell that awaits is a cancellation. For the notebook it is the same as
-        # in every other cell.
-        error = KeyboardInterrupt(*stopped.args)
-        show_plainly(error, "python")
-        raise error from None
+    except asyncio.CancelledError as cancelled:
+        raise interruption_of(cancelled) from None
     session.keep(options.output, run)
     return run
 

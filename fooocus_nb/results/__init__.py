@@ -16,7 +16,7 @@ from fooocus_nb.fooocus.plain_files import open_plain_file, read_plain_file
 from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.fooocus.schema.parameters import plain
 from fooocus_nb.results._views import open_gallery
-from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, contact_sheet, webp_thumbnail
+from fooocus_nb.results.thumbnails import MAX_THUMBNAIL_BYTES, overview_png, webp_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,15 +61,22 @@ class Image:
     ) -> None:
         self._path = Path(path)
         self.seed = seed
-        self._given = dict(parameters)
+        self._parameters: Mapping[str, Any] = dict(parameters)
 
-    @cached_property
+    @property
     def parameters(self) -> NamedValues:
         """All that decided the outcome: a mapping by canonical name.
 
         It understands the short names, too, such as ``parameters["seed"]``.
         """
-        return NamedValues(self._given)
+        if not isinstance(self._parameters, NamedValues):
+            self._parameters = NamedValues(self._parameters)
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: NamedValues) -> None:
+        # A history of thousands keeps once what its images share: nothing else may stay here.
+        self._parameters = values
 
     @property
     def path(self) -> Path:
@@ -286,7 +293,7 @@ def static_bundle(
         return bundle
     present = [card.path for card in cards if card.thumbnail]
     if present:
-        bundle["image/png"] = _html.base64_text(contact_sheet(present))
+        bundle["image/png"] = _html.base64_text(overview_png(present))
     return bundle
 
 

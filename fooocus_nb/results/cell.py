@@ -1,4 +1,4 @@
-"""Cells that generate an image again, from its parameters."""
+"""Write the cell that generates an image again, from its parameters."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class NamePattern:
         return f"NamePattern({self.text!r})"
 
     def _refuse(self, why: str) -> None:
-        msg = f"The pattern of names {str(self.text)[:MAX_PATTERN]!r} cannot be used: {why}."
+        msg = f"names={str(self.text)[:MAX_PATTERN]!r} cannot be used: {why}."
         raise ConfigurationError(msg)
 
     def _parsed(self, part: str) -> list[tuple[str, str | None, str]]:

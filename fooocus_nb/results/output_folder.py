@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from fooocus_nb.results.file_names import NamePattern
 
-__all__ = ["OutputFolder"]
+__all__ = ["FULL_DISK", "OutputFolder"]
 
-#: A quota is a disk that is full for one user; not every platform has one.
-FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-
-
+#: The errors of a full disk. A quota is one that is full for one user; not every platform has one.
+FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 #: What an image is where its name does not say it; and how long such a word may be.
 DEFAULT_ENDING, ENDING_BYTES = "png", 8
 
@@ -101,7 +99,7 @@ class OutputFolder:
                 f"The image {name} could not be copied into {self.folder}: {error}. "
                 f"It is not lost: the original is still at {origin}."
             )
-            kind = DiskFull if error.errno in FULL else OutputError
+            kind = DiskFull if error.errno in FULL_DISK else OutputError
             raise kind(msg) from error
         self.taken.add(name)
         return target
@@ -155,7 +153,7 @@ class OutputFolder:
             with self._part(data) as part:
                 return self._name(wanted, data, lambda target: _rename(part, target))
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in FULL_DISK:
                 raise
             # A mounted bucket refuses much of this, and takes a new file all the same. That it may
             # be seen half written is better than no image.

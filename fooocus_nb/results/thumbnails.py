@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-__all__ = ["contact_sheet", "is_image", "preview_jpeg", "small_image", "webp_thumbnail"]
+__all__ = ["is_image", "overview_png", "preview_jpeg", "small_image", "webp_thumbnail"]
 
 #: A thumbnail in base64 must stay below 60 KB, so its bytes below three quarters of that.
 MAX_THUMBNAIL_BYTES = 44_000
 #: The PNG fallback stands beside the HTML in every saved notebook, so it is kept smaller still.
-MAX_SHEET_BYTES = 10_000
+MAX_OVERVIEW_BYTES = 10_000
 _QUALITIES = (82, 70, 55, 40)
-_SHEET_SIDES = (224, 176, 128, 96)
-_SHEET_TILES = 9
+_OVERVIEW_SIDES = (224, 176, 128, 96)
+_OVERVIEW_TILES = 9
 
 
 def webp_thumbnail(
@@ -73,13 +73,13 @@ def is_image(data: bytes) -> bool:
         return False
 
 
-def contact_sheet(paths: Sequence[Path], max_bytes: int = MAX_SHEET_BYTES) -> bytes:
+def overview_png(paths: Sequence[Path], max_bytes: int = MAX_OVERVIEW_BYTES) -> bytes:
     """Return one PNG that shows images side by side, nine at the most."""
     if not paths:
         return b""
-    tiles = [small_image(path, _SHEET_SIDES[0]) for path in paths[:_SHEET_TILES]]
+    tiles = [small_image(path, _OVERVIEW_SIDES[0]) for path in paths[:_OVERVIEW_TILES]]
     sheet = _tiled(tiles)
-    for side in _SHEET_SIDES:
+    for side in _OVERVIEW_SIDES:
         sheet.thumbnail((side, side))
         for colours in (192, 64, 24):
             data = _encoded(sheet.quantize(colours), "PNG", optimize=True)

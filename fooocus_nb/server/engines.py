@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from fooocus_nb.engine.health import gpus
+from fooocus_nb.engine.jobs.records import SESSION
 from fooocus_nb.engine.listing import Asleep
 from fooocus_nb.server.base import CommandHandler, Handler, RefusedError
 from fooocus_nb.server.commands import command_generation, restart, stop
@@ -22,8 +22,6 @@ __all__ = [
     "RestartHandler",
     "StopHandler",
 ]
-
-_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}", re.ASCII)
 
 
 class EnginesHandler(Handler):
@@ -96,7 +94,7 @@ class GenerationHandler(CommandHandler):
     async def post(self, name: str, verb: str) -> None:
         """Give the command."""
         session = self.body(("session",)).get("session")
-        if session is not None and not _SESSION.fullmatch(session):
+        if session is not None and not SESSION.fullmatch(session):
             raise RefusedError(400, f"session={session[:50]!r} is no session.")
         listed = await self.engine(name)
         meant = await _on_own_thread(command_generation, listed, verb, session)

@@ -24,7 +24,9 @@ NO_SECONDS = [float("nan"), 10**400, 10**5000, -1, "x", True, [1]]
 @pytest.mark.parametrize("value", NO_SECONDS, ids=lambda value: str(type(value).__name__))
 def test_what_is_no_number_of_seconds_starts_nothing(name: str, value: Any) -> None:
     given: dict[str, Any] = {name: value}
-    with pytest.raises(ConfigurationError, match=f"{name}=.* is not possible: give seconds"):
+    with pytest.raises(
+        ConfigurationError, match=f"{name}=.* is not possible: give a number of seconds"
+    ):
         fooocus_nb.start(demo=True, **given)
     assert not fooocus_nb.running()
 
@@ -91,12 +93,12 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def test_a_wait_of_no_seconds_is_refused_and_the_generation_goes_on(engine: Engine) -> None:
     job = engine.submit("x", image_number=1, steps=1)
     for seconds in NO_SECONDS:
-        with pytest.raises(ConfigurationError, match="give seconds"):
+        with pytest.raises(ConfigurationError, match="give a number of seconds"):
             job.result(seconds)
-        with pytest.raises(ConfigurationError, match="give seconds"):
+        with pytest.raises(ConfigurationError, match="give a number of seconds"):
             next(job.events(seconds))
-        with pytest.raises(ConfigurationError, match="give seconds"):
+        with pytest.raises(ConfigurationError, match="give a number of seconds"):
             engine.wait_ready(seconds)
-        with pytest.raises(ConfigurationError, match="give seconds"):
+        with pytest.raises(ConfigurationError, match="give a number of seconds"):
             engine.restart(seconds)
     assert len(job.result(float("inf"))) == 1

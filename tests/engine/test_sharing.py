@@ -217,7 +217,7 @@ def test_a_kept_engine_ends_when_it_was_idle_for_long_enough(peer, registry):
     ("options", "told"),
     [
         ({"lifetime": "detach"}, "Did you mean 'detached'"),
-        ({"idle_timeout": 0, "lifetime": "detached"}, "more than 0"),
+        ({"idle_timeout": 0, "lifetime": "detached"}, "above 0"),
         ({"share": False, "lifetime": "detached"}, "contradict"),
     ],
 )

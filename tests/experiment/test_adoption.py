@@ -44,7 +44,8 @@ def crashed_at(path: Path, moment: str, **values: object) -> Attempt:
         run.flush()
     lines = run.path / "attempts.jsonl"
     kept = lines.read_bytes() if lines.exists() else b""
-    manifests = {path: path.read_bytes() for path in (run.path / "manifests").iterdir()}
+    # Not what the recorder is writing just now, which has another name until it is whole.
+    manifests = {path: path.read_bytes() for path in (run.path / "manifests").glob("*.json")}
     index = run.path / "index.sqlite"
     indexed = index.read_bytes() if index.exists() else None
     run.close()

@@ -16,10 +16,10 @@ from fooocus_nb.experiment.causes import (
     differences,
     ranked,
 )
-from fooocus_nb.experiment.comparison import compare_files
 from fooocus_nb.experiment.hashing import pixel_facts, sha256
 from fooocus_nb.experiment.manifest import ImageRecord, Manifest, ModelRecord
 from fooocus_nb.experiment.relevance import flag_groups, gpu_sampler, parameter_matters
+from fooocus_nb.experiment.similarity import compare_files
 
 IMAGE = ImageRecord("images/000001-1a2b3c4d-1.png", 1, 7, "0" * 64, 9, 64, 64, "png", prompt="a")
 PARAMETERS = {"prompt": "a", "sampler_name": "dpmpp_2m_sde", "freeu_enabled": False, "freeu_b1": 1}

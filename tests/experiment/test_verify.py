@@ -21,7 +21,7 @@ from fooocus_nb.cli.commands.verify import (
     exit_code,
 )
 from fooocus_nb.experiment.causes import Cause
-from fooocus_nb.experiment.comparison import Measures
+from fooocus_nb.experiment.similarity import Measures
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
 from fooocus_nb.experiment.verify import verify_run
 

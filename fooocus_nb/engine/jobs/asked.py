@@ -1,4 +1,4 @@
-"""What the cells of a notebook have asked for, written down for a kernel that goes on with it.
+"""Records of what the cells of a notebook asked for, so that a later kernel can resume it.
 
 It is in the user's own state folder and not in the engine's run folder, which goes with the engine:
 what was finished can be shown when the engine has idled out. One file for each generation, written
@@ -11,17 +11,21 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.folders import state_folder
-from fooocus_nb.engine.jobs.records import PREFIX, replace_file, small
-from fooocus_nb.engine.names import notebook_path
+from fooocus_nb.engine.jobs.records import (
+    SESSION,
+    kernel_has_ended,
+    record_path,
+    replace_file,
+    small,
+)
+from fooocus_nb.engine.names import notebook_path, running_shell
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import Request
@@ -56,7 +60,6 @@ MAX_BYTES = 8 << 20
 ENGINE_PREFIX = "engine-"
 WAITING, DONE, STOPPED, FAILED = "waiting", "done", "stopped", "failed"
 _STATES = frozenset({WAITING, DONE, STOPPED, FAILED})
-_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -117,20 +120,18 @@ class Asked:
     @property
     def sent(self) -> bool:
         """Whether an engine has it, or had it when its kernel ended."""
-        return (self.run_dir / f"{PREFIX}{self.session}.json").exists()
+        return record_path(self.run_dir, self.session).exists()
 
     @property
     def orphaned(self) -> bool:
         """Whether the kernel that asked for it has ended."""
-        created = creation_time(self.kernel)
-        return created is None or created != self.kernel_created
+        return kernel_has_ended(self.kernel, self.kernel_created)
 
 
 def this_execution() -> Execution | None:
     """Return the execution of a cell that this runs in; None where no notebook is known."""
     notebook = notebook_path()
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    shell = running_shell()
     kernel = getattr(shell, "kernel", None)
     if not notebook or shell is None or kernel is None:
         return None
@@ -196,7 +197,7 @@ class AskedRecords:
         if session not in self._files:  # of a script or a sweep's cell: no image need be read
             return
         run_dir = self._run_dir()
-        if run_dir is not None and (run_dir / f"{PREFIX}{session}.json").exists():
+        if run_dir is not None and record_path(run_dir, session).exists():
             return
         found = []
         for image in images:
@@ -344,7 +345,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Asked:
     known = _load(path)
-    if not _SESSION.fullmatch(known["session"]) or known["state"] not in _STATES:
+    if not SESSION.fullmatch(known["session"]) or known["state"] not in _STATES:
         msg = f"{path} is no record of ours"
         raise ValueError(msg)
     request, images = known["request"], known["images"]

@@ -1,4 +1,4 @@
-"""What a job needs of its engine, so that it knows none of its privates."""
+"""What a job gets of its engine: the parts it works with, and calls into the engine."""
 
 from __future__ import annotations
 

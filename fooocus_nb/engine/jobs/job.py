@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import logging
 import queue
 import time
 import weakref
@@ -67,11 +68,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of"]
 
+_log = logging.getLogger(__name__)
+
 #: By what the server, and so everybody outside of this kernel, knows a job.
 _sessions: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 #: Those that the engine is known not to have begun with.
 _never_begun: weakref.WeakSet[Job] = weakref.WeakSet()
-#: Weak also for those who look on: they know the engine, which knows the job.
+#: Weak also for the observers: they know the engine, which knows the job.
 _observers: weakref.WeakKeyDictionary[Job, weakref.ref[JobObservers]] = weakref.WeakKeyDictionary()
 
 #: How long the images of a generation that failed may take to be found and copied.
@@ -82,6 +85,10 @@ COPY_SECONDS = 120.0
 CONTROL_TIMEOUT = 5.0
 #: How soon a server without a queue begins.
 EARLY_SECONDS = 1.0
+
+
+def _keep_record() -> None:
+    """Leave a record where it is."""
 
 
 class Job:
@@ -398,21 +405,26 @@ class Job:
             result = await self._outcome()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to who waits
             made = getattr(error, "result", None) or self._result
-            await self._tell_observers(made, error)
-            await self._note_end(made, error)
+            await self._record_end(made, error)
             self._future.set_exception(error)
         else:
-            await self._tell_observers(result, None)
-            await self._note_end(result, None)
+            await self._record_end(result, None)
             self._future.set_result(result)
 
+    async def _record_end(self, result: Result | None, error: BaseException | None) -> None:
+        """Tell the observers how it ended and write it down; who waits is told in any case."""
+        for step in (self._tell_observers, self._note_end):
+            # A stop that comes now comes too late to matter.
+            with contextlib.suppress(asyncio.CancelledError):
+                try:
+                    await step(result, error)
+                except Exception as failure:  # noqa: BLE001 - such as that of a Python that ends
+                    _log.warning("the end of a generation could not be recorded: %s", failure)
+
     async def _tell_observers(self, result: Result | None, error: BaseException | None) -> None:
-        """Tell who looks on how it ended; a stop that comes now comes too late to matter."""
-        with contextlib.suppress(asyncio.CancelledError):
-            outcome = Outcome(
-                result, error, tuple(self._collector.files()), self._collector.dropped
-            )
-            await self._observers.ended(outcome)
+        """Tell the observers how it ended."""
+        outcome = Outcome(result, error, tuple(self._collector.files()), self._collector.dropped)
+        await self._observers.ended(outcome)
 
     async def _note_end(self, made: Result | None, error: BaseException | None) -> None:
         """Write down how it ended, for who goes on with what its notebook had asked for."""
@@ -421,8 +433,7 @@ class Job:
         stopped = isinstance(error, GenerationStopped) or (made is not None and made.stopped)
         state = STOPPED if stopped else DONE if error is None else FAILED
         images = tuple(made) if made is not None else ()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.to_thread(self._context.asked.end, self._session, state, images)
+        await asyncio.to_thread(self._context.asked.end, self._session, state, images)
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
@@ -454,10 +465,14 @@ class Job:
                 await self._run_with_liveness()
                 await self._await_log()
                 self._check()
-            except Exception:
+            except Exception as error:
                 # Whatever went wrong: what is on disk is copied.
                 with contextlib.suppress(Exception):
                     await self._rescue()
+                if not isinstance(error, FooocusError):
+                    # Such as that of a Python that is ending: it starts no thread any more. The
+                    # engine goes on, and a later kernel finds the generation by its record.
+                    remove_record = _keep_record
                 raise
             finally:
                 self._context.sessions.pop(self._session, None)
@@ -582,7 +597,7 @@ class Job:
             await self._collector.take_all()
         if self._started.is_set():
             async with asyncio.timeout(RESCUE_SECONDS):
-                for path in await self._recovery.sweep():
+                for path in await self._recovery.look_once():
                     await self._collector.take(path)
             self._stream.change(paths=self._collector.paths)
 
@@ -627,7 +642,7 @@ def session_of(job: Job) -> str:
 
 
 def observers_of(job: Job) -> JobObservers:
-    """Return those who look on at a job."""
+    """Return the observers of a job."""
     found = _observers[job]()
     if found is None:  # a job holds its own
         raise KeyError(job)

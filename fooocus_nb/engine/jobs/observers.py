@@ -1,4 +1,4 @@
-"""Who looks on at every generation of this kernel, such as the record of an experiment."""
+"""Observers of generations, such as the recorder of a run: told of each job of this kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-#: How long a generation waits for those who look on: a file system may have gone.
+#: How long a generation waits for its observers: a file system may have gone.
 OBSERVER_TIMEOUT = 30.0
 
 
@@ -64,7 +64,7 @@ class Outcome:
 
 
 class JobObserver(Protocol):
-    """Looks on at one generation. All calls come from threads of ours, one after the other."""
+    """Observes one generation. All calls come from threads of ours, one after the other."""
 
     def sending(self) -> None:
         """Note that the request is about to be sent; what it raises ends the generation."""
@@ -76,8 +76,8 @@ class JobObserver(Protocol):
         """Take the outcome."""
 
 
-#: Each is called with a job that was just submitted, on the thread that submits it, and returns who
-#: looks on at it, or None. What it raises goes to who submits, and nothing is sent.
+#: Each is called with a job that was just submitted, on the thread that submits it, and returns its
+#: observer, or None. What it raises goes to who submits, and nothing is sent.
 observers: list[Callable[[JobFacts], JobObserver | None]] = []
 
 
@@ -88,7 +88,7 @@ _trial: ContextVar[Path | None] = ContextVar("fooocus_nb_trial", default=None)
 def trial(folder: Path) -> Iterator[None]:
     """Let jobs that are submitted inside of the block be only a trial.
 
-    Nobody looks on at them, their images go to `folder`, and they are no result of the engine.
+    Nobody observes them, their images go to `folder`, and they are no result of the engine.
     """
     token = _trial.set(folder)
     try:
@@ -103,7 +103,7 @@ def trial_folder() -> Path | None:
 
 
 class JobObservers:
-    """Those who look on at one job. Whoever raises is logged and does not cost the generation."""
+    """The observers of one job. What one raises is logged, and does not cost the generation."""
 
     def __init__(self, job: JobFacts) -> None:
         watchers = () if _trial.get() is not None else tuple(observers)
@@ -130,7 +130,7 @@ class JobObservers:
         for observer in self._watching:
             try:
                 observer.image(server_path, data)
-            except Exception:  # noqa: BLE001 - whoever looks on
+            except Exception:  # noqa: BLE001 - whatever an observer raises
                 _log.exception("an observer of a generation failed")
 
     async def ended(self, outcome: Outcome) -> None:
@@ -139,7 +139,7 @@ class JobObservers:
         for observer in self._watching:
             try:
                 await _in_time(functools.partial(observer.ended, outcome))
-            except Exception:  # noqa: BLE001 - whoever looks on
+            except Exception:  # noqa: BLE001 - whatever an observer raises
                 _log.exception("an observer of a generation failed")
 
     def tell_late(self, watch: Callable[[JobFacts], JobObserver | None]) -> bool:

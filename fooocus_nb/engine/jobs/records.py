@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PREFIX",
+    "SESSION",
     "JobRecord",
     "JobRecords",
+    "kernel_has_ended",
     "mark_orphaned",
+    "record_path",
     "records_in",
     "remove",
     "replace_file",
@@ -35,7 +38,8 @@ PREFIX = "job-"
 MAX_BYTES = 4 << 20
 #: Images are left out: they are large, and nothing is ever sent again from a record.
 MAX_VALUE = 10_000
-_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
+#: A session hash, as files name one: nothing else becomes part of a path.
+SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,18 @@ class JobRecord:
     @property
     def orphaned(self) -> bool:
         """Whether its kernel has ended, so that nobody looks after it."""
-        created = creation_time(self.kernel)
-        return created is None or created != self.kernel_created
+        return kernel_has_ended(self.kernel, self.kernel_created)
+
+
+def kernel_has_ended(pid: int, created: str | None) -> bool:
+    """Whether the kernel of that process id, which began at that time, does not run any more."""
+    now = creation_time(pid)
+    return now is None or now != created
+
+
+def record_path(run_dir: Path, session: str) -> Path:
+    """Return where the record of a job is."""
+    return run_dir / f"{PREFIX}{session}.json"
 
 
 class JobRecords:
@@ -112,7 +126,7 @@ def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) ->
 
     Returns None where it could not be written, which must not cost a generation.
     """
-    path = run_dir / f"{PREFIX}{session}.json"
+    path = record_path(run_dir, session)
     content = {
         "session": session,
         "values": small(request.values),
@@ -181,7 +195,7 @@ def _read(path: Path) -> JobRecord:
         msg = f"{path} is too large"
         raise ValueError(msg)
     known = json.loads(path.read_bytes())
-    if not _SESSION.fullmatch(known["session"]):
+    if not SESSION.fullmatch(known["session"]):
         msg = f"{path} names no session"
         raise ValueError(msg)
     return JobRecord(

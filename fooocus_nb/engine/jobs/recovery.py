@@ -24,6 +24,7 @@ from fooocus_nb.fooocus.events import Event, Finished, ImageFinished, Progress
 from fooocus_nb.fooocus.limits import MAX_FILE_BYTES
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.fooocus.metadata import parse_log, read_metadata
+from fooocus_nb.fooocus.outputs import WAITING_FOR_WORKER
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED
 
@@ -51,16 +52,14 @@ GONE_SECONDS = 15.0
 STOP_SECONDS = 10.0
 #: How long to wait for a sign, at least: where the worker never got the request, none will come.
 MIN_SILENCE = 60.0
+#: How long it may take to copy what was announced, when nothing more can be learnt.
+ANNOUNCED_SECONDS = 10.0
 
 _LOGGED = re.compile(r"Image generated with private log at: (.+log\.html)\s*$")
 _SAVED = re.compile(r"\[Fooocus\] Saving image \d+/\d+")
 _END = re.compile(r"^(?:Total time|Processing time \(total\)): ")
 _STEP = re.compile(r"^\[Fooocus\] (.+)")
-#: What the engine says before its worker has a request: it may then never get it.
-_NOT_BEGUN = "Waiting for task"
 _IMAGES = {".jpeg", ".jpg", ".png", ".webp"}
-#: How long it may take to copy what was announced, when nothing more can be learnt.
-ANNOUNCED_SECONDS = 10.0
 #: What the engine replaces in a prompt: wildcards, arrays and LoRAs.
 _REPLACED = re.compile(r"__|\[\[|<lora:")
 
@@ -187,7 +186,7 @@ class Recovery:
             raise await self._given_up(error)
         yield Finished(tuple(found.path for found in self._in_order()))
 
-    async def sweep(self) -> list[str]:
+    async def look_once(self) -> list[str]:
         """Look once, and return the server's paths of the images that are not copied yet."""
         return [found.path for found in await self._look()]
 
@@ -337,7 +336,8 @@ class Recovery:
         """Return how long to wait for a sign, by what was seen before the connection broke."""
         if seen.remaining is not None:
             return max(MIN_SILENCE, 3 * seen.remaining)
-        begun = seen.text and not seen.text.startswith(_NOT_BEGUN)
+        # Before its worker has a request, it may never get it.
+        begun = seen.text and not seen.text.startswith(WAITING_FOR_WORKER)
         return self._context.liveness.stall_timeout() if begun else MIN_SILENCE
 
     # -- telling ------------------------------------------------------------------------------

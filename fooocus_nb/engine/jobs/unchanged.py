@@ -1,4 +1,4 @@
-"""Tells an enhanced image from the given one that was handed back as it is."""
+"""Recognise an image that was to be enhanced and came back unchanged."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fooocus_nb.fooocus.logs.torn_lines import QUOTED, mend
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -15,9 +17,9 @@ __all__ = [
     "CONNECTORS",
     "FRAME",
     "MAX_LINE",
-    "QUOTED",
     "RAISED_ALONE",
     "THREAD",
+    "THREAD_FRAME",
     "TRACEBACK",
     "WORKER_FRAME",
     "Event",
@@ -40,8 +42,9 @@ THREAD = re.compile(r"^Exception in thread (?P<thread>[^(]*?)(?: \((?P<target>.*
 WORKER_FRAME = re.compile(
     r'^  File "(?:(?:[^"]*[\\/])?async_worker\.pyc?", line \d+|.*, in worker$)'
 )
-#: What somebody wrote himself, and may contain any word.
-QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
+#: Where each thread but the main one begins. What a thread has caught itself does not show it, so
+#: a traceback with it has ended a thread, also where the heading cannot be read.
+THREAD_FRAME = re.compile(r'[\\/"]threading\.pyc?", line \d+, in (?:_bootstrap_inner|run)$')
 CONNECTORS = ("During handling of the above exception", "The above exception was the direct")
 _SERVERS = re.compile(r"^ERROR: +Exception in ASGI application")
 _FOREIGN = re.compile(
@@ -106,7 +109,7 @@ def is_foreign(frame: str) -> bool:
 
 def events_of(lines: Sequence[str]) -> list[Event]:
     """Return what a log tells, in order."""
-    events = list(_events([_STREAM.sub("", line) for line in lines]))
+    events = list(_events([_STREAM.sub("", line) for line in mend(lines)]))
     # Of a chain only the last traceback comes from where the thread began.
     for index in range(len(events) - 1, 0, -1):
         if events[index].chained and events[index].ended_worker and not events[index - 1].thread:
@@ -161,8 +164,8 @@ def _raised(
     if index >= len(lines) or not _RAISED.match(lines[index]):
         return None, index
     message = list(_message(lines, index))
-    if thread == "" and any(WORKER_FRAME.match(line) for frame in frames for line in frame):
-        thread = "worker"
+    if not thread:
+        thread = _thread_of([line for frame in frames for line in frame], thread)
     event = Event(
         "\n".join(message)[:MAX_MESSAGE],
         tuple(message),
@@ -174,6 +177,13 @@ def _raised(
         served=served,
     )
     return event, index + len(message)
+
+
+def _thread_of(frames: Sequence[str], thread: str | None) -> str | None:
+    """Return whose thread has ended, where the heading does not say so; None for no thread."""
+    if thread is None and not any(THREAD_FRAME.search(line) for line in frames):
+        return None
+    return "worker" if any(WORKER_FRAME.match(line) for line in frames) else ""
 
 
 def _message(lines: Sequence[str], start: int) -> Iterator[str]:

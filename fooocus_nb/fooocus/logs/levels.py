@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fooocus_nb.fooocus.logs.torn_lines import QUOTED
+
 __all__ = ["LEVELS", "Classifier"]
 
 #: From the least to the most serious.
@@ -17,8 +19,6 @@ _ERROR = re.compile(
     r"|\bout of memory\b|\bnot enough memory\b|\bFile corrupted:",
     re.IGNORECASE | re.MULTILINE,
 )
-#: What somebody wrote himself, and may contain any word.
-_QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
 _WARNING = re.compile(
     r"^\s*\[?WARN(?:ING)?\b|\b\w*Warning:|^Failed to\b|^Version mismatch\b|\bUpdate failed\b"
     r"|\bnot found\b|\bdeprecated\b|\bcannot (?:be )?(?:find|load|open)\b|\bcould not\b"
@@ -48,7 +48,7 @@ class Classifier:
             # Its frames are indented; the exception itself, not indented, is its last line.
             self._in_traceback = not text.strip() or text[0] in " \t"
             return "error"
-        if _QUOTED.match(text):
+        if QUOTED.match(text):
             return "info"
         if _ERROR.search(text[:400]):
             return "error"

@@ -14,10 +14,12 @@ from fooocus_nb.fooocus.logs._log_events import (
     CONNECTORS,
     RAISED_ALONE,
     THREAD,
+    THREAD_FRAME,
     TRACEBACK,
     WORKER_FRAME,
 )
 from fooocus_nb.fooocus.logs.rules import UNRECOVERABLE
+from fooocus_nb.fooocus.logs.torn_lines import Mender, is_sentence
 
 __all__ = ["Download", "Stage", "Startup", "StartupTracker"]
 
@@ -154,6 +156,7 @@ class StartupTracker:
         self.worker_dead = False
         self.device_lost = False
         self._thread_ends = False
+        self._mender = Mender()
         self.last_movement = time.monotonic()
         self._visited = {self.stage}
         self._last_transient = ""
@@ -175,6 +178,8 @@ class StartupTracker:
         """
         line = text[:MAX_LINE].rstrip()
         if not line.strip():
+            if not transient:
+                self._take("")
             return
         if self.download is not None and (bar := _BAR.search(line)):
             self._advance(self.download, bar)
@@ -184,8 +189,13 @@ class StartupTracker:
         self._last_transient = line if transient else ""
         self.last_movement = time.monotonic()
         if not transient:
-            self._look_for_ends(ANSI.sub("", line))
-            self._read(line)
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        for whole in filter(None, self._mender.take(line)):
+            if not is_sentence(whole):
+                self._look_for_ends(ANSI.sub("", whole))
+            self._read(whole)
 
     def _look_for_ends(self, line: str) -> None:
         """Look for the end of the worker, and for that of the GPU's work."""
@@ -194,6 +204,8 @@ class StartupTracker:
             self._thread_ends = not match["target"]
             if match["target"] == "worker":
                 self._mark_worker_dead()
+        elif THREAD_FRAME.search(line):
+            self._thread_ends = True
         elif self._thread_ends:
             if WORKER_FRAME.match(line):
                 self._mark_worker_dead()

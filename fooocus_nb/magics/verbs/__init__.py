@@ -9,7 +9,7 @@ import functools
 import importlib
 import pkgutil
 
-from fooocus_nb.magics.options import GeneratingVerb, Parser, Verb, parser_of
+from fooocus_nb.magics.verb import GeneratingVerb, Parser, Verb, parser_of
 
 __all__ = ["is_generating", "names", "options_of", "parser", "takes_image", "verb"]
 

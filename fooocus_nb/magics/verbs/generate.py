@@ -1,5 +1,5 @@
 """``%fooocus generate``."""
 
-from fooocus_nb.magics.options import GeneratingVerb
+from fooocus_nb.magics.verb import GeneratingVerb
 
 VERB = GeneratingVerb("generate images: [options] PROMPT")

@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 from fooocus_nb._html import data_table, escape, wrap
 from fooocus_nb.errors import nearest
 from fooocus_nb.magics import verbs
-from fooocus_nb.magics.options import GeneratingVerb, Parser, Verb
+from fooocus_nb.magics.verb import GeneratingVerb, Parser, Verb
 from fooocus_nb.widgets.display_backends import show
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import STEPS, install
-from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.magics.verb import Parser, Verb
 from fooocus_nb.widgets.install_monitor import InstallMonitor
 
 if TYPE_CHECKING:

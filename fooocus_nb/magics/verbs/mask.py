@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fooocus_nb.magics.image_options import find_image
-from fooocus_nb.magics.options import Parser, Verb, add_output
+from fooocus_nb.magics.verb import Parser, Verb, add_output
 
 if TYPE_CHECKING:
     from argparse import Namespace

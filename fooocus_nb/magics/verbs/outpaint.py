@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fooocus_nb.fooocus.requests.tasks import Outpaint
-from fooocus_nb.magics.options import GeneratingVerb, Parser
+from fooocus_nb.magics.verb import GeneratingVerb, Parser
 from fooocus_nb.options.values import sides
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from fooocus_nb.magics.options import FindImage
+    from fooocus_nb.magics.verb import FindImage
 
 
 def add_options(parser: Parser) -> None:

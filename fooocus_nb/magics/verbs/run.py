@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.errors import nearest
 from fooocus_nb.experiment.run import Run, current_run, open_run
-from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.magics.verb import Parser, Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fooocus_nb.magics.options import Verb
+from fooocus_nb.magics.verb import Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine import manager
-from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.magics.verb import Parser, Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace

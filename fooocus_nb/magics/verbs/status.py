@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fooocus_nb.engine import manager
-from fooocus_nb.magics.options import Verb
+from fooocus_nb.magics.verb import Verb
 from fooocus_nb.widgets.display_backends import show
 from fooocus_nb.widgets.status import status_bundle
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fooocus_nb.engine import manager
 from fooocus_nb.engine.listing import engines
 from fooocus_nb.engine.state import EngineState
-from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.magics.verb import Parser, Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace

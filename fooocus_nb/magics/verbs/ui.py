@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fooocus_nb.magics.options import Parser, Verb
+from fooocus_nb.magics.verb import Parser, Verb
 from fooocus_nb.options.values import positive
 
 if TYPE_CHECKING:

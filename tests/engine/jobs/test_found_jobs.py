@@ -13,6 +13,10 @@ from fooocus_nb.engine.jobs.records import records_in
 SLOW = {"FOOOCUS_DEMO_STEP_SECONDS": "0.1"}
 KEEP = "e = fooocus_nb.start(demo=True, lifetime='detached', timeout=30, output_dir={!r})"
 SUBMIT = "job = e.submit('a cat', seed=77, image_number={}, steps=4, width=64, height=64)"
+#: Its second image waits for a file, so that no kernel comes too late.
+KEEP_WAITING = KEEP.replace(
+    "timeout=30,", "args=['--fault', 'cue=' + {!r}, '--fault', 'from-image=2'], timeout=30,"
+)
 DRAWING = "for event in job.events(30):\n    if getattr(event, 'step', None): break"
 
 
@@ -30,18 +34,22 @@ def left_behind(peer, tmp_path):
     return leave
 
 
-def test_a_generation_goes_on_without_its_kernel_and_comes_home(
-    left_behind, peer, registry, tmp_path
-):
-    left_behind(3)
+def test_a_generation_goes_on_without_its_kernel_and_comes_home(peer, registry, tmp_path):
+    cue = tmp_path / "cue"
+    first = peer(**SLOW)
+    first.run(KEEP_WAITING.format(str(cue), str(tmp_path / "first")))
+    first.run(SUBMIT.format(3))
+    first.run(DRAWING)
+    first.kill()
     (entry,) = registry.entries()
     (record,) = records_in(entry.run_dir)
     assert record.orphaned
     assert record.request.seed == 77
     kernel = peer(**SLOW)
-    kernel.run(KEEP.format(str(tmp_path / "second")))
+    kernel.run(KEEP_WAITING.format(str(cue), str(tmp_path / "second")))
     kernel.run("(job,) = e.found_jobs")
     assert kernel.value("e.current_job is job, str(e.state)") == [True, "busy"]
+    cue.touch()
     assert kernel.value("job.request.given['prompt']") == "a cat"
     kernel.run("result = job.result(60)")
     assert kernel.value("[image.seed for image in result]") == [77, 78, 79]
@@ -56,6 +64,24 @@ def test_a_generation_goes_on_without_its_kernel_and_comes_home(
     kernel.run("again = e.generate('a cat', seed=78, image_number=1, steps=4, width=64, height=64)")
     assert kernel.value("again[0].open().tobytes() == result[1].open().tobytes()")
     assert records_in(entry.run_dir) == []
+
+
+def test_it_is_found_where_python_had_begun_to_end_first(peer, tmp_path):
+    """A Python that ends starts no threads any more, before it ends: that fails the job."""
+    cue = tmp_path / "cue"
+    kernel = peer(**SLOW)
+    kernel.run(KEEP_WAITING.format(str(cue), str(tmp_path / "images")))
+    kernel.run(SUBMIT.format(3))
+    kernel.run("import time\nwhile not job.snapshot().paths: time.sleep(0.02)")
+    kernel.run("import concurrent.futures.thread\nconcurrent.futures.thread._python_exit()")
+    cue.touch()
+    kernel.run("while job.exception() is None: time.sleep(0.02)")
+    assert kernel.value("type(job.exception()).__name__") == "RuntimeError"
+    kernel.kill()
+    second = peer(**SLOW)
+    second.run(KEEP_WAITING.format(str(cue), str(tmp_path / "images")))
+    second.run("(job,) = e.found_jobs")
+    assert second.value("[image.seed for image in job.result(60)]") == [77, 78, 79]
 
 
 def test_it_can_be_stopped_from_the_next_kernel(left_behind, peer):
@@ -101,7 +127,7 @@ def test_one_that_had_not_begun_is_told(peer, registry):
     second.run("import time\nwhile not job.snapshot().rank: time.sleep(0.02)")
     second.kill()
     third = peer(**SLOW)
-    third.run("import fooocus_nb.engine.jobs.orphan as orphan\norphan.BEGIN_SECONDS = 1.0")
+    third.run("import fooocus_nb.engine.jobs.found_job as found_job\nfound_job.BEGIN_SECONDS = 1.0")
     third.run(KEEP.format("here"))
     first.run("job.stop(); job.result(60)")
     third.run("(job,) = e.found_jobs")

@@ -1,4 +1,4 @@
-"""Two images of one generation: the same bytes, the same pixels, close, or different."""
+"""Compare an image with the one made again: same bytes, same pixels, close, or different."""
 
 from __future__ import annotations
 

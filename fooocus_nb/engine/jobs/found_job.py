@@ -1,4 +1,4 @@
-"""An orphaned job: a generation that an earlier kernel left running, followed by its log."""
+"""A found job: a generation that an earlier kernel left running, followed by its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a process elsewhere: it has engines of its own, makes a cell, and tells about it.
+"""The remote side of a sweep: a process whose engines make the cells that are sent to it.
 
 An :class:`Order` goes there and an :class:`Answer` comes back. Both are plain data: nothing that is
 sent holds an engine.
@@ -29,8 +29,8 @@ from fooocus_nb.experiment.provenance import (
     provenance,
     software,
 )
-from fooocus_nb.experiment.recorder import look_on
-from fooocus_nb.experiment.workers import ILL, EngineWorker
+from fooocus_nb.experiment.recorder import observe_jobs
+from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import NO_SEED
@@ -136,7 +136,7 @@ class Engines:
         self._free: list[tuple[bytes, EngineWorker]] = []
         self._all: list[EngineWorker] = []
         self._starting = 0
-        self._ill: set[EngineWorker] = set()
+        self._to_restart: set[EngineWorker] = set()
         self._ending: set[bytes] = set()
         self._closed = False
 
@@ -162,8 +162,8 @@ class Engines:
                     worker.free_memory(restart=False)
         finally:
             with self._changed:
-                if isinstance(error, ILL):
-                    self._ill.add(worker)
+                if isinstance(error, NEEDS_RESTART):
+                    self._to_restart.add(worker)
                 self._free.append((key, worker))
                 ending = key in self._ending
                 self._changed.notify_all()
@@ -244,11 +244,11 @@ class Engines:
         return self._closed or bool(self._free) or not self._is_full()
 
     def _prepare(self, worker: EngineWorker, order: Order) -> None:
-        """Let an engine be of use again, and have the preset that the order means."""
+        """Restart an engine that needs it, and load the preset that the order means."""
         engine = worker.engine
-        if order.restart or worker in self._ill or engine.state is not EngineState.READY:
+        if order.restart or worker in self._to_restart or engine.state is not EngineState.READY:
             engine.restart()
-            self._ill.discard(worker)
+            self._to_restart.discard(worker)
         preset = order.values.get(PRESET)
         if preset is None:
             worker.finish()
@@ -277,14 +277,14 @@ def _generate(engine: Engine, order: Order, watching: _Watching) -> None:
     cell = Cell(order.cell, order.values, {})
     prompt, given = request_parameters(cell, order.find)
     request = check_request(engine, prompt, given)
-    look_on()
+    observe_jobs()
     with watching_as(watching):
         job = submit_request(engine, request)
     job.result()
 
 
 class _Watching:
-    """Looks on at a job, and keeps what is to be told of it."""
+    """Observes a job, and keeps what the answer tells of it."""
 
     def __init__(self) -> None:
         self._job: JobFacts | None = None
@@ -293,7 +293,7 @@ class _Watching:
         self._outcome: Outcome | None = None
 
     def bind(self, job: JobFacts) -> None:
-        """Take the job that it looks on at."""
+        """Take the job that it observes."""
         self._job = job
         self._facts = job.engine()
 

@@ -1,4 +1,4 @@
-"""The engines that sleep, as other kernels and the shell list them: they have no process to ask."""
+"""Files that tell other kernels and the shell which engines sleep: those have no process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.child_process import EngineProcess
 
-__all__ = ["AsleepMarker", "sleepers"]
+__all__ = ["AsleepMarker", "asleep_records"]
 
 PREFIX, ENDING = "asleep-", ".json"
 MAX_BYTES = 1 << 16
@@ -61,7 +61,7 @@ class AsleepMarker:
                 path.unlink()
 
 
-def sleepers() -> Iterator[dict[str, Any]]:
+def asleep_records() -> Iterator[dict[str, Any]]:
     """Yield what is known of each engine that sleeps; those of kernels that ended are forgotten."""
     for folder in runtime_paths():
         with contextlib.suppress(OSError):
