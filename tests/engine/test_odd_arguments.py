@@ -64,6 +64,12 @@ def test_a_path_that_no_system_has(path: Any) -> None:
             call()
 
 
+@pytest.mark.parametrize("url", [5, b"http://127.0.0.1", None, float("nan"), 10**400])
+def test_an_address_that_is_no_text(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="An address is a text"):
+        fooocus_nb.connect(url)
+
+
 @pytest.mark.parametrize("path", NO_NAMES, ids=lambda path: repr(path)[:9])
 def test_a_file_that_no_system_has(path: str) -> None:
     with pytest.raises(MetadataError):
