@@ -117,7 +117,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"image_collector"},
         {"observers"},
         {"records"},
-        {"asked"},
+        {"cell_requests"},
         {"context"},
         {"recovery"},
         {"job"},

@@ -17,7 +17,7 @@ from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.free_memory import FreeMemory
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
-from fooocus_nb.engine.jobs.asked import AskedRecords
+from fooocus_nb.engine.jobs.cell_requests import CellRequests
 from fooocus_nb.engine.jobs.context import JobContext
 from fooocus_nb.engine.jobs.found_job import FoundJob
 from fooocus_nb.engine.jobs.job import Job
@@ -121,7 +121,7 @@ class Engine(ImageTasks):
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
         self._records = JobRecords(self._run_dir)
-        self._asked = AskedRecords(self.name, self._run_dir, arguments)
+        self._cell_requests = CellRequests(self.name, self._run_dir, arguments)
         self._context = JobContext(
             name=self.name,
             owned=self.owned,
@@ -130,7 +130,7 @@ class Engine(ImageTasks):
             queue=queue,
             liveness=liveness,
             records=self._records,
-            asked=self._asked,
+            cell_requests=self._cell_requests,
             client=lifecycle.require_client,
             copy_image=self._copy_image,
             subscribe_log=lifecycle.lines.subscribe,
@@ -139,7 +139,9 @@ class Engine(ImageTasks):
             publish=self._publish,
             facts=self._facts,
         )
-        register_submission(self, self._request, self._submit, self._asked, self._outputs.folder)
+        register_submission(
+            self, self._request, self._submit, self._cell_requests, self._outputs.folder
+        )
         register(self, self._facts)
         self._found: tuple[FoundJob, ...] = ()
         self._monitor: EngineMonitor | None = None
@@ -545,7 +547,7 @@ class Engine(ImageTasks):
         request = self._request(prompt, parameters)
         show_warnings(request)
         self._require_submittable()
-        return self._send(request, self._asked.ask(request, self.output_dir))
+        return self._send(request, self._cell_requests.ask(request, self.output_dir))
 
     def _request(self, prompt: str, parameters: Mapping[str, Any]) -> Request:
         schema = self._lifecycle.require_schema()
@@ -612,8 +614,8 @@ class Engine(ImageTasks):
     async def agenerate(self, prompt: str = "", **parameters: Any) -> Result:
         """Generate images and await them; see :meth:`generate`."""
         if "portable" in parameters:  # the engine is asked, which takes its time
-            asked = portable_if_wanted
-            prompt, parameters = await asyncio.to_thread(asked, self, prompt, parameters)
+            change = portable_if_wanted
+            prompt, parameters = await asyncio.to_thread(change, self, prompt, parameters)
         return await self.submit(prompt, **parameters)
 
     @property

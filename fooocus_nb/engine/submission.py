@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from fooocus_nb.engine.jobs.asked import Asked, AskedRecords
+    from fooocus_nb.engine.jobs.cell_requests import CellRequest, CellRequests
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.fooocus.requests import Request
 
@@ -41,7 +41,7 @@ class _Methods:
     check: weakref.WeakMethod[Callable[[str, Mapping[str, Any]], Request]]
     send: weakref.WeakMethod[Callable[..., Job]]
     #: Weak, as it knows its engine.
-    asked: weakref.ref[AskedRecords]
+    records: weakref.ref[CellRequests]
     output_dir: Path
 
 
@@ -53,12 +53,12 @@ def register(
     engine: object,
     check: Callable[[str, Mapping[str, Any]], Request],
     send: Callable[..., Job],
-    asked: AskedRecords,
+    records: CellRequests,
     output_dir: Path,
 ) -> None:
     """Let the functions below find the two steps of an engine's submission."""
     _methods[engine] = _Methods(
-        weakref.WeakMethod(check), weakref.WeakMethod(send), weakref.ref(asked), output_dir
+        weakref.WeakMethod(check), weakref.WeakMethod(send), weakref.ref(records), output_dir
     )
 
 
@@ -90,18 +90,18 @@ def submit_asked(engine: object, request: Request, session: str) -> Job:
     return _send(engine, request, session)
 
 
-def resubmit(engine: object, asked: Asked) -> Job:
+def resubmit(engine: object, requested: CellRequest) -> Job:
     """Submit what an earlier kernel had written down, and the engine has never begun with."""
-    if asked.request is None:
-        msg = f"{asked.session} is no generation"
+    if requested.request is None:
+        msg = f"{requested.session} is no generation"
         raise ValueError(msg)
-    records_of(engine).resume(asked)
-    return _send(engine, asked.request, asked.session)
+    records_of(engine).resume(requested)
+    return _send(engine, requested.request, requested.session)
 
 
-def records_of(engine: object) -> AskedRecords:
+def records_of(engine: object) -> CellRequests:
     """Return who writes down what the cells of this kernel ask an engine for."""
-    records = _methods_of(engine).asked()
+    records = _methods_of(engine).records()
     if records is None:
         raise not_an_engine(engine)
     return records

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fooocus_nb._background import await_future, wait_future
 from fooocus_nb.engine.interrupts import INTERRUPT_TIMEOUT
-from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
+from fooocus_nb.engine.jobs.cell_requests import DONE, FAILED, STOPPED
 from fooocus_nb.engine.names import running_shell
 from fooocus_nb.engine.submission import records_of
 from fooocus_nb.errors import ParameterError, RunError, nearest, show_plainly
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.jobs.asked import Asked
+    from fooocus_nb.engine.jobs.cell_requests import CellRequest
     from fooocus_nb.experiment.runner import OnError
     from fooocus_nb.experiment.sweep_protocols import OpenRun
     from fooocus_nb.experiment.workers import Worker
@@ -137,11 +137,11 @@ class Launch(Generic[R]):
         workers: Sequence[Worker],
         progress: SweepProgress,
         options: Options,
-        asked: Asked | None = None,
+        requested: CellRequest | None = None,
     ) -> None:
         self.run = run
         self.progress = progress
-        self._asked = asked
+        self._requested = requested
         self._tasks = list(tasks)
         self._workers = list(workers)
         self._options = options
@@ -187,11 +187,11 @@ class Launch(Generic[R]):
             yield
             return
         records, state = records_of(engine), FAILED
-        if self._asked is None:
+        if self._requested is None:
             session = records.ask_sweep(self.run.path, [task.cell.id for task in self._tasks])
         else:
-            session = self._asked.session
-            records.resume(self._asked)
+            session = self._requested.session
+            records.resume(self._requested)
         try:
             yield
             state = DONE
@@ -304,7 +304,7 @@ def tell_earlier(progress: SweepProgress, run: OpenRun, cells: Sequence[Cell]) -
 
 
 def resume_cells(
-    run: R, thing: Any, cells: Sequence[str], options: Options, asked: Asked
+    run: R, thing: Any, cells: Sequence[str], options: Options, requested: CellRequest
 ) -> Launch[R]:
     """Return what makes the cells of a run that are missing, of those that a sweep was to make.
 
@@ -322,7 +322,7 @@ def resume_cells(
     waiting = [
         task for task, state in zip(tasks, progress.states(), strict=True) if state == "waiting"
     ]
-    return Launch(run, waiting, workers, progress, options, asked)
+    return Launch(run, waiting, workers, progress, options, requested)
 
 
 def _planned_tasks(run: OpenRun, cells: Sequence[str]) -> list[Task]:

@@ -17,7 +17,7 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine import manager
 from fooocus_nb.engine.interrupts import interruption, interruption_of
-from fooocus_nb.engine.jobs.asked import WAITING, asked_in, started_with
+from fooocus_nb.engine.jobs.cell_requests import WAITING, cell_requests_in, started_with
 from fooocus_nb.engine.jobs.job import never_begun, session_of
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.engine.state import EngineState
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
-    from fooocus_nb.engine.jobs.asked import Asked
+    from fooocus_nb.engine.jobs.cell_requests import CellRequest
     from fooocus_nb.engine.jobs.job import Job
     from fooocus_nb.experiment.making import Launch
     from fooocus_nb.experiment.run import Run
@@ -50,7 +50,7 @@ class _Resumption:
     session: Session
     notebook: str
     #: In the order in which it was asked for.
-    todo: list[Asked]
+    todo: list[CellRequest]
     #: The SHA-256 of images that are shown already.
     shown: set[str]
     engines: dict[Path, Engine] = field(default_factory=dict)
@@ -58,22 +58,22 @@ class _Resumption:
     #: What cannot be gone on with, in sentences.
     notes: list[str] = field(default_factory=list)
 
-    def parts(self) -> list[list[Asked]]:
+    def parts(self) -> list[list[CellRequest]]:
         """Return what is shown together: a sweep by itself, generations in a row."""
         return [
             list(part)
             for _, part in itertools.groupby(
-                self.todo, lambda asked: asked.session if asked.run else ""
+                self.todo, lambda requested: requested.session if requested.run else ""
             )
         ]
 
-    def engine(self, asked: Asked) -> Engine | None:
+    def engine(self, requested: CellRequest) -> Engine | None:
         """Return the engine that has it, or may be sent it; None where that has ended."""
-        return self.engines.get(asked.run_dir)
+        return self.engines.get(requested.run_dir)
 
     def attach(self) -> None:
         """Attach to the engines that something is to be awaited of."""
-        wanted = {asked.run_dir for asked in self.todo if asked.state == WAITING}
+        wanted = {requested.run_dir for requested in self.todo if requested.state == WAITING}
         for known in started_with(self.notebook):
             if known.run_dir in wanted and known.run_dir not in self.engines:
                 engine = manager.reattach(known.run_dir, known.arguments)
@@ -86,57 +86,57 @@ class _Generations:
     """Some generations in a row: what there is of each, in order."""
 
     plan: _Resumption
-    asked: Sequence[Asked]
+    requested: Sequence[CellRequest]
     jobs: dict[str, Job] = field(default_factory=dict)
 
-    def waiting(self) -> list[Asked]:
+    def waiting(self) -> list[CellRequest]:
         """Return those that are not finished."""
-        return [asked for asked in self.asked if asked.state == WAITING]
+        return [requested for requested in self.requested if requested.state == WAITING]
 
-    def job(self, asked: Asked) -> Job | None:
+    def job(self, requested: CellRequest) -> Job | None:
         """Return the job of one that is not finished, sent where it never was; None without."""
-        engine = self.plan.engine(asked)
-        job = None if engine is None else _job_of(engine, asked.session)
-        if job is None and engine is not None and not asked.sent and asked.orphaned:
-            job = self._send(engine, asked)
-        elif job is None and not asked.orphaned:
-            self.plan.notes.append(f"{_named(asked)}: another kernel is at it.")
+        engine = self.plan.engine(requested)
+        job = None if engine is None else _job_of(engine, requested.session)
+        if job is None and engine is not None and not requested.sent and requested.orphaned:
+            job = self._send(engine, requested)
+        elif job is None and not requested.orphaned:
+            self.plan.notes.append(f"{_named(requested)}: another kernel is at it.")
         elif job is None:
-            what = "was at it" if asked.sent else "was to make it"
+            what = "was at it" if requested.sent else "was to make it"
             self.plan.notes.append(
-                f"{_named(asked)}: the engine that {what} has ended. Run its cell again."
+                f"{_named(requested)}: the engine that {what} has ended. Run its cell again."
             )
         if job is not None:
-            self.jobs[asked.session] = job
+            self.jobs[requested.session] = job
         return job
 
-    def again(self, asked: Asked, job: Job) -> Job | None:
+    def again(self, requested: CellRequest, job: Job) -> Job | None:
         """Return a new job for one that the engine is known not to have begun with."""
-        engine = self.plan.engine(asked)
+        engine = self.plan.engine(requested)
         if engine is None or not never_begun(job):
             return None
-        again = self._send(engine, asked)
+        again = self._send(engine, requested)
         if again is not None:
-            self.jobs[asked.session] = again
+            self.jobs[requested.session] = again
         return again
 
-    def _send(self, engine: Engine, asked: Asked) -> Job | None:
-        if asked.left_out:
+    def _send(self, engine: Engine, requested: CellRequest) -> Job | None:
+        if requested.left_out:
             self.plan.notes.append(
-                f"{_named(asked)}: it was not begun, and the images for it are not kept. Run its "
-                "cell again."
+                f"{_named(requested)}: it was not begun, and the images for it are not kept. Run "
+                "its cell again."
             )
             return None
-        return resubmit(engine, asked)
+        return resubmit(engine, requested)
 
     def drop(self) -> None:
         """Ask no more for what was not sent, because somebody has stopped all of it."""
-        for asked in self.waiting():
-            engine = self.plan.engine(asked)
-            if engine is not None and asked.session not in self.jobs:
+        for requested in self.waiting():
+            engine = self.plan.engine(requested)
+            if engine is not None and requested.session not in self.jobs:
                 records = records_of(engine)
-                records.resume(asked)
-                records.drop([asked.session])
+                records.resume(requested)
+                records.drop([requested.session])
 
     def failed(self, error: FooocusError) -> None:
         """Note a generation that has failed; its images are shown all the same."""
@@ -145,8 +145,8 @@ class _Generations:
     def result(self) -> Result | None:
         """Return the images that are shown nowhere yet, each once; None where there are none."""
         images: list[Image] = []
-        for asked in self.asked:
-            for image in self._images_of(asked):
+        for requested in self.requested:
+            for image in self._images_of(requested):
                 with contextlib.suppress(OSError):  # somebody has removed it
                     if image.sha256 not in self.plan.shown:
                         self.plan.shown.add(image.sha256)
@@ -160,20 +160,20 @@ class _Generations:
             log=(),
             parameters=first,
             prompt=str(first.get("prompt", "")),
-            engine=self.asked[0].engine,
+            engine=self.requested[0].engine,
         )
 
-    def _images_of(self, asked: Asked) -> Iterable[Image]:
-        if (job := self.jobs.get(asked.session)) is not None:
+    def _images_of(self, requested: CellRequest) -> Iterable[Image]:
+        if (job := self.jobs.get(requested.session)) is not None:
             return _made_by(job)
-        base = asked.request.record() if asked.request is not None else {}
+        base = requested.request.record() if requested.request is not None else {}
         return [
             Image(
                 image.path,
                 seed=image.seed,
                 parameters={**base, "image_seed": image.seed, "image_number": 1},
             )
-            for image in asked.images
+            for image in requested.images
         ]
 
 
@@ -244,7 +244,7 @@ def _steps(
     result = Result.combined(results) if results else None
     if result is not None:
         session.keep(options.output, result)
-    elif not (plan.notes or plan.errors or any(asked.run for asked in plan.todo)):
+    elif not (plan.notes or plan.errors or any(requested.run for requested in plan.todo)):
         session.write(
             "Nothing to resume: all that the cells of this notebook have asked for is shown in it."
         )
@@ -261,46 +261,46 @@ def _plan(session: Session, options: Namespace) -> _Resumption:
             "path with --notebook."
         )
         raise UsageError(msg)
-    asked = asked_in(notebook)
+    requested = cell_requests_in(notebook)
     saved = SavedNotebook.read(notebook)
     if not options.all:
-        asked = [one for group in _groups(asked) if _is_open(group, saved) for one in group]
+        requested = [one for group in _groups(requested) if _is_open(group, saved) for one in group]
     shown = set() if options.all or saved is None else set(saved.images)
-    known = {path for one in asked if (path := one.run_dir)}
+    known = {path for one in requested if (path := one.run_dir)}
     engines = {
         run_dir: engine
         for engine in manager.running().values()
         if (run_dir := _run_dir_of(engine)) in known and run_dir is not None
     }
-    return _Resumption(session, notebook, asked, shown, engines)
+    return _Resumption(session, notebook, requested, shown, engines)
 
 
 def _run_dir_of(engine: Engine) -> Path | None:
     return None if engine.state is EngineState.STOPPED else records_of(engine).run_dir
 
 
-def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
+def _groups(requested: Sequence[CellRequest]) -> list[list[CellRequest]]:
     """Return what was asked for together, in one execution of a cell, in order."""
-    groups: dict[str, list[Asked]] = {}
-    for one in asked:
+    groups: dict[str, list[CellRequest]] = {}
+    for one in requested:
         groups.setdefault(one.execution.message, []).append(one)
     return list(groups.values())
 
 
-def _is_open(group: Sequence[Asked], saved: SavedNotebook | None) -> bool:
+def _is_open(group: Sequence[CellRequest], saved: SavedNotebook | None) -> bool:
     """Whether what an execution has asked for may be missing in the saved notebook."""
-    if any(asked.state == WAITING for asked in group):
+    if any(requested.state == WAITING for requested in group):
         return True
     if saved is None:
         return False
     execution = group[0].execution
     # The number beside a cell is written when the browser has seen its end, with all its outputs.
-    ended = max(asked.ended or 0.0 for asked in group)
+    ended = max(requested.ended or 0.0 for requested in group)
     return not (saved.counts.get(execution.cell) == execution.count and saved.time >= ended)
 
 
-def _named(asked: Asked) -> str:
-    prompt = "" if asked.request is None else str(asked.request.values.get("prompt", ""))
+def _named(requested: CellRequest) -> str:
+    prompt = "" if requested.request is None else str(requested.request.values.get("prompt", ""))
     return repr(prompt if len(prompt) <= 60 else f"{prompt[:59]}…")
 
 
@@ -318,30 +318,32 @@ def _made_by(job: Job) -> Iterable[Image]:
     return made or ()
 
 
-def _launch(plan: _Resumption, asked: Asked, *, awaited: bool) -> Launch[Run] | None:
+def _launch(plan: _Resumption, requested: CellRequest, *, awaited: bool) -> Launch[Run] | None:
     """Return what goes on with a sweep; None where that is not possible, which is noted."""
     from fooocus_nb.experiment.making import Options, resume_cells
     from fooocus_nb.experiment.run import open_run
 
-    engine = plan.engine(asked)
+    engine = plan.engine(requested)
     if engine is None:
         with contextlib.suppress(ConfigurationError):
             engine = manager.current()
-    if engine is None or asked.run is None:
-        plan.notes.append(f"The sweep in {asked.run}: its engine has ended. Run its cell again.")
+    if engine is None or requested.run is None:
+        plan.notes.append(
+            f"The sweep in {requested.run}: its engine has ended. Run its cell again."
+        )
         return None
-    run = open_run(asked.run)
+    run = open_run(requested.run)
     options = Options(show=True, awaited=awaited)
-    return resume_cells(run, engine, asked.cells, options, asked)
+    return resume_cells(run, engine, requested.cells, options, requested)
 
 
 def _jobs(part: _Generations, monitor: JobMonitor) -> Generator[Job, FooocusError | None, None]:
     """Yield each job to wait for; what is sent back is the error that it has ended with."""
-    for asked in part.waiting():
-        job = None if monitor.stopped else part.job(asked)
+    for requested in part.waiting():
+        job = None if monitor.stopped else part.job(requested)
         while job is not None:
             error = yield job
-            again = None if error is None else part.again(asked, job)
+            again = None if error is None else part.again(requested, job)
             if error is not None and again is None:
                 part.failed(error)
             job = again

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fooocus_nb.engine.facts import EngineFacts
-    from fooocus_nb.engine.jobs.asked import AskedRecords
+    from fooocus_nb.engine.jobs.cell_requests import CellRequests
     from fooocus_nb.engine.jobs.records import JobRecords
     from fooocus_nb.engine.liveness import Liveness
     from fooocus_nb.engine.queue import JobQueue
@@ -46,7 +46,7 @@ class JobContext:
     liveness: Liveness
     records: JobRecords
     #: What the cells of this kernel have asked for.
-    asked: AskedRecords
+    cell_requests: CellRequests
     #: Return the client of an engine that can generate, or raise why it cannot.
     client: Callable[[], Client]
     #: Copy an image of the server into the output folder; its bytes are first handed to the last.

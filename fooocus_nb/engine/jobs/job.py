@@ -16,7 +16,7 @@ from fooocus_nb._background import async_twin, await_future, run_sync, submit, w
 from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.failures import no_images, not_enhanced
 from fooocus_nb.engine.interrupts import interruption, interruption_text, stop_and_wait
-from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
+from fooocus_nb.engine.jobs.cell_requests import DONE, FAILED, STOPPED
 from fooocus_nb.engine.jobs.control import Control
 from fooocus_nb.engine.jobs.image_collector import ImageCollector
 from fooocus_nb.engine.jobs.job_log import JobLog
@@ -433,7 +433,7 @@ class Job:
         stopped = isinstance(error, GenerationStopped) or (made is not None and made.stopped)
         state = STOPPED if stopped else DONE if error is None else FAILED
         images = tuple(made) if made is not None else ()
-        await asyncio.to_thread(self._context.asked.end, self._session, state, images)
+        await asyncio.to_thread(self._context.cell_requests.end, self._session, state, images)
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()

@@ -41,12 +41,12 @@ __all__ = [
     "FAILED",
     "STOPPED",
     "WAITING",
-    "Asked",
-    "AskedImage",
-    "AskedRecords",
+    "CellRequest",
+    "CellRequests",
     "Execution",
+    "FinishedImage",
     "StartedWith",
-    "asked_in",
+    "cell_requests_in",
     "started_with",
     "this_execution",
 ]
@@ -77,7 +77,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class AskedImage:
+class FinishedImage:
     """A finished image."""
 
     path: Path
@@ -94,7 +94,7 @@ class StartedWith:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CellRequest:
     """A generation that a cell has asked for, or a sweep, which has a `run` and no request."""
 
     session: str
@@ -115,7 +115,7 @@ class Asked:
     run: Path | None = None
     cells: tuple[str, ...] = ()
     ended: float | None = None
-    images: tuple[AskedImage, ...] = field(default=())
+    images: tuple[FinishedImage, ...] = field(default=())
 
     @property
     def sent(self) -> bool:
@@ -147,7 +147,7 @@ def this_execution() -> Execution | None:
         return None  # a kernel that is none of ipykernel's
 
 
-class AskedRecords:
+class CellRequests:
     """Writes down what the cells of this kernel ask one engine for.
 
     `run_dir` is None for an engine that is none of ours: nobody can go on with what it does.
@@ -181,11 +181,11 @@ class AskedRecords:
         """Write down a sweep that is about to be made; return what :meth:`end` takes."""
         return self._ask(run=run, cells=tuple(cells))
 
-    def resume(self, asked: Asked) -> None:
+    def resume(self, requested: CellRequest) -> None:
         """Look after what an earlier kernel has asked for, and this one goes on with."""
         with contextlib.suppress(OSError):
-            folder = _notebook_folder(asked.execution.notebook)
-            self._files[asked.session] = _file(folder, asked.session)
+            folder = _notebook_folder(requested.execution.notebook)
+            self._files[requested.session] = _file(folder, requested.session)
 
     def drop(self, sessions: Iterable[str]) -> None:
         """Note that some will never be sent."""
@@ -202,14 +202,14 @@ class AskedRecords:
         found = []
         for image in images:
             with contextlib.suppress(OSError):  # somebody has removed it
-                found.append(AskedImage(image.path, image.sha256, image.seed))
+                found.append(FinishedImage(image.path, image.sha256, image.seed))
         self._change(session, state=state, ended=time.time(), images=tuple(found))
 
     def _ask(self, **what: Any) -> str:
         session, execution, run_dir = new_session_hash(), this_execution(), self._run_dir()
         if execution is None or run_dir is None:
             return session
-        asked = Asked(
+        requested = CellRequest(
             session=session,
             execution=execution,
             time=time.time(),
@@ -225,7 +225,7 @@ class AskedRecords:
             folder = _notebook_folder(execution.notebook)
             self._tell_start(folder, execution.notebook, run_dir)
             path = _file(folder, session)
-            replace_file(path, _content(asked))
+            replace_file(path, _content(requested))
             self._files[session] = path
         return session
 
@@ -245,7 +245,7 @@ class AskedRecords:
                 replace_file(path, _content(replace(_read(path), **changes)))
 
 
-def asked_in(notebook: str) -> list[Asked]:
+def cell_requests_in(notebook: str) -> list[CellRequest]:
     """Return what the cells of a notebook have asked for, oldest first, of each its last execution.
 
     Whoever runs a cell again does not want what it had asked for before.
@@ -255,9 +255,13 @@ def asked_in(notebook: str) -> list[Asked]:
         if not path.name.startswith(ENGINE_PREFIX):
             with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
                 found.append(_read(path))
-    found.sort(key=lambda asked: asked.time)
-    last = {asked.execution.cell: asked.execution.message for asked in found}
-    return [asked for asked in found if last[asked.execution.cell] == asked.execution.message]
+    found.sort(key=lambda each: each.time)
+    last = {each.execution.cell: each.execution.message for each in found}
+    return [
+        requested
+        for requested in found
+        if last[requested.execution.cell] == requested.execution.message
+    ]
 
 
 def started_with(notebook: str) -> list[StartedWith]:
@@ -273,7 +277,7 @@ def started_with(notebook: str) -> list[StartedWith]:
 
 def _folder_of(notebook: str) -> Path:
     digest = hashlib.sha256(os.fsencode(notebook)).hexdigest()[:24]
-    return state_folder("asked") / digest
+    return state_folder("cell_requests") / digest
 
 
 def _notebook_folder(notebook: str) -> Path:
@@ -306,30 +310,30 @@ def _remove_old(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _content(asked: Asked) -> dict[str, Any]:
-    request, execution = asked.request, asked.execution
+def _content(requested: CellRequest) -> dict[str, Any]:
+    request, execution = requested.request, requested.execution
     return {
-        "session": asked.session,
+        "session": requested.session,
         "notebook": execution.notebook,
         "message": execution.message,
         "cell": execution.cell,
         "count": execution.count,
-        "time": asked.time,
-        "state": asked.state,
-        "engine": asked.engine,
-        "run_dir": str(asked.run_dir),
-        "kernel": asked.kernel,
-        "kernel_created": asked.kernel_created,
+        "time": requested.time,
+        "state": requested.state,
+        "engine": requested.engine,
+        "run_dir": str(requested.run_dir),
+        "kernel": requested.kernel,
+        "kernel_created": requested.kernel_created,
         "request": request
         and {"values": request.values, "given": request.given, "seed": str(request.seed)},
-        "left_out": asked.left_out,
-        "output_dir": asked.output_dir and str(asked.output_dir),
-        "run": asked.run and str(asked.run),
-        "cells": asked.cells,
-        "ended": asked.ended,
+        "left_out": requested.left_out,
+        "output_dir": requested.output_dir and str(requested.output_dir),
+        "run": requested.run and str(requested.run),
+        "cells": requested.cells,
+        "ended": requested.ended,
         "images": [
             {"path": str(image.path), "sha256": image.sha256, "seed": _text(image.seed)}
-            for image in asked.images
+            for image in requested.images
         ],
     }
 
@@ -343,13 +347,13 @@ def _load(path: Path) -> dict[str, Any]:
     return known
 
 
-def _read(path: Path) -> Asked:
+def _read(path: Path) -> CellRequest:
     known = _load(path)
     if not SESSION.fullmatch(known["session"]) or known["state"] not in _STATES:
         msg = f"{path} is no record of ours"
         raise ValueError(msg)
     request, images = known["request"], known["images"]
-    return Asked(
+    return CellRequest(
         session=known["session"],
         execution=Execution(
             known["notebook"], known["message"], known["cell"], int(known["count"])
@@ -368,7 +372,7 @@ def _read(path: Path) -> Asked:
         cells=tuple(known["cells"]),
         ended=known["ended"],
         images=tuple(
-            AskedImage(
+            FinishedImage(
                 Path(image["path"]),
                 str(image["sha256"]),
                 None if image["seed"] is None else int(image["seed"]),
