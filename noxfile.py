@@ -194,7 +194,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(tags=["all"])
 def installed(session: nox.Session) -> None:
-    """Run the tests on the built wheel: what is packed is what people get."""
+    """Run the tests on the built wheel, with all examples: what is packed is what people get."""
     folder = _workspace(session)
     session.install("build")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)
@@ -203,7 +203,7 @@ def installed(session: nox.Session) -> None:
     clone = _clone(session, folder)
     shutil.rmtree(clone / "fooocus_nb")
     session.chdir(clone)
-    session.run("pytest", *PARALLEL, *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs, env={"FOOOCUS_NB_ALL_EXAMPLES": "1"})
 
 
 @nox.session(tags=["all"])
