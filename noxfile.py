@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,25 @@ PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durati
 #: All of it is Python and JavaScript as text; more than this is something that got in by mistake.
 MAX_WHEEL_BYTES = 1_200_000
 PLATFORMS = ("linux", "darwin", "win32")
+
+
+def _newest_python() -> str:
+    """Return the newest Python that runs here, of those on the path and of pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python3.{minor}") for minor in range(11, 20)]
+    found += map(str, pyenv.glob("versions/*/bin/python3.[0-9]*[0-9]"))
+    by_version = {sys.version_info[:2]: sys.executable}
+    for path in filter(None, found):
+        script = "import sys; print(sys.version_info.major, sys.version_info.minor)"
+        told = subprocess.run([path, "-c", script], capture_output=True, text=True, check=False)
+        if told.returncode == 0:  # pyenv's shims stand also for what it has not
+            major, minor = map(int, told.stdout.split())
+            by_version.setdefault((major, minor), path)
+    return by_version[max(by_version)]
+
+
+#: The one that runs this, which is the oldest that the project supports in its own checks.
+PYTHONS = list(dict.fromkeys([sys.executable, _newest_python()]))
 
 # The tests build environments with uv where it is on the path: here it comes with nox.
 os.environ["PATH"] += f"{os.pathsep}{Path(sys.executable).parent}"
@@ -70,7 +90,7 @@ def _clone(session: nox.Session, folder: Path) -> Path:
 
 @nox.session(tags=["everyday", "all"])
 def lint(session: nox.Session) -> None:
-    """Run what pre-commit runs, and check the types with the eyes of every platform."""
+    """Run what pre-commit runs, and check the types for every platform."""
     session.install("-e", ".[dev]")
     if (ROOT / ".git").exists():
         session.run("pre-commit", "run", "--all-files", "--show-diff-on-failure")
@@ -192,9 +212,9 @@ def release(session: nox.Session) -> None:
         session.error(f"the wheel has {size} bytes, more than {MAX_WHEEL_BYTES}")
 
 
-@nox.session(tags=["all"])
+@nox.session(python=PYTHONS, tags=["all"])
 def installed(session: nox.Session) -> None:
-    """Run the tests on the built wheel, with all examples: what is packed is what people get."""
+    """Run the tests on the wheel, all examples too, on the oldest and the newest Python here."""
     folder = _workspace(session)
     session.install("build")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)

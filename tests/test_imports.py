@@ -83,7 +83,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"history"},
     ),
     "engine": (
-        {"interrupts", "names"},
+        {"free_memory", "interrupts", "names"},
         {"config"},
         {"old_logs"},
         {"folders", "unmanaged"},

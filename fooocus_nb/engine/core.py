@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fooocus_nb._background import async_twin, twins
 from fooocus_nb.engine.facts import EngineFacts, register
+from fooocus_nb.engine.free_memory import FreeMemory
 from fooocus_nb.engine.health import check_health, worker_alive
 from fooocus_nb.engine.image_tasks import ImageTasks
 from fooocus_nb.engine.jobs.asked import AskedRecords
@@ -115,6 +116,7 @@ class Engine(ImageTasks):
         self._outputs = outputs
         self._counter = itertools.count(1)  # of the images, for their names
         self._images = ImageHistory()
+        self._free_memory = FreeMemory()
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
         self._records = JobRecords(self._run_dir)
@@ -144,6 +146,8 @@ class Engine(ImageTasks):
         lifecycle.on_started = self._find_orphaned_jobs
         lifecycle.labels.update(output_label(outputs.folder))
         lifecycle.requests.subscribe(self._take_request)
+        # By the watchdog's looks: not after every generation, and on no thread that one needs.
+        lifecycle.watchdog.well.subscribe(lambda _: self._free_memory.release())
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -671,6 +675,7 @@ class Engine(ImageTasks):
     def _publish(self, result: Result) -> None:
         self.last_result = result
         self._images.add(result)
+        self._free_memory.note()
 
     # -- what can be chosen -----------------------------------------------------------------
 

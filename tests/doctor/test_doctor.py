@@ -94,6 +94,7 @@ def test_without_a_checkout_the_machine_is_looked_at(tmp_path, gpu, roomy) -> No
     assert "Nothing says where" in report["checkout"].text
     assert report.exit_code == 1
     assert "no launch.py" in doctor(tmp_path)["checkout"].text
+    assert "fooocus-nb install" in doctor(tmp_path / "gone")["checkout"].text
     with pytest.raises(KeyError):
         report["torch"]
 

@@ -244,7 +244,7 @@ def test_the_job_and_not_a_table_of_processes_holds_the_tree(on_windows, windows
 
 
 BOOT = """
-import os, signal, socket, sys, types
+import os, shutil, signal, socket, sys, types
 sys.path.append(sys.argv[1])
 from fooocus_nb.supervisor import _platform, guardian
 fake = sys.modules["fooocus_nb.supervisor._windows"] = types.ModuleType("_windows")

@@ -155,7 +155,7 @@ def _hint(text: str) -> str:
         return "It names a variable that is not set where the kernel was started."
     if text.startswith("~"):
         return "Nothing tells where this user's home is: give the whole path."
-    return f"Give the folder that holds Fooocus's {LAUNCHER}."
+    return f"Give the folder that holds Fooocus's {LAUNCHER}, or get one: fooocus-nb install."
 
 
 def read_version(checkout: Path) -> str:
