@@ -57,6 +57,7 @@ _FORMS = (
     (re.compile(r"\b(?:hf_|gh[opusr]_|github_pat_|sk-)[\w-]{16,}"), MASK),
 )
 _OPTION = re.compile(rf"(?i)--?[\w-]*{_NAMES}")
+_LOGIN_IN_ADDRESS = re.compile(r"://([^\s/?#'\"<>]+)@")
 
 _lock = threading.Lock()
 _remembered: set[str] = set()
@@ -104,10 +105,15 @@ def redact_words(words: Sequence[str]) -> list[str]:
 def secrets_in(words: Sequence[str]) -> dict[str, str]:
     """Return the secrets on a command line, by the options that they stand behind."""
     found: dict[str, str] = {}
+    option = "an address"
     for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
+        option = name if name.startswith("-") else option
         if _OPTION.fullmatch(name):
             value = value if equals else following
             if value and (equals or not value.startswith("-")):
                 found[name] = value
+        elif login := _LOGIN_IN_ADDRESS.search(word):
+            user, colon, password = login[1].partition(":")
+            found[option] = password if colon else user
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.engine.names import notebook_name
 from fooocus_nb.errors import FooocusError
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ class AsleepMarker:
         }
         with contextlib.suppress(OSError, FooocusError):  # it is only told
             path = runtime_folder() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{ENDING}"
-            draft = path.with_suffix(".draft")
-            draft.write_text(json.dumps(content), encoding="utf-8")
-            draft.replace(path)
+            with writing_whole(path) as part:
+                part.write_text(json.dumps(content), encoding="utf-8")
             self._path = path
 
     def remove(self) -> None:

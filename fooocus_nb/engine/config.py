@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,21 @@ if TYPE_CHECKING:
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
-__all__ = ["Fooocus", "Lifetime", "ProcessSettings", "configuration", "configured_path"]
+__all__ = [
+    "Fooocus",
+    "Lifetime",
+    "ProcessSettings",
+    "checked_path",
+    "checked_seconds",
+    "configuration",
+    "configured_path",
+    "shown",
+]
+
+#: Longer waits are none: the system's clocks do not count so far.
+MAX_SECONDS = 1e9
+#: What an error shows of a value.
+MAX_SHOWN = 80
 
 #: Whether an engine ends with its last user, or goes on without one.
 Lifetime = Literal["kernel", "detached"]
@@ -40,7 +55,7 @@ def configuration() -> Fooocus:
 
 def configured_path(path: str | os.PathLike[str] | None) -> Path:
     """Return the folder of Fooocus: what was given, ``FOOOCUS_HOME`` or ``c.Fooocus.path``."""
-    given = os.fspath(path) if path else os.environ.get("FOOOCUS_HOME") or configuration().path
+    given = path or os.environ.get("FOOOCUS_HOME") or configuration().path
     if not given:
         msg = (
             "Where is Fooocus installed? Say it in one of these ways:\n"
@@ -51,7 +66,45 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
             "    fooocus_nb.start(demo=True)"
         )
         raise ConfigurationError(msg)
-    return Path(given)
+    return checked_path("path", given)
+
+
+def checked_path(name: str, given: object) -> Path:
+    """Return a path, or raise what says that no system could have it."""
+    try:
+        found = Path(given)  # type: ignore[arg-type]
+        if b"\0" in os.fsencode(found):
+            msg = "it holds a NUL character"
+            raise ValueError(msg)
+    except (TypeError, ValueError) as error:
+        msg = f"{name}={shown(given)} is no path that can be used: {error}."
+        raise ConfigurationError(msg) from error
+    return found
+
+
+def checked_seconds(
+    name: str, given: object, *, zero: bool = False, endless: bool = False, more: str = ""
+) -> float:
+    """Return a number of seconds, or raise what says that it is none."""
+    try:
+        number = math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    enough = number >= 0 if zero else number > 0
+    if isinstance(given, str) or not enough or not (number <= MAX_SECONDS or endless):
+        least = "from 0 up" if zero else "above 0"
+        msg = f"{name}={shown(given)} is not possible: give a number of seconds {least}{more}."
+        raise ConfigurationError(msg)
+    return number
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"({type(value).__name__})"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -79,6 +132,4 @@ class ProcessSettings:
     idle_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.grace >= 0:
-            msg = f"grace={self.grace!r}: give a number of seconds from 0 up."
-            raise ConfigurationError(msg)
+        object.__setattr__(self, "grace", checked_seconds("grace", self.grace, zero=True))

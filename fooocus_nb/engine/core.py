@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fooocus_nb._background import async_twin, twins
+from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.facts import EngineFacts, register
 from fooocus_nb.engine.free_memory import FreeMemory
 from fooocus_nb.engine.health import check_health, worker_alive
@@ -297,6 +298,8 @@ class Engine(ImageTasks):
         on_progress : callable, optional
             Called with the engine about five times a second while it starts.
         """
+        if timeout is not None:
+            timeout = checked_seconds("timeout", timeout, endless=True)
         self._lifecycle.end("restarting", Release.END)
         on_tick = None if on_progress is None else functools.partial(on_progress, self)
         self._lifecycle.start(timeout, on_tick)
@@ -438,7 +441,7 @@ class Engine(ImageTasks):
 
     @watch_interval.setter
     def watch_interval(self, seconds: float) -> None:
-        self._lifecycle.watchdog.interval = _seconds("watch_interval", seconds)
+        self._lifecycle.watchdog.interval = checked_seconds("watch_interval", seconds)
 
     @property
     def answer_timeout(self) -> float:
@@ -450,7 +453,7 @@ class Engine(ImageTasks):
 
     @answer_timeout.setter
     def answer_timeout(self, seconds: float) -> None:
-        self._lifecycle.watchdog.answer_timeout = _seconds("answer_timeout", seconds)
+        self._lifecycle.watchdog.answer_timeout = checked_seconds("answer_timeout", seconds)
 
     @property
     def restart_policy(self) -> RestartPolicy | None:
@@ -503,7 +506,7 @@ class Engine(ImageTasks):
             When it has failed or was stopped, and nothing restarts it. The subclass and message
             tell why.
         """
-        self._lifecycle.wait_ready(timeout)
+        self._lifecycle.wait_ready(checked_seconds("timeout", timeout, zero=True))
 
     await_ready = async_twin(wait_ready)
 
@@ -988,14 +991,6 @@ class Engine(ImageTasks):
             schema=lambda: self._schema,
             history=self._images,
         )
-
-
-def _seconds(name: str, value: float) -> float:
-    """Return a number of seconds, or raise what says that it is none."""
-    if isinstance(value, bool) or not value > 0:
-        msg = f"{name}={value!r}: give a number of seconds above 0."
-        raise ConfigurationError(msg)
-    return value
 
 
 def assemble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -71,6 +72,7 @@ def resolved(path: str | os.PathLike[str], name: str) -> Path:
     try:
         folder = Path(path).expanduser().resolve()
         os.fsencode(folder)
+        _refuse_long_names(folder)
     except RuntimeError as error:
         msg = f"{name}={os.fspath(path)!r}: nothing tells where your home is. Give the whole path."
         raise ConfigurationError(msg) from error
@@ -84,6 +86,15 @@ def resolved(path: str | os.PathLike[str], name: str) -> Path:
         msg = f"{name}={path!r} is no folder that can be used: {error}."
         raise ConfigurationError(msg) from error
     return folder
+
+
+def _refuse_long_names(path: Path) -> None:
+    """Raise where a path has a name that no file system takes, whether it is there or not."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OSError(error.errno, error.strerror) from None
 
 
 def runtime_paths() -> tuple[Path, ...]:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
-from fooocus_nb._secrets import remember_secret, secrets_in
-from fooocus_nb.engine.config import Lifetime, ProcessSettings, configuration, configured_path
+from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
+from fooocus_nb.engine.config import (
+    Lifetime,
+    ProcessSettings,
+    checked_seconds,
+    configuration,
+    configured_path,
+    shown,
+)
 from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
 from fooocus_nb.engine.sleeping import checked_sleep_after
@@ -23,7 +31,7 @@ from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
@@ -60,6 +68,9 @@ _engines: dict[str, _Started] = {}
 #: It becomes part of the names of files.
 MAX_NAME = 100
 DEFAULT_OUTPUT_DIR = "fooocus-outputs"
+#: The environment variables that say the same as flags of Fooocus that may hold a secret. The
+#: environment of a process can be read by its own user alone.
+_VARIABLES = {"--hf-mirror": "HF_MIRROR"}
 #: How long a detached engine may be idle without a kernel.
 IDLE_TIMEOUT = 1800.0
 
@@ -183,6 +194,9 @@ def start(
         raise ConfigurationError(msg)
     _check_sharing(share, lifetime, idle_timeout)
     after = checked_sleep_after(sleep_after)
+    timeout = None if timeout is None else checked_seconds("timeout", timeout, endless=True)
+    _check_words(args, env)
+    args = tuple(args)
     _warn_of_visible_secrets(args)
     login = None if auth is None else parse_login(auth)
     settings = _settings(
@@ -268,12 +282,13 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return what another kernel would start it with, as JSON can hold it.
 
-    Of the environment only the names: its values may be secrets.
+    Of the environment only the names: its values may be secrets. Secrets among the flags are
+    masked, so that such an engine is attached to only by who knows them.
     """
     installation = settings.installation
     found: dict[str, Any] = {
         "name": name,
-        "args": [str(word) for word in settings.args],
+        "args": redact_words([str(word) for word in settings.args]),
         "port": settings.port,
         "output_dir": str(outputs.folder),
         "names": outputs.names.text if outputs.names is not None else None,
@@ -349,16 +364,28 @@ def _propose_connecting(settings: ProcessSettings) -> None:
         )
 
 
+def _check_words(args: object, env: object) -> None:
+    """Refuse what is no list of flags and no mapping of variables, before anything is read."""
+    if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
+        msg = f"args={shown(args)} is not possible: give a list of flags and their values."
+        raise ConfigurationError(msg)
+    if env is not None and not isinstance(env, Mapping):
+        msg = f"env={shown(env)} is not possible: give variables by name, {{'NAME': 'value'}}."
+        raise ConfigurationError(msg)
+
+
 def _warn_of_visible_secrets(args: Sequence[str]) -> None:
     """Warn of passwords among the flags, and mask them wherever something is shown."""
     found = secrets_in([str(word) for word in args])
     for secret in found.values():
         remember_secret(secret)
     if found:
+        variables = [f"{name} is {_VARIABLES[name]}" for name in found if name in _VARIABLES]
+        has_variable = f" ({', '.join(variables)})" if variables else ", if the flag has a variable"
         warn_user(
             f"args= holds a secret behind {', '.join(found)}: the engine's command line can be "
-            "read by everybody on this machine. Give it in env=, if the flag has a variable; the "
-            "login of its page belongs into auth=.",
+            f"read by every user of this machine. Give it in env={has_variable}; the login of its "
+            "page belongs into auth=.",
             UserWarning,
         )
 
@@ -370,9 +397,7 @@ def _check_sharing(share: bool | None, lifetime: str, idle_timeout: float) -> No
         hint = nearest(str(lifetime), choices)
         msg = f"lifetime={lifetime!r} is not possible: it is {allowed}.{hint}"
         raise ConfigurationError(msg)
-    if isinstance(idle_timeout, bool) or not 0 < idle_timeout < float("inf"):
-        msg = f"idle_timeout={idle_timeout!r} is not possible: give a number of seconds above 0."
-        raise ConfigurationError(msg)
+    checked_seconds("idle_timeout", idle_timeout)
     if share is False and lifetime == "detached":
         msg = (
             "share=False and lifetime='detached' contradict each other: nobody could find the "

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.engine.names import listed_name, unique_name
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.guardian_handle import require_own
 from fooocus_nb.supervisor.registry import Registry
 from fooocus_nb.supervisor.system import creation_time
@@ -67,10 +68,8 @@ def record_page(name: str, url: str) -> PageRecord:
     name = unique_name(name, taken | {record.name for record in records})
     path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     content = json.dumps({"name": name, "url": url, "pid": pid, "created": created})
-    aside = path.with_suffix(".new")
-    aside.touch(0o600, exist_ok=False)
-    aside.write_text(content, encoding="utf-8")
-    aside.replace(path)
+    with writing_whole(path, private=True) as part:
+        part.write_text(content, encoding="utf-8")
     return PageRecord(path, name, url, pid, created)
 
 

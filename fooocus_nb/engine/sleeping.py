@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.names import users_in
 from fooocus_nb.engine.state import EngineState
-from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.guardian_handle import read_published
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def checked_sleep_after(value: float | None) -> float | None:
     """Return the seconds of ``sleep_after=``, or raise what says that they are none."""
     if value is None:
         return None
-    if isinstance(value, bool) or not 0 < value < float("inf"):
-        msg = f"sleep_after={value!r} is not possible: give a number of seconds above 0, or None."
-        raise ConfigurationError(msg)
-    return float(value)
+    return checked_seconds("sleep_after", value, more=", or None")
 
 
 class Sleep:

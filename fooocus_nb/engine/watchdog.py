@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fooocus_nb._background import Signal
+from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.health import PROBE_TIMEOUT, measure_usage, web_server_answers
 from fooocus_nb.engine.state import FAILED, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.errors import ConfigurationError, nearest
@@ -78,10 +79,7 @@ class RestartPolicy:
 
     def __post_init__(self) -> None:
         for name in ("window", "first_delay", "longest_delay"):
-            value = getattr(self, name)
-            if not value >= 0:
-                msg = f"{name}={value!r}: give a number of seconds from 0 up."
-                raise ConfigurationError(msg)
+            object.__setattr__(self, name, checked_seconds(name, getattr(self, name), zero=True))
         if isinstance(self.limit, bool) or self.limit < 1:
             msg = f'limit={self.limit!r}: give a whole number from 1 up, or restart="{NEVER}".'
             raise ConfigurationError(msg)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import secrets
 import struct
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from fooocus_nb.experiment.sheet_layout import (
     part_of,
     sheet_size,
 )
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.results.thumbnails import small_image, webp_thumbnail
 
 if TYPE_CHECKING:
@@ -595,15 +594,11 @@ def _write(sheet: PIL.Image.Image, path: Path, kind: str) -> None:
     options: dict[str, Any] = {"PNG": {}, "JPEG": {"quality": 90}, "WEBP": {"quality": 88}}[kind]
     if kind == "JPEG":
         options["subsampling"] = 0  # or coloured fringes show on the labels
-    aside = path.with_name(f".sheet-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("xb") as file:
+        with writing_whole(path) as part, part.open("wb") as file:
             sheet.save(file, kind, **options)
-        aside.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         msg = f"The contact sheet {path} cannot be written: {reason}. The images are untouched."
         raise OutputError(msg) from error

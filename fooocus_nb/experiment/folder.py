@@ -145,10 +145,12 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 def resolved(path: str | os.PathLike[str], name: str) -> Path:
     """Return the absolute path that was given as the parameter `name`, or raise a RunError."""
     try:
-        return Path(path).expanduser().resolve()
+        place = Path(path).expanduser().resolve()
+        place.is_file()  # raises for a name that no system takes
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         msg = f"{name}={path!r} is no path that can be used: {error}."
         raise RunError(msg) from error
+    return place
 
 
 def safe_relative(path: object) -> str:

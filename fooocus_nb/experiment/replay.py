@@ -227,7 +227,12 @@ def _recipe_of_image(manifest: Manifest, record: ImageRecord, store: RunStore | 
 
 
 def _recipe_of_file(path: Path) -> Recipe:
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # such as a name that is too long
+        msg = f"{path} can't be made again: {error}"
+        raise ParameterError(msg) from error
+    if is_folder:
         msg = f"{path} is a folder: give one of its images or manifests; Run.verify takes them all."
         raise ParameterError(msg)
     store = _store_of(path)

@@ -7,7 +7,6 @@ import html
 import json
 import os
 import re
-import secrets
 import shutil
 import unicodedata
 import zipfile
@@ -46,6 +45,7 @@ from fooocus_nb.experiment.privacy import Scrubber
 from fooocus_nb.experiment.share_page import PageRun, run_page
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.results.output_folder import FULL_DISK
 from fooocus_nb.results.thumbnails import webp_thumbnail
 
@@ -444,7 +444,7 @@ def _written_zip(target: Path, made: _Collector, *, dry_run: bool) -> Share:
 
     def write(part: Path) -> None:
         folder = _ascii(target.stem)
-        with zipfile.ZipFile(part, "x", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
             for name, data in made.records.items():
                 archive.writestr(_entry(f"{folder}/{name}"), data, zipfile.ZIP_DEFLATED)
             for name, data in made.thumbnails.items():
@@ -475,19 +475,14 @@ def _ascii(stem: str) -> str:
 
 def _write_aside(target: Path, write: Callable[[Path], None], size: int) -> None:
     """Write a file under another name, and give it its own once it is whole."""
-    part = target.with_name(f".part-{secrets.token_hex(8)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(target.parent).free
         if size > free:
             msg = f"{target.name} would have {size:,} bytes, and {target.parent} has {free:,} free."
             raise DiskFull(msg)
-        try:
+        with writing_whole(target) as part:
             write(part)
-            part.replace(target)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
     except OSError as error:
         kind = DiskFull if error.errno in FULL_DISK else OutputError
         msg = f"{target} could not be written: {error.strerror or error}."

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -19,6 +17,7 @@ from fooocus_nb.experiment.labels import axis_text
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.schema.parameters import canonical_name
+from fooocus_nb.fooocus.whole_files import writing_whole
 
 if TYPE_CHECKING:
     import os
@@ -268,14 +267,10 @@ def _dtype(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".table-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-        aside.replace(path)
+        with writing_whole(path) as part:
+            part.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
         msg = f"The table cannot be written to {path}: {error.strerror or error}."
         raise OutputError(msg) from error

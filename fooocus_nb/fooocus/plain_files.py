@@ -24,7 +24,10 @@ def open_plain_file(path: Path, limit: int) -> IO[bytes]:
     """Open a file; devices, pipes and files over `limit` bytes are refused unread."""
     # Without O_NONBLOCK, opening a pipe that nobody writes to would never return.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    try:
+        handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except ValueError as error:  # a NUL or half a character in its name
+        raise UnfitFileError(str(error)) from error
     try:
         # Of the open file, not of its name, which may be somebody else's by now.
         status = os.fstat(handle)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.errors import EngineError
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.system import creation_time, here, where
 
 if TYPE_CHECKING:
@@ -50,11 +51,8 @@ class ServerRecord:
         }
         with contextlib.suppress(OSError, EngineError):
             path = runtime_folder() / self._name
-            draft = path.with_suffix(".draft")
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            draft.replace(path)
+            with writing_whole(path, private=True) as part:
+                part.write_text(json.dumps(content), encoding="utf-8")
             self._path, self._written = path, now
 
     def remove(self) -> None:

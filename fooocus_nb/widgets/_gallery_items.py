@@ -17,7 +17,7 @@ from fooocus_nb.engine.grants import grant
 from fooocus_nb.errors import FooocusError, ParameterError
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import read_log, read_metadata
-from fooocus_nb.fooocus.plain_files import open_plain_file
+from fooocus_nb.fooocus.plain_files import UnfitFileError, open_plain_file
 from fooocus_nb.results import Image, Result
 from fooocus_nb.results.thumbnails import webp_thumbnail
 
@@ -349,4 +349,6 @@ def _reason(error: BaseException) -> str:
         return "The file is no longer there."
     if isinstance(error, PermissionError):
         return "The file may not be read."
+    if isinstance(error, UnfitFileError):
+        return clean(f"{error}.")
     return clean(f"No image that can be read ({type(error).__name__}).")

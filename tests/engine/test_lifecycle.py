@@ -20,6 +20,13 @@ def test_a_life_from_start_to_stop_is_told_with_reasons():
     assert times == sorted(times)
 
 
+def test_no_reason_holds_a_secret():
+    """A reason may quote an address or a command line, and is shown and kept."""
+    life = StateMachine()
+    assert life.move(EngineState.STARTING, "http://me:open-sesame@host, --hf-token open-sesame")
+    assert [change.reason for change in life.history][-1] == "http://***@host, --hf-token ***"
+
+
 def test_an_illegal_transition_changes_nothing():
     life = StateMachine()
     assert not life.move(EngineState.BUSY)

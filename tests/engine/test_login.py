@@ -79,8 +79,11 @@ def test_what_is_no_login_is_refused_before_anything_starts(auth: object) -> Non
     assert not fooocus_nb.running()
 
 
-def look_for_the_secret(engine: fooocus_nb.Engine) -> None:
-    """Fail where the secret stands in anything that is shown or written of an engine."""
+def look_for_the_secret(engine: fooocus_nb.Engine, *, except_for: tuple[int, ...] = ()) -> None:
+    """Fail where the secret stands in anything that is shown or written of an engine.
+
+    `except_for` has the processes whose command lines are not looked at.
+    """
     shown = {
         "repr": repr(engine),
         "url": str(engine.url),
@@ -102,7 +105,7 @@ def look_for_the_secret(engine: fooocus_nb.Engine) -> None:
             if file.is_file():
                 shown[str(file)] = file.read_text(errors="replace")
     for process in psutil.process_iter(["cmdline"]):
-        if process.pid != psutil.Process().pid:
+        if process.pid not in (psutil.Process().pid, *except_for):
             shown[f"process {process.pid}"] = " ".join(process.info["cmdline"] or ())
     assert not [name for name, text in shown.items() if SECRET in text]
 
@@ -125,6 +128,55 @@ def test_secrets_in_arguments_and_addresses(tmp_path: Path) -> None:
     with pytest.raises(fooocus_nb.FooocusError) as failed:
         fooocus_nb.connect(f"http://me:{SECRET}@127.0.0.1:1")
     assert SECRET not in f"{failed.value!r} {failed.value}"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--hf-mirror", f"https://me:{SECRET}@host/x"], [f"--hf-mirror=https://{SECRET}@host"]],
+)
+def test_a_secret_among_the_flags_is_warned_of_and_masked_by_us(flags: list[str]) -> None:
+    """Whoever runs the engine sees its flags; nothing of ours repeats them."""
+    with pytest.warns(UserWarning, match="read by every user of this machine") as warned:
+        engine = fooocus_nb.start(demo=True, args=flags, share=True)
+    (message,) = [str(item.message) for item in warned if "args=" in str(item.message)]
+    assert "--hf-mirror is HF_MIRROR" in message
+    assert SECRET not in message
+    pid = engine.pid
+    assert pid is not None
+    # It really stands there, which is why it is warned of.
+    assert SECRET in " ".join(psutil.Process(pid).cmdline())
+    look_for_the_secret(engine, except_for=(pid,))
+
+
+def test_a_secret_behind_a_flag_that_is_refused_is_masked() -> None:
+    with (
+        pytest.warns(UserWarning, match="if the flag has a variable"),
+        pytest.raises(fooocus_nb.StartError) as caught,
+    ):
+        fooocus_nb.start(demo=True, args=["--hf-token", SECRET])
+    assert "--hf-token" in str(caught.value)
+    assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.log}"
+
+
+def test_what_the_warning_advises_keeps_the_secret_out_of_sight(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    url = f"https://me:{SECRET}@host/x"
+    engine = fooocus_nb.start(demo=True, env={"HF_MIRROR": url}, share=True)
+    assert not [item for item in recwarn if "args=" in str(item.message)]
+    look_for_the_secret(engine)
+    pid = engine.pid
+    assert pid is not None
+    assert psutil.Process(pid).environ()["HF_MIRROR"] == url
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux has it")
+def test_a_command_line_is_for_everybody_and_an_environment_is_not() -> None:
+    """What the warning and docs/security.md say of it."""
+    engine = fooocus_nb.start(demo=True, share=False)
+    folder = Path("/proc") / str(engine.pid)
+    assert (folder / "cmdline").stat().st_mode & 0o777 == 0o444
+    assert (folder / "environ").stat().st_mode & 0o777 == 0o400
 
 
 def test_secrets_that_an_engine_prints(tmp_path: Path) -> None:

@@ -93,6 +93,33 @@ def save(folder: Path, *outputs: str, count: int | None = None, cell: str = "x")
     (folder / "a.ipynb").write_text(json.dumps({"cells": cells}))
 
 
+MIRROR = "https://me:sesame-4711@host"
+
+
+def test_no_secret_of_the_flags_is_written_down_for_the_next_kernel(folder, kernel_in) -> None:
+    notebook = kernel_in(folder, **_places(folder))
+    notebook.run(f"{START} -- --hf-mirror {MIRROR}")
+    notebook.run(f"%fooocus --seed 1 -n 1 {SMALL} a cat")
+    kept = [path for path in folder.rglob("*.json") if path.is_file()]
+    assert any(path.name.startswith("engine-") for path in kept)
+    assert not [path for path in kept if "sesame-4711" in path.read_text()]
+
+
+@pytest.mark.slow
+def test_who_knows_the_secret_resumes_and_others_are_told(folder, kernel_in) -> None:
+    notebook = kernel_in(folder, **_places(folder))
+    notebook.run(f"{START} -- --hf-mirror {MIRROR}")
+    kill_in(
+        notebook,
+        f"%%fooocus --seed 10 -n 2 {SMALL}\na dog",
+        lambda: len(list((folder / "fooocus-outputs").glob("*.png"))) == 1,
+    )
+    notebook.run("%load_ext fooocus_nb")
+    assert "start it as the notebook did" in notebook.run("%fooocus resume", fails=True).error
+    notebook.run(f"%fooocus start --demo --keep -- --hf-mirror {MIRROR}")
+    assert len(shown_in(notebook.run("%fooocus resume"))) == 2
+
+
 def test_generations_of_a_killed_kernel_are_shown_once_and_made_once(notebook, folder) -> None:
     before = notebook.run(f"%fooocus --seed 1 -n 1 {SMALL} a cat")
     save(folder, *[bundle["text/html"] for bundle in before.bundles])

@@ -59,6 +59,10 @@ def test_a_progress_bar_is_written_before_its_line_ends() -> None:
         (["--api-key=abc"], {"--api-key": "abc"}),
         (["--disable-auth", "--listen"], {}),
         (["--always-low-vram"], {}),
+        (["--hf-mirror", "https://me:abc@host/x"], {"--hf-mirror": "abc"}),
+        (["--hf-mirror=https://abc@host"], {"--hf-mirror": "abc"}),
+        (["https://me:a:b@host"], {"an address": "a:b"}),
+        (["--hf-mirror", "https://host/me@x"], {}),
         ([], {}),
     ],
 )

@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._background import async_twin, await_future, run_sync, submit, wait_future
+from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.failures import no_images, not_enhanced
 from fooocus_nb.engine.interrupts import interruption, interruption_text, stop_and_wait
 from fooocus_nb.engine.jobs.asked import DONE, FAILED, STOPPED
@@ -223,6 +224,8 @@ class Job:
         EngineTimeout
             When no event came in time. The generation goes on.
         """
+        if timeout is not None:
+            timeout = checked_seconds("timeout", timeout, zero=True)
         inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         unsubscribe = self.subscribe(inbox.put)
         try:
@@ -290,6 +293,8 @@ class Job:
         EngineTimeout
             When it is not done in time. The generation goes on.
         """
+        if timeout is not None:
+            timeout = checked_seconds("timeout", timeout, zero=True, endless=True)
         try:
             return wait_future(self._future, timeout)
         except TimeoutError as error:

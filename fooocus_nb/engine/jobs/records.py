@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.fooocus.requests import Request
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
@@ -146,13 +147,8 @@ def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) ->
 
 def replace_file(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file of JSON; nobody ever reads half of it."""
-    draft = path.with_suffix(".draft")
-    try:
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(path)
-    except BaseException:
-        remove(draft)
-        raise
+    with writing_whole(path) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")
 
 
 def mark_orphaned(path: Path) -> None:

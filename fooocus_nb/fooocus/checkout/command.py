@@ -202,8 +202,8 @@ def _python_flags(python: Path) -> tuple[str, ...]:
 
 
 def _check_port(port: int) -> None:
-    if not 1 <= port <= 65535:
-        msg = f"port={port}: a port is a number from 1 to 65535."
+    if isinstance(port, bool) or not hasattr(port, "__index__") or not 1 <= port <= 65535:
+        msg = f"port={port!r}: a port is a number from 1 to 65535."
         raise ConfigurationError(msg)
 
 

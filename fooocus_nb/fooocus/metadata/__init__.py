@@ -13,6 +13,7 @@ import re
 import secrets
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ from fooocus_nb.fooocus.plain_files import UnfitFileError, read_plain_file
 from fooocus_nb.fooocus.schema.named_values import NamedValues, PartialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "LogEntry",
@@ -203,6 +204,9 @@ def encode_metadata(values: Mapping[str, Any], scheme: str = "fooocus") -> str:
         When the values cannot be written, or the scheme does not exist.
     """
     _check_scheme(scheme)
+    if not isinstance(values, Mapping):
+        msg = f"There is no metadata in a value of type {type(values).__name__}: give it by name."
+        raise MetadataError(msg)
     raw = raw_of(values)
     if scheme == "a1111":
         return dump_a1111(raw)

@@ -178,6 +178,8 @@ class _Reader:
         self._naming = Naming()
         self._names: dict[int, str] = {}
         self._dice: set[int] = set()
+        #: For each input of the steps, the component that tells what it is.
+        self._shown: dict[int, Component] = {}
         self._parameters: dict[str, Parameter] = {}
         self._task: int | None = None
         self._preset: int | None = None
@@ -189,8 +191,18 @@ class _Reader:
         self.chain = tuple(dict.fromkeys(function.index for function in (*steps, *chain)))
         version = self._graph.version
         numbers = tuple(int(part) for part in version.split(".")) if version else ()
+        taken = {item.id: item for step in steps for item in step.inputs}
+        self._shown = {
+            number: self._graph.shown_for(item, taken)
+            for number, item in taken.items()
+            if item.type != "state"
+        }
         self._naming = name_inputs(
-            [[item for item in step.inputs if item.type != "state"] for step in steps], numbers
+            [
+                [self._shown[item.id] for item in step.inputs if item.id in self._shown]
+                for step in steps
+            ],
+            numbers,
         )
         self._names = self._naming.names
         self._dice = {item.id for step in steps for item in self._dice_of(step)}
@@ -229,7 +241,7 @@ class _Reader:
         return others if alone else []
 
     def _make_parameter(self, name: str, item: Component) -> Parameter:
-        parameter = make_parameter(name, item)
+        parameter = make_parameter(name, self._shown.get(item.id, item))
         if item.id in self._dice:
             # We draw the seed, so that it is known.
             return dataclasses.replace(parameter, default=False)

@@ -83,15 +83,20 @@ def align_row(
     match: Callable[[int, int], float],
     insert: Callable[[int], float],
     outcome: Callable[[int, int | None], Hashable],
+    *,
+    from_start: bool = False,
 ) -> list[Alignment]:
-    """Read a row along a template."""
+    """Read a row along a template, from the template's start or from anywhere in it."""
     # `match` and `insert` tell what it costs to read an item as a place of the template, and as
     # none of them; those with the same `outcome` do not contradict each other. Every item can be
     # none of them, so there always is one.
     matches = [[match(row, slot[2]) for slot in graph.slots] for row in range(length)]
     inserts = [insert(row) for row in range(length)]
-    forward = _sweep(graph, matches, inserts, backwards=False)
-    backward = _sweep(graph, matches, inserts, backwards=True)
+    # Both ends of the template are free: a function may take only a part of all inputs.
+    ends = [0.0 if terminal else math.inf for terminal in graph.terminal]
+    starts = [0.0, *(math.inf for _ in ends[1:])] if from_start else list(ends)
+    forward = _sweep(graph, matches, inserts, starts, backwards=False)
+    backward = _sweep(graph, matches, inserts, ends, backwards=True)
     alignments = []
     for row in range(length):
         before, after = forward[row], backward[row + 1]
@@ -123,11 +128,14 @@ def _rank(costs: Mapping[Hashable, float]) -> Alignment:
 
 
 def _sweep(
-    graph: TemplateGraph, matches: list[list[float]], inserts: list[float], *, backwards: bool
+    graph: TemplateGraph,
+    matches: list[list[float]],
+    inserts: list[float],
+    costs: _Row,
+    *,
+    backwards: bool,
 ) -> list[_Row]:
     """Return what it costs to be at each point before each item, read from one end of the row."""
-    # Both ends of the template are free: a function may take only a part of all inputs.
-    costs = [0.0 if terminal else math.inf for terminal in graph.terminal]
     _skip(graph, costs, backwards=backwards)
     rows = [costs]
     order = range(len(inserts) - 1, -1, -1) if backwards else range(len(inserts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import UnsupportedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 __all__ = ["Component", "Function", "Graph"]
 
@@ -70,6 +71,11 @@ class Component:
             str(choice[1] if isinstance(choice, (list, tuple)) else choice) for choice in given
         )
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether the page shows it."""
+        return self.props.get("visible") not in (False, "hidden")
+
     def describe(self) -> str:
         """Describe it for error messages."""
         elem_id = f", elem_id {self.elem_id!r}" if self.elem_id else ""
@@ -93,6 +99,11 @@ class Function:
     generator: bool
     #: Whether it goes through the queue.
     queued: bool
+
+    @property
+    def copies(self) -> bool:
+        """Whether it takes one component and sets one other, and nothing else."""
+        return len(self.inputs) == len(self.outputs) == 1 and self.inputs != self.outputs
 
     def takes(self, kind: str) -> tuple[Component, ...]:
         """Return the inputs of one kind."""
@@ -153,9 +164,10 @@ class Graph:
 
     @property
     def version(self) -> str:
-        """The version in the title; empty where there is none."""
-        found = re.search(r"\d+(?:\.\d+)+", self.title)
-        return found[0] if found else ""
+        """The version of Fooocus in the title; empty where there is none."""
+        found = re.findall(r"\d+(?:\.\d+)+", self.title)
+        # A fork has a version of its own beside that of the Fooocus that it was made from.
+        return next((item for item in found if item.startswith("2.")), next(iter(found), ""))
 
     def by_elem_id(self, elem_id: str) -> Component:
         """Return the component with an ``elem_id``."""
@@ -168,6 +180,26 @@ class Graph:
     def all_by_elem_id(self, elem_id: str) -> list[Component]:
         """Return all components with an ``elem_id``."""
         return [item for item in self.components.values() if item.elem_id == elem_id]
+
+    def shown_for(self, hidden: Component, taken: Collection[int]) -> Component:
+        """Return what the page shows in the place of a nameless hidden component; else itself."""
+        # A fork may show several lists to choose from, and keep in a hidden text what was chosen in
+        # whichever is seen. What the calls take themselves stands for itself alone.
+        if hidden.is_visible or hidden.label or hidden.elem_id or hidden.type == "state":
+            return hidden
+        sources = [
+            function.inputs[0]
+            for function in self.functions
+            if function.copies and function.outputs[0].id == hidden.id
+        ]
+        kinds = {(source.kind, source.label.strip().casefold()) for source in sources}
+        if len(kinds) != 1 or any(source.id in taken for source in sources):
+            return hidden
+        source = next((source for source in sources if source.is_visible), sources[0])
+        held = hidden.props.get("value")
+        if not source.label or (held and held not in (*source.choices, source.props.get("value"))):
+            return hidden
+        return dataclasses.replace(source, id=hidden.id, position=hidden.position)
 
     def triggered_by(self, component: Component, event: str) -> list[Function]:
         """Return the functions that an event of a component starts, without what follows them."""

@@ -22,7 +22,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from fooocus_nb.errors import UnsupportedServer
-from fooocus_nb.fooocus.schema._alignment import TemplateGraph, align_row
+from fooocus_nb.fooocus.schema._alignment import Alignment, TemplateGraph, align_row
 from fooocus_nb.fooocus.schema._template import (
     ADVANCED,
     OTHER_NAMES,
@@ -33,9 +33,8 @@ from fooocus_nb.fooocus.schema._template import (
 from fooocus_nb.fooocus.schema.parameters import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from fooocus_nb.fooocus.schema._alignment import Alignment
     from fooocus_nb.fooocus.schema.config import Component
 
 __all__ = ["Doubt", "Naming", "candidate_of", "is_known_parameter", "name_inputs"]
@@ -55,6 +54,8 @@ CLOSE = 4
 
 #: Words that turn a label into its opposite.
 _NEGATIONS = frozenset({"disable", "don't", "ignore", "negative", "never", "no", "not", "without"})
+#: The kinds of which the values are alike, so that a fork may have one in the place of the other.
+_INTERCHANGEABLE: Mapping[str, tuple[str, ...]] = {"choice": ("text",), "text": ("choice",)}
 _SIZE = re.compile(r"\s*\d+\s*[×x*]\s*\d+")
 
 
@@ -129,15 +130,20 @@ def _owners(component: Component) -> set[tuple[str, str]]:
         owners = _BY_LABEL.get((component.kind, ""), set())
         value = component.props.get("value")
         return {owner for owner in owners if value and _VALUES.get(owner) == value} or owners
-    numbered = re.sub(r"\d+$", "{n}", label.strip())
     # Until 2.1.774 the seed was a number.
     if component.type == "number" and _key("text", label) in _BY_LABEL:
         return _BY_LABEL[_key("text", label)] & {("", "image_seed")}
-    return (
-        _BY_LABEL.get(_key(component.kind, label))
-        or _BY_LABEL.get(_key(component.kind, numbered))
-        or set()
-    )
+    # What is chosen may be kept in a text, and a text be offered as a list; but a list to choose a
+    # seed from takes no number.
+    others = _INTERCHANGEABLE.get(component.kind, ())
+    alike = set().union(*(_owners_of_label(kind, label) for kind in others))
+    return _owners_of_label(component.kind, label) or alike - {("", "image_seed")}
+
+
+def _owners_of_label(kind: str, label: str) -> set[tuple[str, str]]:
+    """Return what has a label, as it is written or with a number in the place of its own."""
+    numbered = re.sub(r"\d+$", "{n}", label.strip())
+    return _BY_LABEL.get(_key(kind, label)) or _BY_LABEL.get(_key(kind, numbered)) or set()
 
 
 #: Group, number and member of an input; the first two are empty for a single one.
@@ -309,7 +315,13 @@ class _Reader:
         self._anchors = [anchor if anchors.count(anchor) == 1 else None for anchor in anchors]
         self._choosing: dict[int, bool] = {}
         self._alignments = align_row(
-            self._graph(), len(call), self._match, self._insert, self._outcome
+            self._graph(),
+            len(call),
+            self._match,
+            self._insert,
+            self._outcome,
+            # What takes the prompt begins where the page does.
+            from_start=("", "prompt") in anchors,
         )
 
     def unusual(self) -> list[bool]:
@@ -322,14 +334,88 @@ class _Reader:
 
     def names(self) -> _Row:
         row = _Row(self._call)
-        for place, alignment in enumerate(self._alignments):
-            outcomes = cast("list[_Outcome | None]", alignment.within(MARGIN))
+        for place in range(len(self._call)):
+            outcomes = self._within(place)
             if len({outcome and outcome[:2] for outcome in outcomes}) > 1:
                 row.doubt(place, f"could be {_either(outcomes)}", outcomes)
+        self._settle_repeated(row)
         self._doubt_moved(row)
         _number(row, self._alignments)
         _check_plausible(row)
         return row
+
+    def _settle_repeated(self, row: _Row) -> None:
+        """Tell a run of inputs from a fork's copy of it by what stands on both sides."""
+        runs: dict[tuple[int, ...], list[range]] = {}
+        for run, places in self._repeated_runs(row):
+            runs.setdefault(places, []).append(run)
+        for places, found in runs.items():
+            sides = [self._neighbours(row, run, places) for run in found]
+            if sides.count(2) != 1 or sides.count(0) != len(found) - 1:
+                continue
+            names = {_PLACES[number].name for number in places}
+            if any(
+                names & {outcome[:2] for outcome in self._within(place) if outcome}
+                for place in set(row.doubts).difference(*found)
+            ):
+                continue  # a part of it stands elsewhere, too
+            for run, side in zip(found, sides, strict=True):
+                for place, number in zip(run, places, strict=True):
+                    settled = self._outcome(place, number if side else None)
+                    self._alignments[place] = Alignment(((settled, 0.0),))
+                    del row.doubts[place]
+
+    def _repeated_runs(self, row: _Row) -> Iterator[tuple[range, tuple[int, ...]]]:
+        """Yield the runs of doubtful inputs with known labels, and the places they may have."""
+        start = 0
+        places: list[int] = []
+        for place in range(len(self._call) + 1):
+            number = self._copied_place(place) if place in row.doubts else None
+            if places and number != places[-1] + 1:
+                yield range(start, place), tuple(places)
+                places = []
+            if number is not None:
+                start = start if places else place
+                places.append(number)
+
+    def _copied_place(self, place: int) -> int | None:
+        """Return the only place that an input with a known label may have, unless it is new."""
+        outcomes = self._within(place)
+        known = [outcome for outcome in outcomes if outcome is not None]
+        if None not in outcomes or len(known) != 1 or not _has_known_label(self._call[place]):
+            return None
+        numbers = [i for i, item in enumerate(_PLACES) if item.name == known[0][:2]]
+        return numbers[0] if len(numbers) == 1 and not known[0][0] else None
+
+    def _neighbours(self, row: _Row, run: range, places: tuple[int, ...]) -> int:
+        """Return on how many sides of a run stands what stands there in the template."""
+        certain = {
+            place: outcome[:2]
+            for place in range(len(self._call))
+            if place not in row.doubts and (outcome := self._within(place)[0]) is not None
+        }
+        return sum(
+            certain.get(beside, ("", "")) in self._beside(number, step, certain.values())
+            for beside, number, step in (
+                (run.start - 1, places[0], -1),
+                (run.stop, places[-1], 1),
+            )
+        )
+
+    def _beside(
+        self, number: int, step: int, certain: Collection[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Return what may stand beside a place: the next, or the one behind where that is gone."""
+        found: list[tuple[str, str]] = []
+        while 0 <= (number := number + step) < len(_PLACES) and len(found) < 2:
+            if self._in_window(_PLACES[number].entry):
+                found.append(_PLACES[number].name)
+                if found[-1] not in certain:
+                    break  # it may be what stands there
+        return set(found)
+
+    def _within(self, place: int) -> list[_Outcome | None]:
+        return cast("list[_Outcome | None]", self._alignments[place].within(MARGIN))
 
     def _doubt_moved(self, row: _Row) -> None:
         """Doubt what only its place tells, where what is around it is not in its own place."""
@@ -403,7 +489,9 @@ class _Reader:
 
     def _match(self, row: int, number: int) -> float:
         component, place = self._call[row], _PLACES[number]
-        if component.kind != place.entry.kind and not _is_seed(component, place):
+        if component.kind != place.entry.kind and not (
+            _is_seed(component, place) or _is_interchanged(component, place)
+        ):
             return math.inf
         owner = _BY_ELEM_ID.get(component.elem_id)
         if owner is not None:
@@ -485,6 +573,12 @@ def _is_seed(component: Component, place: _Place) -> bool:
     # A slider has a range, and none has that of a seed.
     kinds = ("textbox", "text", "number")
     return place.entry.name == "image_seed" and component.type in kinds
+
+
+def _is_interchanged(component: Component, place: _Place) -> bool:
+    """Whether it has the label of a place whose values are like its own."""
+    alike = _INTERCHANGEABLE.get(component.kind, ())
+    return bool(component.label) and place.entry.kind in alike and place.name in _owners(component)
 
 
 def _chooses(component: Component, entry: Input) -> bool:

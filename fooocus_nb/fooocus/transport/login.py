@@ -57,6 +57,9 @@ def login_from_environment() -> Login | None:
 
 def split_login(url: str) -> tuple[str, Login | None]:
     """Return an address without user and password, and the login that they are."""
+    if not isinstance(url, str):
+        msg = f"An address is a text such as http://127.0.0.1:7865, and no {type(url).__name__}."
+        raise ConfigurationError(msg)
     given = url.strip()
     try:
         parts = urlsplit(given if "://" in given else f"http://{given}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,16 +66,21 @@ def test_a_listener_that_raises_costs_no_generation(start_demo, caplog):
     assert "a listener for the events of a generation failed" in caplog.text
 
 
-def test_the_remaining_time_is_told_only_from_the_pace_of_steps():
+def test_the_remaining_time_is_told_only_from_the_pace_of_steps(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr("fooocus_nb.engine.jobs.stream.time", clock)
     stream = EventStream()
     assert stream.snapshot("").remaining is None
     stream.begin()
     # Loading models and encoding the prompt are percents, too, and have another pace.
+    clock.now += 60
     stream.change(state="running", percent=13, text="Encoding positive #1 ...")
     assert stream.snapshot("").remaining is None
     stream.change(percent=15, step=1, steps=30)
     assert stream.snapshot("").remaining is None
+    clock.now += 5
     stream.change(percent=40, step=10)
-    assert stream.snapshot("").remaining > 0
+    assert stream.snapshot("").remaining == pytest.approx(12)  # 25 % took 5 s, and 60 % are left
     stream.finish("done")
     assert stream.snapshot("").remaining is None

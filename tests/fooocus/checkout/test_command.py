@@ -144,6 +144,22 @@ def test_the_kernels_own_variables_stay_behind(installation: Installation, monke
         "FORCE_COLOR": "1",
         "GRADIO_SERVER_PORT": "1",
         "GRADIO_ROOT_PATH": "/x",
+        "PYDEVD_USE_FRAME_EVAL": "NO",
+        "VSCODE_PID": "1",
+        "JUPYTER_TOKEN": "secret",
+        "FOOOCUS_NB_AUTH": "me:secret",
+        "PYTHONBREAKPOINT": "pdb.set_trace",
+        "PYTHONEXECUTABLE": "/kernel/python",
+        "PYTHONINSPECT": "1",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+        "CLICOLOR": "1",
+        "CLICOLOR_FORCE": "1",
+        "__PYVENV_LAUNCHER__": "/kernel/python",
+        "CONDA_PREFIX": "/kernel",
+        "CONDA_DEFAULT_ENV": "kernel",
+        "CONDA_PYTHON_EXE": "/kernel/python",
     }
     for name, value in hurting.items():
         monkeypatch.setenv(name, value)

@@ -208,6 +208,156 @@ def test_the_same_component_twice_gets_one_value() -> None:
     assert payload[-1] == payload[NAMES.index("prompt")] == "a cat"
 
 
+BLOCK = ("enhance_uov_method", "enhance_uov_processing_order", "enhance_uov_prompt_type")
+
+
+@pytest.mark.parametrize("with_image", [True, False])
+def test_a_copy_of_a_block_is_new_and_the_block_keeps_its_names(with_image: bool) -> None:
+    """Only what stands on both sides tells the two apart."""
+    config, setter = page()
+    inputs = setter["inputs"]
+    image, checkbox = (
+        component(config, name) for name in ("enhance_input_image", "enhance_checkbox")
+    )
+    copies = [copy.deepcopy(component(config, name)) for name in BLOCK]
+    if with_image:
+        props = {**image["props"], "label": "Use with Faces, skips image generation"}
+        copies.insert(0, {**copy.deepcopy(image), "props": props})
+    for number, item in enumerate(copies):
+        item["id"] = 9000 + number
+    config["components"] += copies
+    inputs.remove(checkbox["id"])
+    new = [item["id"] for item in copies]
+    place = inputs.index(image["id"])
+    inputs[place:place] = [checkbox["id"], *new]
+    schema = Schema.from_config(config)
+    found = names_of(schema)
+    kept = [name for number, name in zip(inputs, found, strict=True) if number not in new]
+    expected = [name for name in NAMES if name != "enhance_checkbox"]
+    expected.insert(place, "enhance_checkbox")
+    if with_image:
+        assert kept == expected
+        assert not schema.parameters.doubtful
+    else:
+        # Now the copy, too, has one of its neighbours beside it.
+        assert [name for name in kept if name in NAMES] == [n for n in expected if n not in BLOCK]
+    assert not any(is_known_parameter(str(name)) for name in set(found) - set(kept))
+
+
+def test_two_copies_that_nothing_tells_apart_stay_doubtful() -> None:
+    config, setter = page()
+    twin = {**copy.deepcopy(component(config, "enhance_uov_method")), "id": 9000}
+    config["components"].append(twin)
+    inputs = setter["inputs"]
+    inputs.insert(inputs.index(component(config, "enhance_uov_method")["id"]), 9000)
+    schema = Schema.from_config(config)
+    assert "enhance_uov_method" not in schema.parameters
+    assert len(schema.parameters.doubtful) >= 2
+
+
+# -- in another form --------------------------------------------------------------------------
+
+
+def test_a_label_with_more_words_is_known_in_the_first_place_too() -> None:
+    config, _ = page()
+    props = component(config, "generate_image_grid")["props"]
+    props["label"] = "Generate and Save Image Grid for Each Batch"
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert not schema.parameters.doubtful
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("aspect_ratios_selection", "textbox"),
+        ("performance_selection", "textbox"),
+        ("sampler_name", "textbox"),
+        ("inpaint_engine", "textbox"),
+        ("metadata_scheme", "textbox"),
+        ("lora_2_model", "textbox"),
+        ("enhance_2_mask_dino_prompt_text", "dropdown"),
+    ],
+)
+@pytest.mark.parametrize("visible", [True, False])
+def test_what_is_chosen_may_be_a_text_and_a_text_be_chosen(
+    name: str, kind: str, visible: bool
+) -> None:
+    config, _ = page()
+    item = component(config, name)
+    item["type"] = kind
+    item["props"] |= {"visible": visible}
+    item["props"] |= {"choices": ["face", "hand"]} if kind == "dropdown" else {}
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert not schema.parameters.doubtful
+    assert schema.parameters[name].type == ("choice" if kind == "dropdown" else "text")
+
+
+def test_a_list_of_seeds_is_no_seed() -> None:
+    config, setter = page()
+    number = component(config, "image_seed")["id"]
+    setter["inputs"][setter["inputs"].index(number)] = 9000
+    props = {"label": "Seed", "choices": ["random", "fixed"], "value": "random"}
+    config["components"].append({"id": 9000, "type": "dropdown", "props": props})
+    with pytest.raises(UnsupportedServer, match="certainly the image_seed"):
+        Schema.from_config(config)
+
+
+def hidden_aspect_ratio(config: dict[str, Any], setter: dict[str, Any], held: str = "") -> None:
+    """Show two lists of aspect ratios, and keep what is chosen in a hidden text."""
+    number = component(config, "aspect_ratios_selection")["id"]
+    item = component(config, "aspect_ratios_selection")
+    shown = copy.deepcopy(item)
+    item |= {"type": "textbox", "props": {"value": held, "visible": False}}
+    for other, visible, sizes in (
+        (9000, False, ["512×512", "512×768"]),
+        (9001, True, ["1024×1024", "1152×896"]),
+    ):
+        props = {**shown["props"], "visible": visible, "choices": sizes, "value": sizes[-1]}
+        config["components"].append({"id": other, "type": "radio", "props": props})
+        change = {"inputs": [other], "outputs": [number], "targets": [other], "trigger": "change"}
+        none = {"trigger_after": None, "types": {"generator": False}}
+        config["dependencies"].append({**copy.deepcopy(setter), **change, **none})
+
+
+def test_a_hidden_text_is_what_the_page_shows_in_its_place() -> None:
+    config, setter = page()
+    hidden_aspect_ratio(config, setter)
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    parameter = schema.parameters["aspect_ratio"]
+    assert parameter.choices == ("1024×1024", "1152×896")
+    # The page sends what it shows, as soon as it is loaded.
+    assert build_request(schema, "a cat", {}).values[parameter.name] == "1152×896"
+    request = build_request(schema, "a cat", {"aspect_ratio": "1024x1024"})
+    assert request.values[parameter.name] == "1024×1024"
+
+
+def test_a_hidden_text_that_holds_something_else_is_not_what_is_shown() -> None:
+    config, setter = page()
+    hidden_aspect_ratio(config, setter, held='{"width": 1152}')
+    schema = Schema.from_config(config)
+    assert "aspect_ratios_selection" not in schema.parameters
+    expected = [None if name == "aspect_ratios_selection" else name for name in NAMES]
+    assert [name if name in NAMES else None for name in names_of(schema)] == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "version"),
+    [
+        ("Fooocus 2.5.5", "2.5.5"),
+        ("Fooocus More v9.3.3 (base version 2.5.5)", "2.5.5"),
+        ("Fooocus of ours 0.9.1", "0.9.1"),
+        ("Fooocus", "unknown"),
+    ],
+)
+def test_the_version_is_that_of_fooocus(title: str, version: str) -> None:
+    config, _ = page()
+    config["title"] = title
+    assert Schema.from_config(config).version == version
+
+
 # -- the first versions -----------------------------------------------------------------------
 
 
@@ -318,9 +468,9 @@ def test_real_pages_of_forks_are_read_and_no_input_is_misnamed(truth: Path) -> N
     packed = truth.with_name(truth.name.replace(".inputs.json", ".json.gz"))
     schema = Schema.from_config(json.loads(gzip.decompress(packed.read_bytes())))
     calls = {call.fn_index: call.inputs for call in schema.steps}
-    right = 0
     for function in json.loads(truth.read_text()):
-        for name, true in zip(calls[function["fn_index"]], function["inputs"], strict=True):
-            right += name == true
+        names = calls[function["fn_index"]]
+        for name, true in zip(names, function["inputs"], strict=True):
             assert name == true or name is None or not is_known_parameter(name)
-    assert right >= 60
+        # A fork's own input may have the name of one of Fooocus's in its code, and come second.
+        assert {true for true in function["inputs"] if is_known_parameter(true)} <= set(names)
