@@ -214,7 +214,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, tags=["all"])
 def installed(session: nox.Session) -> None:
-    """Run the tests on the built wheel, on the oldest and the newest Python that is here."""
+    """Run the tests on the wheel, all examples too, on the oldest and the newest Python here."""
     folder = _workspace(session)
     session.install("build")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder / "dist"), silent=True)
@@ -223,7 +223,7 @@ def installed(session: nox.Session) -> None:
     clone = _clone(session, folder)
     shutil.rmtree(clone / "fooocus_nb")
     session.chdir(clone)
-    session.run("pytest", *PARALLEL, *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs, env={"FOOOCUS_NB_ALL_EXAMPLES": "1"})
 
 
 @nox.session(tags=["all"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 import shutil
@@ -23,7 +24,9 @@ import httpx
 import psutil
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
+from .lanes import examples
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
@@ -65,19 +68,38 @@ LATER_PINS = {
     ),
     **MODERN_PINS,
 }
+#: Those speak as the newest one does, or nearly so.
+OLDER = sorted(LATER_PINS)[:-1]
 BUILD_SECONDS = 900.0
 PROCESSES = 2
+#: As many as Hypothesis makes by itself; a test's own number goes through `examples`, too.
+DEFAULT_EXAMPLES = 100
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = SESSION
+    _keep_bytecode(config)
+    settings.register_profile("lanes", max_examples=examples(DEFAULT_EXAMPLES))
+    settings.load_profile("lanes")
     os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
     # What a script's background or nohup ignores would be ignored by all that the tests start.
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # a handler does not outlast an exec
+
+
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Let what the tests start keep its bytecode for the session, also where nobody else may.
+
+    Hundreds of kernels, engines and servers would each compile all that they import, which takes
+    half of their time. Workers inherit what is set here.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and "PYTHONPYCACHEPREFIX" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="fnb-bytecode-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -115,6 +137,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("recorded")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Take what has been collected out of Python's garbage collection.
+
+    It stays to the end, and going through thousands of tests and all their modules again takes a
+    quarter of a second each time: more than most tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -390,11 +422,11 @@ def modern_gradio(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(
     scope="session",
-    params=[pytest.param(4, marks=pytest.mark.slow), *MODERN_PINS],
+    params=[pytest.param(major, marks=pytest.mark.slow) for major in OLDER] + [max(MODERN_PINS)],
     ids=lambda major: f"gradio{major}",
 )
 def later_gradio(request: pytest.FixtureRequest) -> Path:
-    """Do the same, also for an early Gradio 4."""
+    """Do the same, also for an early Gradio 4; every day only for the newest."""
     major = request.param
     base = _interpreter() if major not in MODERN_PINS else sys.executable
     return _environment(f"gradio{major}", base, LATER_PINS[major])

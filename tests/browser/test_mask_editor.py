@@ -68,7 +68,9 @@ def edit(open_notebook):
     return open_editor
 
 
-@pytest.mark.parametrize(("app", "dark"), [("lab", False), ("notebook", True)])
+@pytest.mark.parametrize(
+    ("app", "dark"), [pytest.param("lab", False, marks=pytest.mark.slow), ("notebook", True)]
+)
 def test_painting_with_every_tool(edit, app, dark):
     editor = edit(app=app, dark=dark)
     editor.painted("Nothing is painted")

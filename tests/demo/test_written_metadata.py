@@ -29,6 +29,8 @@ from fooocus_nb.fooocus.metadata.style_texts import full_prompts
 from fooocus_nb.fooocus.requests import Request, build_request
 from fooocus_nb.fooocus.schema import Schema
 
+from ..lanes import examples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -144,7 +146,9 @@ def completed(found: Metadata) -> Metadata:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     asked=REQUESTS,

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.checkout.downloads import find_downloads
 
+from ..lanes import examples
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -172,7 +174,7 @@ def test_a_preset_and_the_settings_lie_over_the_default(checkout: Path) -> None:
     assert "mine.pt" not in fast
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(st.binary(max_size=60) | st.text(alphabet='{}[],:"ad10\\ \n', max_size=40).map(str.encode))
 def test_any_config_is_looked_at_without_failing(checkout: Path, data: bytes) -> None:
     for text, advice, _ in problems(checkout, data):

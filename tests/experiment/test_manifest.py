@@ -28,6 +28,8 @@ from fooocus_nb.experiment.manifest import (
     schema,
 )
 
+from ..lanes import examples
+
 HEX64 = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 HEX32 = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
 SEEDS = st.none() | st.integers(0, 2**63 - 1)
@@ -93,7 +95,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(manifests())
 def test_it_is_the_same_after_it_was_written_and_read(manifest: Manifest) -> None:
     data = manifest.to_json()
@@ -107,13 +109,13 @@ def test_it_is_the_same_after_it_was_written_and_read(manifest: Manifest) -> Non
     assert entry == Entry.of(manifest)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(manifests())
 def test_it_follows_the_schema(manifest: Manifest) -> None:
     jsonschema.validate(json.loads(manifest.to_json()), schema())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(manifests(), st.data())
 def test_cut_short_anywhere_it_is_torn(manifest: Manifest, data: st.DataObject) -> None:
     whole = manifest.to_json()
@@ -126,7 +128,7 @@ def test_cut_short_anywhere_it_is_torn(manifest: Manifest, data: st.DataObject) 
             read_entry(manifest.name, torn)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(manifests())
 def test_changed_by_hand_it_is_read_and_marked(manifest: Manifest) -> None:
     content = json.loads(manifest.to_json())

@@ -20,6 +20,8 @@ from fooocus_nb.experiment.sheet_layout import (
     wrap_text,
 )
 
+from ..lanes import examples
+
 
 def measure(text: str) -> int:
     """Letters of three widths, one of them as wide as some scripts have them."""
@@ -52,7 +54,7 @@ def contents(draw):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(contents(), st.sampled_from([96, 160, 256, 401]))
 def test_nothing_overlaps_and_every_line_is_in_its_box(content, tile):
     layout = lay_out(content, METRICS, tile)
@@ -73,7 +75,7 @@ def test_nothing_overlaps_and_every_line_is_in_its_box(content, tile):
     assert (layout.width, layout.height) == sheet_size(content, METRICS, tile)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(TEXTS, st.integers(20, 200), st.integers(1, 5))
 def test_wrapping_loses_nothing_that_it_does_not_tell(text, width, lines):
     found, cut = wrap_text(text, width, measure, lines)

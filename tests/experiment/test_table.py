@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fooocus_nb.errors import ConfigurationError, OutputError, ParameterError
 from fooocus_nb.experiment.table import Table, guarded, unguarded
 
+from ..lanes import examples
+
 SEED = 6687881544318117707
 
 
@@ -22,7 +24,7 @@ def test_a_guarded_text_is_no_formula_and_comes_back(text):
     assert unguarded(guarded(text)) == text
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.tuples(st.text(min_size=1), st.integers(0, 2**63 - 1)), max_size=5))
 def test_csv_keeps_texts_and_seeds(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "run.csv"

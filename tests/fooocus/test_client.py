@@ -369,13 +369,17 @@ def test_many_generations_leak_nothing(gradio3_server):
                 await events_of(client, values)
             # What was cancelled last ends in the next rounds of the loop; a leak stays.
             for _ in range(500):
-                if held() == before:
+                if not_more(held(), before):
                     break
                 await asyncio.sleep(0.01)
             return before, held()
 
+    def not_more(after, before):
+        # On a busy machine something of the first one may have been about to end.
+        return all(now <= then for now, then in zip(after, before, strict=True))
+
     before, after = run(talk())
-    assert before == after
+    assert not_more(after, before), (before, after)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,12 @@ def test_gradio_3(start_gradio3) -> None:
     check_a_server_with_a_login(start_gradio3("--auth", f"me:{SECRET}").url)
 
 
+@pytest.mark.parametrize(
+    "later_gradio",
+    [pytest.param(4, marks=pytest.mark.slow), 5, 6],  # where every Gradio of today is met every day
+    ids=lambda major: f"gradio{major}",
+    indirect=True,
+)
 def test_gradio_of_today(start_modern) -> None:
     check_a_server_with_a_login(start_modern("--auth", f"me:{SECRET}").url)
 

@@ -20,7 +20,7 @@ import fooocus_nb
 import fooocus_nb.engine.child_process
 from fooocus_nb import EngineState, errors
 
-from .lanes import slow_but
+from ..lanes import slow_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +140,7 @@ FAULTS = {
 @posix
 @pytest.mark.parametrize(
     "fault",
-    slow_but(FAULTS, "crash", "oom", "dead-worker=middle", "http-dead", "hang"),
+    slow_but(FAULTS, "crash", "http-dead", "hang"),
 )
 def test_a_fault_in_a_generation(bench: Bench, fault: str) -> None:
     error, said, state = FAULTS[fault]
@@ -355,7 +355,7 @@ def test_the_output_folders_disk_is_full(bench: Bench, small_disk: Path) -> None
 
 
 @root
-@pytest.mark.parametrize("what", ["temp", "output"])
+@pytest.mark.parametrize("what", slow_but(["temp", "output"], "output"))
 def test_the_engines_disk_is_full(bench: Bench, small_disk: Path, what: str) -> None:
     places = {
         "temp": {"temp_dir": small_disk, "flags": ("--output-path", str(bench.folder / "outputs"))},

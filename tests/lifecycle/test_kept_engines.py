@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from ..lanes import slow_but
 from .conftest import START, Household
-from .lanes import slow_but
 from .test_kernel_ends import ENDS, SERVER_ENDS, Kernel, Server, posix
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def kernels(household: Household) -> Iterator[Callable[..., Kernel]]:
 
 
 @posix
-@pytest.mark.parametrize(
-    "end", slow_but(["restart", "restart now", "SIGKILL"], "restart", "SIGKILL")
-)
+@pytest.mark.parametrize("end", slow_but(["restart", "restart now", "SIGKILL"], "SIGKILL"))
 def test_it_survives_its_kernel_with_what_it_generates(
     kernels: Callable[..., Kernel], household: Household, end: str
 ) -> None:

@@ -21,8 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from websockets.sync.client import connect
 
+from ..lanes import slow_but
 from .conftest import START, Household
-from .lanes import slow_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,7 +171,7 @@ INTERRUPTS: dict[str, Callable[[Kernel], object]] = {
 
 
 @posix
-@pytest.mark.parametrize("interrupt", slow_but(INTERRUPTS, "SIGINT", "busy", "generating"))
+@pytest.mark.parametrize("interrupt", slow_but(INTERRUPTS, "busy", "generating"))
 def test_all_go_on(kernel: Kernel, interrupt: str) -> None:
     INTERRUPTS[interrupt](kernel)
     kernel.run(GENERATE)

@@ -17,6 +17,8 @@ from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.magics.parsing import parse_cell_line
 from fooocus_nb.results.cell import cell_of
 
+from ..lanes import examples
+
 if TYPE_CHECKING:
     from fooocus_nb.fooocus.schema.parameters import Parameter
 
@@ -89,7 +91,7 @@ def sent(parameters: dict[str, Any]) -> dict[str, Any]:
     parameters=st.fixed_dictionaries({}, optional=STRATEGIES),
     known=st.booleans(),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_a_cell_read_back_sends_the_same(
     prompt: str, parameters: dict[str, Any], known: bool
 ) -> None:
@@ -99,7 +101,7 @@ def test_a_cell_read_back_sends_the_same(
 
 
 @given(prompt=TEXT, negative=TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_text_survives(prompt: str, negative: str) -> None:
     cell = cell_of({"prompt": prompt, "negative_prompt": negative, "image_seed": 7}, DEFAULTS)
     back = read_back(cell)

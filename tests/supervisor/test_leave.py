@@ -128,7 +128,8 @@ def test_a_stopped_guardian_goes_with_its_only_user(start, until, gone):
     assert gone(process.guardian_pid)
 
 
-def test_ten_rounds_of_leaving_while_another_uses_it(start, until):
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_rounds_of_leaving_while_another_uses_it(start, until, rounds):
     """The other one writes commands all the time, and reads what the child prints."""
     process = start("while True: print('x' * 99)")
     over = threading.Event()
@@ -141,7 +142,7 @@ def test_ten_rounds_of_leaving_while_another_uses_it(start, until):
     thread = threading.Thread(target=use)
     thread.start()
     try:
-        for _ in range(10):
+        for _ in range(rounds):
             other = Process.attach(process.spec.run_dir)
             other.guardian_answers()
             assert not other.leave()

@@ -452,14 +452,15 @@ def test_a_stranger_is_shown_out(start, words):
 
 
 @linux
-def test_fifty_lives_leave_no_descriptor_and_no_thread(start, make_spec):
+@pytest.mark.parametrize("lives", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_many_lives_leave_no_descriptor_and_no_thread(start, make_spec, lives):
     start("print(1)").stop()
 
     def count():
         return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
     before = count()
-    for number in range(50):
+    for number in range(lives):
         process = Process.start(make_spec("print(1)" + SLEEP * (number % 2)))
         process.add_listener(lambda line: None)
         if number % 2:

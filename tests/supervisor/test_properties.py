@@ -33,6 +33,8 @@ from fooocus_nb.supervisor.protocol import (
     parse_object,
 )
 
+from ..lanes import examples
+
 OUTPUT = st.lists(
     st.sampled_from(
         [b"\r", b"\n", b"\r\n", b"a", b"bcdefgh", "ä€😀".encode(), b"\xff", b"\xe2\x82"]
@@ -129,7 +131,7 @@ def guarded(start):
     return process, known
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(operation=OPS, name=NAMES, value=HOSTILE, admitted=st.booleans())
 def test_nothing_that_a_client_sends_ends_the_guardian(guarded, operation, name, value, admitted):
     """Not before the token is known, and not after it."""
@@ -258,7 +260,7 @@ def test_files_that_change_at_any_moment_of_reading_lose_nothing(tmp_path):
 # -- from the pipe to the disk and to a client ------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=20), st.integers(8, 200))
 def test_what_comes_out_of_a_pipe_reaches_disk_and_client_whole(tmp_path_factory, pieces, size):
     path = tmp_path_factory.mktemp("log") / "engine.log"

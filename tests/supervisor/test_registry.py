@@ -19,6 +19,8 @@ from fooocus_nb.errors import ConnectionLost, EngineTimeout
 from fooocus_nb.supervisor import ChildSpec, Process, _platform
 from fooocus_nb.supervisor.registry import UNPUBLISHED_SECONDS, Entry, Registry
 
+from ..lanes import examples
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -186,7 +188,9 @@ TORN = st.binary(max_size=300) | st.integers(0, 500).map(
     lambda cut: json.dumps(published()).encode()[:cut]
 )
 PER_TEST = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(60),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -24,6 +24,8 @@ from fooocus_nb.fooocus.metadata import (
     write_metadata,
 )
 
+from ...lanes import examples
+
 IMAGES = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "images"
 RECORDED = ["fooocus-scheme.png", "fooocus-scheme.jpeg", "a1111-scheme.png"]
 FORMATS = ["png", "jpeg", "webp"]
@@ -184,7 +186,9 @@ LORA_NAMES = NAMES.map(str.strip).filter(lambda name: name not in ("", "None"))
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     prompt=TEXTS,
@@ -356,7 +360,9 @@ def test_every_way_to_cut_a_file(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.recorded
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     name=st.sampled_from(RECORDED),
@@ -375,7 +381,7 @@ def test_damaged_bytes_never_surprise(tmp_path: Path, name: str, flips) -> None:
             continue
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=200) | st.text('{}[]":, \n\\abSteps12.', max_size=80))
 def test_any_text_is_understood_or_refused(text: str) -> None:
     for scheme in (None, "fooocus", "a1111"):

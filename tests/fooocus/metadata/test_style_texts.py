@@ -18,6 +18,8 @@ from fooocus_nb.fooocus.metadata.style_texts import (
     style_texts_of,
 )
 
+from ...lanes import examples
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -46,7 +48,7 @@ def raw(positives: list[str], negatives: list[str], prompt: str, negative: str) 
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     styles=st.lists(st.sampled_from(list(TEXTS)), max_size=5, unique=True),
     prompt=PROMPTS,

@@ -18,6 +18,8 @@ from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
+from ...lanes import examples
+
 FORKS = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "config" / "forks"
 TRUTHS = sorted(FORKS.glob("*.inputs.json")) if FORKS.is_dir() else []
 CONFIG = Page().config
@@ -431,7 +433,7 @@ def test_more_parts_than_any_page_has_are_refused() -> None:
 
 
 @settings(
-    max_examples=30,
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

@@ -16,6 +16,8 @@ from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedS
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
+from ...lanes import examples
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
@@ -24,7 +26,7 @@ RECORDED = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "config"
 TRUTHS = sorted(RECORDED.glob("*.inputs.json")) if RECORDED.is_dir() else []
 # A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

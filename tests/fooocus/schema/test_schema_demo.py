@@ -16,9 +16,11 @@ from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema._template import TEMPLATE, Group, Input
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
+from ...lanes import examples
+
 # A failure is shown as it was found: to shrink it would take minutes.
 MANGLED = settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -183,7 +185,7 @@ def test_a_page_that_is_no_fooocus_any_more_is_reported() -> None:
     assert "slider 'Guidance Scale' 1.0..30.0 by 0.01" in report
 
 
-@settings(MANGLED, max_examples=8)
+@settings(MANGLED, max_examples=examples(8))
 @given(rnd=st.randoms(use_true_random=False), foreign=st.booleans())
 def test_other_defaults_change_no_name(rnd: random.Random, foreign: bool) -> None:
     """Presets and ``config.txt`` change what the page begins with."""
@@ -199,7 +201,7 @@ def test_other_defaults_change_no_name(rnd: random.Random, foreign: bool) -> Non
     assert list(Schema.from_config(config).steps[0].inputs) == TRUTH
 
 
-@settings(MANGLED, max_examples=12)
+@settings(MANGLED, max_examples=examples(12))
 @given(
     group=st.sampled_from(["lora", "ip", "enhance"]),
     kind=st.sampled_from(KINDS),

@@ -1,13 +1,23 @@
-"""Which of many like cases run every day."""
+"""Which of many like cases run every day, and how many examples Hypothesis makes then."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+#: Set, as the nox session `installed` does, it has Hypothesis make all examples.
+ALL_EXAMPLES = "FOOOCUS_NB_ALL_EXAMPLES"
+EVERYDAY_SHARE = 4
+
+
+def examples(number: int) -> int:
+    """Return how many examples to make now: of that number, every day a quarter."""
+    return number if os.environ.get(ALL_EXAMPLES) else max(number // EVERYDAY_SHARE, 1)
 
 
 def slow_but(cases: Collection[str], *everyday: str) -> list[Any]:
