@@ -149,11 +149,11 @@ def test_what_a_killed_guardian_left_is_removed_with_its_processes(registry, beg
     process._closing = True  # its own kernel does nothing about it, as if it were dead, too
     os.kill(process.guardian_pid, signal.SIGKILL)
     until(lambda: _platform.creation_time(process.guardian_pid) is None)
-    # Its other threads may hold its socket a moment longer than its first one lives.
-    until(lambda: registry.entries() == [])
+    # Its other threads may hold its socket a moment longer than its first one lives: until then it
+    # is shown no more, and removed by a later look.
+    until(lambda: registry.entries() == [] and not run_dir.exists())
     # The second watcher may be at it, too, and what is killed takes a moment to end.
     until(lambda: not any(map(_platform.creation_time, pids)))
-    until(lambda: not run_dir.exists())
 
 
 @posix
