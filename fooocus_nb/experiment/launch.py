@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.errors import ConfigurationError, RunError, RunWarning, warn_user
 from fooocus_nb.experiment.folder import RunFolder, resolved
 from fooocus_nb.experiment.making import (
-    Launch,
     Options,
+    PendingSweep,
     engines_of,
     first_engine,
     require_same_engine,
@@ -71,7 +71,7 @@ def _unpacked(path: Path) -> Path:
 
 def prepare(
     sweep: PlannedSweep, thing: Any, folder: str | os.PathLike[str], options: Options
-) -> Launch[Run]:
+) -> PendingSweep[Run]:
     """Check everything, write the plan, and return what makes it. Nothing has been sent yet."""
     options.check()
     workers = workers_of(thing)
@@ -102,7 +102,7 @@ def prepare(
     sizes = {name: len(values) for name, values in sweep.axes.items()}
     progress = SweepProgress(plan.planned, sizes, sweep.title, shown_path(run.path))
     tell_earlier(progress, run, plan.planned)
-    return Launch(run, tasks, workers, progress, options)
+    return PendingSweep(run, tasks, workers, progress, options)
 
 
 def _write_plan(sweep: PlannedSweep, run: Run, plan: Plan) -> dict[str, int]:

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHOWN_EARLIER",
-    "Launch",
     "Options",
+    "PendingSweep",
     "engines_of",
     "first_engine",
     "require_same_engine",
@@ -127,7 +127,7 @@ def require_same_engine(run: OpenRun, engines: Sequence[Engine], cells: Sequence
             raise RunError(msg)
 
 
-class Launch(Generic[R]):
+class PendingSweep(Generic[R]):
     """A sweep that is about to be made, and is waited for once."""
 
     def __init__(
@@ -282,7 +282,7 @@ def retry_failed(run: R, thing: Any, options: Options) -> R:
     run.mark_missing([cell.id for cell in cells])
     title = f"{len(cells)} failed cells again"
     progress = SweepProgress(cells, {}, title, shown_path(run.path))
-    return Launch(run, tasks, workers, progress, options).finish()
+    return PendingSweep(run, tasks, workers, progress, options).finish()
 
 
 def tell_earlier(progress: SweepProgress, run: OpenRun, cells: Sequence[Cell]) -> None:
@@ -305,7 +305,7 @@ def tell_earlier(progress: SweepProgress, run: OpenRun, cells: Sequence[Cell]) -
 
 def resume_cells(
     run: R, thing: Any, cells: Sequence[str], options: Options, requested: CellRequest
-) -> Launch[R]:
+) -> PendingSweep[R]:
     """Return what makes the cells of a run that are missing, of those that a sweep was to make.
 
     The others are shown as they are. It goes on with what was asked for.
@@ -322,7 +322,7 @@ def resume_cells(
     waiting = [
         task for task, state in zip(tasks, progress.states(), strict=True) if state == "waiting"
     ]
-    return Launch(run, waiting, workers, progress, options, requested)
+    return PendingSweep(run, waiting, workers, progress, options, requested)
 
 
 def _planned_tasks(run: OpenRun, cells: Sequence[str]) -> list[Task]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.folder import RunStore
     from fooocus_nb.experiment.manifest import ImageRecord, Manifest
 
-__all__ = ["Cell", "Failure", "ImageOwner", "RunImage", "RunImages", "counted"]
+__all__ = ["Failure", "ImageOwner", "RunCell", "RunImage", "RunImages", "counted"]
 
 
 class ImageOwner(Protocol):
@@ -51,7 +51,7 @@ class ImageOwner(Protocol):
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunCell:
     """A planned cell of a sweep.
 
     Attributes

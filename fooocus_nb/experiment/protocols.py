@@ -64,7 +64,7 @@ class ViewedImage(Protocol):
 
 
 class ViewedCell(Protocol):
-    """A planned cell; see :class:`Cell`."""
+    """A planned cell; see :class:`RunCell`."""
 
     @property
     def values(self) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from fooocus_nb.experiment.folder import IMAGES, INPUTS, MANIFESTS, RunFolder, n
 from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
-from fooocus_nb.experiment.members import Cell, Failure, RunImage, RunImages, counted
+from fooocus_nb.experiment.members import Failure, RunCell, RunImage, RunImages, counted
 from fooocus_nb.experiment.opened import tell_opened
 from fooocus_nb.experiment.recorder import (
     CLOSE_TIMEOUT,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.verification import Verification
     from fooocus_nb.results._views import RunGrid
 
-__all__ = ["Cell", "Failure", "Run", "RunImage", "RunImages", "current_run", "open_run"]
+__all__ = ["Failure", "Run", "RunCell", "RunImage", "RunImages", "current_run", "open_run"]
 
 #: Manifests that are kept in memory, some 10 KB each.
 CACHED_MANIFESTS = 2000
@@ -62,7 +62,7 @@ MAX_NOTICES = 5
 _ENDED = {"failed": "failed", "skipped": "skipped"}
 
 
-class _Cells(Mapping[str, Cell]):
+class _Cells(Mapping[str, RunCell]):
     """The planned cells of a run, by id, in the order of the plan."""
 
     def __init__(self, run: Run, index: RunIndex) -> None:
@@ -78,7 +78,7 @@ class _Cells(Mapping[str, Cell]):
     def __contains__(self, cell: object) -> bool:
         return isinstance(cell, str) and self._index.cell(cell) is not None
 
-    def __getitem__(self, cell: str) -> Cell:
+    def __getitem__(self, cell: str) -> RunCell:
         found = self._index.cell(cell)
         if found is None:
             raise KeyError(cell)
@@ -86,7 +86,7 @@ class _Cells(Mapping[str, Cell]):
         made = self._index.is_made(cell)
         state = "made" if made else _ENDED.get(event or "", "missing")
         values = plan.get("values")
-        return Cell(
+        return RunCell(
             id=cell,
             number=int(plan["number"]),
             values=seeds_as_numbers(values if isinstance(values, dict) else {}),
@@ -260,7 +260,7 @@ class Run:
         return (self.manifest(name) for name in self._index.manifest_names())
 
     @property
-    def cells(self) -> Mapping[str, Cell]:
+    def cells(self) -> Mapping[str, RunCell]:
         """The planned cells of its sweeps, by id, in the order of the plan."""
         return _Cells(self, self._index)
 
@@ -282,7 +282,7 @@ class Run:
         ]
 
     @property
-    def missing(self) -> list[Cell]:
+    def missing(self) -> list[RunCell]:
         """The planned cells that are neither made nor failed nor skipped."""
         made, events = self._index.made_cells(), self._index.cell_events()
         return [

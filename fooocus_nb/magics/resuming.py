@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.jobs.cell_requests import CellRequest
     from fooocus_nb.engine.jobs.job import Job
-    from fooocus_nb.experiment.making import Launch
+    from fooocus_nb.experiment.making import PendingSweep
     from fooocus_nb.experiment.run import Run
     from fooocus_nb.magics.session import Session
 
@@ -215,8 +215,8 @@ class _End(Exception):
 
 
 def _next(
-    steps: Generator[_Generations | Launch[Run], Any, Result | None], sent: Any
-) -> _Generations | Launch[Run]:
+    steps: Generator[_Generations | PendingSweep[Run], Any, Result | None], sent: Any
+) -> _Generations | PendingSweep[Run]:
     try:
         return steps.send(sent)
     except StopIteration as end:
@@ -225,7 +225,7 @@ def _next(
 
 def _steps(
     session: Session, options: Namespace, *, awaited: bool
-) -> Generator[_Generations | Launch[Run], Any, Result | None]:
+) -> Generator[_Generations | PendingSweep[Run], Any, Result | None]:
     """Yield what is to be shown, one after the other; what is sent back is its result."""
     plan = _plan(session, options)
     plan.attach()
@@ -318,7 +318,9 @@ def _made_by(job: Job) -> Iterable[Image]:
     return made or ()
 
 
-def _launch(plan: _Resumption, requested: CellRequest, *, awaited: bool) -> Launch[Run] | None:
+def _launch(
+    plan: _Resumption, requested: CellRequest, *, awaited: bool
+) -> PendingSweep[Run] | None:
     """Return what goes on with a sweep; None where that is not possible, which is noted."""
     from fooocus_nb.experiment.making import Options, resume_cells
     from fooocus_nb.experiment.run import open_run
@@ -437,7 +439,7 @@ class _Shown:
             show(result_bundle(made))
 
 
-async def _arun(launch: Launch[Run]) -> Run:
+async def _arun(launch: PendingSweep[Run]) -> Run:
     try:
         return await launch.awaited()
     except asyncio.CancelledError as cancelled:
