@@ -16,6 +16,7 @@ import secrets
 import sqlite3
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import pathname2url
@@ -114,6 +115,8 @@ class RunIndex:
         self._save = save
         self._lock = threading.RLock()
         self._database = (None if fresh else self._loaded()) or self._empty()
+        # A closed run is still looked through: its index closes when nobody has it any more.
+        weakref.finalize(self, self._database.close)
         self._changes = 0
         #: Parameters that many manifests have in common, by number; the newest last.
         self._bases = self._last_bases()
