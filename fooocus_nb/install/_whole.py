@@ -7,34 +7,28 @@ folder's name, so that pip takes the package for not installed and installs it a
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import sys
 import sysconfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MARK = "fooocus-nb-whole:"
 
 
 def broken(site: str) -> list[tuple[str, str]]:
     """Return the metadata folders whose packages are not whole, and why."""
-    from importlib import metadata
     from pathlib import Path
 
     found = []
     for folder in sorted(Path(site).glob("*.dist-info")):
-        reason = ""
         try:
-            files = metadata.Distribution.at(folder).files
-            if not (folder / "METADATA").is_file() or files is None:
-                reason = "its list of files is missing"
-            for file in files or ():
-                path = Path(str(file.locate()))
-                if file.size is None:  # RECORD itself, and bytecode
-                    continue
-                if not path.is_file() or path.stat().st_size != file.size:
-                    reason = f"{file} is not whole"
-                    break
+            reason = _what_is_wrong(folder)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is not whole
             reason = f"{type(error).__name__}: {error}"
         if reason:
@@ -42,6 +36,21 @@ def broken(site: str) -> list[tuple[str, str]]:
     # What pip was about to replace or remove.
     found += [(path.name, "left by pip") for path in sorted(Path(site).glob("~*"))]
     return found
+
+
+def _what_is_wrong(folder: Path) -> str:
+    """Return what one package lacks by its list of files; nothing where it is whole."""
+    record = folder / "RECORD"
+    if not (folder / "METADATA").is_file() or not record.is_file():
+        return "its list of files is missing"
+    # Not by importlib.metadata: since Python 3.12 it leaves out the files that are missing.
+    with record.open(encoding="utf-8", newline="") as file:
+        for name, _, size in csv.reader(file):
+            path = folder.parent / name
+            # RECORD itself and bytecode have no size.
+            if size and (not path.is_file() or path.stat().st_size != int(size)):
+                return f"{name} is not whole"
+    return ""
 
 
 def main() -> None:

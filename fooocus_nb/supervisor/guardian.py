@@ -526,11 +526,11 @@ class Guardian:
                 shutil.rmtree(path, ignore_errors=True)
         if self._address is not None:
             _platform.remove_socket(self._address)
-        for path in self._files:
-            with contextlib.suppress(OSError):
-                os.unlink(path)  # noqa: PTH108
         if published in self._cleanup:
             shutil.rmtree(published, ignore_errors=True)
+        for path in self._files:  # of a folder that stays, and of one that has moved
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
 
     def _broadcast(self, data: bytes) -> None:
         for client in self._clients:

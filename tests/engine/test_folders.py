@@ -470,7 +470,8 @@ def test_the_temporary_folder_of_a_killed_engine_is_known_as_its_own(registry, p
     first.kill()
     os.kill(guardian, 9)
     deadline = time.monotonic() + 20
-    while entry.run_dir.exists():
+    # A guardian that was killed at the end of its own work leaves it empty; that is removed later.
+    while list(entry.run_dir.glob("*")):
         assert time.monotonic() < deadline
         registry.survey()
     assert not Path(folder).exists()
