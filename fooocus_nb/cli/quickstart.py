@@ -149,6 +149,7 @@ class _Run:
         from nbclient import NotebookClient
 
         self.document = document
+        manager = kernel_manager()
         self._env = {name: text for name, text in os.environ.items() if name != "FOOOCUS_HOME"}
         # Below that, a kernel says things on the terminal that are nobody's business here.
         options = ["--log-level=CRITICAL"]
@@ -160,7 +161,7 @@ class _Run:
         self._begun = 0
         self._client = NotebookClient(
             document,
-            kernel_manager_class=kernel_manager(),
+            kernel_manager_class=manager,
             extra_arguments=options,
             startup_timeout=KERNEL_START_SECONDS,
             timeout=CELL_TIMEOUT_SECONDS,
@@ -232,6 +233,8 @@ class _Run:
 
 def kernel_manager() -> type[AsyncKernelManager]:
     """Return a kernel manager for the interpreter that runs this, registered or not."""
+    # Else the debugger of a kernel warns of itself on the terminal, here and there: nobody uses it.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager

@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from websockets.sync.client import connect
+from ..websockets_direct import connect_directly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def run_firefox(program: str, folder: Path) -> Iterator[Firefox]:
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
         # It refuses whoever says where he comes from.
-        with connect(f"{found[1]}/session", origin=None, max_size=None, proxy=None) as socket:
+        with connect_directly(f"{found[1]}/session", origin=None, max_size=None) as socket:
             firefox = Firefox(socket)
             yield firefox
             with contextlib.suppress(Exception):

@@ -143,7 +143,7 @@ def interpreter(checkout: Path, tmp_path: Path) -> Interpreter:
     site.mkdir()
     path = script(
         checkout / "venv/bin/python",
-        f'PYTHONPATH="{site}" exec "{sys.executable}" "$@"',
+        f'PYTHONPATH="{site}" exec "{sys.executable}" -S "$@"',
     )
     made = Interpreter(path, site)
     made.has("torchsde", "0.2.6")

@@ -19,9 +19,9 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from websockets.sync.client import connect
 
 from ..lanes import slow_but
+from ..websockets_direct import connect_directly
 from .conftest import START, Household
 
 if TYPE_CHECKING:
@@ -305,8 +305,8 @@ class Server:
         }
         content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
         message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}}
-        with connect(
-            f"{address}?token={self.token}", open_timeout=30, proxy=None, max_size=None
+        with connect_directly(
+            f"{address}?token={self.token}", open_timeout=30, max_size=None
         ) as socket:
             socket.send(json.dumps({**message, "content": content, "buffers": []}))
             while True:

@@ -68,11 +68,14 @@ def until(notebook, expression):
         time.sleep(0.05)
 
 
+has_subshells = pytest.mark.skipif(
+    int(version("ipykernel").partition(".")[0]) < 7, reason="subshells came with ipykernel 7"
+)
+
+
 @pytest.fixture(scope="module")
 def subshell(views):
     """The id of a thread of the kernel's own that hears messages while the main one is busy."""
-    if int(version("ipykernel").partition(".")[0]) < 7:
-        pytest.skip("this ipykernel has no subshells")
     client = views.client
     request = client.session.msg("create_subshell_request", {})
     client.control_channel.send(request)
@@ -82,6 +85,7 @@ def subshell(views):
             return reply["content"]["subshell_id"]
 
 
+@has_subshells
 @pytest.mark.parametrize("where", ["main", "subshell"])
 def test_a_selection_arrives_on_any_thread(views, subshell, where):
     views.run("heard.clear(); gallery.selected = []; heard.clear()")
@@ -94,6 +98,7 @@ def test_a_selection_arrives_on_any_thread(views, subshell, where):
     assert views.value("[image.seed for image in gallery.selected]") == [2, 1]
 
 
+@has_subshells
 def test_selections_from_both_threads_at_once(views, subshell):
     for number in range(40):
         say(views, "gallery", {"kind": "select", "ids": [number % 2], "viewer": "v"},
@@ -103,6 +108,7 @@ def test_selections_from_both_threads_at_once(views, subshell):
     until(views, "[image.seed for image in gallery.selected] == [1]")
 
 
+@has_subshells
 @pytest.mark.parametrize("where", ["main", "subshell"])
 def test_a_log_is_opened_from_any_thread(views, subshell, where):
     target = subshell if where == "subshell" else None

@@ -13,9 +13,8 @@ import urllib.request
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from websockets.sync.client import connect
-
 from ..conftest import free_port
+from ..websockets_direct import connect_directly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +108,8 @@ class Server:
         content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
         message = {"channel": "shell", "header": HEADER, "parent_header": {}, "metadata": {}}
         address = f"{self.url.replace('http', 'ws', 1)}api/kernels/{identity}/channels"
-        with connect(
-            f"{address}?token={self.token}", open_timeout=SECONDS, proxy=None, max_size=None
+        with connect_directly(
+            f"{address}?token={self.token}", open_timeout=SECONDS, max_size=None
         ) as socket:
             socket.send(json.dumps({**message, "content": content, "buffers": []}))
             while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+import jupyter_server
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
@@ -43,6 +44,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sleeping, "_users", lambda process: set())
 
 
+@pytest.mark.skipif(
+    jupyter_server.version_info[:2] < (2, 21), reason="below jupyter_server 2.21 there is no page"
+)
 async def test_an_open_page_keeps_its_engine_awake(
     ask, start_demo, others, http_server_client, jp_base_url, jp_auth_header, jp_http_port
 ) -> None:

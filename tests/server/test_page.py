@@ -9,6 +9,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any
 
+import jupyter_server
 import pytest
 from jupyter_server.auth import User
 from tornado import httpserver, netutil, web, websocket
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from tornado.httpclient import HTTPResponse
+
+pytestmark = pytest.mark.skipif(
+    jupyter_server.version_info[:2] < (2, 21), reason="below jupyter_server 2.21 there is no page"
+)
 
 SANDBOX = "sandbox allow-scripts allow-forms allow-popups allow-downloads allow-modals"
 PAGE = b'<html><head lang="en"></head><script>window.gradio_config = {"root":""};</script></html>'
