@@ -312,9 +312,10 @@ class _Execution:
     def _kernel_manager(self) -> type:
         from fooocus_nb.cli.quickstart import kernel_manager
 
+        base = kernel_manager()
         execution, env = self, {**os.environ, **self._env}
 
-        class Manager(kernel_manager()):  # type: ignore[misc]
+        class Manager(base):  # type: ignore[misc, valid-type]
             async def start_kernel(self, **options: Any) -> None:
                 execution._manager = self
                 await super().start_kernel(**{**options, "env": env})
