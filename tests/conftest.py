@@ -84,10 +84,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("lanes")
     os.environ.pop("FOOOCUS_HOME", None)  # whoever runs the tests may have a real one
     # What a script's background or nohup ignores would be ignored by all that the tests start.
-    for name in ("SIGINT", "SIGHUP"):
+    heard = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None}
+    for name, handler in heard.items():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)  # a handler does not outlast an exec
+            signal.signal(number, handler)  # which does not outlast an exec
 
 
 def _keep_bytecode(config: pytest.Config) -> None:
