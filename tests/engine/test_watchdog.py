@@ -6,11 +6,13 @@ import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fooocus_nb.engine.state import EngineState, StateMachine
 from fooocus_nb.engine.watchdog import ANSWER_TIMEOUT, Watchdog
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 
 class Silent:
@@ -45,34 +47,28 @@ class Silent:
         return list(self.told)
 
 
-def test_what_was_wrong_before_a_restart_is_not_counted_after_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    silent = Silent(monkeypatch)
-    silent.watchdog.begin()
-    try:
-        assert silent.look(100.0) == []
-        silent.watchdog.begin()  # as its own thread does, once it has restarted the engine
-        assert silent.look(100.0 + ANSWER_TIMEOUT) == []
-        assert silent.look(99.0 + 2 * ANSWER_TIMEOUT) == []
-        assert silent.look(100.0 + 2 * ANSWER_TIMEOUT)
-    finally:
-        silent.watchdog.end()
-        silent.watchdog.join()
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    """Let it look from the start of a test to its end."""
+    watched = Silent(monkeypatch)
+    watched.watchdog.begin()
+    yield watched
+    watched.watchdog.end()
+    watched.watchdog.join()
 
 
-def test_where_the_machine_stood_still_the_engine_gets_its_time_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_was_wrong_before_a_restart_is_not_counted_after_it(silent: Silent) -> None:
+    assert silent.look(100.0) == []
+    silent.watchdog.begin()  # as its own thread does, once it has restarted the engine
+    assert silent.look(100.0 + ANSWER_TIMEOUT) == []
+    assert silent.look(99.0 + 2 * ANSWER_TIMEOUT) == []
+    assert silent.look(100.0 + 2 * ANSWER_TIMEOUT)
+
+
+def test_where_the_machine_stood_still_the_engine_gets_its_time_again(silent: Silent) -> None:
     """A laptop that was closed for an hour has asked nothing meanwhile."""
-    silent = Silent(monkeypatch)
-    silent.watchdog.begin()
-    try:
-        assert silent.look(100.0) == []
-        silent.watchdog.interval = 5.0
-        silent.look(103.0)
-        assert silent.look(4000.0) == []
-        assert silent.look(4000.0 + ANSWER_TIMEOUT - 1.0) == []
-    finally:
-        silent.watchdog.end()
-        silent.watchdog.join()
+    assert silent.look(100.0) == []
+    silent.watchdog.interval = 5.0
+    silent.look(103.0)
+    assert silent.look(4000.0) == []
+    assert silent.look(4000.0 + ANSWER_TIMEOUT - 1.0) == []

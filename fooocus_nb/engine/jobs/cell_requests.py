@@ -57,6 +57,8 @@ KEPT_SECONDS = 14 * 86_400.0
 MAX_RECORDS = 500
 #: What is larger was not written by us; a sweep names all of its cells.
 MAX_BYTES = 8 << 20
+#: On users' disks: it keeps its name, whatever the modules are called.
+FOLDER = "asked"
 ENGINE_PREFIX = "engine-"
 WAITING, DONE, STOPPED, FAILED = "waiting", "done", "stopped", "failed"
 _STATES = frozenset({WAITING, DONE, STOPPED, FAILED})
@@ -277,7 +279,7 @@ def started_with(notebook: str) -> list[StartedWith]:
 
 def _folder_of(notebook: str) -> Path:
     digest = hashlib.sha256(os.fsencode(notebook)).hexdigest()[:24]
-    return state_folder("cell_requests") / digest
+    return state_folder(FOLDER) / digest
 
 
 def _notebook_folder(notebook: str) -> Path:

@@ -83,6 +83,11 @@ class Mender:
         self._in_frame = _FRAME.match(rest) is not None
         yield rest
 
+    def rest(self) -> Iterator[str]:
+        """Yield what the end of the log has left without its other half."""
+        if self._held is not None and self._held.strip():
+            yield self._held
+
 
 def _joined(first: str, second: str) -> str:
     if first in ("", _INDENT):
@@ -97,3 +102,4 @@ def mend(lines: Iterable[str]) -> Iterator[str]:
         for whole in mender.take(line):
             if not is_sentence(whole):
                 yield whole
+    yield from mender.rest()

@@ -87,6 +87,10 @@ def test_a_whole_line_stays_as_it_is() -> None:
     assert take_apart("Use the app with http://127.0.0.1:7865/")[0] == ""
 
 
+def test_what_the_end_of_the_log_cuts_is_kept() -> None:
+    assert list(mend([f'  File "{STARTED}'])) == ['  File "']
+
+
 def test_a_prompt_that_quotes_it_is_only_a_prompt() -> None:
     prompt = f"[Prompt Expansion] {SERVING} of somebody else"
     assert take_apart(prompt) == ("", prompt)
