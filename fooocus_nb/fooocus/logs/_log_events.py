@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fooocus_nb.fooocus.logs.torn_lines import QUOTED, mend
+from fooocus_nb.fooocus.logs.torn_lines import QUOTED, mend, traceback_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,8 @@ MAX_LINE = 2000
 #: Of the message of one exception, looked at only up to here: patterns search all of it.
 MAX_MESSAGE = 1500
 MAX_MESSAGE_LINES = 40
+#: How many lines of other threads may stand within one traceback, at most.
+MAX_BETWEEN = 60
 
 TRACEBACK = "Traceback (most recent call last):"
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -122,9 +124,11 @@ def _events(lines: Sequence[str]) -> Iterator[Event]:
     while index < len(lines):
         line = lines[index]
         if line.endswith(TRACEBACK) and not QUOTED.match(line):
-            event, index = _raised(lines, index, chained, thread, served)
-            if event is not None:
-                yield event
+            found = _traceback(lines, index)
+            if found is not None:
+                yield found.event(chained, thread, served)
+                yield from found.between
+            index = found.end if found is not None else _after_frames(lines, index)
             chained = False
             if not _goes_on(lines, index):
                 thread, served = None, False
@@ -149,34 +153,73 @@ def _goes_on(lines: Sequence[str], index: int) -> bool:
     return next(rest, "").startswith(CONNECTORS)
 
 
-def _raised(
-    lines: Sequence[str], start: int, chained: bool, thread: str | None, served: bool
-) -> tuple[Event | None, int]:
-    """Return the exception whose traceback begins at a line, and where the log goes on."""
-    frames: list[list[str]] = []
+@dataclass(frozen=True, slots=True)
+class _Traceback:
+    """Where a whole traceback stands in a log, and what other threads printed meanwhile."""
+
+    begin: int
+    end: int  # the number of the line after it
+    frames: tuple[tuple[str, ...], ...]
+    message: tuple[str, ...]
+    between: tuple[Event, ...]
+
+    def event(self, chained: bool, thread: str | None, served: bool) -> Event:
+        """Return the exception."""
+        if not thread:
+            thread = _thread_of([line for frame in self.frames for line in frame], thread)
+        return Event(
+            "\n".join(self.message)[:MAX_MESSAGE],
+            self.message,
+            self.frames,
+            raised=True,
+            begin=self.begin,
+            chained=chained,
+            thread=thread,
+            served=served,
+        )
+
+
+def _after_frames(lines: Sequence[str], start: int) -> int:
+    """Return where the log goes on after a traceback that has no end."""
     index = start + 1
     while index < len(lines) and lines[index].startswith("  "):
-        if FRAME.match(lines[index]):
-            frames.append([lines[index]])
-        elif frames:  # else marks of a syntax error, or what is left of a frame that was cut off
-            frames[-1].append(lines[index])
         index += 1
-    if index >= len(lines) or not _RAISED.match(lines[index]):
-        return None, index
-    message = list(_message(lines, index))
-    if not thread:
-        thread = _thread_of([line for frame in frames for line in frame], thread)
-    event = Event(
-        "\n".join(message)[:MAX_MESSAGE],
-        tuple(message),
-        tuple(map(tuple, frames)),
-        raised=True,
-        begin=start,
-        chained=chained,
-        thread=thread,
-        served=served,
-    )
-    return event, index + len(message)
+    return index
+
+
+def _traceback(lines: Sequence[str], start: int) -> _Traceback | None:
+    """Return the traceback that begins at a line, or None where it has no end.
+
+    Another thread may print at any moment of it, such as the worker while the web server reports
+    a request that failed.
+    """
+    frames: list[list[str]] = []
+    between: list[Event] = []
+    for index in range(start + 1, len(lines)):
+        other, part = traceback_part(lines[index])
+        if part.endswith(TRACEBACK) or len(between) > MAX_BETWEEN:
+            return None
+        if FRAME.match(part):
+            frames.append([part])
+        elif part.startswith("  ") and not other:
+            if frames:  # else marks of a syntax error, or what is left of a frame that was cut off
+                frames[-1].append(part)
+        elif _ends(part, plain=not (other or between)):
+            message = (part, *_rest_of_message(lines, index))
+            end = index + len(message)
+            return _Traceback(start, end, tuple(map(tuple, frames)), message, tuple(between))
+        else:
+            other += part
+        if other or not part:
+            between.append(Event(other, (other,), begin=index))
+    return None
+
+
+def _ends(part: str, *, plain: bool) -> bool:
+    """Whether it names the exception that a traceback ends with; `plain` where nobody disturbs."""
+    if _NEXT.match(part):
+        return False
+    return bool(_RAISED.match(part) if plain else RAISED_ALONE.match(part))
 
 
 def _thread_of(frames: Sequence[str], thread: str | None) -> str | None:
@@ -186,9 +229,8 @@ def _thread_of(frames: Sequence[str], thread: str | None) -> str | None:
     return "worker" if any(WORKER_FRAME.match(line) for line in frames) else ""
 
 
-def _message(lines: Sequence[str], start: int) -> Iterator[str]:
-    """Yield the lines of an exception's message; one that begins with none may have empty ones."""
-    yield lines[start]
+def _rest_of_message(lines: Sequence[str], start: int) -> Iterator[str]:
+    """Yield the further lines of an exception's message; one that begins with none may have any."""
     roomy = lines[start].endswith(":")
     for line in lines[start + 1 : start + MAX_MESSAGE_LINES]:
         if line.endswith(TRACEBACK) or line.startswith(CONNECTORS) or _NEXT.match(line):

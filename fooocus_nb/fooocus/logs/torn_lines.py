@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["QUOTED", "Mender", "is_sentence", "mend", "take_apart"]
+__all__ = ["QUOTED", "Mender", "is_sentence", "mend", "take_apart", "traceback_part"]
 
 #: What somebody wrote himself, and may contain any word.
 QUOTED = re.compile(r"\[(?:Prompt Expansion|Parameters|Wildcards)\]")
@@ -34,6 +34,24 @@ _INDENT = "    "
 _NOT_SOURCE = re.compile(r"^(?: |$|[A-Za-z_][\w.]*(?::|$))")
 #: A line that was cut here had a space, which was taken for the blanks at its end.
 _SPACED = ("thread", "line", "in", ",")
+#: A bar of tqdm, and what the worker prints while another thread prints a traceback, each up to
+#: where it surely ends.
+_BAR = r"\s*(?:[^|%\[\]]{0,80}: ?)?\d{1,3}%\|[^|]*\|[^\[|]*\[[^\]]*\]"
+_WORKER = re.compile(
+    rf"{_BAR}"
+    r"|(?:\[[A-Z]\w*\] )?[A-Z][^.:]*?\.\.\."
+    r"|(?:\[[A-Z][\w ]*\] )?[A-Z][\w ()]*:? \d+(?:\.\d+)? seconds"
+    r"|\[Sampler\] refiner_swap_method = (?:joint|separate|vae)"
+    r"|\[Sampler\] sigma_min = [\d.]+, sigma_max = [\d.]+"
+    r"|Image generated with private log at: .*?\.html"
+)
+_FRAME_PART = re.compile(r'  File "[^"]*", line \d+')
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|$)")
+#: After a word of its own an exception is only mentioned; glued to other text, it was torn.
+_EXCEPTION_PART = re.compile(
+    r"(?<![\w.])[a-z\d_.]*[a-z\d.](?P<name>[A-Z][A-Za-z]*(?:Error|Exception|Timeout|Interrupt))"
+    r"(?:: |:?$)"
+)
 #: How many lines later, at most, the ending comes that belongs to the sentence.
 _LATE_LINES = 40
 
@@ -44,6 +62,24 @@ def take_apart(line: str) -> tuple[str, str]:
     if match is None or QUOTED.match(line):
         return "", line
     return match[0], line[: match.start()] + line[match.end() :]
+
+
+def traceback_part(line: str) -> tuple[str, str]:
+    """Return what of a line another thread may have printed, and what goes on with a traceback.
+
+    A traceback is written a frame at a time, each with its ending, so its part is the line's last.
+    """
+    if QUOTED.match(line):
+        return line, ""
+    begin = 0
+    while match := _WORKER.match(line, begin):
+        begin = match.end()
+    # Nothing is known of other text that may stand before it.
+    if match := _FRAME_PART.search(line, begin):
+        begin = match.start()
+    elif not _EXCEPTION.match(line, begin) and (match := _EXCEPTION_PART.search(line, begin)):
+        begin = match.start("name")
+    return line[:begin], line[begin:]
 
 
 def is_sentence(line: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from fooocus_nb import errors
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.fooocus.logs.startup import Stage, StartupTracker
-from fooocus_nb.fooocus.logs.torn_lines import mend, take_apart
+from fooocus_nb.fooocus.logs.torn_lines import mend, take_apart, traceback_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,3 +99,77 @@ def test_a_prompt_that_quotes_it_is_only_a_prompt() -> None:
     tracker = StartupTracker()
     tracker.feed(prompt)
     assert tracker.url is None
+
+
+#: The pieces in which a server's thread reports a request that failed: a frame in each.
+REPORT = (
+    "Traceback (most recent call last):\n",
+    '  File "/opt/Fooocus/venv/lib/python3.11/site-packages/gradio/routes.py", line 437, in run\n'
+    "    output = await app.get_blocks().process_api(\n"
+    "             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n",
+    '  File "/opt/Fooocus/webui.py", line 48, in generate_clicked\n'
+    "    yield gr.update(visible=True, value=path)\n",
+    '  File "/usr/lib/python3.11/pathlib.py", line 1044, in open\n    return io.open(self, mode)\n',
+    "FileNotFoundError: [Errno 2] No such file or directory: '/opt/outputs/2026-11-27/x.png'\n",
+)
+BARS = (
+    "\r  0%|          | 0/2 [00:00<?, ?it/s]",
+    "\r 50%|█████     | 1/2 [00:00<00:00, 76.30it/s]",
+    "\r100%|██████████| 2/2 [00:00<00:00, 76.30it/s]",
+    "\n",
+)
+#: What the worker goes on printing meanwhile, also in pieces.
+WORK = (
+    *BARS,
+    *("[Fooocus] Saving image 2/3 to system ...", "\n"),
+    *("Image generated with private log at: /opt/outputs/2026-11-27/log.html", "\n"),
+    *("Generating and saving time: 0.03 seconds", "\n"),
+    *("[Fooocus] Preparing task 3/3 ...", "\n"),
+    *("[Sampler] refiner_swap_method = joint", "\n"),
+    *("[Sampler] sigma_min = 0.0291671771556139, sigma_max = 14.614643096923828", "\n"),
+    *BARS,
+)
+
+
+def shuffled(report: Sequence[str], work: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Yield the log for each way in which up to `most` pieces of work come during the report."""
+    for begin in range(len(work) + 1):
+        longest = min(len(work) - begin, most)
+        for cuts in combinations_with_replacement(range(longest + 1), len(report) - 1):
+            pieces = [*work[:begin], report[0]]
+            last = begin
+            for cut, piece in zip(cuts, report[1:], strict=True):
+                pieces += (*work[last : begin + cut], piece)
+                last = begin + cut
+            yield re.split(r"\r\n|\n|\r", "".join((*pieces, *work[last:])))
+
+
+def test_a_failed_request_is_explained_whatever_the_worker_prints_meanwhile() -> None:
+    for lines in shuffled(REPORT, WORK, 9):
+        found = diagnose(lines)
+        assert found is not None, lines
+        assert found.cause.startswith("The engine does not find /opt/outputs"), lines
+        assert found.lines[0] == REPORT[0].strip(), lines
+        assert not any("%|" in line or "[" in line[:1] for line in found.lines), lines
+
+
+def test_a_traceback_that_was_cut_takes_nothing_of_the_next_one() -> None:
+    cut = "".join(REPORT[:3]).splitlines()
+    other = [*FRAMES[:1], '  File "/opt/Fooocus/webui.py", line 9, in f\n', "KeyError: 'x'\n"]
+    found = diagnose([*cut, "[Fooocus] Preparing task 3/3 ...", *"".join(other).splitlines()])
+    assert found is not None
+    assert found.lines == tuple("".join(other).splitlines())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied",
+        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+        "RuntimeError: miopenStatusUnknownError",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 1.2 GiB",
+        "[Prompt Expansion] a catFileNotFoundError: nothing",
+    ],
+)
+def test_an_exception_that_a_line_mentions_is_not_taken_out_of_it(line: str) -> None:
+    assert line in traceback_part(line)
