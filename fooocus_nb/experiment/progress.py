@@ -68,6 +68,8 @@ class SweepSnapshot:
         Seconds that are left; None where nobody can tell.
     running : tuple of (int, Job or None)
         What runs now, with the cell's place; a job where it is one of this kernel.
+    states : tuple of str
+        The states of all cells.
     """
 
     planned: int
@@ -81,6 +83,7 @@ class SweepSnapshot:
     elapsed: float
     remaining: float | None
     running: tuple[tuple[int, Job | None], ...] = field(default=(), repr=False)
+    states: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> str:
@@ -197,6 +200,7 @@ class SweepProgress:
                 elapsed=elapsed,
                 remaining=self._remaining(elapsed),
                 running=tuple(self._jobs.items()),
+                states=tuple(self._states),
             )
 
     def _elapsed(self) -> float:

@@ -109,32 +109,35 @@ class SweepWidget(anywidget.AnyWidget):
 
     def _show(self) -> None:
         progress = self._progress
-        now, states = progress.snapshot(), progress.states()
+        now = progress.snapshot()
+        states = now.states
         self._send_images(states)
         self._send_previews(now)
-        self.states = "".join(SIGNS.get(state, "w") for state in states[:MAX_SQUARES])
         failed = itertools.islice(
             (place for place, state in enumerate(states) if state == "failed"), MAX_FAILED
         )
-        self.view = {
-            "title": clip(progress.title, MAX_LABEL),
-            "where": clip(progress.where, MAX_REASON),
-            "state": now.state,
-            "planned": now.planned,
-            "made": now.made,
-            "failed": now.failed,
-            "skipped": now.skipped,
-            "counts": now.counts,
-            "times": times_text(now),
-            "running": [
-                [place, 0 if job is None else min(max(job.snapshot().percent, 0), 100)]
-                for place, job in now.running
-            ],
-            "reasons": {
-                str(place): clip(progress.cell(place).reason, MAX_REASON) for place in failed
-            },
-            "resumable": now.state == "stopped" and progress.resume is not None,
-        }
+        # In one message: what Skip is told to skip is what the tiles show to run.
+        with self.hold_sync():
+            self.states = "".join(SIGNS.get(state, "w") for state in states[:MAX_SQUARES])
+            self.view = {
+                "title": clip(progress.title, MAX_LABEL),
+                "where": clip(progress.where, MAX_REASON),
+                "state": now.state,
+                "planned": now.planned,
+                "made": now.made,
+                "failed": now.failed,
+                "skipped": now.skipped,
+                "counts": now.counts,
+                "times": times_text(now),
+                "running": [
+                    [place, 0 if job is None else min(max(job.snapshot().percent, 0), 100)]
+                    for place, job in now.running
+                ],
+                "reasons": {
+                    str(place): clip(progress.cell(place).reason, MAX_REASON) for place in failed
+                },
+                "resumable": now.state == "stopped" and progress.resume is not None,
+            }
 
     def _send_images(self, states: tuple[str, ...]) -> None:
         """Send the images of cells that were made since."""

@@ -296,6 +296,30 @@ def test_skip_means_the_cell_that_was_seen(
     run.close()
 
 
+def test_the_page_is_told_at_once_what_runs_and_what_its_tiles_show(
+    start_demo: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """What Skip would skip is never older than what is seen."""
+    sent: list[tuple[list[int], list[int]]] = []
+
+    class Sent(SweepWidget):
+        def send_state(self, key=None) -> None:
+            running = [place for place, _ in self.view.get("running", ())]
+            sent.append((running, [at for at, sign in enumerate(self.states) if sign == "r"]))
+            super().send_state(key)
+
+    def watch(progress) -> None:
+        widget = Sent(progress, lambda place: b"", lambda job: b"")
+        progress.subscribe(lambda place: widget.show(None))
+
+    sweep = Sweep(prompt="a", seed=[1, 2, 3], base=SMALL)
+    prepare(
+        sweep, start_demo(step_seconds=0.01), tmp_path / "run", Options(watch=watch, show=False)
+    ).finish().close()
+    assert [2] in [running for running, _ in sent]
+    assert all(running == shown for running, shown in sent), sent
+
+
 def test_a_stopped_sweep_is_continued(start_demo: Callable[..., Engine], tmp_path: Path) -> None:
     engine = start_demo(step_seconds=0.05)
     sweep = Sweep(prompt="a", seed=[1, 2, 3], base={**SMALL, "steps": 10})
