@@ -15,6 +15,8 @@ from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import PIL.Image
 
 __all__ = ["MaskEditor"]
@@ -69,8 +71,8 @@ class MaskEditor(LiveView):
     background = traitlets.Bytes().tag(sync=True)
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
-    brush = traitlets.Int(1, min=1).tag(sync=True)
-    mask_png = traitlets.Bytes().tag(sync=True, from_json=lambda value, _widget: bytes(value))
+    brush = traitlets.Int(1, min=1).tag(sync=True, echo_update=False)
+    mask_png = traitlets.Bytes().tag(sync=True, echo_update=False)
 
     def __init__(self, image: Any, mask: Any = None, *, brush: int | None = None) -> None:
         self._image = _open("image", image)
@@ -78,6 +80,7 @@ class MaskEditor(LiveView):
         if brush is None:
             brush = max(1, min(width, height) // 8)
         super().__init__(background=_shown(self._image), width=width, height=height, brush=brush)
+        self.on_msg(self._handle)
         if mask is not None:
             self.mask = mask
 
@@ -160,6 +163,17 @@ class MaskEditor(LiveView):
             "widgets.</div>",
             label="Mask editor",
         )
+
+    def _handle(self, _widget: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
+        """Take what was painted, and tell other pages. It may come on any thread, be anything."""
+        kind, brush = content.get("kind"), content.get("value")
+        # The page that painted it is not told again: it may have painted more since.
+        if kind == "mask":
+            png = bytes(buffers[0]) if buffers else b""
+            self.set_state({"mask_png": png})
+            self.send({"kind": "mask", "page": content.get("page")}, [png])
+        elif kind == "brush" and isinstance(brush, int) and brush >= 1:
+            self.set_state({"brush": brush})
 
     @property
     def _size(self) -> tuple[int, int]:

@@ -50,6 +50,36 @@ def test_what_the_browser_sends_is_the_mask(image):
     assert editor.mask.tobytes() == dot().tobytes()
 
 
+def test_a_message_of_the_page_is_the_mask_and_goes_to_other_pages(image):
+    sent = []
+
+    class Sent(MaskEditor):
+        def send(self, content, buffers=None):
+            sent.append((content, buffers))
+
+        def send_state(self, key=None):
+            sent.append(key)
+
+    editor = Sent(image)
+    seen = []
+    editor.observe(lambda change: seen.append(change["new"]), "mask_png")
+    sent.clear()
+    png = as_painted(dot())
+    editor._handle_custom_msg({"kind": "mask", "page": "a"}, [memoryview(png)])
+    assert editor.mask.tobytes() == dot().tobytes()
+    editor._handle_custom_msg({"kind": "mask", "page": "b"}, [])
+    assert editor.mask.getbbox() is None
+    assert seen == [png, b""]
+    # Never as a state of the widget: the page that painted it may have painted more since.
+    assert sent == [
+        ({"kind": "mask", "page": page}, [data]) for page, data in (("a", png), ("b", b""))
+    ]
+    editor._handle_custom_msg({"kind": "brush", "value": 9}, [])
+    for odd in ({"kind": "brush", "value": 0}, {"kind": "brush", "value": "9"}, {}):
+        editor._handle_custom_msg(odd, [])
+    assert editor.brush == 9
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 def test_a_mask_can_be_set_from_python(image, mode):
     editor = MaskEditor(image, dot().convert(mode))

@@ -20,6 +20,13 @@ function tool(parent, text, hint, act) {
   return node;
 }
 
+// The name of this page's copy of the model: the kernel passes on what other pages paint.
+const pages = new WeakMap();
+function pageOf(model) {
+  if (!pages.has(model)) pages.set(model, Math.random().toString(36).slice(2));
+  return pages.get(model);
+}
+
 function bytesOf(value) {
   if (!value || !value.byteLength) return null;
   return value instanceof ArrayBuffer
@@ -185,9 +192,12 @@ function render({ model, el: host }) {
     eraser.setAttribute("aria-pressed", String(erasing));
     ring.classList.toggle("fnb-mask-erasing", erasing);
   }
+  // By messages of our own: save_changes() waits for the kernel to say that it has taken the last
+  // one, which ipykernel does not say while a cell awaits; then nothing would be sent any more.
   function setBrush(value) {
-    model.set("brush", Math.max(1, Math.min(largest(), value)));
-    model.save_changes();
+    const brush = Math.max(1, Math.min(largest(), value));
+    model.set("brush", brush);
+    model.send({ kind: "brush", value: brush });
   }
   function drawBrush() {
     size.value = String(model.get("brush"));
@@ -206,8 +216,9 @@ function render({ model, el: host }) {
   }
   function send(png) {
     const bytes = png || new Uint8Array();
-    model.set("mask_png", new DataView(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)));
-    model.save_changes();
+    const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+    model.set("mask_png", new DataView(buffer));
+    model.send({ kind: "mask", page: pageOf(model) }, undefined, [buffer]);
   }
   function then(act) {
     queue = queue.then(act).catch((error) => console.error("mask editor", error));
@@ -236,6 +247,10 @@ function render({ model, el: host }) {
       history.add(png);
       await restore(png);
     });
+  }
+  function onMessage(message, buffers) {
+    if (message.kind !== "mask" || message.page === pageOf(model)) return;
+    model.set("mask_png", buffers?.[0] || new DataView(new ArrayBuffer(0)));
   }
   async function restore(png) {
     await mask.write(png);
@@ -383,6 +398,7 @@ function render({ model, el: host }) {
   model.on("change:brush", drawBrush);
   model.on("change:mask_png", receive);
   model.on("change:background", drawBackground);
+  model.on("msg:custom", onMessage);
   // Keys must not reach the notebook's shortcuts: its "b" makes a new cell. Lumino looks for the
   // attribute at the focused element first, so each element needs it.
   for (const node of root.querySelectorAll("button, input, canvas")) {
@@ -400,6 +416,7 @@ function render({ model, el: host }) {
     model.off("change:brush", drawBrush);
     model.off("change:mask_png", receive);
     model.off("change:background", drawBackground);
+    model.off("msg:custom", onMessage);
   };
 }
 
