@@ -99,6 +99,20 @@ class OpenNotebook:
         """Return the text that a code cell shows."""
         return self.output(index).first.inner_text()
 
+    def run_until(self, index: int, said: Callable[[str], bool]) -> str:
+        """Run a cell until it says what is awaited, and return its text.
+
+        The kernel takes what a page sends on a thread of its own: a cell that is run right after
+        it may see what was before.
+        """
+        deadline = time.monotonic() + 30
+        while True:
+            self.run(index)
+            text = self.text(index)
+            if said(text):
+                return text
+            assert time.monotonic() < deadline, text
+
     def save(self) -> dict[str, Any]:
         """Save the notebook and return what is in the file."""
         path = self.server.folder / self.name

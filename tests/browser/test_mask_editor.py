@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from playwright.sync_api import expect
@@ -62,18 +61,12 @@ class Editor:
         expect(self.root.locator("[role=status]")).to_contain_text(text)
 
     def tell(self, cell=1, **awaited):
-        """Return what the kernel has, once it has the awaited values.
+        """Return what the kernel has, once it has the awaited values."""
 
-        It takes what a page sends on a thread of its own: a cell that is run right after it may
-        see what was before.
-        """
-        deadline = time.monotonic() + 30
-        while True:
-            self.notebook.run(cell)
-            told = json.loads(self.notebook.text(cell))
-            if awaited.items() <= told.items() or time.monotonic() > deadline:
-                assert told == told | awaited
-                return told
+        def has(text):
+            return awaited.items() <= json.loads(text).items()
+
+        return json.loads(self.notebook.run_until(cell, has))
 
 
 @pytest.fixture
