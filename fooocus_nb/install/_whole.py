@@ -53,12 +53,20 @@ def _what_is_wrong(folder: Path) -> str:
     return ""
 
 
+def _remove(path: str) -> None:
+    # A link is removed and never what it leads to; of a module in one file pip leaves a file.
+    if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)  # noqa: PTH108
+
+
 def main() -> None:
     """Print what is not whole; mend it where that is asked for."""
     for site in dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")):
         for name, reason in broken(site):
             if "--mend" in sys.argv:
-                shutil.rmtree(os.path.join(site, name))  # noqa: PTH118
+                _remove(os.path.join(site, name))  # noqa: PTH118
             print(MARK + json.dumps([name, reason]))  # noqa: T201
 
 

@@ -66,7 +66,8 @@ MISLEADING = frozenset(
     }
 )
 #: All but these of git's variables point it at another repository, as inside of a git hook.
-GIT_KEPT = re.compile(r"GIT_(?:SSH|SSL|ASKPASS|PROXY|HTTP|CONFIG|TRACE|CURL)")
+#: GIT_CONFIG by itself names the file that `git config` would write to.
+GIT_KEPT = re.compile(r"GIT_(?:SSH|SSL|ASKPASS|PROXY|HTTP|CONFIG_|TRACE|CURL)")
 
 
 class Fault(NamedTuple):
@@ -80,11 +81,24 @@ class Fault(NamedTuple):
 
 
 AGAIN = "Then run the same again: it goes on where it was."
+NOT_TRUSTED = "the server's certificate is not trusted here, as behind a company's proxy"
+NAME_CERTIFICATE = (
+    f"Name the proxy's certificate with PIP_CERT, SSL_CERT_FILE and GIT_SSL_CAINFO. {AGAIN}"
+)
 FAULTS = (
     Fault(
         re.compile(r"No space left on device|ENOSPC|\[Errno 28\]|\[WinError 112\]|Disk quota ex"),
         "the disk is full",
         f"Make room on the disk of the folder, of pip's cache and of temporary files. {AGAIN}",
+    ),
+    Fault(
+        # Before the network: pip tells of both in one line, with "Max retries exceeded".
+        re.compile(
+            r"(?i)certificate[_ ]verify[_ ]failed|certificate verification failed"
+            r"|SSL certificate problem|confirming the ssl certificate|invalid peer certificate"
+        ),
+        NOT_TRUSTED,
+        NAME_CERTIFICATE,
     ),
     Fault(
         re.compile(
@@ -100,11 +114,7 @@ FAULTS = (
         "Check the network; behind a proxy set HTTPS_PROXY, for a mirror of PyPI PIP_INDEX_URL. "
         + AGAIN,
     ),
-    Fault(
-        re.compile(r"(?i)certificate[_ ]verify[_ ]failed|SSLError|SSL certificate problem|TLS"),
-        "the server's certificate is not trusted here, as behind a company's proxy",
-        f"Name the proxy's certificate with PIP_CERT, SSL_CERT_FILE and GIT_SSL_CAINFO. {AGAIN}",
-    ),
+    Fault(re.compile(r"(?i)SSLError|TLS"), NOT_TRUSTED, NAME_CERTIFICATE),
     Fault(
         re.compile(
             r"(?i)repository .*(?:not found|does not exist)|does not appear to be a git repository"
@@ -289,9 +299,10 @@ class Programs:
         except FooocusError as error:
             msg = f"{what}: {argv[0]} could not be started. {error}"
             raise InstallError(msg) from error
-        pids = (process.pid, process.guardian_pid)
-        self._target.note(programs=[[pid, creation_time(pid)] for pid in pids])
         try:
+            # Where it cannot be noted, as on a full disk, it may not run either: the next run would
+            # not know of it.
+            self._target.note(programs=_creation_times(process.pid, process.guardian_pid))
             returncode = self._follow(process, what, listener)
         except BaseException:
             process.stop(grace=GRACE)
@@ -337,6 +348,13 @@ class Programs:
                     f"{self._target.log}."
                 )
                 raise InstallError(msg)
+
+
+def _creation_times(*pids: int) -> list[tuple[int, str]]:
+    """Return those of processes that run, each with its creation time."""
+    times = ((pid, creation_time(pid)) for pid in pids)
+    # One without it has ended already, and none that comes later could be told from it.
+    return [(pid, created) for pid, created in times if created is not None]
 
 
 def _failure(

@@ -104,7 +104,8 @@ def _from_url(url: str, ref: str) -> Source:
         return Source(url, ref)  # the user's name in it is no secret
     if parts.username is None and parts.password is None and not parts.query:
         return Source(url, ref)
-    for secret in filter(None, (parts.username, parts.password)):
+    # A token may be the user's name, or a part of the query that is called anything.
+    for secret in filter(None, (parts.username, parts.password, parts.query)):
         remember_secret(secret)
     where = f"[{host}]" if ":" in host else host
     where += f":{port}" if port else ""
@@ -190,6 +191,15 @@ def _git() -> str:
     return found
 
 
+def _add_git_setting(environment: dict[str, str], name: str, value: str) -> None:
+    """Add a setting for git behind those that the user's environment has already."""
+    given = environment.get("GIT_CONFIG_COUNT", "")
+    number = int(given) if given.isdecimal() else 0
+    environment["GIT_CONFIG_COUNT"] = str(number + 1)
+    environment[f"GIT_CONFIG_KEY_{number}"] = name
+    environment[f"GIT_CONFIG_VALUE_{number}"] = value
+
+
 class _Repository:
     """The target as a git repository."""
 
@@ -209,11 +219,7 @@ class _Repository:
         self._options = [git, *(word for setting in settings for word in ("-c", setting))]
         if source.login:
             # The login reaches git by its environment: command lines are seen by everybody.
-            self._environment |= {
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"url.{source.login}.insteadOf",
-                "GIT_CONFIG_VALUE_0": source.url,
-            }
+            _add_git_setting(self._environment, f"url.{source.login}.insteadOf", source.url)
 
     def _run(self, *words: str, what: str, observer: Observer) -> None:
         def follow(line: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -34,6 +35,8 @@ FIRST_FILES = {STATE, f"{STATE}.new", "install.log", "start.lock"}
 #: How long the end of a run that was killed is waited for: its child has two seconds to end.
 LINGER_SECONDS = 30.0
 POLL_SECONDS = 0.1
+#: What :meth:`Target.remove` names a folder that it is about to remove, by the nanosecond.
+_DOOMED = re.compile(r"[\w-]+-\d{19}")
 
 
 def resolve_target(given: str | os.PathLike[str]) -> Path:
@@ -148,6 +151,8 @@ class Target:
         self._write()
 
     def _write(self) -> None:
+        # Not by `writing_whole`: a run that is killed in it leaves a file of a known name, which
+        # tells the next run that the folder is ours (FIRST_FILES), and which that writes over.
         fresh = self.notes / f"{STATE}.new"
         try:
             with fresh.open("w", encoding="utf-8") as file:
@@ -186,7 +191,8 @@ class Target:
         """Wait for the programs of an earlier run, which end with it but not at once."""
         deadline = time.monotonic() + LINGER_SECONDS
         for pid, created in self.get("programs") or ():
-            while creation_time(int(pid)) == created:
+            # Without a time, as earlier versions noted what ended at once, it tells nothing.
+            while created is not None and creation_time(int(pid)) == created:
                 if time.monotonic() > deadline:
                     msg = (
                         f"Process {pid}, of an installation in {str(self.path)!r} that was ended, "
@@ -212,5 +218,8 @@ class Target:
     def tidy(self) -> None:
         """Remove what an interrupted :meth:`remove` has left."""
         for folder in self.notes.iterdir():
-            if folder.is_dir() and not folder.is_symlink():
+            # By its name: a list of generations keeps its notes in a folder that is called the
+            # same, where somebody lets it write into the checkout.
+            ours = _DOOMED.fullmatch(folder.name) is not None
+            if ours and folder.is_dir() and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)

@@ -165,6 +165,34 @@ def test_a_token_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatc
     assert TOKEN not in state + "".join(teller.lines) + repr(teller.updates)
 
 
+def test_a_token_in_the_query_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatch):
+    seen = tmp_path / "seen"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    program = tools / "git"
+    program.write_text(
+        "#!/bin/sh\n"
+        f"env | grep ^GIT_CONFIG_ | sort > {seen}\n"
+        'case "$*" in *fetch*) echo "fatal: https://example.org/a?key=k3y-of-mine is gone" >&2\n'
+        "exit 128;; *) mkdir -p .git/info;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    # What the user tells git in the same way stays.
+    for name, value in (("COUNT", "1"), ("KEY_0", "http.proxy"), ("VALUE_0", "http://proxy")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    with pytest.raises(InstallError) as caught:
+        fetched(source_of("https://example.org/a?key=k3y-of-mine", None), tmp_path / "F", teller)
+    assert "k3y-of-mine" not in str(caught.value)
+    assert seen.read_text().splitlines() == [
+        "GIT_CONFIG_COUNT=2",
+        "GIT_CONFIG_KEY_0=http.proxy",
+        "GIT_CONFIG_KEY_1=url.https://example.org/a?key=k3y-of-mine.insteadOf",
+        "GIT_CONFIG_VALUE_0=http://proxy",
+        "GIT_CONFIG_VALUE_1=https://example.org/a",
+    ]
+
+
 def test_without_network(tmp_path: Path, teller: Teller) -> None:
     source = source_of("https://127.0.0.1:9/a/b.git", None)
     with pytest.raises(InstallError, match=r"could not be fetched: there is no network") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import install
+from fooocus_nb.install.programs import Programs
 from fooocus_nb.install.target import Target, resolve_target
 from fooocus_nb.supervisor.system import creation_time
 
@@ -100,3 +102,49 @@ def test_only_what_we_made_is_removed(tmp_path: Path) -> None:
     (tmp_path / "venv").symlink_to(elsewhere, target_is_directory=True)
     target.remove("venv")
     assert elsewhere.is_dir()
+
+
+def test_a_program_that_ended_before_it_was_noted_is_not_waited_for(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("fooocus_nb.install.programs.creation_time", lambda pid: None)
+    target = Target(tmp_path)
+    with pytest.raises(InstallError, match="it went wrong"):
+        Programs(target).run(
+            [sys.executable, "-c", "raise SystemExit(3)"],
+            what="it went wrong",
+            environment=dict(os.environ),
+        )
+    assert target.get("programs") == []
+    # Nor one of which an earlier version has noted no time.
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait(30)
+    target.note(programs=[[gone.pid, None]])
+    monkeypatch.setattr("fooocus_nb.install.target.LINGER_SECONDS", 0.2)
+    with target.locked():
+        pass
+
+
+def test_a_program_that_cannot_be_noted_is_ended(tmp_path: Path, monkeypatch) -> None:
+    started: list[int] = []
+
+    def full(target: Target, **values: object) -> None:
+        started.extend(pid for pid, _ in values["programs"])
+        msg = "there is no room"
+        raise InstallError(msg)
+
+    monkeypatch.setattr(Target, "note", full)
+    with pytest.raises(InstallError, match="there is no room"):
+        Programs(Target(tmp_path)).run(
+            [sys.executable, "-c", "import time; time.sleep(60)"],
+            what="it went wrong",
+            environment=dict(os.environ),
+        )
+    assert started
+    assert creation_time(started[0]) is None
+
+
+def test_only_what_was_about_to_be_removed_is_tidied(tmp_path: Path) -> None:
+    target = Target(tmp_path)
+    for name in ("venv-1764290000000000000", "git-1764290000000000000", "made-0a1b", "staging"):
+        (target.notes / name).mkdir()
+    target.tidy()
+    assert sorted(path.name for path in target.notes.iterdir()) == ["made-0a1b", "staging"]
