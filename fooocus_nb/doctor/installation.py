@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb.doctor.machine import existing
-from fooocus_nb.doctor.report import Check, Status, gigabytes
+from fooocus_nb.doctor.report import Check, Status, format_bytes
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.downloads import find_downloads as wanted_models
 from fooocus_nb.fooocus.checkout.installation import read_version
@@ -150,7 +150,7 @@ def models_check(settings: Settings) -> tuple[Check, list[WantedModel]]:
         text = f"all {len(wanted)} that it would download are there"
         return Check(*check, Status.OK, text, "", told), missing
     named = [
-        f"{model.name} ({'size unknown' if model.size is None else gigabytes(model.size)})"
+        f"{model.name} ({'size unknown' if model.size is None else format_bytes(model.size)})"
         for model in missing
     ]
     text = f"{len(missing)} of {len(wanted)} will be downloaded: {_some(named)}"

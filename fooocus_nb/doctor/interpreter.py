@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.doctor import _probe
 from fooocus_nb.doctor._run import ask
 from fooocus_nb.doctor.conflicts import CONFLICTING, conflict_checks
-from fooocus_nb.doctor.report import Check, Status, gigabytes
+from fooocus_nb.doctor.report import Check, Status, format_bytes
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.command import build_launch, free_port
 from fooocus_nb.fooocus.checkout.installation import Installation
@@ -183,7 +183,7 @@ def _device(facts: dict[str, Any]) -> tuple[Status, str, str]:
             "made for it; to do without, start with args=['--always-cpu']."
         )
         return Status.WARNING, f"{version}, without a GPU", advice
-    memory = f", {gigabytes(facts['device_memory'])}" if facts.get("device_memory") else ""
+    memory = f", {format_bytes(facts['device_memory'])}" if facts.get("device_memory") else ""
     text = f"{version}, on {facts['device_name']}{memory}"
     if facts.get("device_fits") is False:
         advice = "This PyTorch was not built for this GPU: install one that was."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from fooocus_nb.doctor.report import Check, Status, gigabytes
+from fooocus_nb.doctor.report import Check, Status, format_bytes
 from fooocus_nb.engine.folders import runtime_paths
 from fooocus_nb.engine.unmanaged import find_unmanaged
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
@@ -54,7 +54,7 @@ def engines_check() -> Check:
         return Check("engines", "our engines", Status.OK, f"{text}, nothing is left over", "", told)
     advice = []
     if orphans:
-        memory = gigabytes(sum(each["memory"] for each in orphans))
+        memory = format_bytes(sum(each["memory"] for each in orphans))
         pids = ", ".join(str(each["pid"]) for each in orphans[:SHOWN])
         text += f"; {len(orphans)} processes of engines that ended hold {memory}: {pids}"
         advice.append(f"End them: {_kill_command([each['pid'] for each in orphans])}.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from fooocus_nb.doctor._run import ask
-from fooocus_nb.doctor.report import Check, Status, gigabytes
+from fooocus_nb.doctor.report import Check, Status, format_bytes
 from fooocus_nb.fooocus.checkout.command import HOST
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 def existing(path: Path) -> Path:
     """Return the path, or the nearest folder above it that is there."""
     for candidate in (path, *path.parents):
-        if candidate.exists():
+        # Not by `exists()`: before Python 3.14 that raises where a folder may not be looked into.
+        if os.path.exists(candidate):  # noqa: PTH110
             return candidate
     return Path(path.anchor or ".")
 
@@ -70,11 +71,11 @@ def disk_check(folders: Iterable[Path], models: Path | None, needed: int) -> Che
         if folder is models:
             wanted[disk] = needed
     told = {"free": {str(folder): free for folder, free in places.values()}, "needed": needed}
-    text = ", ".join(f"{gigabytes(free)} free in {folder}" for folder, free in places.values())
+    text = ", ".join(f"{format_bytes(free)} free in {folder}" for folder, free in places.values())
     short = [disk for disk, (_, free) in places.items() if free < wanted.get(disk, 0) + FULL]
     tight = [disk for disk, (_, free) in places.items() if free < wanted.get(disk, 0) + NEARLY_FULL]
     if short:
-        more = f" for {gigabytes(needed)} of models" if needed else ""
+        more = f" for {format_bytes(needed)} of models" if needed else ""
         advice = f"Make room{more} on the disk of {places[short[0]][0]}."
         return Check("disk", "disk", Status.FAILURE, text, advice, told)
     if tight:
@@ -96,14 +97,14 @@ def memory_check() -> Check:
         "limit": limit,
     }
     text = (
-        f"{gigabytes(memory.available)} of {gigabytes(memory.total)} free, "
-        f"{gigabytes(swap.free)} of {gigabytes(swap.total)} swap free"
+        f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free, "
+        f"{format_bytes(swap.free)} of {format_bytes(swap.total)} swap free"
     )
     if limit and limit < memory.total:
-        text += f"; this container may use {gigabytes(limit)}"
+        text += f"; this container may use {format_bytes(limit)}"
     check = ("memory", "memory")
     if total < WANTED_MEMORY * TOLERANCE:
-        advice = f"Fooocus wants {gigabytes(WANTED_MEMORY)} of memory and as much swap."
+        advice = f"Fooocus wants {format_bytes(WANTED_MEMORY)} of memory and as much swap."
         return Check(*check, Status.WARNING, text, advice, told)
     if min(memory.available, total) + swap.free < WANTED_MEMORY:
         advice = "Loading the models may end in the system killing the engine: end other programs."
@@ -162,18 +163,30 @@ def _gpu(line: str) -> dict[str, Any] | None:
 def _gpu_verdict(gpus: list[dict[str, Any]]) -> tuple[Status, str, str]:
     text = "; ".join(
         f"{gpu['name']} (driver {gpu['driver']})"
-        + (f", {gigabytes(gpu['free'])} of {gigabytes(gpu['total'])} free" if gpu["total"] else "")
+        + (
+            f", {format_bytes(gpu['free'])} of {format_bytes(gpu['total'])} free"
+            if gpu["total"]
+            else ""
+        )
         for gpu in gpus
     )
     best = max(gpus, key=lambda gpu: gpu["free"] or 0)
     if best["total"] is None or best["free"] is None:  # memory shared with the processor
         return Status.OK, text, ""
     if all((gpu["total"] or 0) < WANTED_VRAM * TOLERANCE for gpu in gpus):
-        advice = f"Fooocus wants {gigabytes(WANTED_VRAM)}: start with args=['--always-low-vram']."
+        advice = (
+            f"Fooocus wants {format_bytes(WANTED_VRAM)}: start with args=['--always-low-vram']."
+        )
         return Status.WARNING, text, advice
     if best["free"] < WANTED_VRAM:
         return Status.WARNING, text, "Other programs hold its memory: nvidia-smi names them."
     return Status.OK, text, ""
+
+
+def _memory(gpu: dict[str, Any]) -> str:
+    if not gpu["total"]:
+        return ""
+    return f", {format_bytes(gpu['free'])} of {format_bytes(gpu['total'])} free"
 
 
 def port_check(port: int | None) -> Check:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.errors import Reader
 
-__all__ = ["Check", "Report", "Status", "gigabytes"]
+__all__ = ["Check", "Report", "Status", "format_bytes"]
 
 #: Raised when what is there changes its meaning or goes; new names and facts are no change.
 FORMAT = 1
@@ -239,7 +239,7 @@ def _wrapped(text: str, indent: str) -> str:
     return f"\n{indent}".join(lines)
 
 
-def gigabytes(number: float) -> str:
+def format_bytes(number: float) -> str:
     """Return a number of bytes as people say it."""
     if number < 1e6:
         return f"{number / 1e3:.0f} kB"

@@ -24,6 +24,9 @@ KINDS = ("auto", "nvidia", "cpu", "apple", "none")
 INDEX = "https://download.pytorch.org/whl/"
 QUERY_SECONDS = 20.0
 QUERY = ("--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
+#: Drivers before 510 do not know compute_cap and then answer nothing; no such driver knows a GPU
+#: that is newer than what PyTorch 2.1.0 was built for.
+OLD_QUERY = ("--query-gpu=name,driver_version", "--format=csv,noheader")
 #: The oldest drivers for the CUDA that a build brings along (NVIDIA's table of minor versions).
 DRIVER_CUDA_12, DRIVER_CUDA_11, DRIVER_CUDA_128 = 525, 450, 570
 #: The first compute capability that PyTorch 2.1.0 was not built for: Blackwell.
@@ -159,8 +162,9 @@ def _nvidia() -> list[tuple[str, int, tuple[int, int]]]:
     if program is None:
         return []
     found = []
-    for line in _output([program, *QUERY]).splitlines():
-        match = re.fullmatch(r"\s*(.+?),\s*(\d+)[\d.]*,\s*(?:(\d+)\.(\d+)|.*)\s*", line)
+    told = _output([program, *QUERY]) or _output([program, *OLD_QUERY])
+    for line in told.splitlines():
+        match = re.fullmatch(r"\s*(.+?),\s*(\d+)[\d.]*(?:,\s*(?:(\d+)\.(\d+)|.*))?\s*", line)
         if match is not None:
             capability = (int(match[3] or 0), int(match[4] or 0))
             found.append((match[1], int(match[2]), capability))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.doctor import doctor
+from fooocus_nb.doctor.report import format_bytes
 from fooocus_nb.errors import FooocusError, InstallError, nearest
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.checkout.downloads import find_downloads
@@ -15,7 +16,7 @@ from fooocus_nb.install import release
 from fooocus_nb.install.hardware import KINDS, Torch, choose_torch
 from fooocus_nb.install.packages import Environment, needs_torch
 from fooocus_nb.install.programs import Programs
-from fooocus_nb.install.progress import Progress, size
+from fooocus_nb.install.progress import Progress
 from fooocus_nb.install.pythons import find_base
 from fooocus_nb.install.room import check_room
 from fooocus_nb.install.source import fetch, source_of
@@ -160,4 +161,4 @@ def _room(target: Target, torch: Torch, *, needed: bool) -> str:
     except (FooocusError, OSError):
         return told
     models = sum(each.size or 0 for each in missing)
-    return f"{told}, and {size(models)} for models at the first start" if models else told
+    return f"{told}, and {format_bytes(models)} for models at the first start" if models else told

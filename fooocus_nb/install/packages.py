@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fooocus_nb._secrets import redact
+from fooocus_nb.doctor.report import format_bytes
 from fooocus_nb.errors import InstallError
 from fooocus_nb.fooocus.checkout.command import environment_for
 from fooocus_nb.install import _whole
@@ -20,7 +22,7 @@ from fooocus_nb.install.constraints import (
     requirements_of,
 )
 from fooocus_nb.install.programs import clean_environment
-from fooocus_nb.install.progress import Progress, size
+from fooocus_nb.install.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,12 +96,14 @@ class Environment:
     # -- making it ----------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether it was made, and runs."""
+        """Whether it was made, and runs; an InstallError says that it does not answer in time."""
         if self._target.step("Environment") is None:
             return False
         try:
             prefix, version, _ = self._versions()
-        except InstallError:
+        except InstallError as error:
+            if isinstance(error.__cause__, subprocess.TimeoutExpired):
+                raise  # it may be whole, on a slow disk, and it would be removed to be made anew
             return False  # the folder was moved, or the interpreter that it links to is gone
         same = Path(prefix).resolve() == self.folder.resolve()
         return same and version == self._target.step("Environment")
@@ -167,7 +171,8 @@ class Environment:
         elif torch.requirements:
             self._target.begin("PyTorch")
             self._tell("PyTorch", f"PyTorch {torch.why}: {', '.join(torch.requirements)}")
-            words = ["install", *torch.requirements, *self._constrained()]
+            # Another build may be there, of a run that was ended: this one takes its place.
+            words = ["install", *torch.requirements, *self._constrained(torch_stays=False)]
             words += ["--extra-index-url", torch.index] if torch.index else []
             self._pip("PyTorch", words, "PyTorch could not be installed")
         self._target.finish("PyTorch", key)
@@ -175,7 +180,7 @@ class Environment:
     def install_packages(self) -> None:
         """Install what the checkout requires, with the constraints that work today."""
         requirements = requirements_of(self._target.path)
-        constrained = self._constrained()
+        constrained = self._constrained(torch_stays=True)
         text = requirements.read_bytes() + Path(constrained[1]).read_bytes()
         key = hashlib.sha256(text).hexdigest()[:16]
         if self._target.step("Packages") == key:
@@ -188,13 +193,13 @@ class Environment:
         self._pip("Packages", words, "The packages could not be installed")
         self._target.finish("Packages", key)
 
-    def _constrained(self) -> list[str]:
+    def _constrained(self, *, torch_stays: bool) -> list[str]:
         """Write the constraints that hold here, and return the options that name them."""
         pins = constraints_for(pins_of(requirements_of(self._target.path)))
-        versions = self._versions()[2]
         lines = [f"# {pin.reason}\n{pin}\n" for pin in pins]
-        # What is there of PyTorch stays as it is.
-        lines += [f"{name}=={versions[name]}\n" for name in _TORCH if name in versions]
+        if torch_stays:
+            versions = self._versions()[2]
+            lines += [f"{name}=={versions[name]}\n" for name in _TORCH if name in versions]
         path = self._write("constraints.txt", "".join(lines))
         tools = [f"setuptools=={BUILD_TOOLS['setuptools']}\n"]
         return ["-c", path, "--build-constraint", self._write("build.txt", "".join(tools))]
@@ -256,7 +261,7 @@ class Environment:
                 if match[2]:
                     number = float(match[2]) * _UNITS[match[3]]
                     if number >= WORTH_A_LINE and "cached" not in line:
-                        self._observer.say(f"Downloading {file} ({size(number)})")
+                        self._observer.say(f"Downloading {file} ({format_bytes(number)})")
                 self._observer.update(Progress(step, line.strip()))
             elif match := _STAGES.match(line):
                 self._observer.update(Progress(step, redact(line.strip())[:120]))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["STEPS", "Observer", "Progress", "size"]
+from fooocus_nb.doctor.report import format_bytes
+
+__all__ = ["STEPS", "Observer", "Progress"]
 
 #: The steps, in the order in which they are done.
 STEPS = ("Source", "Environment", "PyTorch", "Packages", "Check")
@@ -52,7 +54,7 @@ class Progress:
         """The same for people."""
         if self.done is None or not self.total:
             return self.detail
-        return f"{self.detail}, {size(self.done)} of {size(self.total)}"
+        return f"{self.detail}, {format_bytes(self.done)} of {format_bytes(self.total)}"
 
 
 class Observer(Protocol):
@@ -66,10 +68,3 @@ class Observer(Protocol):
 
     def confirm(self, question: str) -> bool:
         """Ask a question, and return whether the answer is yes."""
-
-
-def size(number: float) -> str:
-    """Return a number of bytes for people."""
-    if number < 1e6:
-        return f"{number / 1e3:.0f} kB"
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

@@ -88,17 +88,21 @@ def find_base(given: str | os.PathLike[str] | None = None) -> Base:
             if found is None or found.version[:2] != wanted or found.bits != 64:
                 continue
             if uv is None and not found.venv:
-                unfit.append(f"{candidate} is a Python {found} without its module venv")
+                name = f"python{wanted[0]}.{wanted[1]}"
+                unfit.append(
+                    f" {candidate} is a Python {found} without its module venv: apt install "
+                    f"{name}-venv brings it."
+                )
                 continue
             return Base(found.program, str(found), uv)
     if uv is not None:
         major, minor = PYTHONS[0]
         return Base(f"{major}.{minor}", f"{major}.{minor}", uv)
-    own = ".".join(map(str, sys.version_info[:3]))
-    because = "".join(f" {reason}: apt install python{NEWEST}-venv brings it." for reason in unfit)
+    own = f"{OWN_VERSION[0]}.{OWN_VERSION[1]}"
+    unfit_own = f" (this one is {own}, for which its pinned packages don't exist)"
+    this = "" if OWN_VERSION in PYTHONS else unfit_own
     msg = (
-        f"Fooocus needs a Python {WANTED} of its own, and none was found (this one is {own}, for "
-        f"which its pinned packages don't exist).{because} "
+        f"Fooocus needs a Python {WANTED} of its own, and none was found{this}.{''.join(unfit)} "
         f"{ADVICE.get(sys.platform, ADVICE['linux'])}"
     )
     raise InstallError(msg)

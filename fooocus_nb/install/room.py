@@ -9,8 +9,9 @@ from pathlib import Path
 
 import platformdirs
 
+from fooocus_nb.doctor.machine import existing
+from fooocus_nb.doctor.report import format_bytes
 from fooocus_nb.errors import InstallError
-from fooocus_nb.install.progress import size
 
 __all__ = ["check_room"]
 
@@ -44,9 +45,7 @@ def check_room(target: Path, needed: int, download: int) -> str:
         (_cache(), download),
         (Path(tempfile.gettempdir()), download),
     ):
-        place = next((path for path in (folder, *folder.parents) if path.exists()), None)
-        if place is None:
-            continue
+        place = existing(folder)
         try:
             disk, free = place.stat().st_dev, shutil.disk_usage(place).free
         except OSError:
@@ -56,14 +55,14 @@ def check_room(target: Path, needed: int, download: int) -> str:
     for disk, (folder, free) in places.items():
         if free < wanted[disk]:
             msg = (
-                f"There is not enough room on the disk of {str(folder)!r}: {size(free)} are free, "
-                f"and {size(wanted[disk])} are needed. Make room, or give a folder on another disk;"
-                " PIP_CACHE_DIR and TMPDIR name other places for what is downloaded. Nothing was "
-                "downloaded."
+                f"There is not enough room on the disk of {str(folder)!r}: {format_bytes(free)} "
+                f"are free, and {format_bytes(wanted[disk])} are needed. Make room, or give a "
+                "folder on another disk; PIP_CACHE_DIR and TMPDIR name other places for what is "
+                "downloaded. Nothing was downloaded."
             )
             raise InstallError(msg)
     free = next(iter(places.values()), (target, 0))[1]
-    return f"{size(free)} are free, some {size(needed + download)} are needed"
+    return f"{format_bytes(free)} are free, some {format_bytes(needed + download)} are needed"
 
 
 def _cache() -> Path:

@@ -16,14 +16,17 @@ from fooocus_nb.doctor.conflicts import CONFLICTS
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import _whole, packages, pythons
 from fooocus_nb.install.constraints import constraints_for, packaged, pins_of
-from fooocus_nb.install.hardware import choose_torch
-from fooocus_nb.install.programs import clean_environment, explain
+from fooocus_nb.install.hardware import Torch, choose_torch
+from fooocus_nb.install.programs import Programs, clean_environment, explain
 from fooocus_nb.install.pythons import Base, find_base
 from fooocus_nb.install.room import check_room
+from fooocus_nb.install.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.install.conftest import Teller
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
 
@@ -74,8 +77,22 @@ def test_a_python_without_venv_needs_uv(tools: Path) -> None:
     python = answering(tools / "python3.11", (3, 11, 2), venv=False)
     with pytest.raises(InstallError, match=r"without its module venv.*python3\.11-venv"):
         find_base()
+    # The package of the version that is there helps.
+    older = answering(tools / "python3.10", (3, 10, 2), venv=False)
+    with pytest.raises(InstallError, match=r"python3\.10-venv brings it.*python3\.11-venv brings"):
+        find_base()
+    older.unlink()
     uv = script(tools / "uv", "echo uv 0.9.0")
     assert find_base() == Base(str(python), "3.11.2", str(uv))
+
+
+def test_this_python_is_blamed_only_where_it_does_not_fit(tools: Path, monkeypatch) -> None:
+    with pytest.raises(InstallError, match="packages don't exist"):
+        find_base()
+    monkeypatch.setattr(pythons, "OWN_VERSION", (3, 11))
+    monkeypatch.setattr(sys, "executable", str(answering(tools / "own", (3, 11, 2), venv=False)))
+    with pytest.raises(InstallError, match=r"none was found\. .*own is a Python"):
+        find_base()
 
 
 def test_uv_brings_one_along(tools: Path) -> None:
@@ -136,6 +153,16 @@ def test_nvidia(no_gpu: Path, told: str, wanted: str, index: str) -> None:
 
 
 @linux_only
+def test_a_driver_that_does_not_know_what_is_asked(no_gpu: Path) -> None:
+    script(
+        no_gpu / "nvidia-smi",
+        'case "$*" in *compute_cap*) echo \'Field "compute_cap" is not a valid field to query.\';'
+        " exit 2;; *) echo 'Tesla K80, 470.57.02';; esac",
+    )
+    assert choose_torch().requirements[0] == "torch==2.1.0+cu118"
+
+
+@linux_only
 def test_a_driver_that_is_too_old(no_gpu: Path) -> None:
     script(no_gpu / "nvidia-smi", "echo 'Tesla K80, 418.87, 3.7'")
     with pytest.raises(InstallError, match=r"driver 418 is too old.*--torch cpu"):
@@ -182,6 +209,47 @@ def test_who_wants_pytorch(tmp_path: Path, launcher: str, requirements: str, wan
     (tmp_path / "launch.py").write_text(launcher)
     (tmp_path / "requirements_versions.txt").write_text(requirements)
     assert packages.needs_torch(tmp_path) is wanted
+
+
+class Recorder:
+    """Stands in for what runs pip; the environment has the packages that it is given."""
+
+    def __init__(self, **packages: str) -> None:
+        self.packages = packages
+        self.ran: list[list[str]] = []
+
+    def ask(self, argv: list[str], **_: object) -> list[str]:
+        versions = json.dumps(["/venv", "3.10.13", self.packages])
+        return [] if "--mend" in argv else [versions]
+
+    def run(self, argv: list[str], **_: object) -> list[str]:
+        self.ran.append(argv)
+        return []
+
+
+def test_another_build_of_pytorch_after_an_interrupted_one(tmp_path: Path, teller: Teller) -> None:
+    target = Target(tmp_path)
+    (tmp_path / "requirements_versions.txt").write_text("torchsde==0.2.6\n")
+    programs = Recorder(torch="2.1.0+cu121")  # and no torchvision: pip was ended in between
+    environment = packages.Environment(target, programs, teller)
+    environment.install_torch(Torch(("torch==2.1.0+cpu", "torchvision==0.16.0+cpu")))
+    constraints = (target.notes / "constraints.txt").read_text()
+    assert "torch==2.1.0+cpu" in programs.ran[0]
+    assert "torch==" not in constraints
+    # Once it is there, nothing that is installed later changes it.
+    environment.install_packages()
+    assert "torch==2.1.0+cu121" in (target.notes / "constraints.txt").read_text()
+
+
+def test_an_environment_that_is_slow_to_answer_is_not_made_anew(tmp_path, teller, monkeypatch):
+    monkeypatch.setattr("fooocus_nb.install.programs.ASK_SECONDS", 0.2)
+    target = Target(tmp_path)
+    environment = packages.Environment(target, Programs(target), teller)
+    target.finish("Environment", "3.10.13")
+    assert not environment.ready()  # it is not there
+    script(environment.python, "exec sleep 60")
+    with pytest.raises(InstallError, match="did not answer within"):
+        environment.ready()
 
 
 # -- versions ---------------------------------------------------------------------------------
@@ -251,6 +319,17 @@ def test_what_is_half_is_found(site: Path, harm: Callable[[Path], object], reaso
     assert re.search(reason, found[1])
 
 
+def test_what_pip_left_of_a_module_in_one_file_is_removed(site: Path, monkeypatch, capsys) -> None:
+    (site / "~ine.py").touch()
+    (site / "~ink").symlink_to(site / "fine-1.0.dist-info", target_is_directory=True)
+    monkeypatch.setattr(_whole.sysconfig, "get_path", lambda name: str(site))
+    monkeypatch.setattr(sys, "argv", ["-c", "--mend"])
+    _whole.main()
+    assert capsys.readouterr().out.count(_whole.MARK) == 2
+    assert sorted(path.name for path in site.iterdir()) == ["fine-1.0.dist-info", "fine.py"]
+    assert _whole.broken(str(site)) == []
+
+
 # -- the surroundings -------------------------------------------------------------------------
 
 
@@ -263,13 +342,16 @@ def test_what_leads_elsewhere_is_left_out() -> None:
             "PIP_INDEX_URL": "https://mirror",
             "GIT_DIR": "/elsewhere/.git",
             "GIT_SSH_COMMAND": "ssh -i key",
+            "GIT_CONFIG": "/home/me/.gitconfig",
+            "GIT_CONFIG_GLOBAL": "/home/me/.gitconfig",
             "UV_SYSTEM_PYTHON": "1",
             "HTTPS_PROXY": "http://proxy",
         }
     )
-    kept = {"PATH", "PIP_INDEX_URL", "GIT_SSH_COMMAND", "HTTPS_PROXY"}
+    kept = {"PATH", "PIP_INDEX_URL", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "HTTPS_PROXY"}
     assert kept <= set(found)
-    assert not {"PIP_TARGET", "PIP_CONSTRAINT", "GIT_DIR", "UV_SYSTEM_PYTHON"} & set(found)
+    left_out = {"PIP_TARGET", "PIP_CONSTRAINT", "GIT_DIR", "GIT_CONFIG", "UV_SYSTEM_PYTHON"}
+    assert not left_out & set(found)
     assert found["PIP_USER"] == "0"
 
 
@@ -294,6 +376,11 @@ def test_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("  cause: failed to lookup address information: Name or service not known",
          "there is no network"),
         ("fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate",
+         "certificate is not trusted"),
+        ("Could not fetch URL https://pypi.org/simple/x/: There was a problem confirming the ssl "
+         "certificate: HTTPSConnectionPool(host='pypi.org', port=443): Max retries exceeded with "
+         "url: /simple/x/ (Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY"
+         "_FAILED] certificate verify failed: self-signed certificate'))) - skipping",
          "certificate is not trusted"),
         ("remote: Repository not found.", "no such repository"),
         ("fatal: couldn't find remote ref nowhere", "no such branch"),
