@@ -194,7 +194,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"__init__"},
     ),
     "cli": (
-        {"command", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
+        {"command", "executing", "progress_bar", "quickstart", "report", "run_folder", "schemas"},
         {"command_line", "engine_options", "input_files", "notebook_run"},
         {"generating"},
         {"commands"},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.cli.command import NoEngine, UsageError, add_python
 from fooocus_nb.errors import ConfigurationError, FooocusError, in_words_of
-from fooocus_nb.options.values import positive
+from fooocus_nb.options.values import positive, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=_patience,
         help="give the start up after so long without progress (default: 300)",
     )
 
@@ -88,6 +88,11 @@ def _words(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(msg) from None
 
 
+def _patience(text: str) -> float:
+    """Return seconds of a start, which may be endless."""
+    return seconds(text, endless=True)
+
+
 @contextlib.contextmanager
 def chosen_engine(
     options: argparse.Namespace, *, output_dir: str | os.PathLike[str], **settings: Any
@@ -97,8 +102,8 @@ def chosen_engine(
     `settings` go to :func:`fooocus_nb.start` or :func:`fooocus_nb.connect`. Where there is no such
     engine, NoEngine says why.
     """
-    login = _login(options)
     _refuse_contradictions(options)
+    login = _login(options)
     try:
         engine = _open(options, output_dir=output_dir, auth=login, **settings)
     except (FooocusError, OSError) as error:
@@ -118,33 +123,11 @@ def engine_source(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
 
     Empty where no option chooses one. A password is a variable and never in the cell.
     """
-    login = _login(options)
     _refuse_contradictions(options)
+    login = _login(options)
     env = {} if login is None else {LOGIN_VARIABLE: ":".join(login)}
-    given: dict[str, str] = {}
-    url = options.url
-    if options.engine:
-        try:
-            url = _listed(options.engine).url
-        except FooocusError as error:
-            raise NoEngine(error) from error
-    if url:
-        call = f"connect({url!r}"
-    elif options.demo or options.path:
-        call = "start(demo=True" if options.demo else f"start({options.path!r}"
-        given = {
-            name: repr(value)
-            for name, value in (
-                ("python", options.python),
-                ("gpu", options.gpu),
-                ("args", tuple(options.flags)),
-                ("timeout", options.timeout),
-            )
-            if value
-        }
-        if options.keep:
-            given |= {"lifetime": "'detached'", "idle_timeout": repr(options.keep)}
-    else:
+    call, given = _engine_call(options)
+    if not call:
         return "", env
     imports = "import fooocus_nb\n"
     if login is not None:
@@ -152,6 +135,36 @@ def engine_source(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
         given["auth"] = f"os.environ[{LOGIN_VARIABLE!r}]"
     words = "".join(f", {name}={value}" for name, value in given.items())
     return f"# Added by `fooocus-nb run`.\n{imports}\nengine = fooocus_nb.{call}{words})", env
+
+
+def _engine_call(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
+    """Return the begin of the call that has the chosen engine, and its further arguments."""
+    url = options.url
+    if options.engine:
+        try:
+            url = _listed(options.engine).url
+        except FooocusError as error:
+            raise NoEngine(error) from error
+    if url:
+        return f"connect({url!r}", {}
+    if not (options.demo or options.path):
+        return "", {}
+    call = "start(demo=True" if options.demo else f"start({options.path!r}"
+    given = {
+        name: repr(value)
+        for name, value in (
+            ("python", options.python),
+            ("gpu", options.gpu),
+            ("args", tuple(options.flags)),
+        )
+        if value
+    }
+    if options.timeout is not None:
+        # An infinite one has no other spelling in Python.
+        given["timeout"] = f"float({str(options.timeout)!r})"
+    if options.keep:
+        given |= {"lifetime": "'detached'", "idle_timeout": repr(options.keep)}
+    return call, given
 
 
 def _open(options: argparse.Namespace, **settings: Any) -> Engine:

@@ -13,14 +13,16 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.cli.command import UsageError
+from fooocus_nb.cli.executing import heading_above, kernel_manager, require_packages
+from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.errors import ConfigurationError, FooocusError
 from fooocus_nb.experiment.opened import OPENED_VARIABLE, opened_runs
+from fooocus_nb.fooocus.whole_files import writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +64,8 @@ class NotebookPlan:
     output: Path
     folder: Path
     parameters: Mapping[str, Any]
-    cell_timeout: float | None = None
+    #: Whole seconds: nbclient takes no others.
+    cell_timeout: int | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return it for ``--json``."""
@@ -84,19 +87,13 @@ def prepared(
     output: str | None,
     given: Sequence[Sequence[str]],
     folder: str | None,
-    cell_timeout: float | None,
+    cell_timeout: int | None,
 ) -> NotebookPlan:
     """Check what was given, before anything is started.
 
     Raises a UsageError for what is wrong in it, a ConfigurationError where papermill is missing.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        msg = (
-            f"Executing a notebook needs {', '.join(missing)}.\n"
-            'Install them: python -m pip install "fooocus-nb[run]"'
-        )
-        raise ConfigurationError(msg)
+    require_packages(NEEDED, "`fooocus-nb run`", "run")
     source = resolved(notebook, "NOTEBOOK")
     if not source.is_file():
         msg = f"There is no notebook {source}."
@@ -111,9 +108,11 @@ def prepared(
             f"OUTPUT is the notebook itself, which stays as it is: name another file than {source}"
         )
         raise UsageError(msg)
-    if cell_timeout is not None and not cell_timeout > 0:
-        msg = f"--cell-timeout={cell_timeout:g}: give a number of seconds above 0"
-        raise UsageError(msg)
+    if cell_timeout is not None:
+        try:
+            checked_seconds("--cell-timeout", cell_timeout)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from None
     place = resolved(folder, "--cwd") if folder is not None else source.parent
     if not place.is_dir():
         msg = f"--cwd: there is no folder {place}"
@@ -199,7 +198,8 @@ def execute(
         finally:  # also where it is interrupted
             there = [path for path in opened_runs(listed) if path.is_dir()]  # not those of verify
             runs = [_facts(path, plan.folder) for path in there[:MAX_LISTED_RUNS]]
-            _add_provenance(plan, runs)
+            if execution.has_written:
+                _add_provenance(plan, runs)
     return {"cells": execution.done, "runs": runs}, failure
 
 
@@ -224,7 +224,10 @@ class _Execution:
         self._env = env
         self._step = Step(0, 1, "Starting the kernel")
         self._manager: Any = None
+        self._interrupted = False
         self.done = 0
+        #: Whether what is in OUTPUT is of this execution, and not of one before.
+        self.has_written = False
 
     def wait(self, tell: Callable[[Step], None]) -> str | None:
         """Execute all cells, and return why one has failed."""
@@ -242,6 +245,8 @@ class _Execution:
 
     def _end(self, future: concurrent.futures.Future[None]) -> None:
         """Interrupt the kernel, as its own Stop does, and end it where that is not enough."""
+        # Noted before the look at the kernel: either there is one, or none starts any more.
+        self._interrupted = True
         manager = self._manager
         if manager is None:
             return
@@ -256,6 +261,7 @@ class _Execution:
         import papermill
         from papermill.engines import papermill_engines
 
+        self.go_on()  # importing papermill has taken a second
         papermill_engines.register(NAME, self._engine())
         self._plan.output.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
@@ -283,13 +289,14 @@ class _Execution:
         class Engine(NBClientEngine):  # type: ignore[misc, unused-ignore]
             @classmethod
             def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
-                code = [n for n, cell in enumerate(nb_man.nb.cells) if cell.cell_type == "code"]
+                execution.has_written = True  # as it is, before the first cell
+                total = sum(cell.cell_type == "code" for cell in nb_man.nb.cells)
                 begin, complete = nb_man.cell_start, nb_man.cell_complete
 
                 def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
                     if cell.cell_type == "code":
-                        title = _title(nb_man.nb.cells, cell_index or 0)
-                        execution.begins(len(code), title)
+                        title = heading_above(nb_man.nb.cells, cell_index or 0) or "first cells"
+                        execution.begins(total, title)
                     return begin(cell, cell_index, **more)
 
                 def cell_complete(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
@@ -309,15 +316,20 @@ class _Execution:
         """Note which cell begins."""
         self._step = Step(self.done, total, title)
 
-    def _kernel_manager(self) -> type:
-        from fooocus_nb.cli.quickstart import kernel_manager
+    def go_on(self) -> None:
+        """Raise where the caller was interrupted meanwhile."""
+        if self._interrupted:
+            msg = "interrupted before the kernel was started"
+            raise RuntimeError(msg)
 
+    def _kernel_manager(self) -> type:
         base = kernel_manager()
         execution, env = self, {**os.environ, **self._env}
 
         class Manager(base):  # type: ignore[misc, valid-type]
             async def start_kernel(self, **options: Any) -> None:
                 execution._manager = self
+                execution.go_on()
                 await super().start_kernel(**{**options, "env": env})
 
         return Manager
@@ -330,16 +342,6 @@ class _Execution:
             cause = f"{error.ename}: {error.evalue}"
             return f"Code cell {self.done + 1} ({self._step.title}) failed.\n{cause}"
         return f"The notebook could not be executed: {str(error).strip() or type(error).__name__}"
-
-
-def _title(cells: Sequence[Any], place: int) -> str:
-    """Return the last heading above a cell."""
-    for cell in reversed(cells[:place]):
-        if cell.cell_type == "markdown":
-            for line in reversed(cell.source.splitlines()):
-                if line.startswith("#"):
-                    return str(line.lstrip("#").strip())
-    return "first cells"
 
 
 # -- provenance -----------------------------------------------------------------------------------
@@ -406,9 +408,8 @@ def _add_provenance(plan: NotebookPlan, runs: Sequence[Mapping[str, Any]]) -> No
     cell.metadata["tags"] = ["fooocus-provenance"]
     cell.outputs = [nbformat.v4.new_output("display_data", data=bundle)]
     document.cells.append(cell)
-    part = plan.output.with_name(f".part-{os.getpid()}-{plan.output.name}")
-    nbformat.write(document, part)
-    part.replace(plan.output)
+    with writing_whole(plan.output) as part:
+        nbformat.write(document, part)
 
 
 def _plain(runs: Sequence[Mapping[str, Any]]) -> str:

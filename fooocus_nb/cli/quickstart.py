@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import re
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fooocus_nb.cli.executing import heading_above, kernel_manager, require_packages
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.fooocus.checkout.installation import find_installation
@@ -21,7 +22,6 @@ from fooocus_nb.fooocus.checkout.installation import find_installation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
 
     from fooocus_nb.fooocus.checkout.installation import Installation
@@ -31,7 +31,6 @@ __all__ = [
     "Progress",
     "find_notebook",
     "installation_from",
-    "kernel_manager",
     "run_quickstart",
 ]
 
@@ -105,13 +104,7 @@ def run_quickstart(
 
     `on_progress` is called about ten times a second, on the caller's thread.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        msg = (
-            f"The quickstart needs {', '.join(missing)} to execute a notebook.\n"
-            'Install them: python -m pip install "fooocus-nb[lab]"'
-        )
-        raise ConfigurationError(msg)
+    require_packages(NEEDED, "The quickstart", "lab")
     import nbformat
 
     source = notebook or find_notebook()
@@ -159,6 +152,8 @@ class _Run:
             options.append(f"--Fooocus.python={installation.python}")
         self._code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
         self._begun = 0
+        self._task: asyncio.Task[object] | None = None
+        self._cancelled = False
         self._client = NotebookClient(
             document,
             kernel_manager_class=manager,
@@ -183,7 +178,7 @@ class _Run:
                     concurrent.futures.wait([future], timeout=TICK_SECONDS)
             finally:
                 if not future.done():
-                    self._loop.call_soon_threadsafe(self._task.cancel)
+                    self._cancel()
         failure = self._failure(future.exception())
         done = self._begun if failure is None else max(self._begun - 1, 0)
         elapsed = time.monotonic() - began
@@ -191,9 +186,19 @@ class _Run:
         return failure
 
     async def _execute(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._client.async_execute(env=self._env))
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._client.async_execute(env=self._env))
+        if self._cancelled:
+            self._task.cancel()
         await self._task
+
+    def _cancel(self) -> None:
+        """End the execution, from the caller's thread; also one that is only about to begin."""
+        # Noted before the look at the task: then either this or the other thread cancels it.
+        self._cancelled = True
+        if self._task is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has just ended
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def _cell_begins(self, cell: NotebookNode, cell_index: int) -> None:
         self._begun += cell.cell_type == "code"
@@ -207,13 +212,7 @@ class _Run:
         return Progress(self._begun - 1, total, self._title(place), elapsed, detail)
 
     def _title(self, place: int) -> str:
-        """Return the last heading above a cell."""
-        for cell in reversed(self.document.cells[:place]):
-            if cell.cell_type == "markdown":
-                for line in reversed(cell.source.splitlines()):
-                    if line.startswith("#"):
-                        return str(line.lstrip("#").strip())
-        return "Quickstart"
+        return heading_above(self.document.cells, place) or "Quickstart"
 
     def _failure(self, error: BaseException | None) -> str | None:
         """Return why the run failed, in words that can stand alone on a screen."""
@@ -229,20 +228,6 @@ class _Run:
             return f"The kernel could not be started ({sys.executable}): {cause}"
         title = self._title(self._code[self._begun - 1])
         return f"Code cell {self._begun} ({title}) failed.\n{cause}"
-
-
-def kernel_manager() -> type[AsyncKernelManager]:
-    """Return a kernel manager for the interpreter that runs this, registered or not."""
-    # Else the debugger of a kernel warns of itself on the terminal, here and there: nobody uses it.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class OwnKernelManager(AsyncKernelManager):
-        kernel_spec = KernelSpec(**get_kernel_dict())
-
-    return OwnKernelManager
 
 
 def _last_line(cell: NotebookNode) -> str:

@@ -39,8 +39,9 @@ class Report:
             _write(sys.stdout, text)
 
     def note(self, text: str) -> None:
-        """Tell people how it goes, on standard error."""
-        _write(sys.stderr, text)
+        """Tell people how it goes, on standard error; secrets in it are masked."""
+        # Not so in say(): paths and prompts there are what programs read.
+        _write(sys.stderr, redact(text))
 
     @contextlib.contextmanager
     def alone_on_standard_output(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import OutputError
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.results.file_names import ImageFacts
 from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor.system import try_lock, unlock
@@ -199,14 +200,13 @@ class RunFolder:
         """Write a task's file; nobody ever reads half of it."""
         path = self._state / f"{key}.json"
         data = json.dumps({"format": FORMAT, **record}).encode()
-        draft = path.with_suffix(".draft")
         try:
-            with draft.open("wb") as file:
+            with writing_whole(path) as part, part.open("wb") as file:
                 file.write(data)
                 file.flush()
+                # Before it has its name: images are moved by what it says.
                 with contextlib.suppress(OSError):
                     os.fsync(file.fileno())
-            draft.replace(path)
         except OSError as error:
             msg = f"What is done could not be noted in {self._state}: {error}."
             raise OutputError(msg) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 
-__all__ = ["lora", "positive", "setting", "sides", "size"]
+from fooocus_nb.errors import ConfigurationError
+
+__all__ = ["lora", "positive", "seconds", "setting", "sides", "size"]
 
 _SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
 
@@ -25,6 +28,19 @@ def positive(text: str) -> int:
         msg = f"{text!r} is no whole number above 0"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def seconds(text: str, *, endless: bool = False) -> float:
+    """Return a number of seconds above 0, in which there may be a fraction."""
+    from fooocus_nb.engine.config import checked_seconds
+
+    given: object = text
+    with contextlib.suppress(ValueError):
+        given = float(text)
+    try:
+        return checked_seconds("SECONDS", given, endless=endless)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def lora(text: str) -> str | tuple[str, float]:

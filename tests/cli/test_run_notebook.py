@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.cli.engine_options import add_engine_options, engine_source
-from fooocus_nb.cli.notebook_run import MIME, parsed
+from fooocus_nb.cli.notebook_run import MIME, Step, execute, parsed, prepared
 
 NOTEBOOK = [
     ("parameters", "seed = 1\nfolder = 'runs/lighthouse'"),
@@ -81,6 +82,10 @@ def test_it_executes_and_tells_what_was_made_also_where_a_cell_fails(write_noteb
         (["-p", "sed", "3"], "Did you mean 'seed'"),
         (["--cwd", "no/such"], "no folder"),
         (["experiment.ipynb"], "stays as it is"),
+        (["--cell-timeout", "0"], "--cell-timeout"),
+        (["--cell-timeout", "99999999999"], "--cell-timeout=99999999999 is not possible"),
+        (["--demo", "--timeout", "nan"], "--timeout: SECONDS=nan is not possible"),
+        (["--demo", "--timeout", "soon"], "--timeout: SECONDS='soon' is not possible"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_starts(
@@ -100,8 +105,6 @@ def test_values_are_read_as_what_they_are():
 
 
 def test_a_password_is_never_in_the_notebook(monkeypatch):
-    import argparse
-
     parser = argparse.ArgumentParser()
     add_engine_options(parser)
     monkeypatch.setattr("getpass.getpass", lambda prompt: "secret")
@@ -112,3 +115,28 @@ def test_a_password_is_never_in_the_notebook(monkeypatch):
     assert env == {"FOOOCUS_NB_AUTH": "alice:secret"}
     assert "connect('http://box:7865', auth=os.environ['FOOOCUS_NB_AUTH'])" in source
     assert engine_source(parser.parse_args([])) == ("", {})
+
+
+def test_an_endless_start_is_written_as_python_reads_it():
+    parser = argparse.ArgumentParser()
+    add_engine_options(parser)
+    source, _ = engine_source(parser.parse_args(["--demo", "--timeout", "inf"]))
+    assert "timeout=float('inf')" in source
+    compile(source, "cell", "exec")
+
+
+def test_an_interrupt_before_the_kernel_ends_it_and_leaves_the_last_output(tmp_path):
+    proof = tmp_path / "ran"
+    cell = nbformat.v4.new_code_cell(f"import time; open({str(proof)!r}, 'w'); time.sleep(60)")
+    source = tmp_path / "long.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), source)
+    plan = prepared(str(source), None, [], None, None)
+    plan.output.write_text("of the execution before")
+
+    def interrupt(step: Step) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, "", interrupt, {})
+    assert not proof.exists()
+    assert plan.output.read_text() == "of the execution before"

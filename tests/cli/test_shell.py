@@ -19,7 +19,8 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import cli
-from fooocus_nb.cli.commands import commands
+from fooocus_nb.cli.commands import commands, install
+from fooocus_nb.cli.report import Report
 from fooocus_nb.cli.schemas import schema_text
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def test_what_is_wrong_is_wrong_usage(shell, url, tmp_path, monkeypatch) -> None
         (["x", "--prompts", "list.txt"], "not both"),
         (["x", "--demo"], "not allowed with"),
         (["x", "--gpu", "1"], "--gpu"),
+        (["x", "--timeout", "-1"], "--timeout"),
         (["--prompts", str(tmp_path / "gone")], "No such file"),
         ([], "no prompt"),
         (["x", "--name", "{sed}"], "seed"),
@@ -400,6 +402,57 @@ def test_what_others_print_stays_off_standard_output(shell, monkeypatch) -> None
     code, out, err = shell("ps", "--json")
     assert (code, document("ps", out)) == (0, [])
     assert "talks" in err
+
+
+class Stubborn:
+    """An engine in the list, which ends when it is told to or says why not."""
+
+    state = "ready"
+
+    def __init__(self, pid: int, running: list[Stubborn], refusal: str = "") -> None:
+        self.name, self.pid, self._running, self._refusal = f"e{pid}", pid, running, refusal
+        running.append(self)
+
+    def stop(self) -> None:
+        if self._refusal:
+            raise fooocus_nb.EngineError(self._refusal)
+        self._running.remove(self)
+
+
+def test_one_that_does_not_stop_is_told_with_those_that_did(shell, monkeypatch) -> None:
+    from fooocus_nb.engine import listing
+
+    running: list[Stubborn] = []
+    for pid, refusal in ((1, ""), (2, "It is somebody else's."), (3, "")):
+        Stubborn(pid, running, refusal)
+    monkeypatch.setattr(listing, "engines", lambda: list(running))
+    code, out, err = shell("stop", "--all", "--json")
+    assert code == 1
+    assert [each["pid"] for each in document("stop", out)["stopped"]] == [1, 3]
+    assert "'e2' (process 2) could not be stopped. It is somebody else's." in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_number_of_lines_is_told(shell) -> None:
+    code, _, err = shell("logs", "nobody", "-n", "many")
+    assert code == 2
+    assert "'many' is no whole number from 0 up" in err
+
+
+def test_what_is_noted_hides_secrets(capsys) -> None:
+    report = Report(json=False)
+    report.note("engine at http://me:opensesame@box: 404")
+    report.say("--token opensesame.png")
+    told = capsys.readouterr()
+    assert "opensesame" not in told.err
+    assert told.out == "--token opensesame.png\n"
+
+
+def test_nobody_can_answer_without_a_standard_input(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    screen = install._Screen(io.StringIO(), yes=False)
+    with pytest.raises(fooocus_nb.InstallError, match="Nobody can answer"):
+        screen.confirm("Install it?")
 
 
 # -- logins and names -------------------------------------------------------------------------

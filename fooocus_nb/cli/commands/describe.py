@@ -6,10 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import FAILED, OK, Command, UsageError
 from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
 from fooocus_nb.cli.input_files import file_hash, image_files
 from fooocus_nb.errors import FooocusError, OutputError, ParameterError
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.options.values import sides
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class _Descriptions:
             bar.close()
 
     def _fail(self, path: Path, error: FooocusError) -> None:
-        told = {"type": type(error).__name__, "message": str(error)}
+        told = {"type": type(error).__name__, "message": redact(str(error))}
         self.failed.append({"path": str(path.absolute()), "error": told})
         self._report()
         self._options.report.note(f"{path}: {error}")
@@ -134,11 +136,10 @@ class _Descriptions:
             msg = f"{target} is there already, and is no description: nothing is overwritten."
             raise OutputError(msg)
         if target is not None:
-            draft = target.with_name(f".{target.name}.part")
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                draft.write_text(f"{text}\n", encoding="utf-8")
-                draft.replace(target)
+                with writing_whole(target) as part:
+                    part.write_text(f"{text}\n", encoding="utf-8")
             except OSError as error:
                 msg = f"The description of {self._files[number]} could not be written: {error}."
                 raise OutputError(msg) from error

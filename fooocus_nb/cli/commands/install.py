@@ -76,7 +76,7 @@ class _Screen:
         self.say(question if not self._yes else f"{question} Yes, by --yes.")
         if self._yes:
             return True
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             msg = "Nobody can answer here: --yes agrees to exactly what --from and --ref name."
             raise InstallError(msg)
         print("[y/N] ", end="", file=self._stream, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from fooocus_nb._html import clean
 from fooocus_nb.cli.command import OK, Command, UsageError
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
     from fooocus_nb.engine.listing import EngineInfo
     from fooocus_nb.supervisor import LineSplitter, LogReader
@@ -34,10 +34,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     """Return a whole number that is not negative."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not text.isdecimal():
+        msg = f"{text!r} is no whole number from 0 up"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         for text in lines:
             say(text)
         if options.follow:
-            _follow(info, reader, splitter)
+            _follow(info, reader, splitter, say)
             for line in splitter.flush():
                 say(clean(line.text))
     finally:
@@ -76,16 +76,17 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _follow(info: EngineInfo, reader: LogReader, splitter: LineSplitter) -> None:
-    """Print what comes until the engine has ended, without being one of its users."""
+def _follow(
+    info: EngineInfo, reader: LogReader, splitter: LineSplitter, say: Callable[[str], None]
+) -> None:
+    """Tell what comes until the engine has ended, without being one of its users."""
     alive = True
     while alive:
         alive = info.runs()
         while data := reader.read(READ_BYTES):
             for line in splitter.feed(data):
                 if not line.transient:
-                    print(clean(line.text))
-        sys.stdout.flush()
+                    say(clean(line.text))
         threading.Event().wait(POLL_SECONDS)
 
 

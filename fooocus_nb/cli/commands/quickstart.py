@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     from fooocus_nb.cli.quickstart import installation_from, run_quickstart
 
     installation = installation_from(options.path, options.python)
-    options.report.say(_announcement(installation))
-    bar = ProgressBar(sys.stdout)
+    options.report.note(_announcement(installation))
+    bar = ProgressBar(sys.stderr)
     try:
         outcome = run_quickstart(
             options.output,

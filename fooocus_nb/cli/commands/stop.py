@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from fooocus_nb.cli.command import OK, Command
-from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.errors import ConfigurationError, FooocusError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    from fooocus_nb.engine.listing import EngineInfo
 
 _WHY = {
     "elsewhere": "it runs in another container or on another host",
@@ -41,22 +45,43 @@ def run(options: argparse.Namespace) -> int:
     for info in elsewhere:
         report.say(f"{info.name} is left alone: {_WHY[info.state]}.")
     chosen = [info for info in chosen if info not in elsewhere]
-    # Each may take its grace, so they are asked together.
-    threads = [threading.Thread(target=info.stop) for info in chosen]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(STOP_SECONDS)
-    left = {info.pid for info in engines()}
+    reasons = _stop(chosen)
+    running = {info.pid for info in engines()}
     for info in chosen:
-        if info.pid in left:
-            msg = f"Engine {info.name!r} (process {info.pid}) could not be stopped."
-            raise ConfigurationError(msg)
-        stopped.append({"name": info.name, "pid": info.pid})
-        report.say(f"{info.name} ({info.pid}) is stopped.")
+        if info.pid not in running:
+            stopped.append({"name": info.name, "pid": info.pid})
+            report.say(f"{info.name} ({info.pid}) is stopped.")
+    left = [
+        f"Engine {info.name!r} (process {info.pid}) could not be stopped. {reasons[info.pid]}"
+        for info in chosen
+        if info.pid in running
+    ]
+    if left:
+        raise ConfigurationError("\n".join(left))
     if not found:
         report.say(str(found))
     return OK
+
+
+def _stop(chosen: Sequence[EngineInfo]) -> dict[int, str]:
+    """Stop engines; return why one may go on, by its process id."""
+    reasons = {info.pid: f"It was given {STOP_SECONDS:g} s to end." for info in chosen}
+
+    def stop(info: EngineInfo) -> None:
+        try:
+            info.stop()
+        except (FooocusError, OSError) as error:
+            reasons[info.pid] = str(error)
+
+    # Each may take its grace, so they are asked together. Daemons, so that one that never answers
+    # does not hold the command.
+    threads = [threading.Thread(target=stop, args=(info,), daemon=True) for info in chosen]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0))
+    return reasons
 
 
 COMMAND = Command(
