@@ -7,6 +7,7 @@ this process: its interpreter is asked in a process of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from fooocus_nb.doctor.environment import environment_checks
@@ -23,15 +24,13 @@ from fooocus_nb.doctor.interpreter import interpreter_checks
 from fooocus_nb.doctor.leftovers import engines_check, unmanaged_checks
 from fooocus_nb.doctor.machine import disk_check, gpu_check, memory_check, port_check
 from fooocus_nb.doctor.report import Check, Report, Status
-from fooocus_nb.engine.config import configuration, configured_path
+from fooocus_nb.engine.config import checked_seconds, configuration, configured_path
 from fooocus_nb.errors import ConfigurationError, InstallError, RestoreError
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.checkout.installation import find_checkout, locate_checkout
-from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
-from fooocus_nb.fooocus.checkout.model_files import restore_model
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models, restore_model
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -73,7 +72,13 @@ def doctor(
         ``engines``. Without a checkout only those that need none. ``login``, ``environment``
         and ``running`` are there only where there is something to say. What is wrong is a line of
         the report and never an exception.
+
+    Raises
+    ------
+    ConfigurationError
+        When `timeout` is no number of seconds.
     """
+    timeout = checked_seconds("timeout", timeout)
     return Report(list(_checks(path, python, port, timeout)))
 
 
@@ -110,7 +115,7 @@ def restore_all(path: str | os.PathLike[str] | None = None) -> tuple[list[Path],
     """
     settings = read_settings(find_checkout(configured_path(path)))
     restored, refused = [], []
-    for file in find_corrupted(settings.model_folders()):
+    for file in find_renamed_models(settings.model_folders()):
         try:
             restored.append(restore_model(file.path))
         except RestoreError as error:
@@ -124,16 +129,9 @@ def _checks(
     port: int | None,
     timeout: float,
 ) -> Iterator[Check]:
-    try:
-        place = locate_checkout(configured_path(path))
-    except ConfigurationError:
-        text = "Nothing says where Fooocus is installed."
-        advice = "Name its folder: fooocus-nb doctor --path ~/Fooocus, or FOOOCUS_HOME=~/Fooocus."
-        yield Check("checkout", "checkout", Status.FAILURE, text, advice)
-        yield from _machine_checks([], None, 0, port)
-        return
-    except InstallError as error:
-        yield Check("checkout", "checkout", Status.FAILURE, str(error), "Correct the path.")
+    place = _located(path)
+    if isinstance(place, Check):
+        yield place
         yield from _machine_checks([], None, 0, port)
         return
     checkout = place.resolve()
@@ -151,6 +149,18 @@ def _checks(
     yield corrupted_check(settings)
     yield engines_check()
     yield from unmanaged_checks(checkout)
+
+
+def _located(path: str | os.PathLike[str] | None) -> Path | Check:
+    """Return where the checkout is, or the line that says why there is none."""
+    if not (path or os.environ.get("FOOOCUS_HOME") or configuration().path):
+        text = "Nothing says where Fooocus is installed."
+        advice = "Name its folder: fooocus-nb doctor --path ~/Fooocus, or FOOOCUS_HOME=~/Fooocus."
+        return Check("checkout", "checkout", Status.FAILURE, text, advice)
+    try:
+        return locate_checkout(configured_path(path))
+    except (ConfigurationError, InstallError) as error:
+        return Check("checkout", "checkout", Status.FAILURE, str(error), "Correct the path.")
 
 
 def _machine_checks(

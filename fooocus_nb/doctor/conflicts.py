@@ -61,6 +61,7 @@ CONFLICTS = (
         "'numpy<2'",
     ),
 )
+_BY_ITSELF = "launch.py installs {} at the first start. That needs the network."
 #: What the interpreter is asked for beside what the checkout pins.
 CONFLICTING = tuple(
     dict.fromkeys(name for conflict in CONFLICTS for name in (conflict.package, conflict.of))
@@ -106,9 +107,6 @@ def _is_yet_to_come(
         and not any(found.get(name) for name in pair)
         and pinned.get(conflict.package) is None
     )
-
-
-_BY_ITSELF = "launch.py installs {} at the first start. That needs the network."
 
 
 def _check(status: Status, text: str, advice: str, told: Mapping[str, str | None]) -> Check:

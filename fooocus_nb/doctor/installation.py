@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from fooocus_nb.doctor.machine import existing
 from fooocus_nb.doctor.report import Check, Status, format_bytes
 from fooocus_nb.errors import FooocusError
-from fooocus_nb.fooocus.checkout.downloads import find_downloads as wanted_models
+from fooocus_nb.fooocus.checkout.downloads import find_downloads
 from fooocus_nb.fooocus.checkout.installation import read_version
 from fooocus_nb.fooocus.checkout.login_file import AUTH_FILE, logins_of
-from fooocus_nb.fooocus.checkout.model_files import find_renamed_models as find_corrupted
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fooocus_nb.fooocus.checkout.config_txt import Settings
-    from fooocus_nb.fooocus.checkout.downloads import Download as WantedModel
+    from fooocus_nb.fooocus.checkout.downloads import Download
 
 __all__ = [
     "config_checks",
@@ -126,15 +126,15 @@ def _writable(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def models_check(settings: Settings) -> tuple[Check, list[WantedModel]]:
+def models_check(settings: Settings) -> tuple[Check, list[Download]]:
     """Say what will be downloaded at the first start.
 
     Returns
     -------
-    tuple of (Check, list of WantedModel)
+    tuple of (Check, list of Download)
         The line ``models``, and the models that are missing.
     """
-    wanted = wanted_models(settings)
+    wanted = find_downloads(settings)
     missing = [model for model in wanted if not model.present]
     told = {
         "wanted": len(wanted),
@@ -160,7 +160,7 @@ def models_check(settings: Settings) -> tuple[Check, list[WantedModel]]:
 
 def corrupted_check(settings: Settings) -> Check:
     """Look for model files that Fooocus has renamed to ``*.corrupted``."""
-    found = find_corrupted(settings.model_folders())
+    found = find_renamed_models(settings.model_folders())
     told = {
         "files": [
             {"path": str(file.path), "whole": file.whole, "reason": file.reason} for file in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
@@ -16,6 +17,7 @@ from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.checkout.command import build_launch, free_port
 from fooocus_nb.fooocus.checkout.installation import Installation
 from fooocus_nb.fooocus.checkout.interpreter import find_python
+from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["interpreter_checks"]
 
 REQUIREMENTS = "requirements_versions.txt"
-_PINNED = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?:==\s*([\w.+!-]+))?")
+MAX_BYTES = 1_000_000
+#: A requirement by its name; the address of a package or a file is none.
+_PINNED = re.compile(
+    r"^\s*([A-Za-z0-9][\w.-]*)(?=\s*(?:$|[\[=<>!~;#@]))\s*(?:\[[^\]]*\])?\s*(?:==\s*([\w.+!-]+))?"
+)
 OLDEST, NEWEST = (3, 10), (3, 11)
 PYTHON_ADVICE = (
     "Fooocus wants Python 3.10 or 3.11. Make an environment with one of them, install its "
@@ -91,17 +97,19 @@ def _facts(output: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for line in output.splitlines():
         if line.startswith(_probe.MARK):
-            facts |= json.loads(line.removeprefix(_probe.MARK))
+            # The last one is cut where the interpreter was ended while it wrote it.
+            with contextlib.suppress(ValueError, TypeError):
+                facts |= json.loads(line.removeprefix(_probe.MARK))
     return facts
 
 
 def _requirements(checkout: Path) -> dict[str, str | None]:
     """Return the packages that the checkout wants, with the version where one is pinned."""
     try:
-        lines = (checkout / REQUIREMENTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = read_plain_file(checkout / REQUIREMENTS, MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return {}
-    matches = [match for line in lines if (match := _PINNED.match(line))]
+    matches = [match for line in text.splitlines() if (match := _PINNED.match(line))]
     return {match[1]: match[2] for match in matches}
 
 

@@ -124,17 +124,17 @@ def _temporary() -> list[Path]:
 
 def _folders(parent: Path, prefix: str) -> list[Path]:
     try:
-        return sorted(
-            path
-            for path in parent.iterdir()
-            if path.name.startswith(prefix) and path.is_dir() and _is_ours(path)
-        )
+        there = sorted(path for path in parent.iterdir() if path.name.startswith(prefix))
     except OSError:
         return []
+    return [path for path in there if path.is_dir() and _is_ours(path)]
 
 
 def _is_ours(path: Path) -> bool:
-    return sys.platform == "win32" or path.stat().st_uid == os.getuid()
+    try:
+        return sys.platform == "win32" or path.stat().st_uid == os.getuid()
+    except OSError:  # it has gone meanwhile, as an engine's does at its end
+        return False
 
 
 def _young(folder: Path) -> bool:

@@ -203,7 +203,7 @@ def port_check(port: int | None) -> Check:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port or 0))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:
             text = f"{HOST}:{port} cannot be had: {getattr(error, 'strerror', None) or error}"
             advice = "Choose another one, or none: then a free one is found at each start."
             return Check(*check, Status.FAILURE, text, advice, {"port": port})

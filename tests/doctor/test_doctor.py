@@ -19,6 +19,7 @@ import fooocus_nb
 from fooocus_nb.cli import main
 from fooocus_nb.doctor import Report, Status, adoctor, doctor, machine
 from fooocus_nb.doctor import interpreter as interpreters
+from fooocus_nb.doctor.leftovers import engines_check
 from fooocus_nb.doctor.report import Check
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 
@@ -106,6 +107,20 @@ def test_the_async_twin_and_the_front_door(tmp_path, gpu) -> None:
 
 
 # -- the interpreter --------------------------------------------------------------------------
+
+
+def test_what_cannot_be_a_path_or_a_time_is_told(tmp_path, gpu) -> None:
+    check = doctor("Fooocus\0")["checkout"]
+    assert check.status is FAILURE
+    assert "NUL" in check.text
+    for timeout in (0, float("inf"), float("nan"), "soon"):
+        with pytest.raises(fooocus_nb.ConfigurationError, match="timeout="):
+            doctor(tmp_path, timeout=timeout)
+
+
+def test_a_name_that_no_file_system_takes_is_looked_above_of(tmp_path) -> None:
+    # As a folder that may not be looked into: both raise, and neither is there.
+    assert machine.existing(tmp_path / ("x" * 300) / "models") == tmp_path
 
 
 def test_a_missing_interpreter(checkout) -> None:
@@ -214,6 +229,25 @@ def test_packages_that_are_missing_or_others(checkout, interpreter) -> None:
     assert "installs" in check.advice or "cannot install" in check.advice
     if "torch" not in sys.modules and not _has_torch():
         assert report["torch"].text == "not installed"
+
+
+def test_addresses_among_the_requirements_are_no_packages(checkout, interpreter) -> None:
+    with (checkout / "requirements_versions.txt").open("a") as file:
+        file.write("git+https://example.org/a.git\nhttps://example.org/b-1-py3-none-any.whl\n")
+        file.write("-r more.txt\nnamed @ https://example.org/named.whl\nextra [all] >= 2\n")
+    assert doctor(checkout, timeout=30)["packages"].facts["missing"] == ["named", "extra"]
+
+
+def test_an_answer_that_is_cut_short_is_no_answer(checkout) -> None:
+    facts = '"version": "3.10.1", "bits": 64, "pip": true, "managed": false'
+    half = """fooocus-nb-probe:{"packages": {"torchsde": "0.2."""
+    script(
+        checkout / "venv/bin/python",
+        f"echo 'fooocus-nb-probe:{{{facts}}}'; printf '{half}'; exit 9",
+    )
+    report = doctor(checkout, timeout=20)
+    assert report["interpreter"].status is OK
+    assert "ended the interpreter with 9" in report["torch"].text
 
 
 def _has_torch() -> bool:
@@ -436,6 +470,7 @@ def test_ports(checkout) -> None:
     assert doctor(checkout, port=port)["port"].status is OK
     assert doctor(checkout)["port"].status is OK
     assert doctor(checkout, port=70000)["port"].status is FAILURE
+    assert doctor(checkout, port="8888")["port"].status is FAILURE
 
 
 # -- the installation -------------------------------------------------------------------------
@@ -534,6 +569,22 @@ def test_what_engines_have_left_behind_is_found(tmp_path, monkeypatch) -> None:
     assert orphan.pid in [each["pid"] for each in check.facts["orphans"]]
     assert check.facts["folders"] == [str(runtime), str(stale)]
     assert "kill" in check.advice
+
+
+def test_a_folder_that_goes_meanwhile_hides_no_other(tmp_path, monkeypatch) -> None:
+    for name in ("fooocus-nb-gone", "fooocus-nb-stale"):
+        (tmp_path / "temp" / name).mkdir()
+        os.utime(tmp_path / "temp" / name, (1, 1))
+    is_dir = Path.is_dir
+
+    def then_gone(path: Path, **options: bool) -> bool:
+        found = is_dir(path, **options)
+        if path.name == "fooocus-nb-gone" and found:
+            path.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", then_gone)
+    assert engines_check().facts["folders"] == [str(tmp_path / "temp" / "fooocus-nb-stale")]
 
 
 def test_an_engine_that_runs_is_no_leftover(tmp_path) -> None:
