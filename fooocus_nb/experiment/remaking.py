@@ -10,7 +10,7 @@ from fooocus_nb.errors import ConfigurationError, EngineStopped, FooocusError, R
 from fooocus_nb.experiment.causes import Cause
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.replay import Recipe, recipe_of, whole_request
-from fooocus_nb.experiment.similarity import LEVELS, Measures, compare_files
+from fooocus_nb.experiment.similarity import LEVELS, Similarity, compare_files
 from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.limits import max_file_bytes
 
@@ -49,7 +49,7 @@ class ScratchRun(Protocol):
         """Release it."""
 
 
-_NOT_MADE = Measures("failed")
+_NOT_MADE = Similarity("failed")
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Remade:
     remaker: Remaker | None = None
     manifest: str = ""
     record: ImageRecord | None = None
-    measures: Measures = _NOT_MADE
+    measures: Similarity = _NOT_MADE
     error: BaseException | None = None
     missing: tuple[str, ...] = ()
     found: tuple[Cause, ...] = ()
@@ -170,14 +170,14 @@ class Remaker:
             raise RunError(msg)
         return made[place]
 
-    def _compared(self, image: RunImage, data: bytes) -> Measures:
+    def _compared(self, image: RunImage, data: bytes) -> Similarity:
         before = read_image(image.store, image.record)
         if before is not None and sha256(before) != image.record.sha256:
             before = None  # it isn't what was made
         try:
             return compare_files(image.record, before, data)
         except Exception as error:  # noqa: BLE001 - Pillow raises all sorts for a file that is torn
-            return Measures.failed(f"it can't be decoded: {error}")
+            return Similarity.failed(f"it can't be decoded: {error}")
 
     def try_out(self, one: Remade) -> None:
         """Put back what can be put back, and see whether the image is the first one again."""
@@ -185,7 +185,7 @@ class Remaker:
         with contextlib.suppress(FooocusError, OSError):  # then it isn't proven
             number, count = image.number_in_request, image.manifest.parameters["image_number"]
             several = int(count or 1) > 1 and number <= int(count)
-            if several and self._is_nearer(one, self._whole_measures(image)):
+            if several and self._is_nearer(one, self._whole_similarity(image)):
                 text = (
                     f"image {number} of {count} is another one alone; the whole request gives it "
                     "again"
@@ -206,11 +206,11 @@ class Remaker:
                 one.note = self._repeated(one)
 
     @staticmethod
-    def _is_nearer(one: Remade, other: Measures) -> bool:
+    def _is_nearer(one: Remade, other: Similarity) -> bool:
         """Whether an image is nearer to the first one than what was made before."""
         return LEVELS.index(other.level) < LEVELS.index(one.measures.level)
 
-    def _whole_measures(self, image: RunImage) -> Measures:
+    def _whole_similarity(self, image: RunImage) -> Similarity:
         """Make the whole request that an image is of, once, and compare the image."""
         key = image.manifest.name
         recipe = whole_request(image)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.experiment.manifest import ImageRecord
 
-__all__ = ["CLOSE_DHASH", "CLOSE_PSNR", "LEVELS", "Measures", "compare_files"]
+__all__ = ["CLOSE_DHASH", "CLOSE_PSNR", "LEVELS", "Similarity", "compare_files"]
 
 #: How near two images can be, the nearest first; ``failed`` is one that could not be made.
 LEVELS = ("bytes", "pixels", "close", "different", "failed")
@@ -28,7 +28,7 @@ _PEAK = 255
 
 
 @dataclass(frozen=True)
-class Measures:
+class Similarity:
     """How near an image that was made again is to the first one.
 
     Attributes
@@ -58,7 +58,7 @@ class Measures:
         return self.level in ("bytes", "pixels")
 
     @classmethod
-    def failed(cls, reason: str) -> Measures:
+    def failed(cls, reason: str) -> Similarity:
         """Return those of an image that could not be made, or not be read."""
         return cls("failed", reasons=dict.fromkeys(_NAMES, reason))
 
@@ -71,7 +71,7 @@ _NAMES = ("largest_difference", "psnr", "dhash_distance")
 _EQUAL = "infinite: the pixels are the same"
 
 
-def compare_files(record: ImageRecord, before: bytes | None, after: bytes) -> Measures:
+def compare_files(record: ImageRecord, before: bytes | None, after: bytes) -> Similarity:
     """Compare an image with the one that was made again.
 
     Parameters
@@ -86,34 +86,34 @@ def compare_files(record: ImageRecord, before: bytes | None, after: bytes) -> Me
 
     Returns
     -------
-    Measures
+    Similarity
         ``close`` is a PSNR of 30 dB or more, and 6 of the 64 bits of dHash at the most. Without
         the first file only dHash counts.
     """
     if sha256(after) == record.sha256:
-        return Measures("bytes", 0, None, 0, {"psnr": _EQUAL})
+        return Similarity("bytes", 0, None, 0, {"psnr": _EQUAL})
     now = pixel_facts(after)
     if now.pixels_sha256 == record.pixels_sha256:
-        return Measures("pixels", 0, None, 0, {"psnr": _EQUAL})
+        return Similarity("pixels", 0, None, 0, {"psnr": _EQUAL})
     distance = None if record.dhash is None else dhash_distance(record.dhash, now.dhash)
     if (now.width, now.height) != (record.width, record.height):
         why = (
             f"the sizes differ: {record.width}x{record.height} before, {now.width}x{now.height} now"
         )
         reasons = {"largest_difference": why, "psnr": why}
-        return Measures("different", None, None, distance, reasons | _unknown(distance))
+        return Similarity("different", None, None, distance, reasons | _unknown(distance))
     if before is None:
         why = "only the hashes of the first image are there"
         near = distance is not None and distance <= CLOSE_DHASH
         reasons = {"largest_difference": why, "psnr": why}
-        return Measures(
+        return Similarity(
             "close" if near else "different", None, None, distance, reasons | _unknown(distance)
         )
     largest, psnr, seen = _measured(before, after)
     if largest == 0:  # one has an alpha channel that hides nothing
-        return Measures("pixels", 0, None, seen, {"psnr": _EQUAL})
+        return Similarity("pixels", 0, None, seen, {"psnr": _EQUAL})
     near = psnr is not None and psnr >= CLOSE_PSNR and seen <= CLOSE_DHASH
-    return Measures("close" if near else "different", largest, psnr, seen)
+    return Similarity("close" if near else "different", largest, psnr, seen)
 
 
 def _unknown(distance: int | None) -> dict[str, str]:

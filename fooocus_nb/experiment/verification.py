@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.experiment.causes import Cause
     from fooocus_nb.experiment.members import RunImage
-    from fooocus_nb.experiment.similarity import Measures
+    from fooocus_nb.experiment.similarity import Similarity
 
 __all__ = ["BADGES", "Verification", "VerifiedImage"]
 
@@ -40,7 +40,7 @@ class VerifiedImage:
     ----------
     image : RunImage
         The image of the run.
-    measures : Measures
+    measures : Similarity
         ``largest_difference`` (0 to 255), ``psnr`` (in dB) and ``dhash_distance`` (of 64 bits);
         None where one can't be given, and ``reasons`` says why.
     causes : tuple of Cause
@@ -48,7 +48,7 @@ class VerifiedImage:
     """
 
     image: RunImage
-    measures: Measures
+    measures: Similarity
     causes: tuple[Cause, ...] = ()
 
     @property

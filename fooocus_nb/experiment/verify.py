@@ -29,7 +29,7 @@ from fooocus_nb.experiment.causes import (
 from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
-from fooocus_nb.experiment.similarity import Measures
+from fooocus_nb.experiment.similarity import Similarity
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
 from fooocus_nb.experiment.workers import EngineWorker
@@ -326,5 +326,5 @@ def _failure(one: Remade) -> Cause:
 def _row(one: Remade, causes: tuple[Cause, ...]) -> VerifiedImage:
     measures = one.measures
     if one.error is not None:
-        measures = Measures.failed(f"{type(one.error).__name__}")
+        measures = Similarity.failed(f"{type(one.error).__name__}")
     return VerifiedImage(one.image, measures, causes)

@@ -21,7 +21,7 @@ from fooocus_nb.cli.commands.verify import (
     exit_code,
 )
 from fooocus_nb.experiment.causes import Cause
-from fooocus_nb.experiment.similarity import Measures
+from fooocus_nb.experiment.similarity import Similarity
 from fooocus_nb.experiment.verification import Verification, VerifiedImage
 from fooocus_nb.experiment.verify import verify_run
 
@@ -172,8 +172,8 @@ def test_a_folder_with_something_in_it_is_not_written_to(
 def test_there_is_no_nan_in_json(made_run) -> None:
     image = made_run(image_seed=[2**63 - 1]).images[0]
     rows = (
-        VerifiedImage(image, Measures("bytes", 0, None, 0, {"psnr": "infinite"})),
-        VerifiedImage(image, Measures("close", 3, 36.2, 1), (Cause("driver", text="was 1"),)),
+        VerifiedImage(image, Similarity("bytes", 0, None, 0, {"psnr": "infinite"})),
+        VerifiedImage(image, Similarity("close", 3, 36.2, 1), (Cause("driver", text="was 1"),)),
     )
     found = Verification(image.path, "demo", 9, rows)
     data = json.loads(json.dumps(found.as_data(), allow_nan=False))
