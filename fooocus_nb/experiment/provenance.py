@@ -22,6 +22,7 @@ from fooocus_nb.experiment.manifest import ModelRecord
 from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import parse_log, read_metadata
+from fooocus_nb.fooocus.performance import own_loras
 from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
@@ -77,12 +78,6 @@ _PROMPT_LORA = re.compile(r"<lora:([^:<>]{1,200}):[-+\d.]+>")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _REMOTE = re.compile(r"(?:[:/])([^/:\s]+/[^/\s]+?)(?:\.git)?/?$")
 _SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".fooocus.patch")
-#: The LoRA that a performance mode loads by itself, by the mode without its punctuation.
-_OWN_LORAS = {
-    "extremespeed": "sdxl_lcm_lora.safetensors",
-    "lightning": "sdxl_lightning_4step_lora.safetensors",
-    "hypersd": "sdxl_hyper_sd_4step_lora.safetensors",
-}
 _MAX_MODEL_FILES = 100_000
 
 
@@ -308,9 +303,9 @@ def _named_models(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str
                 yield parameter, str(name), "loras"
     for name in dict.fromkeys(_PROMPT_LORA.findall(str(parameters.get("prompt") or ""))):
         yield "prompt", name, "loras"
-    mode = re.sub(r"[\W_]", "", str(parameters.get("performance_selection") or "")).casefold()
-    if mode in _OWN_LORAS:
-        yield "performance_selection", _OWN_LORAS[mode], "loras"
+    # That of Fooocus: which of its files a fork has is not known here.
+    for name in own_loras(parameters.get("performance_selection"))[:1]:
+        yield "performance_selection", name, "loras"
     vae = parameters.get("vae_name")
     if _is_named(vae) and not str(vae).startswith("Default"):
         yield "vae_name", str(vae), "vae"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.fooocus.performance import mode_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -101,8 +103,9 @@ def gpu_sampler(values: Mapping[str, Any]) -> str | None:
 
     The generator of a GPU gives other numbers on another model of GPU; that of the CPU does not.
     """
-    mode = re.sub(r"[\W_]", "", str(values.get("performance_selection") or "")).casefold()
-    name = _OWN_SAMPLERS.get(mode) or str(values.get("sampler_name") or "")
+    name = _OWN_SAMPLERS.get(mode_key(values.get("performance_selection"))) or str(
+        values.get("sampler_name") or ""
+    )
     return name if name.endswith("_gpu") else None
 
 

@@ -8,18 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fooocus_nb.fooocus.metadata._record_values import NUMBER, number_of, refuse
+from fooocus_nb.fooocus.performance import own_loras
 
 __all__ = ["Lora", "is_lora_weight", "recorded_loras", "weighted_loras", "written_loras"]
 
 Lora = tuple[str, float]
 
-#: The LoRA that a performance mode loads by itself, beside the user's: every file lists it, and
-#: sending it again would load it twice. Of Hyper-SD, forks have a file of their own.
-_OWN_LORAS = {
-    "extreme speed": ("sdxl_lcm_lora",),
-    "lightning": ("sdxl_lightning_4step_lora",),
-    "hyper sd": ("sdxl_hyper_sd_4step_lora", "hyper-sdxl-8steps-lora"),
-}
 _NO_LORA = ("", "None")
 _COMBINED = re.compile(r"lora(?:_combined)?(?:_\d+)?")
 #: The label of the log pages up to 2.1.83.
@@ -61,9 +55,11 @@ def written_loras(raw: Mapping[str, Any]) -> list[Lora] | None:
 
 
 def _without_own(loras: list[Lora], raw: Mapping[str, Any]) -> list[Lora]:
-    """Leave out the performance mode's own LoRA, which comes last: once, as it was added once."""
-    mode = re.sub(r"[_\-\s]+", " ", str(raw.get("performance", ""))).strip().casefold()
-    own = _OWN_LORAS.get(mode, ())
+    """Leave out the performance mode's own LoRA, which comes last: once, as it was added once.
+
+    Every file lists it, and sending it again would load it twice.
+    """
+    own = {_stem(name) for name in own_loras(raw.get("performance"))}
     for index in range(len(loras) - 1, -1, -1):
         if _stem(loras[index][0]) in own:
             return loras[:index] + loras[index + 1 :]
