@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import json
 import re
-import secrets
 import sqlite3
 import threading
 import time
@@ -36,6 +35,7 @@ from fooocus_nb.experiment.manifest import (
     read_entry,
     seeds_as_numbers,
 )
+from fooocus_nb.fooocus.whole_files import writing_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,39 +169,49 @@ class RunIndex:
         with self._lock:
             if not self._save or not self._changes or self.save_failure is not None:
                 return
-            (rows,) = self._database.execute("SELECT count(*) FROM images").fetchone()
-            enough = self._changes >= max(SAVE_CHANGES, rows // 10)
-            if not (
-                always
-                or enough
-                or time.monotonic() - self._saved_at > max(SAVE_SECONDS, rows / 1000)
-            ):
+            if not always and not self._is_due():
                 return
-            positions = {kind: position.read for kind, position in self._positions.items()}
-            facts = {
-                "version": str(SCHEMA_VERSION),
-                "run": self._run_id(),
-                "positions": json.dumps(positions),
-            }
-            self._database.executemany(
-                "INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items())
-            )
-            self._database.commit()
-            part = self._path.with_name(f".part-{secrets.token_hex(8)}")
+            self._note_facts()
             try:
-                with contextlib.closing(_on_disk(part, "rwc")) as disk:
-                    # It is a copy, which nobody reads before it has its name.
-                    disk.execute("PRAGMA journal_mode=OFF")
-                    disk.execute("PRAGMA synchronous=OFF")
-                    self._database.backup(disk)
-                    disk.execute("PRAGMA journal_mode=DELETE")
-                part.replace(self._path)
+                self._write_copy()
             except (sqlite3.Error, OSError) as error:
-                with contextlib.suppress(OSError):
-                    part.unlink(missing_ok=True)
                 self.save_failure = str(error)
             else:
                 self._changes, self._saved_at = 0, time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether so much is new, or the copy so old, that it is written again."""
+        (rows,) = self._database.execute("SELECT count(*) FROM images").fetchone()
+        waited = time.monotonic() - self._saved_at
+        return bool(
+            self._changes >= max(SAVE_CHANGES, rows // 10)
+            or waited > max(SAVE_SECONDS, rows / 1000)
+        )
+
+    def _note_facts(self) -> None:
+        """Write into the database what tells whether a copy of it can be used."""
+        positions = {kind: position.read for kind, position in self._positions.items()}
+        facts = {
+            "version": str(SCHEMA_VERSION),
+            "run": self._run_id(),
+            "positions": json.dumps(positions),
+        }
+        self._database.executemany(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items())
+        )
+        self._database.commit()
+
+    def _write_copy(self) -> None:
+        with (
+            writing_whole(self._path) as part,
+            # Closed before the file gets its name: SQLite writes the rest when it closes.
+            contextlib.closing(_on_disk(part, "rwc")) as disk,
+        ):
+            # It is a copy, which nobody reads before it has its name.
+            disk.execute("PRAGMA journal_mode=OFF")
+            disk.execute("PRAGMA synchronous=OFF")
+            self._database.backup(disk)
+            disk.execute("PRAGMA journal_mode=DELETE")
 
     def close(self) -> None:
         """Write the copy for the last time."""
