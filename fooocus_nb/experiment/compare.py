@@ -21,10 +21,13 @@ from fooocus_nb.experiment.measures import measures_of
 from fooocus_nb.experiment.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fooocus_nb.experiment.protocols import RunView, ViewedImage
     from fooocus_nb.results._views import RunGrid
+
+    #: A row, and its values as the axes of both runs tell them.
+    _Row = tuple[GridRow, Mapping[str, str]]
 
 __all__ = ["Comparison", "Pair", "compared"]
 
@@ -95,44 +98,28 @@ class Comparison:
     def pairs(self) -> list[Pair]:
         """Return all cells of both, those of the left run first."""
         sides = [[row for row in rows_of(run, None) if row.image] for run in self.runs]
-        data = arranged(
+        data = self._on_one_grid(sides)
+        texts = [
+            {axis.label: axis.texts[at] for axis, at in zip(data.axes, item.at, strict=True)}
+            for item in data.items
+        ]
+        count = len(sides[0])  # the grid has the rows of the left side first
+        labels, by_cell = _common_labels(data, sides), _share_cells(sides)
+        left, right = (
+            _keyed(rows, known, labels, by_cell=by_cell)
+            for rows, known in zip(sides, (texts[:count], texts[count:]), strict=True)
+        )
+        return [_pair(left.get(key), right.get(key)) for key in dict.fromkeys((*left, *right))]
+
+    def _on_one_grid(self, sides: Sequence[Sequence[GridRow]]) -> GridData:
+        """Return the rows of both as one grid, with the runs as an axis."""
+        return arranged(
             [
                 replace(row, values={**row.values, RUN_AXIS: name})
                 for rows, name in zip(sides, self.names, strict=True)
                 for row in rows
             ]
         )
-        axes = [axis for axis in data.axes if axis.name != RUN_AXIS]
-        texts = [
-            {axis.label: axis.texts[at] for axis, at in zip(data.axes, item.at, strict=True)}
-            for item in data.items
-        ]
-        cells = [{row.image.cell for row in rows if row.image} - {None} for rows in sides]
-        by_cell = bool(cells[0] & cells[1])
-        varied = {axis.name for axis in axes}
-        in_both = varied & _names(sides[0]) & _names(sides[1])
-
-        def key(row: GridRow, text: Mapping[str, str]) -> tuple[Any, ...]:
-            image = row.image
-            if by_cell and image is not None and image.cell is not None:
-                return (image.cell, image.number_in_request)
-            names = [axis.label for axis in axes if axis.name in in_both]
-            return tuple(text[name] for name in names)
-
-        count = len(sides[0])
-        keyed: list[dict[tuple[Any, ...], tuple[GridRow, Mapping[str, str]]]] = []
-        for rows, known in ((sides[0], texts[:count]), (sides[1], texts[count:])):
-            seen: Counter[tuple[Any, ...]] = Counter()
-            side: dict[tuple[Any, ...], tuple[GridRow, Mapping[str, str]]] = {}
-            for row, text in zip(rows, known, strict=True):
-                name = key(row, text)
-                side[(*name, seen[name])] = row, text  # the second of equal ones is its own
-                seen[name] += 1
-            keyed.append(side)
-        return [
-            _pair(keyed[0].get(name), keyed[1].get(name))
-            for name in dict.fromkeys((*keyed[0], *keyed[1]))
-        ]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -221,9 +208,45 @@ def _names(rows: Iterable[GridRow]) -> set[str]:
     return {name for row in rows for name in row.values} | {IMAGE_AXIS}
 
 
-def _pair(
-    left: tuple[GridRow, Mapping[str, str]] | None, right: tuple[GridRow, Mapping[str, str]] | None
-) -> Pair:
+def _common_labels(data: GridData, sides: Sequence[Sequence[GridRow]]) -> list[str]:
+    """Return the axes in which both sides may differ from each other."""
+    in_both = _names(sides[0]) & _names(sides[1])
+    return [axis.label for axis in data.axes if axis.name != RUN_AXIS and axis.name in in_both]
+
+
+def _share_cells(sides: Sequence[Sequence[GridRow]]) -> bool:
+    """Whether both sides have images of the same planned cells."""
+    left, right = ({row.image.cell for row in rows if row.image} - {None} for rows in sides)
+    return bool(left & right)
+
+
+def _keyed(
+    rows: Sequence[GridRow],
+    texts: Sequence[Mapping[str, str]],
+    labels: Sequence[str],
+    *,
+    by_cell: bool,
+) -> dict[tuple[Any, ...], _Row]:
+    """Return the rows of a side, each by what the row of the other side has, too."""
+    seen: Counter[tuple[Any, ...]] = Counter()
+    found: dict[tuple[Any, ...], _Row] = {}
+    for row, text in zip(rows, texts, strict=True):
+        key = _key(row, text, labels, by_cell=by_cell)
+        found[(*key, seen[key])] = row, text  # the second of equal ones is its own
+        seen[key] += 1
+    return found
+
+
+def _key(
+    row: GridRow, text: Mapping[str, str], labels: Sequence[str], *, by_cell: bool
+) -> tuple[Any, ...]:
+    image = row.image
+    if by_cell and image is not None and image.cell is not None:
+        return (image.cell, image.number_in_request)
+    return tuple(text[label] for label in labels)
+
+
+def _pair(left: _Row | None, right: _Row | None) -> Pair:
     one, other = (side[0].image if side else None for side in (left, right))
     known = left or right
     values = {} if known is None else {k: v for k, v in known[1].items() if k != RUN_AXIS}

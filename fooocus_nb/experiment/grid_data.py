@@ -285,31 +285,50 @@ def _names_of_axes(rows: Sequence[GridRow], texts: Sequence[Mapping[str, str]]) 
 
 def arranged(rows: Sequence[GridRow]) -> GridData:
     """Return the grid on which rows are, with those axes in which they differ."""
-    texts = [
-        {
-            canonical_name(name): axis_text(value)
-            for name, value in row.values.items()
-            if name not in _NEVER
-        }
-        for row in rows
-    ]
-    names = list(dict.fromkeys(name for row in texts for name in row))
-    distinct = {
-        name: list(dict.fromkeys(row.get(name, NOTHING) for row in texts)) for name in names
+    texts = [_texts_of(row) for row in rows]
+    distinct = _distinct(texts)
+    axes = _axes(_names_of_axes(rows, texts), distinct)
+    fixed = {name: values[0] for name, values in distinct.items() if len(values) == 1}
+    return GridData(axes, _placed(rows, texts, axes), fixed)
+
+
+def _texts_of(row: GridRow) -> dict[str, str]:
+    """Return what a row may differ in from others, as people read it, by canonical name."""
+    return {
+        canonical_name(name): axis_text(value)
+        for name, value in row.values.items()
+        if name not in _NEVER
     }
+
+
+def _distinct(texts: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the different values of each name, in the order in which they came."""
+    names = dict.fromkeys(name for text in texts for name in text)
+    found = {name: list(dict.fromkeys(text.get(name, NOTHING) for text in texts)) for name in names}
     # An image that is not there yet has no number in its request.
-    if IMAGE_AXIS in distinct:
-        distinct[IMAGE_AXIS] = [text for text in distinct[IMAGE_AXIS] if text != NOTHING]
-    varied = [name for name in _names_of_axes(rows, texts) if len(distinct[name]) > 1]
+    if IMAGE_AXIS in found:
+        found[IMAGE_AXIS] = [text for text in found[IMAGE_AXIS] if text != NOTHING]
+    return found
+
+
+def _axes(names: Sequence[str], distinct: Mapping[str, Sequence[str]]) -> tuple[GridAxis, ...]:
+    """Return the axes of those names that have more than one value."""
+    varied = [name for name in names if len(distinct[name]) > 1]
     # Seeds come behind the other parameters, so that they are rows rather than columns.
     varied.sort(key=lambda name: _LAST.get(name, 0))
-    varied = varied[:MAX_AXES]
     axes = []
-    for name in varied:
+    for name in varied[:MAX_AXES]:
         values = _in_order(distinct[name])
         axes.append(GridAxis(name, short_name(name), tuple(values), tuple(shortened(values))))
+    return tuple(axes)
+
+
+def _placed(
+    rows: Sequence[GridRow], texts: Sequence[Mapping[str, str]], axes: Sequence[GridAxis]
+) -> tuple[GridItem, ...]:
+    """Return the rows, each with its index on every axis."""
     indexes = [{text: index for index, text in enumerate(axis.texts)} for axis in axes]
-    items = [
+    return tuple(
         GridItem(
             row.key,
             tuple(
@@ -322,9 +341,7 @@ def arranged(rows: Sequence[GridRow]) -> GridData:
             row.values,
         )
         for row, text in zip(rows, texts, strict=True)
-    ]
-    fixed = {name: distinct[name][0] for name in names if len(distinct[name]) == 1}
-    return GridData(tuple(axes), tuple(items), fixed)
+    )
 
 
 def _in_order(texts: Sequence[str]) -> list[str]:

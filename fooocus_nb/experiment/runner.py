@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import (
@@ -247,57 +248,73 @@ class SweepRunner:
 
     def _make(self, worker: Worker, task: Task, health: _Health) -> None:
         """Make a cell, once more where that may help."""
-        cell, progress = task.cell, self._progress
-        was_out_of_memory = was_restarted = False
-        while True:
-            if self._run.is_made(cell.id):  # by another kernel's generation, found again
-                self._made(cell)
-                return
-            if progress.is_skipped(cell.id):
-                progress.ended(cell.id, "skipped")
-                return
-            if progress.stopping:
-                progress.ended(cell.id, "waiting")
-                return
+        cell, repeats = task.cell, _Repeats()
+        while not self._is_over(cell):
             attempt = self._recorder.begin(cell.id, task.number)
             # After these the cell is tried again, also by another kernel if this one ends now.
-            attempt.forgiven = (
-                *(() if was_out_of_memory else (OutOfMemory,)),
-                *(() if was_restarted else NEEDS_RESTART),
-            )
+            attempt.forgiven = repeats.forgiven
             error = self._try(worker, task, attempt)
-            if error is None and attempt.manifest is not None and attempt.manifest.complete:
-                health.well()
-                self._made(cell)
+            if self._has_ended(cell, attempt, error, health):
                 return
-            if error is None and attempt.event == "sent":
-                raise self._not_recorded()
-            if cell.id in self._skipped:
-                # Skipped before it was sent, or in that moment: then nothing says so yet.
-                if attempt.event != "skipped":
-                    self._run.mark_skipped(cell.id)
-                progress.ended(cell.id, "skipped")
+            if not self._may_succeed_now(worker, error, repeats, health):
+                self._failed(cell, error or _incomplete(attempt))
                 return
-            stopped = progress.stopping and attempt.event != "failed"
-            if isinstance(error, FATAL) and not stopped:
-                raise error
-            if stopped or _was_stopped(error, attempt):
-                progress.ended(cell.id, "waiting")
-                return
-            if isinstance(error, OutOfMemory) and not was_out_of_memory:
-                was_out_of_memory = True
-                # Where one failed before in the same way, waiting did not help.
-                worker.free_memory(restart=health.out_of_memory)
-                continue
-            if isinstance(error, NEEDS_RESTART):
-                self._bring_back(worker, error, health)
-                if not was_restarted:
-                    was_restarted = True
-                    continue
-            if isinstance(error, OutOfMemory):
-                health.out_of_memory = True
-            self._failed(cell, error or _incomplete(attempt))
-            return
+
+    def _is_over(self, cell: Cell) -> bool:
+        """Whether a cell is not to be made any more, which is shown then."""
+        if self._run.is_made(cell.id):  # by another kernel's generation, found again
+            self._made(cell)
+        elif self._progress.is_skipped(cell.id):
+            self._progress.ended(cell.id, "skipped")
+        elif self._progress.stopping:
+            self._progress.ended(cell.id, "waiting")
+        else:
+            return False
+        return True
+
+    def _has_ended(
+        self, cell: Cell, attempt: Attempt, error: BaseException | None, health: _Health
+    ) -> bool:
+        """Whether an attempt made its cell, or was skipped or stopped; it has failed otherwise."""
+        progress = self._progress
+        if error is None and attempt.manifest is not None and attempt.manifest.complete:
+            health.well()
+            self._made(cell)
+            return True
+        if error is None and attempt.event == "sent":
+            raise self._not_recorded()
+        if cell.id in self._skipped:
+            # Skipped before it was sent, or in that moment: then nothing says so yet.
+            if attempt.event != "skipped":
+                self._run.mark_skipped(cell.id)
+            progress.ended(cell.id, "skipped")
+            return True
+        stopped = progress.stopping and attempt.event != "failed"
+        if isinstance(error, FATAL) and not stopped:
+            raise error
+        if stopped or _was_stopped(error, attempt):
+            progress.ended(cell.id, "waiting")
+            return True
+        return False
+
+    def _may_succeed_now(
+        self, worker: Worker, error: BaseException | None, repeats: _Repeats, health: _Health
+    ) -> bool:
+        """Do what may help a worker after a failure; return whether its cell is tried once more."""
+        if isinstance(error, OutOfMemory) and not repeats.was_out_of_memory:
+            repeats.was_out_of_memory = True
+            # Where one failed before in the same way, waiting did not help.
+            worker.free_memory(restart=health.out_of_memory)
+            return True
+        if isinstance(error, NEEDS_RESTART):
+            # Also where the cell is not tried again: the next one needs the worker.
+            self._bring_back(worker, error, health)
+            if not repeats.was_restarted:
+                repeats.was_restarted = True
+                return True
+        if isinstance(error, OutOfMemory):
+            health.out_of_memory = True
+        return False
 
     def _try(self, worker: Worker, task: Task, attempt: Attempt) -> BaseException | None:
         """Make one attempt; return what went wrong, which is recorded by then."""
@@ -359,6 +376,22 @@ class _Health:
         """Note that it has made a cell."""
         self.out_of_memory = False
         self.recoveries = 0
+
+
+@dataclass
+class _Repeats:
+    """After what a cell was tried again: once after each."""
+
+    was_out_of_memory: bool = False
+    was_restarted: bool = False
+
+    @property
+    def forgiven(self) -> tuple[type[FooocusError], ...]:
+        """After what it will be tried again."""
+        return (
+            *(() if self.was_out_of_memory else (OutOfMemory,)),
+            *(() if self.was_restarted else NEEDS_RESTART),
+        )
 
 
 class _GivenUp(Exception):
