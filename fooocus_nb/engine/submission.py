@@ -76,7 +76,7 @@ def submit_request(engine: object, request: Request) -> Job:
 
 
 def ask_ahead(engine: object, requests: Iterable[Request]) -> list[str]:
-    """Write down all that a cell is about to submit one by one; return the session of each.
+    """Write down all that a cell is about to submit one by one; return the session hash of each.
 
     What is left when the kernel is killed can be resumed then.
     """
@@ -84,19 +84,19 @@ def ask_ahead(engine: object, requests: Iterable[Request]) -> list[str]:
     return [records.ask(request, output_dir) for request in requests]
 
 
-def submit_asked(engine: object, request: Request, session: str) -> Job:
+def submit_asked(engine: object, request: Request, session_hash: str) -> Job:
     """Submit one of those that were written down ahead, and show what has no effect in it."""
     show_warnings(request)
-    return _send(engine, request, session)
+    return _send(engine, request, session_hash)
 
 
 def resubmit(engine: object, requested: CellRequest) -> Job:
     """Submit what an earlier kernel had written down, and the engine has never begun with."""
     if requested.request is None:
-        msg = f"{requested.session} is no generation"
+        msg = f"{requested.session_hash} is no generation"
         raise ValueError(msg)
     records_of(engine).resume(requested)
-    return _send(engine, requested.request, requested.session)
+    return _send(engine, requested.request, requested.session_hash)
 
 
 def records_of(engine: object) -> CellRequests:
@@ -107,11 +107,11 @@ def records_of(engine: object) -> CellRequests:
     return records
 
 
-def _send(engine: object, request: Request, session: str = "") -> Job:
+def _send(engine: object, request: Request, session_hash: str = "") -> Job:
     send = _methods_of(engine).send()
     if send is None:
         raise not_an_engine(engine)
-    return send(request, session)
+    return send(request, session_hash)
 
 
 def show_warnings(request: Request) -> None:

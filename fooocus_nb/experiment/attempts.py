@@ -245,7 +245,7 @@ class Attempt:
             seed=None if job.request.seed == NO_SEED else job.request.seed,
             inputs=inputs,
             facts=self._facts,
-            session=job.session,
+            session=job.session_hash,
         )
 
     def image(self, server_path: str, data: bytes) -> None:

@@ -188,9 +188,9 @@ class PendingSweep(Generic[R]):
             return
         records, state = records_of(engine), FAILED
         if self._requested is None:
-            session = records.ask_sweep(self.run.path, [task.cell.id for task in self._tasks])
+            session_hash = records.ask_sweep(self.run.path, [task.cell.id for task in self._tasks])
         else:
-            session = self._requested.session
+            session_hash = self._requested.session_hash
             records.resume(self._requested)
         try:
             yield
@@ -199,7 +199,7 @@ class PendingSweep(Generic[R]):
             state = STOPPED
             raise
         finally:
-            records.end(session, state)
+            records.end(session_hash, state)
 
     def finish(self) -> R:
         """Make the cells, and wait until that has ended."""

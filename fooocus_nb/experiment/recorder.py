@@ -147,7 +147,7 @@ class Recorder:
         Of others nothing is known here, and they belong to no run of ours.
         """
         for line in self._index.recent_attempts():
-            if job.session and line.get("session") == job.session:
+            if job.session_hash and line.get("session") == job.session_hash:
                 attempt = Attempt(
                     self, line.get("cell"), int(line["number"]), int(line.get("try") or 1)
                 )

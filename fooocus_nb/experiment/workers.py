@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.engine.health import gpus
-from fooocus_nb.engine.jobs.job import observers_of, session_of
+from fooocus_nb.engine.jobs.job import observers_of, session_hash_of
 from fooocus_nb.engine.portable import make_portable
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import check_request, submit_request
@@ -141,7 +141,7 @@ def take_found(engine: Engine, recorder: Recorder) -> None:
     Else the sweep would make it a second time.
     """
     for job in engine.found_jobs:
-        if recorder.has_sent(session_of(job)):
+        if recorder.has_sent(session_hash_of(job)):
             with contextlib.suppress(FooocusError):  # which is recorded, too
                 job.result()
             observers_of(job).tell_late(recorder.observe)

@@ -172,14 +172,14 @@ class Client:
         """Call one of the functions beside "Generate"."""
         call = self.schema.verb(verb)
         payload = self.schema.payload(call, values)
-        session = new_session_hash()
+        session_hash = new_session_hash()
         if not call.queued:
-            return await self._transport.post(call.fn_index, payload, session, timeout=timeout)
+            return await self._transport.post(call.fn_index, payload, session_hash, timeout=timeout)
         answer: list[Any] = []
         try:
             async with (
                 asyncio.timeout(timeout),
-                aclosing(self._transport.call(call.fn_index, payload, session)) as messages,
+                aclosing(self._transport.call(call.fn_index, payload, session_hash)) as messages,
             ):
                 async for message in messages:
                     if isinstance(message, Completed):

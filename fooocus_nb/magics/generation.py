@@ -116,15 +116,15 @@ def _asked_ahead(
 ) -> Iterator[Iterator[tuple[Request, str]]]:
     """Write down all that the cell asks for before the first is sent, so that it can be resumed.
 
-    Gives each with its session. What is not taken by the end of the block is asked for no more.
+    Gives each with its session hash. What is not taken by the end of the block is dropped.
     """
     requests = [check_request(engine, prompt, parameters) for prompt, parameters in wanted]
-    sessions = ask_ahead(engine, requests)
-    left = iter(list(zip(requests, sessions, strict=True)))
+    session_hashes = ask_ahead(engine, requests)
+    left = iter(list(zip(requests, session_hashes, strict=True)))
     try:
         yield left
     finally:
-        records_of(engine).drop(session for _, session in left)
+        records_of(engine).drop(session_hash for _, session_hash in left)
 
 
 def _interrupted(

@@ -18,7 +18,7 @@ from IPython.core.error import UsageError
 from fooocus_nb.engine import manager
 from fooocus_nb.engine.interrupts import interruption, interruption_of
 from fooocus_nb.engine.jobs.cell_requests import WAITING, cell_requests_in, started_with
-from fooocus_nb.engine.jobs.job import never_begun, session_of
+from fooocus_nb.engine.jobs.job import never_begun, session_hash_of
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.engine.submission import records_of, resubmit
@@ -63,7 +63,7 @@ class _Resumption:
         return [
             list(part)
             for _, part in itertools.groupby(
-                self.todo, lambda requested: requested.session if requested.run else ""
+                self.todo, lambda requested: requested.session_hash if requested.run else ""
             )
         ]
 
@@ -96,7 +96,7 @@ class _Generations:
     def job(self, requested: CellRequest) -> Job | None:
         """Return the job of one that is not finished, sent where it never was; None without."""
         engine = self.plan.engine(requested)
-        job = None if engine is None else _job_of(engine, requested.session)
+        job = None if engine is None else _job_of(engine, requested.session_hash)
         if job is None and engine is not None and not requested.sent and requested.orphaned:
             job = self._send(engine, requested)
         elif job is None and not requested.orphaned:
@@ -107,7 +107,7 @@ class _Generations:
                 f"{_named(requested)}: the engine that {what} has ended. Run its cell again."
             )
         if job is not None:
-            self.jobs[requested.session] = job
+            self.jobs[requested.session_hash] = job
         return job
 
     def again(self, requested: CellRequest, job: Job) -> Job | None:
@@ -117,7 +117,7 @@ class _Generations:
             return None
         again = self._send(engine, requested)
         if again is not None:
-            self.jobs[requested.session] = again
+            self.jobs[requested.session_hash] = again
         return again
 
     def _send(self, engine: Engine, requested: CellRequest) -> Job | None:
@@ -133,10 +133,10 @@ class _Generations:
         """Ask no more for what was not sent, because somebody has stopped all of it."""
         for requested in self.waiting():
             engine = self.plan.engine(requested)
-            if engine is not None and requested.session not in self.jobs:
+            if engine is not None and requested.session_hash not in self.jobs:
                 records = records_of(engine)
                 records.resume(requested)
-                records.drop([requested.session])
+                records.drop([requested.session_hash])
 
     def failed(self, error: FooocusError) -> None:
         """Note a generation that has failed; its images are shown all the same."""
@@ -164,7 +164,7 @@ class _Generations:
         )
 
     def _images_of(self, requested: CellRequest) -> Iterable[Image]:
-        if (job := self.jobs.get(requested.session)) is not None:
+        if (job := self.jobs.get(requested.session_hash)) is not None:
             return _made_by(job)
         base = requested.request.record() if requested.request is not None else {}
         return [
@@ -305,9 +305,9 @@ def _named(requested: CellRequest) -> str:
 
 
 def _job_of(engine: Engine, session_hash: str) -> Job | None:
-    """Return the job of a session: one of this kernel's, or one that was found running."""
+    """Return the job of a session hash: one of this kernel's, or one that was found running."""
     jobs = (*engine.found_jobs, *engine.jobs)
-    return next((job for job in jobs if session_of(job) == session_hash), None)
+    return next((job for job in jobs if session_hash_of(job) == session_hash), None)
 
 
 def _made_by(job: Job) -> Iterable[Image]:

@@ -54,19 +54,19 @@ def command_generation(listed: Listed, verb: str, session: str | None) -> str:
     _require_here(listed)
     record = listed.generation
     if session is not None:
-        record = next((each for each in listed.records if each.session == session), None)
+        record = next((each for each in listed.records if each.session_hash == session), None)
     if record is None:
         what = "generates nothing" if session is None else "has ended that generation"
         msg = f"Engine {info.name!r} {what}."
         raise NotPossibleError(msg)
-    told = entry.request(verb, record.session)
+    told = entry.request(verb, record.session_hash)
     if told is None:
         msg = f"The guardian of engine {info.name!r} does not answer."
         raise NotPossibleError(msg)
     # A kernel that has attached to the engine may not have found the generation.
     if not told or (record.orphaned and verb == "stop"):
         _command_directly(listed, verb, record)
-    return record.session
+    return record.session_hash
 
 
 def _require_here(listed: Listed) -> None:
@@ -83,7 +83,7 @@ def _command_directly(listed: Listed, verb: str, record: JobRecord) -> None:
     async def command() -> None:
         async with asyncio.timeout(DIRECT_TIMEOUT):
             async with await Client.connect(listed.info.url, logins=logins) as client:
-                await (client.stop if verb == "stop" else client.skip)(record.session)
+                await (client.stop if verb == "stop" else client.skip)(record.session_hash)
 
     try:
         asyncio.run(command())

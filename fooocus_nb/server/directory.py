@@ -134,7 +134,7 @@ def generation_of(listed: Listed) -> dict[str, Any] | None:
     values = record.request.values
     count = values.get("image_number")
     return {
-        "session": record.session,
+        "session": record.session_hash,
         "prompt": clip(str(record.request.given.get("prompt", "")), MAX_PROMPT),
         "seed": str(record.request.seed),
         "images": count if isinstance(count, int) else None,

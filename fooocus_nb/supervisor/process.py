@@ -53,7 +53,7 @@ LABEL_BYTES = 1 << 15
 
 ExitListener = Callable[[int | None], None]
 LineListener = Callable[[Line], None]
-#: Gets a verb, and the session that it is about.
+#: Gets a verb, and the session hash that it is about.
 RequestListener = Callable[[str, str | None], None]
 
 
@@ -331,7 +331,7 @@ class Process:
         Parameters
         ----------
         listener : callable
-            Gets the verb, and the session that it is about or None. It must return at once.
+            Gets the verb, and the session hash that it is about or None. It must return at once.
 
         Returns
         -------
@@ -434,12 +434,12 @@ class Process:
                 with subscription.lock:
                     subscription.deliver(batch)
 
-    def _tell_request(self, verb: str, session: object) -> None:
+    def _tell_request(self, verb: str, session_hash: object) -> None:
         with self._lock:
             listeners = list(self._request_listeners)
         for listener in listeners:
             try:
-                listener(verb, session if isinstance(session, str) else None)
+                listener(verb, session_hash if isinstance(session_hash, str) else None)
             except Exception:  # noqa: BLE001
                 _log.exception("a listener for requests to %r failed", self.spec.name)
 

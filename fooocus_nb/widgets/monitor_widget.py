@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from fooocus_nb._html import clean, clip
-from fooocus_nb.engine.jobs.job import session_of
+from fooocus_nb.engine.jobs.job import session_hash_of
 from fooocus_nb.engine.names import kernel_id
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.widgets._assets import joined
@@ -48,7 +48,7 @@ class LiveMonitor(anywidget.AnyWidget):
     #: from listening, so that Stop has to interrupt the kernel through the Jupyter server.
     control = traitlets.Unicode("comm").tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
-    #: By what the Jupyter server knows the generation: the engine's process id and the session.
+    #: What the Jupyter server knows it by: the engine's process id, and the session hash.
     generation = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
@@ -67,7 +67,7 @@ class LiveMonitor(anywidget.AnyWidget):
             self._job_number += 1
             self.generation = {}
             if job is not None and (pid := job.engine.pid) is not None:
-                self.generation = {"pid": str(pid), "session": session_of(job)}
+                self.generation = {"pid": str(pid), "session": session_hash_of(job)}
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""

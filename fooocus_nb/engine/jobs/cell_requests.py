@@ -99,7 +99,7 @@ class StartedWith:
 class CellRequest:
     """A generation that a cell has asked for, or a sweep, which has a `run` and no request."""
 
-    session: str
+    session_hash: str
     execution: Execution
     #: Seconds since the epoch; orders them.
     time: float
@@ -122,7 +122,7 @@ class CellRequest:
     @property
     def sent(self) -> bool:
         """Whether an engine has it, or had it when its kernel ended."""
-        return record_path(self.run_dir, self.session).exists()
+        return record_path(self.run_dir, self.session_hash).exists()
 
     @property
     def orphaned(self) -> bool:
@@ -171,7 +171,7 @@ class CellRequests:
         return self._run_dir()
 
     def ask(self, request: Request, output_dir: Path) -> str:
-        """Write down a generation that is about to be submitted; return its session."""
+        """Write down a generation that is about to be submitted; return its session hash."""
         kept = small(request.values)
         return self._ask(
             request=Request(kept, small(request.given), request.seed),
@@ -187,32 +187,32 @@ class CellRequests:
         """Look after what an earlier kernel has asked for, and this one goes on with."""
         with contextlib.suppress(OSError):
             folder = _notebook_folder(requested.execution.notebook)
-            self._files[requested.session] = _file(folder, requested.session)
+            self._files[requested.session_hash] = _file(folder, requested.session_hash)
 
-    def drop(self, sessions: Iterable[str]) -> None:
+    def drop(self, session_hashes: Iterable[str]) -> None:
         """Note that some will never be sent."""
-        for session in sessions:
-            self._change(session, state=STOPPED, ended=time.time())
+        for session_hash in session_hashes:
+            self._change(session_hash, state=STOPPED, ended=time.time())
 
-    def end(self, session: str, state: str, images: Collection[Image] = ()) -> None:
+    def end(self, session_hash: str, state: str, images: Collection[Image] = ()) -> None:
         """Note how one has ended, unless it was left to a later kernel."""
-        if session not in self._files:  # of a script or a sweep's cell: no image need be read
+        if session_hash not in self._files:  # of a script or a sweep's cell: no image need be read
             return
         run_dir = self._run_dir()
-        if run_dir is not None and record_path(run_dir, session).exists():
+        if run_dir is not None and record_path(run_dir, session_hash).exists():
             return
         found = []
         for image in images:
             with contextlib.suppress(OSError):  # somebody has removed it
                 found.append(FinishedImage(image.path, image.sha256, image.seed))
-        self._change(session, state=state, ended=time.time(), images=tuple(found))
+        self._change(session_hash, state=state, ended=time.time(), images=tuple(found))
 
     def _ask(self, **what: Any) -> str:
-        session, execution, run_dir = new_session_hash(), this_execution(), self._run_dir()
+        session_hash, execution, run_dir = new_session_hash(), this_execution(), self._run_dir()
         if execution is None or run_dir is None:
-            return session
+            return session_hash
         requested = CellRequest(
-            session=session,
+            session_hash=session_hash,
             execution=execution,
             time=time.time(),
             state=WAITING,
@@ -226,10 +226,10 @@ class CellRequests:
         with contextlib.suppress(OSError, TypeError, ValueError):
             folder = _notebook_folder(execution.notebook)
             self._tell_start(folder, execution.notebook, run_dir)
-            path = _file(folder, session)
+            path = _file(folder, session_hash)
             replace_file(path, _content(requested))
-            self._files[session] = path
-        return session
+            self._files[session_hash] = path
+        return session_hash
 
     def _tell_start(self, folder: Path, notebook: str, run_dir: Path) -> None:
         """Write down how the engine was started, and remove what is old; once for each start."""
@@ -240,8 +240,8 @@ class CellRequests:
         replace_file(folder / f"{ENGINE_PREFIX}{run_dir.name}.json", content)
         _remove_old(folder)
 
-    def _change(self, session: str, **changes: Any) -> None:
-        path = self._files.get(session)
+    def _change(self, session_hash: str, **changes: Any) -> None:
+        path = self._files.get(session_hash)
         if path is not None:
             with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
                 replace_file(path, _content(replace(_read(path), **changes)))
@@ -288,8 +288,8 @@ def _notebook_folder(notebook: str) -> Path:
     return folder
 
 
-def _file(folder: Path, session: str) -> Path:
-    return folder / f"{session}.json"
+def _file(folder: Path, session_hash: str) -> Path:
+    return folder / f"{session_hash}.json"
 
 
 def _time(path: Path) -> float:
@@ -315,7 +315,7 @@ def _remove_old(folder: Path) -> None:
 def _content(requested: CellRequest) -> dict[str, Any]:
     request, execution = requested.request, requested.execution
     return {
-        "session": requested.session,
+        "session": requested.session_hash,
         "notebook": execution.notebook,
         "message": execution.message,
         "cell": execution.cell,
@@ -356,7 +356,7 @@ def _read(path: Path) -> CellRequest:
         raise ValueError(msg)
     request, images = known["request"], known["images"]
     return CellRequest(
-        session=known["session"],
+        session_hash=known["session"],
         execution=Execution(
             known["notebook"], known["message"], known["cell"], int(known["count"])
         ),

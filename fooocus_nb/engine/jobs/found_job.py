@@ -61,7 +61,7 @@ class FoundJob(Job):
         self._record = record
         self._outputs = OutputFolder(record.output_dir)
         super().__init__(
-            engine, record.request, context, session=record.session, waited=self._age()
+            engine, record.request, context, session=record.session_hash, waited=self._age()
         )
 
     def _age(self) -> float:

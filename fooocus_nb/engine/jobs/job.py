@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from fooocus_nb.fooocus.requests import Request
     from fooocus_nb.results.file_names import ImageFacts
 
-__all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_of"]
+__all__ = ["Job", "never_begun", "note_never_begun", "observers_of", "session_hash_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -505,7 +505,7 @@ class Job:
     def _write_record(self) -> Callable[[], None]:
         """Write the job's record for later kernels, and return what removes it."""
         return self._context.records.write(
-            self.request, session=self._session, output_dir=self._context.outputs.folder
+            self.request, session_hash=self._session, output_dir=self._context.outputs.folder
         )
 
     def _age(self) -> float:
@@ -636,8 +636,8 @@ class Job:
         )
 
 
-def session_of(job: Job) -> str:
-    """Return the session by which the server knows a job."""
+def session_hash_of(job: Job) -> str:
+    """Return the session hash by which the server knows a job."""
     return _sessions[job]
 
 

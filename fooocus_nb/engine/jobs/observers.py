@@ -43,7 +43,7 @@ class JobFacts:
 
     request: Request
     #: The session hash: tells it from all others.
-    session: str
+    session_hash: str
     #: Whether an earlier kernel has submitted it.
     found: bool
     #: Return what is known of its engine now.

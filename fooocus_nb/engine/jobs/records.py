@@ -48,7 +48,7 @@ class JobRecord:
     """One generation that a kernel has submitted to an engine; its images are left out."""
 
     #: The session hash; stop and skip need it.
-    session: str
+    session_hash: str
     request: Request
     #: In seconds since the epoch.
     started: float
@@ -71,9 +71,9 @@ def kernel_has_ended(pid: int, created: str | None) -> bool:
     return now is None or now != created
 
 
-def record_path(run_dir: Path, session: str) -> Path:
+def record_path(run_dir: Path, session_hash: str) -> Path:
     """Return where the record of a job is."""
-    return run_dir / f"{PREFIX}{session}.json"
+    return run_dir / f"{PREFIX}{session_hash}.json"
 
 
 class JobRecords:
@@ -86,12 +86,12 @@ class JobRecords:
         self._run_dir = run_dir
         self._written: set[Path] = set()
 
-    def write(self, request: Request, *, session: str, output_dir: Path) -> Callable[[], None]:
+    def write(self, request: Request, *, session_hash: str, output_dir: Path) -> Callable[[], None]:
         """Write the record of a job that is about to be sent; return what removes it at its end."""
         run_dir = self._run_dir()
         if run_dir is None:
             return lambda: None
-        return self.adopt(write(run_dir, request, session=session, output_dir=output_dir))
+        return self.adopt(write(run_dir, request, session_hash=session_hash, output_dir=output_dir))
 
     def adopt(self, path: Path | None) -> Callable[[], None]:
         """Look after a record that is there already; return what removes it at its end."""
@@ -122,14 +122,14 @@ class JobRecords:
         return [] if run_dir is None else [one for one in records_in(run_dir) if one.orphaned]
 
 
-def write(run_dir: Path, request: Request, *, session: str, output_dir: Path) -> Path | None:
+def write(run_dir: Path, request: Request, *, session_hash: str, output_dir: Path) -> Path | None:
     """Write a job's record; nobody ever reads half of it.
 
     Returns None where it could not be written, which must not cost a generation.
     """
-    path = record_path(run_dir, session)
+    path = record_path(run_dir, session_hash)
     content = {
-        "session": session,
+        "session": session_hash,
         "values": small(request.values),
         "given": small(request.given),
         "seed": str(request.seed),
@@ -192,10 +192,10 @@ def _read(path: Path) -> JobRecord:
         raise ValueError(msg)
     known = json.loads(path.read_bytes())
     if not SESSION.fullmatch(known["session"]):
-        msg = f"{path} names no session"
+        msg = f"{path} names no session hash"
         raise ValueError(msg)
     return JobRecord(
-        session=known["session"],
+        session_hash=known["session"],
         request=Request(dict(known["values"]), dict(known["given"]), int(known["seed"])),
         started=float(known["started"]),
         output_dir=Path(known["output_dir"]),

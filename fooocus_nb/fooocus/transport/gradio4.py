@@ -75,7 +75,7 @@ class Gradio4Transport(Transport):
     ) -> None:
         http = HttpSession(url, logins)
         super().__init__(http, timeout, config.get("api_prefix") or "")
-        self._sessions: dict[str, _Session] = {}
+        self._streams: dict[str, _EventStream] = {}
         self._closed = False
         self._utils: Any = None
         protocol = config.get("protocol")
@@ -119,15 +119,15 @@ class Gradio4Transport(Transport):
             return
         utils = await self._gradio_client()
         body = await self._body(fn_index, data, session_hash)
-        session = self._sessions.get(session_hash)
-        if session is None:
+        stream = self._streams.get(session_hash)
+        if stream is None:
             path = f"{self._prefix}/{utils.SSE_URL}?session_hash={session_hash}"
-            session = self._sessions[session_hash] = _Session(self._http, path)
-        session.calls += 1
+            stream = self._streams[session_hash] = _EventStream(self._http, path)
+        stream.calls += 1
         event = ""
         try:
             event = await self._join(f"{self._prefix}/{utils.SSE_DATA_URL}", body)
-            messages = session.listen(event)
+            messages = stream.listen(event)
             last: list[Any] | None = None
             while True:
                 answer = await messages.get()
@@ -146,8 +146,8 @@ class Gradio4Transport(Transport):
                 if isinstance(message, Completed):
                     return
         finally:
-            session.calls -= 1
-            await self._leave(session, session_hash, event, fn_index)
+            stream.calls -= 1
+            await self._leave(stream, session_hash, event, fn_index)
 
     async def _call_alone(
         self, fn_index: int, data: Sequence[Any], session_hash: str
@@ -213,11 +213,11 @@ class Gradio4Transport(Transport):
     async def aclose(self) -> None:
         """End every stream and close every connection."""
         self._closed = True
-        sessions = list(self._sessions.values())
-        self._sessions.clear()
-        for session in sessions:
-            session.fail(ConnectionLost(f"The connection to {self.url} has been closed."))
-        await asyncio.gather(*(session.aclose() for session in sessions))
+        streams = list(self._streams.values())
+        self._streams.clear()
+        for stream in streams:
+            stream.fail(ConnectionLost(f"The connection to {self.url} has been closed."))
+        await asyncio.gather(*(stream.aclose() for stream in streams))
         await super().aclose()
 
     # -- one call -----------------------------------------------------------------------------
@@ -279,14 +279,16 @@ class Gradio4Transport(Transport):
             msg = f"The server at {self.url} did not take the call ({answer.status})."
             raise GenerationError(msg)
 
-    async def _leave(self, session: _Session, session_hash: str, event: str, fn_index: int) -> None:
+    async def _leave(
+        self, stream: _EventStream, session_hash: str, event: str, fn_index: int
+    ) -> None:
         """Drop a call; one that has not ended is cancelled on the server."""
-        unfinished = session.forget(event)
-        if session.calls == 0:
+        unfinished = stream.forget(event)
+        if stream.calls == 0:
             # The server drops all of a session's events when nobody listens to it any more.
-            if self._sessions.get(session_hash) is session:
-                del self._sessions[session_hash]
-            await session.aclose()
+            if self._streams.get(session_hash) is stream:
+                del self._streams[session_hash]
+            await stream.aclose()
         elif unfinished and not self._closed:
             utils = await self._gradio_client()
             body = {"event_id": event, "fn_index": fn_index, "session_hash": session_hash}
@@ -351,7 +353,7 @@ def _import_gradio_client() -> Any:
     return utils
 
 
-class _Session:
+class _EventStream:
     """The event stream of all calls of one session, with a queue for each call."""
 
     def __init__(self, http: HttpSession, path: str) -> None:

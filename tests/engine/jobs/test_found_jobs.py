@@ -145,7 +145,7 @@ def test_records_are_small_whole_and_tolerant(tmp_path):
     from fooocus_nb.fooocus.requests import Request
 
     request = Request({"prompt": "x", "picture": "y" * 20_000}, {"prompt": "x"}, 2**62)
-    path = records.write(tmp_path, request, session="abc", output_dir=tmp_path)
+    path = records.write(tmp_path, request, session_hash="abc", output_dir=tmp_path)
     (record,) = records_in(tmp_path)
     assert record.request.values == {"prompt": "x"}
     assert record.request.seed == 2**62

@@ -17,7 +17,7 @@ def test_a_record_of_version_0_1_0_is_read(tmp_path: Path) -> None:
     path = tmp_path / f"job-{known['session']}.json"
     shutil.copyfile(RECORDED, path)
     (record,) = records_in(tmp_path)
-    assert record.session == known["session"]
+    assert record.session_hash == known["session"]
     assert record.request.values == known["values"]
     assert record.request.given == known["given"]
     assert record.request.seed == 7

@@ -232,7 +232,7 @@ def test_a_generation_that_is_left_frees_the_queue_and_leaves_nothing(modern_ser
         for _ in range(5):
             events = await events_of(client, values_for(client, "cat", image_number=1))
             assert len(events[-1].paths) == 1
-        assert not client._transport._sessions
+        assert not client._transport._streams
         deadline = time.monotonic() + 10
         # A task of the first generation may have been about to end when it was counted.
         while any(now > then for now, then in zip(held(), before, strict=True)):
