@@ -134,16 +134,15 @@ def _refuse_misspelt(options: argparse.Namespace) -> None:
 def run_image_tasks(options: argparse.Namespace, make: Callable[[Path], Any], *, names: str) -> int:
     """Do what `make` returns for an image, with every image that is named."""
     files = image_files(options.words, options.output)
-    tasks = [
-        Task(
-            options.prompt,
-            {"command": names, "file": file_hash(path), "name": path.name, "prompt": options.prompt}
-            | {"task": {k: v for k, v in vars(make(path)).items() if k != "image"}},
-            path,
-            {"task": make(path)},
-        )
-        for path in files
-    ]
+
+    def task(path: Path) -> Task:
+        made = make(path)
+        known = {"command": names, "file": file_hash(path), "name": path.name}
+        values = {name: value for name, value in vars(made).items() if name != "image"}
+        identity = {**known, "prompt": options.prompt, "task": values}
+        return Task(options.prompt, identity, path, {"task": made})
+
+    tasks = [task(path) for path in files]
     return run_tasks(options, tasks, many=is_list(options.words, files), names=names)
 
 
@@ -276,6 +275,11 @@ class _Run:
         progress.done += 1
         if failure is None:
             return True
+        self._fail(number, task, failure)
+        return engine.state in ("ready", "busy")
+
+    def _fail(self, number: int, task: Task, failure: FooocusError) -> None:
+        """Report a task that has failed."""
         self._failed.append(
             {
                 "number": number,
@@ -286,7 +290,6 @@ class _Run:
         )
         self._report.document = self.document()
         self._report.note(f"{task.label}: {in_words_of('shell', str(failure))}")
-        return engine.state in ("ready", "busy")
 
     def _seeded(
         self, engine: Engine, given: Mapping[str, Any], earlier: int | None
