@@ -40,7 +40,6 @@ NO_BODY = (204, 304)
 #: A secret in an address, which no log may show.
 _SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
 _ASKED = "fooocus_nb_asked"
-_MAX_REASON = 100
 #: Below a page's prefix: the websocket that our script keeps open as long as the page is.
 HOLD = "fooocus-nb-open"
 
