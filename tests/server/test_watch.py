@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ from fooocus_nb.engine.folders import RUNTIME_VARIABLE
 from fooocus_nb.engine.listing import survey
 from fooocus_nb.errors import EngineError
 from fooocus_nb.server.backstop import Backstop, end, is_left_behind
-from fooocus_nb.server.events import SCHEMA_ID
+from fooocus_nb.server.events import SCHEMA_ID, Changes
 from fooocus_nb.server.server_record import ServerRecord, adopt_dead
-from fooocus_nb.server.watch import is_moving
+from fooocus_nb.server.watch import Watch, is_moving
 from fooocus_nb.supervisor.system import creation_time, here
 
 from .live import SECONDS, Server, until
@@ -115,6 +116,38 @@ async def test_the_server_is_active_while_something_moves_and_only_then(
     ended = settings["last_activity_times"]["fooocus_nb"]
     await watch.look()
     assert settings["last_activity_times"]["fooocus_nb"] == ended
+
+
+async def test_it_looks_on_where_a_record_of_another_server_cannot_be_read(monkeypatch):
+    looks: list[int] = []
+    failures = iter([RuntimeError("no such place")])
+
+    def adopt() -> set[str]:
+        for failure in failures:
+            raise failure
+        return {"adopted"}
+
+    async def glance() -> list[Any]:
+        looks.append(1)
+        return []
+
+    monkeypatch.setattr("fooocus_nb.server.watch.adopt_dead", adopt)
+    monkeypatch.setattr(ServerRecord, "write", lambda *_: None)
+    backstop = Backstop(10.0)
+    with ThreadPoolExecutor(1) as pool:
+        watch = Watch(
+            SimpleNamespace(glance=glance, forget=lambda: None),
+            backstop,
+            Changes(lambda _: None),
+            pool=pool,
+            interval=0.01,
+            kernels=list,
+            note_activity=lambda: None,
+        )
+        watch.start()
+        await until(lambda: looks)
+        await watch.stop()
+    assert "adopted" in backstop.kernels
 
 
 def test_what_is_silent_for_long_does_not_move():
