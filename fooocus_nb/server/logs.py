@@ -107,6 +107,7 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         self.services = services
         self._listed: Listed | None = None
         self._task: asyncio.Task[None] | None = None
+        self._left = False
 
     @property
     def ping_interval(self) -> float:
@@ -131,8 +132,6 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         )
         if not allowed:
             raise web.HTTPError(403)
-        if len(self.followers) >= self.services.limits.max_log_followers:
-            raise RefusedError(503, "Too many follow a log already.")
         name = str(kwargs.get("name", args[0] if args else ""))
         try:
             if len(name) > MAX_NAME:
@@ -140,6 +139,9 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
             self._listed = await self.services.directory.engine(name)
         except ConfigurationError as error:
             raise RefusedError(404, str(error)) from error
+        # From here to open() nothing waits, so that no more get in than are counted.
+        if len(self.followers) >= self.services.limits.max_log_followers:
+            raise RefusedError(503, "Too many follow a log already.")
         opening: Awaitable[None] = super().get(*args, **kwargs)
         await opening
 
@@ -155,23 +157,32 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         """Leave it to Tornado, which looks after the pings here."""
 
     def on_close(self) -> None:
-        """Stop following."""
+        """Stop following. A thread may be reading, so the task is not cancelled: it ends soon."""
         self.followers.discard(self)
-        if self._task is not None:
-            self._task.cancel()
+        self._left = True
 
     async def _follow(self) -> None:
-        listed = self._listed
-        if listed is None:
+        """Send what comes, and close where that fails: a follower that hears nothing would wait."""
+        if self._listed is None:
             return
-        run = asyncio.get_running_loop().run_in_executor
-        pool = self.services.pool
+        try:
+            await self._send_lines(self._listed)
+        except websocket.WebSocketClosedError:
+            pass
+        except RuntimeError:  # the threads have ended, and the server is about to
+            self.close(1001, "the server ends")
+        except Exception:
+            self.log.warning("a log could not be followed", exc_info=True)
+            self.close(1011, "the log could not be read")
+
+    async def _send_lines(self, listed: Listed) -> None:
+        loop = asyncio.get_running_loop()
+        run, pool = loop.run_in_executor, self.services.pool
         reader = await run(pool, LogReader, listed.info.log_path, FIRST_BYTES)
         splitter, classifier = LineSplitter(), Classifier()
         looked, runs = 0.0, True
-        loop = asyncio.get_running_loop()
         try:
-            while True:
+            while not self._left:
                 skipped = 0
                 if await run(pool, reader.behind) > MAX_BEHIND:
                     skipped = await run(pool, reader.skip, BATCH_BYTES)
@@ -188,8 +199,6 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
                 if loop.time() - looked > ALIVE_SECONDS:
                     looked, runs = loop.time(), await run(pool, listed.info.runs)
                 await asyncio.sleep(INTERVAL)
-        except (websocket.WebSocketClosedError, asyncio.CancelledError):
-            pass
         finally:
             reader.close()
 
