@@ -115,9 +115,10 @@ class JobMonitor:
     def watch(self, job: Job) -> None:
         """Show this generation from now on."""
         self._unsubscribe()
-        self._jobs.append(job)
-        self._builder.begin()
-        self._backend.watch(job, self._note_command)
+        with self._renderer.held():  # buttons act on what is drawn: never on the one after it
+            self._jobs.append(job)
+            self._builder.begin()
+            self._backend.watch(job, self._note_command)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
         if len(self._jobs) == self._earlier + 1:
             self._renderer.start()

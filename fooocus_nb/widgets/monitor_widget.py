@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anywidget
 import traitlets
@@ -18,7 +19,7 @@ from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._html import View, box_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fooocus_nb.engine.jobs.job import Job
 
@@ -35,6 +36,16 @@ MAX_THUMBNAILS = 24
 _answered = threading.Event()
 
 
+class _Watched(NamedTuple):
+    """What the buttons act on. Replaced as a whole: threads that draw and that are told read it."""
+
+    job: Job | None = None
+    number: int = 0
+    #: By what the Jupyter server knows it: the engine's process id and the session.
+    generation: Mapping[str, str] = MappingProxyType({})
+    on_command: Callable[[str], None] | None = None
+
+
 class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
@@ -48,36 +59,31 @@ class LiveMonitor(anywidget.AnyWidget):
     #: from listening, so that Stop has to interrupt the kernel through the Jupyter server.
     control = traitlets.Unicode("comm").tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
-    #: By what the Jupyter server knows the generation: the engine's process id and the session.
-    generation = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        self._job: Job | None = None
-        self._job_number = 0
-        self._on_command: Callable[[str], None] | None = None
+        self._watched = _Watched()
         self._log_open = False
         super().__init__(kernel_id=kernel_id(), **traits)
         self.on_msg(self._handle)
 
     def watch(self, job: Job | None, on_command: Callable[[str], None]) -> None:
         """Send commands to this job from now on, and report each to `on_command` first."""
-        self._on_command = on_command
-        if job is not self._job:
-            self._job = job
-            self._job_number += 1
-            self.generation = {}
-            if job is not None and (pid := job.engine.pid) is not None:
-                self.generation = {"pid": str(pid), "session": session_of(job)}
+        now = self._watched
+        if job is now.job:
+            self._watched = now._replace(on_command=on_command)
+        else:
+            self._watched = _Watched(job, now.number + 1, _known_as(job), on_command)
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""
+        watched = self._watched
         if view.preview != self.preview:
             self.preview = view.preview
         thumbnails = list(view.thumbnails[-MAX_THUMBNAILS:])
         if thumbnails != self.thumbnails:
             self.thumbnails = thumbnails
-        if self._log_open and self._job is not None:
-            lines = self._job.log[-LOG_LINES:]
+        if self._log_open and watched.job is not None:
+            lines = watched.job.log[-LOG_LINES:]
             self.log = "\n".join(clip(line, MAX_LINE) for line in lines)
         self.view = {
             "title": " ".join(clip(view.title, MAX_TITLE).split()) or "(no prompt)",
@@ -92,30 +98,42 @@ class LiveMonitor(anywidget.AnyWidget):
             "box": list(box_size(view.box)) if view.box else None,
             "several": view.several,
             "active": active,
-            "job": self._job_number,
+            # In one message with what is seen: a button acts on that, also through the server.
+            "job": watched.number,
+            "generation": dict(watched.generation),
         }
 
-    def _handle(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
         """Handle a message of the browser. It may come on any thread and hold anything."""
-        kind = content.get("kind")
+        if not isinstance(content, dict):
+            return
+        kind, watched = content.get("kind"), self._watched
         if kind == "hello":
             _answered.set()
         elif kind == "log":
             self._log_open = bool(content.get("open"))
-        elif kind in ("stop", "skip") and content.get("job") == self._job_number:
-            threading.Thread(target=self._run, args=(kind,), daemon=True).start()
+        elif kind in ("stop", "skip") and content.get("job") == watched.number:
+            threading.Thread(target=self._run, args=(kind, watched), daemon=True).start()
 
-    def _run(self, verb: str) -> None:
+    def _run(self, verb: str, watched: _Watched) -> None:
         """Run a command. On a thread of its own: the engine may be slow to answer."""
-        job = self._job
+        job, on_command = watched.job, watched.on_command
         self.send({"kind": "took", "verb": verb})
         try:
             if job is not None:
-                if self._on_command is not None:
-                    self._on_command(verb)
+                if on_command is not None:
+                    on_command(verb)
                 job.stop() if verb == "stop" else job.skip()
         except FooocusError as error:
             self.send({"kind": "refused", "text": clean(str(error).partition("\n")[0])})
+
+
+def _known_as(job: Job | None) -> Mapping[str, str]:
+    """Return by what the Jupyter server knows a generation; nothing where it cannot."""
+    pid = None if job is None else job.engine.pid
+    if job is None or pid is None:
+        return {}
+    return {"pid": str(pid), "session": session_of(job)}
 
 
 class _Probe(anywidget.AnyWidget):
