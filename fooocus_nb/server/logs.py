@@ -14,12 +14,14 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import iostream, web, websocket
 
 from fooocus_nb.engine.log_pages import (
+    ROTATED,
     LostPlaceError,
     Page,
     batch_of,
     lines_of,
     page_after,
     page_before,
+    text_of,
     whole,
 )
 from fooocus_nb.errors import ConfigurationError
@@ -90,7 +92,7 @@ class LogFileHandler(Handler):
                 self.write(piece)
                 await self.flush()
         except LostPlaceError:
-            self.write("[the log was rotated meanwhile: the rest is missing]\n")
+            self.write(f"{ROTATED}\n")
         except iostream.StreamClosedError:
             return
         await self.finish(set_content_type="text/plain; charset=utf-8")
@@ -209,8 +211,6 @@ def _told(page: Page) -> dict[str, Any]:
 
 
 def _next_text(pieces: Any) -> str | None:
-    """Return the next piece with passwords and tokens masked; None at the end."""
+    """Return the next piece as it is saved; None at the end."""
     data = next(pieces, None)
-    if data is None:
-        return None
-    return "".join(f"{line.text}\n" for line in lines_of(data))
+    return None if data is None else text_of(data)
