@@ -340,7 +340,7 @@ class Panel(StaticFallback):
             case {"kind": "generate"}:
                 self._press_generate()
             case {"kind": "cell"}:
-                self._press_copy()
+                self._press_copy(content.get("id"))
         self._refresh()
 
     def _set_all(self, changes: Mapping[str, Any]) -> None:
@@ -449,7 +449,7 @@ class Panel(StaticFallback):
         except FooocusError as error:
             self._show_error(error)
 
-    def _press_copy(self) -> None:
+    def _press_copy(self, asked: object) -> None:
         form = self._form
         try:
             text = self.cell()
@@ -457,7 +457,7 @@ class Panel(StaticFallback):
             self._show_error(error)
             return
         if form is not None:
-            form.send({"kind": "cell", "text": text})
+            form.send({"kind": "cell", "text": text, "id": asked})  # for the page that asked
 
     def _show_error(self, error: BaseException) -> None:
         """Show an error in the form, at its field where it names one."""
