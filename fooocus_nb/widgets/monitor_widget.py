@@ -36,7 +36,7 @@ MAX_THUMBNAILS = 24
 _answered = threading.Event()
 
 
-class _Watched(NamedTuple):
+class _Target(NamedTuple):
     """What the buttons act on. Replaced as a whole: threads that draw and that are told read it."""
 
     job: Job | None = None
@@ -61,29 +61,29 @@ class LiveMonitor(anywidget.AnyWidget):
     kernel_id = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        self._watched = _Watched()
+        self._target = _Target()
         self._log_open = False
         super().__init__(kernel_id=kernel_id(), **traits)
         self.on_msg(self._handle)
 
     def watch(self, job: Job | None, on_command: Callable[[str], None]) -> None:
         """Send commands to this job from now on, and report each to `on_command` first."""
-        now = self._watched
+        now = self._target
         if job is now.job:
-            self._watched = now._replace(on_command=on_command)
+            self._target = now._replace(on_command=on_command)
         else:
-            self._watched = _Watched(job, now.number + 1, _known_as(job), on_command)
+            self._target = _Target(job, now.number + 1, _known_as(job), on_command)
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""
-        watched = self._watched
+        target = self._target
         if view.preview != self.preview:
             self.preview = view.preview
         thumbnails = list(view.thumbnails[-MAX_THUMBNAILS:])
         if thumbnails != self.thumbnails:
             self.thumbnails = thumbnails
-        if self._log_open and watched.job is not None:
-            lines = watched.job.log[-LOG_LINES:]
+        if self._log_open and target.job is not None:
+            lines = target.job.log[-LOG_LINES:]
             self.log = "\n".join(clip(line, MAX_LINE) for line in lines)
         self.view = {
             "title": " ".join(clip(view.title, MAX_TITLE).split()) or "(no prompt)",
@@ -99,25 +99,25 @@ class LiveMonitor(anywidget.AnyWidget):
             "several": view.several,
             "active": active,
             # In one message with what is seen: a button acts on that, also through the server.
-            "job": watched.number,
-            "generation": dict(watched.generation),
+            "job": target.number,
+            "generation": dict(target.generation),
         }
 
     def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
         """Handle a message of the browser. It may come on any thread and hold anything."""
         if not isinstance(content, dict):
             return
-        kind, watched = content.get("kind"), self._watched
+        kind, target = content.get("kind"), self._target
         if kind == "hello":
             _answered.set()
         elif kind == "log":
             self._log_open = bool(content.get("open"))
-        elif kind in ("stop", "skip") and content.get("job") == watched.number:
-            threading.Thread(target=self._run, args=(kind, watched), daemon=True).start()
+        elif kind in ("stop", "skip") and content.get("job") == target.number:
+            threading.Thread(target=self._run, args=(kind, target), daemon=True).start()
 
-    def _run(self, verb: str, watched: _Watched) -> None:
+    def _run(self, verb: str, target: _Target) -> None:
         """Run a command. On a thread of its own: the engine may be slow to answer."""
-        job, on_command = watched.job, watched.on_command
+        job, on_command = target.job, target.on_command
         self.send({"kind": "took", "verb": verb})
         try:
             if job is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.panel_form import PanelForm
 
 __all__ = ["Panel"]
+
+_log = logging.getLogger(__name__)
 
 MAX_NOTE = 400
 MAX_DETAIL = 4000
@@ -323,7 +326,15 @@ class Panel(StaticFallback):
     # -- messages of the form, on the form's own thread -----------------------------------------
 
     def _handle(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Handle a message of the browser. It may hold anything."""
+        """Handle a message of the browser. It may hold anything; what fails is told in the form."""
+        try:
+            self._act(content, buffers)
+        except Exception as error:  # noqa: BLE001 - a button that does nothing tells nothing
+            _log.warning("a control panel failed", exc_info=True)
+            self._set_note(f"{type(error).__name__}: {error}")
+        self._refresh()
+
+    def _act(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         match content:
             case {"kind": "set", "changes": dict(changes)}:
                 self._set_all(changes)
@@ -341,7 +352,6 @@ class Panel(StaticFallback):
                 self._press_generate()
             case {"kind": "cell"}:
                 self._press_copy(content.get("id"))
-        self._refresh()
 
     def _set_all(self, changes: Mapping[str, Any]) -> None:
         for name, value in changes.items():

@@ -219,6 +219,15 @@ def test_whatever_a_browser_says_changes_nothing_else(panel: Panel, content: Any
     assert dict(panel.values) == before
 
 
+def test_what_fails_behind_a_button_is_told_in_the_form(panel: Panel, monkeypatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(panel, "generate", full)
+    send(panel, kind="generate")
+    assert "No space left on device" in panel._form.state["note"]
+
+
 def test_pictures_come_by_upload_with_what_makes_the_engine_look_at_them(panel: Panel) -> None:
     send(panel, kind="image", slot="inpaint_input_image.mask", buffers=[png()])
     assert "image first" in panel._form.errors["inpaint_input_image"]
@@ -298,7 +307,9 @@ def test_generate_queues_and_keeps_the_results(panel: Panel, engine: Engine) -> 
 def test_the_cell_makes_the_same(panel: Panel) -> None:
     panel.values.update(seed=7, styles=["Fooocus V2"], negative_prompt="people")
     send(panel, kind="cell")
-    text = next(message["text"] for message in panel.told if message["kind"] == "cell")
+    copied = next(message for message in panel.told if message["kind"] == "cell")
+    assert copied["id"] == 1  # that of the page that asked
+    text = copied["text"]
     line, _, body = text.partition("\n")
     options = parse_cell_line(line.removeprefix("%%fooocus"), body)
     (asked,) = options.runs(SCHEMA.parameters)

@@ -75,7 +75,7 @@ function framed(work) {
   return ask;
 }
 
-// Calls `move` for each move of a pointer that was pressed on a node, until it is let go.
+// Calls `move` for each move of a pointer that was pressed on a node, until it is released.
 function followPointer(node, { pointerId }, move, drop = () => {}) {
   const ended = new AbortController();
   const { signal } = ended;
