@@ -165,8 +165,9 @@ class RunGrid(LiveView):
 
     def _send_all(self) -> None:
         rows = list(self._rows.values())
-        self.send({"kind": "grid", **self._about(), "cells": rows[:CELLS_AT_ONCE]})
-        self._send_cells(rows[CELLS_AT_ONCE:])
+        first, rest = rows[:CELLS_AT_ONCE], rows[CELLS_AT_ONCE:]
+        self.send({"kind": "grid", **self._about(), "count": len(rows), "cells": first})
+        self._send_cells(rest)
 
     def _send_cells(self, rows: list[list[Any]]) -> None:
         for start in range(0, len(rows), CELLS_AT_ONCE):
