@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import duration
 from fooocus_nb.results.thumbnails import preview_jpeg
-from fooocus_nb.widgets._html import View, note_html
+from fooocus_nb.widgets._html import View, images_text, note_html
 from fooocus_nb.widgets.display_backends import choose_backend, own_bundle
 from fooocus_nb.widgets.renderer import Renderer
 
@@ -150,7 +150,7 @@ class JobMonitor:
         if self._show_result and result is not None:
             return result_bundle(result)
         count = len(result) if result is not None else 0
-        images = "1 image" if count == 1 else f"{count} images"
+        images = images_text(count)
         mark = {"done": "ok", "failed": "bad"}.get(now.state, "warn")
         word = (
             images if now.state == "done" else f"{STATE_TITLES.get(now.state, now.state)}: {images}"

@@ -317,7 +317,9 @@ class Panel(StaticFallback):
             source = getattr(image, "mask_png", image)
             if self._thumbnails.get(slot, (None, b""))[0] is not source:
                 self._thumbnails[slot] = source, _thumbnail(slot, image)
-        return {slot: self._thumbnails[slot][1] for slot in slots}
+        # Those of images that were removed would hold them.
+        self._thumbnails = {slot: self._thumbnails[slot] for slot in slots}
+        return {slot: small for slot, (_, small) in self._thumbnails.items()}
 
     def _set_note(self, note: str = "", detail: str = "") -> None:
         with self._lock:

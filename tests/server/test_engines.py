@@ -189,7 +189,7 @@ async def test_what_goes_on_without_a_kernel_is_commanded_directly(ask, runtime,
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 async def test_one_whose_guardian_is_stopped_is_told_and_ended(ask, start_demo, monkeypatch):
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     engine = start_demo(name="hung")
     pid, guardian = engine.pid, engine._process.child.guardian_pid
     os.kill(guardian, signal.SIGSTOP)

@@ -223,7 +223,7 @@ def backstop_of(*kernels: str, grace: float = 0.0) -> Backstop:
 @posix
 def test_an_engine_whose_guardian_fails_ends_with_its_kernel(kernel, alone, monkeypatch):
     """Killed behind the server's back, with a guardian that is stopped and ends nothing."""
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     started = kernel()
     backstop = backstop_of(OURS)
     (listed,) = survey(probe=False)
@@ -244,7 +244,7 @@ def test_an_engine_whose_guardian_fails_ends_with_its_kernel(kernel, alone, monk
 
 @posix
 def test_what_others_use_or_is_detached_is_left(kernel, monkeypatch):
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     first = kernel(share=True, name="shared")
     second = kernel(share=True, name="shared", identity=THEIRS)
     kept = kernel(lifetime="detached", name="kept")
@@ -263,7 +263,7 @@ def test_what_others_use_or_is_detached_is_left(kernel, monkeypatch):
 @posix
 def test_a_forged_entry_ends_nobody(kernel, alone, monkeypatch):
     """One that names foreign processes, with all that can be read of them put in rightly."""
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     started = kernel()
     foreign = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
     innocent = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
