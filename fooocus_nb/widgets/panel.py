@@ -103,6 +103,8 @@ class Panel(StaticFallback):
         #: The mask editor that is open, and the parameter whose image it paints over.
         self._editor: MaskEditor | None = None
         self._painted = ""
+        #: The mask editors that this panel has made, and that are the mask of an image.
+        self._editors: list[MaskEditor] = []
         self._view: ipywidgets.VBox | None = None
         if values:
             self._values.update(values)
@@ -206,9 +208,10 @@ class Panel(StaticFallback):
         self._show_fallback()
         with self._lock:
             view, form = self._view, self._form
-            monitor, others = self._monitor, (self._editor, self._gallery)
+            monitor, others = self._monitor, {self._editor, *self._editors, self._gallery}
             self._view = self._form = None
             self._monitor = self._editor = self._gallery = None
+            self._editors = []
         if form is not None:
             form.close()
         if view is not None:
@@ -280,6 +283,7 @@ class Panel(StaticFallback):
             mask = dict(_parts(values.get(self._painted))).get("mask")
             if mask is not self._editor:
                 self._open_editor(None, "")  # its mask has been replaced or removed
+            self._close_unused_editors(values)
             form.images = self._thumbnails_of(values)
             form.errors = dict(self._errors)
             form.state = {
@@ -416,9 +420,14 @@ class Panel(StaticFallback):
                 self._errors[name] = "Choose the image first, then paint its mask."
             return
         mask = parts.get("mask")
-        editor = mask if isinstance(mask, MaskEditor) else MaskEditor(parts["image"], mask)
+        editor = mask if isinstance(mask, MaskEditor) else None
+        made = editor is None or editor.comm is None  # one that was closed shows nothing
+        if editor is None or editor.comm is None:
+            editor = MaskEditor(parts["image"], mask if editor is None else editor.mask)
         editor.observe(self._mask_changed, "mask_png")
         self._set(name, {"image": parts["image"], "mask": editor})
+        if made:
+            self._editors.append(editor)
         self._open_editor(editor, name)
 
     def _open_editor(self, editor: MaskEditor | None, name: str) -> None:
@@ -426,6 +435,19 @@ class Panel(StaticFallback):
         with self._lock:
             self._editor, self._painted = editor, name
         self._lay_out()
+
+    def _close_unused_editors(self, values: Mapping[str, Any]) -> None:
+        """Close those whose image was replaced: each holds it, and a widget is never forgotten."""
+        used = [
+            dict(_parts(value)).get("mask")
+            for name, value in values.items()
+            if self._schema.parameters[name].is_image
+        ]
+        unused = [editor for editor in self._editors if not any(editor is mask for mask in used)]
+        for editor in unused:
+            self._editors.remove(editor)
+            editor.unobserve(self._mask_changed, "mask_png")
+            editor.close()
 
     def _mask_changed(self, _change: object) -> None:
         form = self._form

@@ -265,9 +265,19 @@ def test_a_mask_is_painted_over_a_picture_of_the_form(panel: Panel) -> None:
     send(panel, kind="image", slot=name, buffers=[png((5, 5))])
     assert editor not in panel._view.children
     assert panel.values[name] == {"image": png((5, 5))}
+    assert editor.comm is None  # nobody can paint in it any more, and it holds the image
+    panel.values[name] = {"image": png(), "mask": editor}
+    send(panel, kind="paint", slot=f"{name}.mask")
+    again = panel.values[name]["mask"]
+    assert panel._view.children[1] is again
+    assert again is not editor
+    assert again.mask.tobytes() == editor.mask.tobytes()
     other = fooocus_nb.MaskEditor(png())
     panel.values[name] = {"image": png(), "mask": other}
     assert f"{name}.mask" in panel._form.images
+    assert again.comm is None
+    assert other.comm is not None  # it is not the panel's to close
+    other.close()
 
 
 def test_a_preset_has_its_defaults_in_the_form_wherever_it_was_loaded(panel: Panel) -> None:
