@@ -21,7 +21,8 @@ function initialize({ model }) {
   model.send({ kind: "hello" });
 }
 
-function render({ model, el: host }) {
+// The parts of a monitor: all of them are there from the beginning, so that nothing jumps.
+function buildMonitor() {
   const root = el("div", "fnb-widget fnb-live", {
     role: "group",
     "aria-label": "Fooocus progress",
@@ -66,8 +67,25 @@ function render({ model, el: host }) {
   fold.append(summary, log);
   body.append(head, stages, status, row, times, line, note, strip, fold);
   root.append(box, body);
-  host.append(root);
+  return {
+    root, box, previewImage, title, buttons, skip, stop, stages, mark, stage, facts, row, track, fill,
+    percent, times, line, note, strip, fold, log,
+  };
+}
 
+function stageItem([title, state]) {
+  const item = el("li", "", {}, title);
+  item.dataset.state = state;
+  if (state === "now") item.setAttribute("aria-current", "step");
+  return item;
+}
+
+function render({ model, el: host }) {
+  const {
+    root, box, previewImage, title, buttons, skip, stop, stages, mark, stage, facts, row, track, fill,
+    percent, times, line, note, strip, fold, log,
+  } = buildMonitor();
+  host.append(root);
   const preview = new ImageUrl(previewImage);
   const thumbnails = [];
 
@@ -79,7 +97,8 @@ function render({ model, el: host }) {
     if (stage.textContent !== (view.stage || "")) stage.textContent = view.stage || "";
     mark.hidden = !view.mark;
     mark.dataset.mark = view.mark || "";
-    drawStages(view.stages || []);
+    stages.hidden = !view.stages?.length;
+    stages.replaceChildren(...(view.stages || []).map(stageItem));
     facts.textContent = (view.facts || []).join("  ·  ");
     times.textContent = view.times || "";
     line.textContent = view.line || "";
@@ -103,19 +122,6 @@ function render({ model, el: host }) {
       drawView.job = view.job;
       calm();
     }
-  }
-
-  function drawStages(list) {
-    stages.hidden = !list.length;
-    stages.replaceChildren(
-      ...list.map(([title, state]) => {
-        const item = el("li", "");
-        item.dataset.state = state;
-        if (state === "now") item.setAttribute("aria-current", "step");
-        item.textContent = title;
-        return item;
-      }),
-    );
   }
 
   function drawThumbnails() {
