@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -36,13 +36,14 @@ MAX_THUMBNAILS = 24
 _answered = threading.Event()
 
 
-class _Target(NamedTuple):
+@dataclass(frozen=True)
+class _Target:
     """What the buttons act on. Replaced as a whole: threads that draw and that are told read it."""
 
     job: Job | None = None
     number: int = 0
     #: By what the Jupyter server knows it: the engine's process id and the session.
-    generation: Mapping[str, str] = MappingProxyType({})
+    generation: Mapping[str, str] = field(default_factory=dict)
     on_command: Callable[[str], None] | None = None
 
 
@@ -70,7 +71,7 @@ class LiveMonitor(anywidget.AnyWidget):
         """Send commands to this job from now on, and report each to `on_command` first."""
         now = self._target
         if job is now.job:
-            self._target = now._replace(on_command=on_command)
+            self._target = replace(now, on_command=on_command)
         else:
             self._target = _Target(job, now.number + 1, _known_as(job), on_command)
 
