@@ -147,10 +147,9 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"plan_file"},
     ),
     "widgets": (
-        {"_assets", "_html"},
+        {"_assets", "_byte_cache", "_html", "_requests"},
         {
             "_gallery_items",
-            "_requests",
             "_run_source",
             "monitor_widget",
             "panel_form",

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Asleep", "EngineInfo", "EngineList", "Listed", "asleep", "engines", "named", "survey"]
 
-#: How long an engine's web server and guardian may take to answer.
-ANSWER_TIMEOUT = 2.0
+#: How long an engine's web server and guardian may take to answer who lists them: a person waits,
+#: while the watchdog, which nobody waits for, is more patient.
+LOOK_TIMEOUT = 2.0
 #: How long one that is ending already is waited for.
 END_TIMEOUT = 25.0
 POLL_SECONDS = 0.05
@@ -336,7 +337,7 @@ def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
 
 
 def _listed(entry: Entry, *, probe: bool) -> Listed:
-    said = entry.look(ANSWER_TIMEOUT)
+    said = entry.look(LOOK_TIMEOUT)
     records = tuple(records_in(entry.run_dir))
     url = str(entry.labels.get("url", ""))
     if entry.elsewhere is not None:
@@ -379,7 +380,7 @@ def _answers(url: str) -> bool:
     """Whether a web server answers there, whatever it says."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(
-        parts.hostname or "", parts.port or 80, timeout=ANSWER_TIMEOUT
+        parts.hostname or "", parts.port or 80, timeout=LOOK_TIMEOUT
     )
     with contextlib.closing(connection):
         try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fooocus_nb.supervisor import Line
 
 __all__ = [
+    "ROTATED",
     "LostPlaceError",
     "Page",
     "batch_of",
@@ -30,9 +31,12 @@ __all__ = [
     "page_after",
     "page_before",
     "place_at",
+    "text_of",
     "whole",
 ]
 
+#: The last line of a log that is saved while it is rotated.
+ROTATED = "[the log was rotated meanwhile: the rest is missing]"
 #: A longer line is cut where it is shown; the file has all of it.
 MAX_LINE = 4000
 #: How many older files are looked for, whatever number the writer keeps.
@@ -114,6 +118,11 @@ def lines_of(data: bytes) -> list[Line]:
     """Return a page's lines, with passwords and tokens masked."""
     splitter = LineSplitter()
     return [*splitter.feed(data), *splitter.flush()]
+
+
+def text_of(data: bytes) -> str:
+    """Return a page as it is saved elsewhere, with passwords and tokens masked."""
+    return "".join(f"{line.text}\n" for line in lines_of(data))
 
 
 def batch_of(lines: Sequence[Line], classifier: Classifier) -> dict[str, Any]:

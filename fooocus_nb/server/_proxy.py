@@ -31,7 +31,7 @@ __all__ = ["PageHandler"]
 CONNECT_TIMEOUT = 10.0
 #: A function of Gradio 3 without a queue answers when it is done, such as after a download of
 #: models; and a stream of Gradio 4 is open as long as its page.
-ANSWER_TIMEOUT = 24 * 3600.0
+REQUEST_TIMEOUT = 24 * 3600.0
 CLOSE_TIMEOUT = 5.0
 CHUNK_BYTES = 1 << 16
 #: Answers in which an engine may say its own address.
@@ -40,7 +40,6 @@ NO_BODY = (204, 304)
 #: A secret in an address, which no log may show.
 _SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
 _ASKED = "fooocus_nb_asked"
-_MAX_REASON = 100
 #: Below a page's prefix: the websocket that our script keeps open as long as the page is.
 HOLD = "fooocus-nb-open"
 
@@ -150,7 +149,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     async def _pass_on(self) -> None:
         prefix, rest = self._prefix(), self._rest()
-        timeout = aiohttp.ClientTimeout(ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         url = self._url(rest)
         try:
             async with self._client().request(

@@ -218,12 +218,23 @@ def _listens(pid: int, port: int) -> bool:
     """Whether a process or one of its children listens on a port; True where nobody may ask."""
     try:
         root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    return True
+        return any(_listens_itself(process, port) for process in _with_children(root))
     except (psutil.AccessDenied, AttributeError):  # psutil before 6 has another name for it
         return True
     except psutil.Error:
         return False
-    return False
+
+
+def _with_children(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+def _listens_itself(process: psutil.Process, port: int) -> bool:
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.NoSuchProcess:  # a child that has ended since: another one may listen
+        return False
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        for connection in connections
+    )

@@ -7,10 +7,10 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "PLACEHOLDER",
@@ -93,7 +93,7 @@ def location_below(location: str, asked: str, prefix: str) -> str | None:
     if not ours and f"{target.scheme}://{target.netloc}" != PLACEHOLDER:
         return None
     path = re.sub("^/+", "", target.path)
-    if ".." in path.split("/") or "%2e%2e" in path.lower():
+    if ".." in map(unquote, path.split("/")):  # a browser goes up at "%2e." as well
         return None
     return prefix + path + (f"?{target.query}" if target.query else "")
 
@@ -135,8 +135,3 @@ class Replacer:
     def end(self) -> bytes:
         """Return what was kept back."""
         return self._kept
-
-
-def values_of(headers: Iterable[tuple[str, str]], name: str) -> list[str]:
-    """Return all values of a header."""
-    return [value for found, value in headers if found.lower() == name.lower()]

@@ -31,6 +31,8 @@ __all__ = ["FooocusExtension"]
 
 #: What waits for engines or files, for all requests together.
 WORKERS = 8
+#: As many commands run at once; each may wait for an engine for a minute.
+COMMANDS = 16
 
 
 class FooocusExtension(ExtensionApp):
@@ -96,6 +98,7 @@ class FooocusExtension(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Make what the handlers share, and add the routes."""
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fooocus-nb-server")
+        self._commands = ThreadPoolExecutor(COMMANDS, thread_name_prefix="fooocus-nb-commands")
         self._thumbnails = ThumbnailCache(self.thumbnail_bytes)
         self._directory = Directory(self._pool)
         limits = Limits(
@@ -104,7 +107,9 @@ class FooocusExtension(ExtensionApp):
             ping_interval=self.ping_interval,
             max_page_message=self.max_page_message,
         )
-        services = Services(self.log, self._directory, self._thumbnails, self._pool, limits)
+        services = Services(
+            self.log, self._directory, self._thumbnails, self._pool, self._commands, limits
+        )
         # Not by the trait `handlers`: the base URL is put before those as it is, though it may
         # hold what means something in a pattern, and has more than one spelling.
         web_app = self._server.web_app
@@ -138,7 +143,8 @@ class FooocusExtension(ExtensionApp):
             watch.finish()
         await close_client(self._server.web_app.settings)
         self._thumbnails.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._commands):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def _server(self) -> Any:

@@ -128,6 +128,11 @@ class CommandHandler(Handler):
         if length is not None and int(length) > MAX_BODY:
             raise RefusedError(413, f"A command has {MAX_BODY:,} bytes at the most.")
 
+    async def command(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Run what may wait for long, on a thread that no look at engines waits for."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.services.commands, work, *arguments)
+
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body; one that was refused goes on for a while."""
         if len(self._body) <= MAX_BODY:

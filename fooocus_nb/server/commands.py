@@ -56,8 +56,9 @@ def command_generation(listed: Listed, verb: str, session: str | None) -> str:
     if session is not None:
         record = next((each for each in listed.records if each.session_hash == session), None)
     if record is None:
-        what = "generates nothing" if session is None else "has ended that generation"
-        msg = f"Engine {info.name!r} {what}."
+        if session is not None:
+            raise _has_ended(listed)
+        msg = f"Engine {info.name!r} generates nothing."
         raise NotPossibleError(msg)
     told = entry.request(verb, record.session_hash)
     if told is None:
@@ -73,6 +74,10 @@ def _require_here(listed: Listed) -> None:
     if listed.entry.elsewhere is not None:
         msg = f"Engine {listed.info.name!r} was started {listed.entry.elsewhere}."
         raise NotPossibleError(msg, remedy="Use the Jupyter server there.")
+
+
+def _has_ended(listed: Listed) -> NotPossibleError:
+    return NotPossibleError(f"Engine {listed.info.name!r} has ended that generation.")
 
 
 def _command_directly(listed: Listed, verb: str, record: JobRecord) -> None:
@@ -91,5 +96,10 @@ def _command_directly(listed: Listed, verb: str, record: JobRecord) -> None:
         msg = f"Engine {listed.info.name!r} wants a login that only its notebooks know."
         raise NotPossibleError(msg) from error
     except (FooocusError, TimeoutError) as error:
+        # Somebody else may have ended it at this moment, with its engine: then nothing is wrong.
+        if not record.path.exists():
+            if verb == "stop":
+                return
+            raise _has_ended(listed) from error
         msg = f"Engine {listed.info.name!r} did not take the {verb}: {error}"
         raise NotPossibleError(msg) from error

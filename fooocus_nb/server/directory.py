@@ -34,14 +34,22 @@ class Directory:
         self._lock = asyncio.Lock()
         self._found: list[Listed] = []
         self._found_at = float("-inf")
+        self._changes = 0
 
     async def engines(self) -> list[Listed]:
         """Return all engines, oldest first; web servers are asked whether they answer."""
         async with self._lock:
             if time.monotonic() - self._found_at > FRESH_SECONDS:
+                changes = self._changes
                 self._found = await self._run(survey)
-                self._found_at = time.monotonic()
+                # What has changed while it was looked for may not be in it.
+                self._found_at = time.monotonic() if changes == self._changes else float("-inf")
             return self._found
+
+    def forget(self) -> None:
+        """Look again for the next who asks: an engine has changed."""
+        self._changes += 1
+        self._found_at = float("-inf")
 
     async def asleep(self) -> list[Asleep]:
         """Return the engines that sleep; none has the name of one that runs."""

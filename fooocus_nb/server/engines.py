@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -55,7 +54,8 @@ class EngineHandler(Handler):
             return
         # What was found a moment ago may not have it yet: then its web server is not asked.
         asked = await self.services.directory.engines()
-        same = (listed for listed in asked if listed.info.pid == found.info.pid)
+        # By its run: engines of two containers may have one process id.
+        same = (listed for listed in asked if listed.entry.run_dir == found.entry.run_dir)
         await self.finish(await self.services.directory.describe(next(same, found)))
 
 
@@ -68,7 +68,10 @@ class StopHandler(CommandHandler):
         """End it, whoever uses it, and wait until it is gone."""
         self.body()
         listed = await self.engine(name)
-        await _on_own_thread(stop, listed)
+        try:
+            await self.command(stop, listed)
+        finally:
+            self.services.directory.forget()
         await self.finish({"id": listed.entry.run_dir.name, "state": "stopped"})
 
 
@@ -97,11 +100,6 @@ class GenerationHandler(CommandHandler):
         if session is not None and not SESSION.fullmatch(session):
             raise RefusedError(400, f"session={session[:50]!r} is no session.")
         listed = await self.engine(name)
-        meant = await _on_own_thread(command_generation, listed, verb, session)
+        meant = await self.command(command_generation, listed, verb, session)
         self.set_status(202)
         await self.finish({"session": meant})
-
-
-async def _on_own_thread(work: Any, *arguments: Any) -> Any:
-    """Run what may wait for long where it keeps nobody else waiting."""
-    return await asyncio.to_thread(work, *arguments)

@@ -25,9 +25,10 @@ class Changes:
         self._emit = emit
         self._known: dict[str, dict[str, Any]] = {}
 
-    def note(self, found: Iterable[Listed]) -> None:
-        """Emit an event for each engine that has appeared, changed or gone."""
+    def note(self, found: Iterable[Listed]) -> bool:
+        """Emit an event for each engine that has appeared, changed or gone; whether any has."""
         now = {listed.entry.run_dir.name: _told(listed) for listed in found}
+        changed = now != self._known
         for identity, told in now.items():
             before = self._known.get(identity)
             if before != told:
@@ -36,6 +37,7 @@ class Changes:
             if identity not in now:
                 self._emit({"action": "gone", **told, "state": "stopped", "generating": False})
         self._known = now
+        return changed
 
 
 def _told(listed: Listed) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import iostream, web, websocket
 
 from fooocus_nb.engine.log_pages import (
+    ROTATED,
     LostPlaceError,
     Page,
     batch_of,
     lines_of,
     page_after,
     page_before,
+    text_of,
     whole,
 )
 from fooocus_nb.errors import ConfigurationError
@@ -90,7 +92,7 @@ class LogFileHandler(Handler):
                 self.write(piece)
                 await self.flush()
         except LostPlaceError:
-            self.write("[the log was rotated meanwhile: the rest is missing]\n")
+            self.write(f"{ROTATED}\n")
         except iostream.StreamClosedError:
             return
         await self.finish(set_content_type="text/plain; charset=utf-8")
@@ -107,6 +109,7 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         self.services = services
         self._listed: Listed | None = None
         self._task: asyncio.Task[None] | None = None
+        self._left = False
 
     @property
     def ping_interval(self) -> float:
@@ -131,8 +134,6 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         )
         if not allowed:
             raise web.HTTPError(403)
-        if len(self.followers) >= self.services.limits.max_log_followers:
-            raise RefusedError(503, "Too many follow a log already.")
         name = str(kwargs.get("name", args[0] if args else ""))
         try:
             if len(name) > MAX_NAME:
@@ -140,6 +141,9 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
             self._listed = await self.services.directory.engine(name)
         except ConfigurationError as error:
             raise RefusedError(404, str(error)) from error
+        # From here to open() nothing waits, so that no more get in than are counted.
+        if len(self.followers) >= self.services.limits.max_log_followers:
+            raise RefusedError(503, "Too many follow a log already.")
         opening: Awaitable[None] = super().get(*args, **kwargs)
         await opening
 
@@ -155,23 +159,32 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         """Leave it to Tornado, which looks after the pings here."""
 
     def on_close(self) -> None:
-        """Stop following."""
+        """Stop following. A thread may be reading, so the task is not cancelled: it ends soon."""
         self.followers.discard(self)
-        if self._task is not None:
-            self._task.cancel()
+        self._left = True
 
     async def _follow(self) -> None:
-        listed = self._listed
-        if listed is None:
+        """Send what comes, and close where that fails: a follower that hears nothing would wait."""
+        if self._listed is None:
             return
-        run = asyncio.get_running_loop().run_in_executor
-        pool = self.services.pool
+        try:
+            await self._send_lines(self._listed)
+        except websocket.WebSocketClosedError:
+            pass
+        except RuntimeError:  # the threads have ended, and the server is about to
+            self.close(1001, "the server ends")
+        except Exception:
+            self.log.warning("a log could not be followed", exc_info=True)
+            self.close(1011, "the log could not be read")
+
+    async def _send_lines(self, listed: Listed) -> None:
+        loop = asyncio.get_running_loop()
+        run, pool = loop.run_in_executor, self.services.pool
         reader = await run(pool, LogReader, listed.info.log_path, FIRST_BYTES)
         splitter, classifier = LineSplitter(), Classifier()
         looked, runs = 0.0, True
-        loop = asyncio.get_running_loop()
         try:
-            while True:
+            while not self._left:
                 skipped = 0
                 if await run(pool, reader.behind) > MAX_BEHIND:
                     skipped = await run(pool, reader.skip, BATCH_BYTES)
@@ -188,8 +201,6 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
                 if loop.time() - looked > ALIVE_SECONDS:
                     looked, runs = loop.time(), await run(pool, listed.info.runs)
                 await asyncio.sleep(INTERVAL)
-        except (websocket.WebSocketClosedError, asyncio.CancelledError):
-            pass
         finally:
             reader.close()
 
@@ -200,8 +211,6 @@ def _told(page: Page) -> dict[str, Any]:
 
 
 def _next_text(pieces: Any) -> str | None:
-    """Return the next piece with passwords and tokens masked; None at the end."""
+    """Return the next piece as it is saved; None at the end."""
     data = next(pieces, None)
-    if data is None:
-        return None
-    return "".join(f"{line.text}\n" for line in lines_of(data))
+    return None if data is None else text_of(data)

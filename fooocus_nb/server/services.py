@@ -32,6 +32,8 @@ class Services:
     log: logging.Logger
     directory: Directory
     thumbnails: ThumbnailCache
-    #: For what waits for engines or files.
+    #: For what waits for engines or files, and is soon done.
     pool: Executor
+    #: For commands, which take as long as an engine takes to end.
+    commands: Executor
     limits: Limits

@@ -72,11 +72,13 @@ class Watch:
                 await task
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         failure = ""
-        self._backstop.note_kernels(await loop.run_in_executor(self._pool, adopt_dead))
+        adopted = False
         while True:
             try:
+                if not adopted:
+                    await self._adopt()
+                    adopted = True
                 await self.look()
                 failure = ""
             except Exception as error:  # noqa: BLE001 - the next look may go well
@@ -85,6 +87,11 @@ class Watch:
                 failure = repr(error)
             await asyncio.sleep(self._interval)
 
+    async def _adopt(self) -> None:
+        """Take over the kernels of servers that were killed."""
+        loop = asyncio.get_running_loop()
+        self._backstop.note_kernels(await loop.run_in_executor(self._pool, adopt_dead))
+
     async def look(self) -> None:
         """Look once."""
         loop = asyncio.get_running_loop()
@@ -92,7 +99,8 @@ class Watch:
         kernels = tuple(self._backstop.kernels)
         await loop.run_in_executor(self._pool, self._record.write, kernels)
         found = await self._directory.glance()
-        self._changes.note(found)
+        if self._changes.note(found):
+            self._directory.forget()  # who is told asks at once, and must not get what was before
         if any(map(is_moving, found)):
             self._note_activity()
         for listed in self._backstop.overdue(found):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import struct
 import threading
-from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +18,13 @@ from fooocus_nb.fooocus.metadata import read_log, read_metadata
 from fooocus_nb.fooocus.plain_files import UnfitFileError, open_plain_file
 from fooocus_nb.results import Image, Result
 from fooocus_nb.results.thumbnails import webp_thumbnail
+from fooocus_nb.widgets._byte_cache import ByteCache
+from fooocus_nb.widgets._requests import RequestThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["MIME", "GalleryItem", "Items", "Worker", "items_of"]
-
-_log = logging.getLogger(__name__)
 
 MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 MAX_IMAGES = 10_000
@@ -229,75 +227,38 @@ class Items:
 
 
 class Worker:
-    """Runs a gallery's requests on a thread that exists only while there are any; thread-safe."""
+    """Reads a gallery's files and makes its thumbnails; safe from any thread."""
 
     def __init__(self, items: Items, send: Callable[[dict[str, Any], list[bytes]], None]) -> None:
         self._items = items
         self._send = send
-        self._lock = threading.Lock()
-        self._tasks: deque[Callable[[], None]] = deque()
-        self._requested: deque[GalleryItem] = deque()
-        self._unread: deque[GalleryItem] = deque()
-        self._thumbnails: OrderedDict[int, bytes] = OrderedDict()
-        self._cached = 0
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._thumbnails: ByteCache[int] = ByteCache(CACHE_BYTES)
+        self._requests: RequestThread[GalleryItem] = RequestThread(
+            "fooocus-nb-gallery",
+            self._send_thumbnails,
+            THUMBNAILS_AT_ONCE,
+            serve_rest=self._read_and_send,
+            rest_at_once=CARDS_AT_ONCE,
+        )
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run this next."""
-        with self._lock:
-            self._tasks.append(work)
-        self._start()
+        self._requests.submit(work)
 
     def request_thumbnails(self, entries: Iterable[GalleryItem]) -> None:
         """Make and send these thumbnails, instead of those that were requested before."""
-        with self._lock:
-            self._requested = deque(list(entries)[:MAX_REQUESTED])
-        self._start()
+        self._requests.request(list(entries)[:MAX_REQUESTED])
 
     def read(self, entries: Iterable[GalleryItem]) -> None:
         """Read these files and send their cards, when nothing else is requested."""
         unread = list(entries)
-        with self._lock:
-            self._unread.extend(unread)
         if len(unread) > CARDS_AT_ONCE:  # names first, so that each has its place
             self.submit(lambda: self._send_cards(unread))
-        self._start()
+        self._requests.add_rest(unread)
 
     def close(self) -> None:
         """Drop all requests, and accept no more."""
-        with self._lock:
-            self._closed = True
-            for waiting in (self._tasks, self._requested, self._unread):
-                waiting.clear()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(
-                    target=self._run, name="fooocus-nb-gallery", daemon=True
-                )
-                self._thread.start()
-
-    def _run(self) -> None:
-        while (work := self._next()) is not None:
-            try:
-                work()
-            except Exception:  # noqa: BLE001 - a file must not end the thread
-                _log.debug("a request of a gallery failed", exc_info=True)
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._lock:
-            if self._tasks:
-                return self._tasks.popleft()
-            if self._requested:
-                batch = _take(self._requested, THUMBNAILS_AT_ONCE)
-                return lambda: self._send_thumbnails(batch)
-            if self._unread:
-                batch = _take(self._unread, CARDS_AT_ONCE)
-                return lambda: self._read_and_send(batch)
-            self._thread = None
-            return None
+        self._requests.close()
 
     def _read_and_send(self, entries: list[GalleryItem]) -> None:
         for entry in entries:
@@ -319,11 +280,9 @@ class Worker:
         """Return a small WebP of an entry; empty where its file cannot be read."""
         import PIL.Image
 
-        with self._lock:
-            known = self._thumbnails.get(entry.number)
-            if known is not None:
-                self._thumbnails.move_to_end(entry.number)
-                return known
+        known = self._thumbnails.get(entry.number)
+        if known is not None:
+            return known
         try:
             data = webp_thumbnail(entry.path, THUMBNAIL_SIDE, THUMBNAIL_BYTES)
         except (*_UNREADABLE, PIL.Image.DecompressionBombError):
@@ -331,17 +290,8 @@ class Worker:
             entry.facts.setdefault("error", "No image that can be read.")
             self._send_cards([entry])
             return b""
-        with self._lock:
-            self._thumbnails[entry.number] = data
-            self._cached += len(data)
-            while self._cached > CACHE_BYTES:
-                _, old = self._thumbnails.popitem(last=False)
-                self._cached -= len(old)
+        self._thumbnails.put(entry.number, data)
         return data
-
-
-def _take(waiting: deque[GalleryItem], count: int) -> list[GalleryItem]:
-    return [waiting.popleft() for _ in range(min(count, len(waiting)))]
 
 
 def _reason(error: BaseException) -> str:

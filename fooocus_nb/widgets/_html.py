@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from fooocus_nb._html import clip, data_uri, duration, escape, wrap
 
-__all__ = ["View", "kept_html", "monitor_html", "monitor_text", "note", "note_html", "page"]
+__all__ = [
+    "View",
+    "images_text",
+    "kept_html",
+    "monitor_html",
+    "monitor_text",
+    "note",
+    "note_html",
+    "page",
+]
 
 MAX_THUMBNAILS = 8
 BOX_WIDTH = 208
@@ -186,6 +195,11 @@ def _thumbnails(view: View) -> str:
         for data in view.thumbnails[-MAX_THUMBNAILS:]
     )
     return f'<div style="display:flex;flex-wrap:wrap;gap:6px;min-height:40px">{images}</div>'
+
+
+def images_text(count: int) -> str:
+    """Return how many images there are, for people."""
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def note_html(mark: str, title: str, facts: tuple[str, ...] = ()) -> str:

@@ -14,6 +14,7 @@ from fooocus_nb.widgets.display_backends import (
     OWN_VIEW,
     VIEW_MIME,
     allowed_formats,
+    publish,
     widgets_wanted,
 )
 from fooocus_nb.widgets.layouts import remember
@@ -41,10 +42,10 @@ class StaticFallback:
         if html is not None:
             self._view_class = self._view_class or f"fnb-view-{display_id[:16]}"
             self.widget.add_class(self._view_class)  # a widget that was closed is made anew
-        _publish(data, metadata, display_id, update=False)
+        publish(data, display_id, metadata=metadata)
         if html is not None:
             kept = kept_html(html, self._view_class)
-            _publish({"text/html": kept}, {}, _kept(display_id), update=False)
+            publish({"text/html": kept}, _kept(display_id))
 
     def _show_fallback(self) -> None:
         """Replace what is shown by the static fallback, in each output."""
@@ -53,16 +54,16 @@ class StaticFallback:
             if display_ids:
                 fallback, _ = bundle_of(None, text=self._text(), html=self._html())
             for display_id in display_ids:
-                _publish(fallback, {}, display_id, update=True)
+                publish(fallback, display_id, update=True)
                 nothing = {"text/html": "", "text/plain": ""}
-                _publish(nothing, {}, _kept(display_id), update=True)
+                publish(nothing, _kept(display_id), update=True)
 
     def _renew_fallback(self) -> None:
         """Replace the static fallback that is hidden below the view by a newer one."""
         with contextlib.suppress(Exception):  # the kernel may be ending
             for display_id in self._display_ids:
                 data = {"text/html": kept_html(self._html(), self._view_class), "text/plain": ""}
-                _publish(data, {}, _kept(display_id), update=True)
+                publish(data, _kept(display_id), update=True)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown, with its metadata."""
@@ -130,13 +131,3 @@ def bundle_of(
 def _kept(display_id: str) -> str:
     """Return the display id of the fallback below a widget."""
     return f"{display_id}-kept"
-
-
-def _publish(
-    data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool
-) -> None:
-    from IPython.display import publish_display_data
-
-    publish_display_data(  # type: ignore[no-untyped-call]
-        data, metadata, transient={"display_id": display_id}, update=update
-    )

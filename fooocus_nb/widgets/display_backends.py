@@ -38,6 +38,7 @@ __all__ = [
     "in_kernel",
     "own_bundle",
     "probe_frontend",
+    "publish",
     "show",
     "widget_bundle",
     "widgets_wanted",
@@ -181,7 +182,7 @@ class QuietBackend:
     def finish(self, bundle: dict[str, Any] | None) -> None:
         """Show the final bundle."""
         if bundle is not None:
-            _publish(bundle)
+            publish(bundle)
 
 
 class TextBackend:
@@ -206,7 +207,7 @@ class TextBackend:
             self._put(allowed_formats({"text/plain": "", "text/html": ""}))
 
     def _put(self, bundle: dict[str, Any]) -> None:
-        _publish(bundle, display_id=self._display_id, update=self._shown)
+        publish(bundle, display_id=self._display_id, update=self._shown)
         self._shown = True
 
 
@@ -295,7 +296,7 @@ class TerminalBackend:
             sys.stdout.write("\r" + " " * self._width + "\r")
             sys.stdout.flush()
         if bundle is not None:
-            _publish(bundle)
+            publish(bundle)
 
 
 def own_bundle(thing: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -316,19 +317,22 @@ def widget_bundle(widget: Widget | DrawnWidget) -> tuple[dict[str, Any], dict[st
 
 def show(bundle: dict[str, Any]) -> None:
     """Show a MIME bundle in the cell that runs, or as text in a terminal."""
-    _publish(allowed_formats(bundle))
+    publish(allowed_formats(bundle))
 
 
-def _publish(
-    bundle: dict[str, Any], display_id: str | None = None, *, update: bool = False
+def publish(
+    bundle: dict[str, Any],
+    display_id: str | None = None,
+    *,
+    metadata: dict[str, Any] | None = None,
+    update: bool = False,
 ) -> None:
-    from IPython.display import display
+    """Show a MIME bundle, or replace what was shown under this display id."""
+    from IPython.display import display, publish_display_data
 
     if display_id is None:
         display(bundle, raw=True)  # type: ignore[no-untyped-call]
     else:
-        from IPython.display import publish_display_data
-
         publish_display_data(  # type: ignore[no-untyped-call]
-            bundle, transient={"display_id": display_id}, update=update
+            bundle, metadata, transient={"display_id": display_id}, update=update
         )

@@ -64,7 +64,10 @@ class EngineMonitor(StaticFallback):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        #: Taken before the other one, where both are.
         self._lock = threading.RLock()
+        #: Held while a view is built: by the renderer, and by who asks for one.
+        self._building = threading.RLock()
         self._widget: LiveMonitor | None = None
         self._renderer: Renderer | None = None
         #: How many panels show the same widget.
@@ -72,6 +75,8 @@ class EngineMonitor(StaticFallback):
         self._ended = threading.Event()
         self._memory: int | None = None
         self._job: Job | None = None
+        #: The generation of the view that is being drawn; somebody else may look at a newer one.
+        self._drawn: Job | None = None
         self._builder = JobViewBuilder()
         self._last: View | None = None
         self._subscriptions: list[Callable[[], None]] = []
@@ -86,12 +91,20 @@ class EngineMonitor(StaticFallback):
         """Return the present view of the engine."""
         job = self.engine.current_job
         state = self.engine.state
-        if job is not None and state is EngineState.BUSY:
-            return self._busy(job)
-        if state is EngineState.STARTING:
-            began = self.engine.history[-1].time
-            return start_view(self.engine, _seconds_since(began), self.engine.title)
-        return self._idle(state)
+        with self._building:
+            if job is not None and state is EngineState.BUSY:
+                return self._busy(job)
+            if state is EngineState.STARTING:
+                began = self.engine.history[-1].time
+                return start_view(self.engine, _seconds_since(began), self.engine.title)
+            return self._idle(state)
+
+    def _view_to_draw(self) -> View:
+        """Return the present view, and remember whose it is; the renderer calls this."""
+        with self._building:
+            view = self.view()
+            self._drawn = self._job
+        return view
 
     @property
     def widget(self) -> LiveMonitor:
@@ -103,15 +116,18 @@ class EngineMonitor(StaticFallback):
 
         with self._lock:
             if self._widget is None:
-                self._ended.clear()
+                self._ended = threading.Event()  # the thread of a widget before has its own
                 self._last = None  # a new widget has drawn nothing yet
                 self._widget = LiveMonitor()
                 remember(self._widget, self.static_html)
-                self._renderer = Renderer(self, self.view)
+                self._renderer = Renderer(self, self._view_to_draw)
                 self._subscriptions = [self.engine.subscribe(lambda _: self._wake())]
                 self._renderer.start()
                 threading.Thread(
-                    target=self._poll_memory, name="fooocus-nb-memory", daemon=True
+                    target=self._poll_memory,
+                    args=(self._ended,),
+                    name="fooocus-nb-memory",
+                    daemon=True,
                 ).start()
             return self._widget
 
@@ -140,6 +156,7 @@ class EngineMonitor(StaticFallback):
             self._ended.set()
             for unsubscribe in self._subscriptions:
                 unsubscribe()
+            self._subscriptions = []
             self._follow(None)
         if renderer is not None:
             renderer.end()
@@ -152,7 +169,7 @@ class EngineMonitor(StaticFallback):
         if widget is None or view == self._last:
             return
         self._last = view
-        widget.watch(self._job, ignore_command)
+        widget.watch(self._drawn, ignore_command)
         widget.show(view, active=not view.still and not view.stages)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -222,25 +239,26 @@ class EngineMonitor(StaticFallback):
 
     def _follow(self, job: Job | None) -> None:
         """Subscribe to the events of this generation instead of the last one."""
-        if self._unsubscribe_job is not None:
-            self._unsubscribe_job()
-        self._unsubscribe_job = None
-        self._job = job
-        if job is not None and self._renderer is not None:
-            self._unsubscribe_job = job.subscribe(lambda _: self._wake())
+        with self._building:
+            if self._unsubscribe_job is not None:
+                self._unsubscribe_job()
+            self._unsubscribe_job = None
+            self._job = job
+            if job is not None and self._renderer is not None:
+                self._unsubscribe_job = job.subscribe(lambda _: self._wake())
 
     def _wake(self) -> None:
         renderer = self._renderer
         if renderer is not None:
             renderer.wake()
 
-    def _poll_memory(self) -> None:
+    def _poll_memory(self, ended: threading.Event) -> None:
         """Poll the engine's memory use; its state comes by subscription."""
-        while not self._ended.is_set():
+        while not ended.is_set():
             if self.engine.state is EngineState.READY:
                 self._memory = memory_of(self.engine.pid)
                 self._wake()
-            self._ended.wait(MEMORY_SECONDS)
+            ended.wait(MEMORY_SECONDS)
 
 
 def _seconds_since(timestamp: float) -> float:

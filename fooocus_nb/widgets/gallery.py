@@ -18,6 +18,7 @@ from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._gallery_items import MIME, Items, Worker, items_of
+from fooocus_nb.widgets._html import images_text
 from fooocus_nb.widgets.base import LiveView
 
 if TYPE_CHECKING:
@@ -280,18 +281,16 @@ class Gallery(LiveView):
         self._worker.request_thumbnails(shown[:FIRST_THUMBNAILS])
 
     def _text(self) -> str:
-        count = "1 image" if len(self) == 1 else f"{len(self):,} images"
-        lines = [f"{self.title}: {count}"]
+        lines = [f"{self.title}: {images_text(len(self))}"]
         lines += [f"  {_html.clean(entry.path)}" for entry in list(self._items)[:STATIC_IMAGES]]
         return "\n".join(lines)
 
     def _html(self) -> str:
         entries = list(self._items)
         shown = (entries[::-1] if self.newest_first else entries)[:STATIC_IMAGES]
-        count = "1 image" if len(entries) == 1 else f"{len(entries):,} images"
-        facts = (
-            [count, f"the first {len(shown)} are shown"] if len(entries) > len(shown) else [count]
-        )
+        facts = [images_text(len(entries))]
+        if len(entries) > len(shown):
+            facts.append(f"the first {len(shown)} are shown")
         images = [self._items.image(entry) for entry in shown]
         return str(static_bundle(images, self.title, facts, {}, "", small=True)["text/html"])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import duration
 from fooocus_nb.results.thumbnails import preview_jpeg
-from fooocus_nb.widgets._html import View, note_html
+from fooocus_nb.widgets._html import View, images_text, note_html
 from fooocus_nb.widgets.display_backends import choose_backend, own_bundle
 from fooocus_nb.widgets.renderer import Renderer
 
@@ -115,9 +115,10 @@ class JobMonitor:
     def watch(self, job: Job) -> None:
         """Show this generation from now on."""
         self._unsubscribe()
-        self._jobs.append(job)
-        self._builder.begin()
-        self._backend.watch(job, self._note_command)
+        with self._renderer.held():  # buttons act on what is drawn: never on the one after it
+            self._jobs.append(job)
+            self._builder.begin()
+            self._backend.watch(job, self._note_command)
         self._unsubscribe = job.subscribe(lambda _event: self._renderer.wake())
         if len(self._jobs) == self._earlier + 1:
             self._renderer.start()
@@ -149,7 +150,7 @@ class JobMonitor:
         if self._show_result and result is not None:
             return result_bundle(result)
         count = len(result) if result is not None else 0
-        images = "1 image" if count == 1 else f"{count} images"
+        images = images_text(count)
         mark = {"done": "ok", "failed": "bad"}.get(now.state, "warn")
         word = (
             images if now.state == "done" else f"{STATE_TITLES.get(now.state, now.state)}: {images}"

@@ -13,12 +13,15 @@ import traitlets
 
 from fooocus_nb._html import clean, clip, escape, wrap
 from fooocus_nb.engine.log_pages import (
+    ROTATED,
     LostPlaceError,
     Page,
     batch_of,
     lines_of,
     page_before,
     place_at,
+    text_of,
+    whole,
 )
 from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.logs.levels import Classifier
@@ -42,7 +45,6 @@ INTERVAL = 0.1
 BATCH_BYTES = 128 << 10
 FIRST_BYTES = 64 << 10
 EARLIER_BYTES = 512 << 10
-PART_BYTES = 1 << 20
 #: A view that falls further behind than this continues near the end.
 MAX_BEHIND = 4 << 20
 MAX_LINE = 4000
@@ -113,7 +115,7 @@ class LogView(LiveView):
         viewer = str(content.get("viewer", ""))[:64]
         match content.get("kind"):
             case "open":
-                with contextlib.suppress(TypeError, ValueError):
+                with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                     self._pump.open(viewer, int(content["epoch"]), int(content["end"]))
             case "shut":
                 self._pump.shut(viewer)
@@ -228,6 +230,8 @@ class LogPump:
         with self._lock:
             self._closed = True
             self._viewers.clear()
+            if self._thread is None and self._reader is not None:  # else the thread does it
+                self._reader.close()
         self._unsubscribe()
         self._wake.set()
 
@@ -280,8 +284,7 @@ class LogPump:
 
     def _logged(self, work: Callable[[], Any]) -> Any:
         try:
-            with self._lock:
-                return work()
+            return work()
         except Exception:  # noqa: BLE001 - a failed message must not end the thread
             _log.debug("a log view failed", exc_info=True)
             return None
@@ -332,15 +335,16 @@ class LogPump:
 
     def _pump(self) -> bool:
         """Send new lines and the state, and return whether there were lines."""
-        batch = self._next_batch(BATCH_BYTES, self._switch())
-        if batch["count"] or batch["pending"] != self._pending:
-            self._pending = batch["pending"]
-            self._send({"kind": "lines", "epoch": self._epoch, **batch}, [])
-        state = str(self._engine.state)
-        if state != self._sent_state:
-            self._sent_state = state
-            self._send({"kind": "state", "state": state}, [])
-        return bool(batch["count"])
+        with self._lock:
+            batch = self._next_batch(BATCH_BYTES, self._switch())
+            if batch["count"] or batch["pending"] != self._pending:
+                self._pending = batch["pending"]
+                self._send({"kind": "lines", "epoch": self._epoch, **batch}, [])
+            state = str(self._engine.state)
+            if state != self._sent_state:
+                self._sent_state = state
+                self._send({"kind": "state", "state": state}, [])
+            return bool(batch["count"])
 
     def _switch(self) -> str:
         """Switch to another run's log or skip ahead in this one, and return a note of that."""
@@ -362,37 +366,40 @@ class LogPump:
     # -- answers ----------------------------------------------------------------------------
 
     def _catch_up(self, epoch: int, end: int) -> None:
-        self._sent_state = ""
-        if self._reader is None or epoch != self._epoch or end != self._next:
-            self._send({"kind": "reset", **self._start_over()}, [])
+        with self._lock:
+            self._sent_state = ""
+            if self._reader is None or epoch != self._epoch or end != self._next:
+                self._send({"kind": "reset", **self._start_over()}, [])
 
     def _send_earlier(self, place: str) -> None:
-        # A viewer that has pages by the server is elsewhere than our own reader.
-        if place and self._path is not None:
-            try:
-                page = page_before(self._path, place, EARLIER_BYTES)
-            except LostPlaceError:  # rotated away: there is nothing before it any more
-                page = Page(b"", "", "", 0, 0)
-            data, more, begin = page.data, page.before, page.begin
-        else:
-            data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
-            more, begin = self._before(), self._head()
-        batch = batch_of(lines_of(data), Classifier())
-        where = {"epoch": self._epoch, "more": more, "place": begin}
-        self._send({"kind": "earlier", **where, **batch}, [])
+        with self._lock:
+            # A viewer that has pages by the server is elsewhere than our own reader.
+            if place and self._path is not None:
+                try:
+                    page = page_before(self._path, place, EARLIER_BYTES)
+                except LostPlaceError:  # rotated away: there is nothing before it any more
+                    page = Page(b"", "", "", 0, 0)
+                data, more, begin = page.data, page.before, page.begin
+            else:
+                data = self._reader.earlier(EARLIER_BYTES) if self._reader is not None else b""
+                more, begin = self._before(), self._head()
+            batch = batch_of(lines_of(data), Classifier())
+            where = {"epoch": self._epoch, "more": more, "place": begin}
+            self._send({"kind": "earlier", **where, **batch}, [])
 
     def _send_whole(self, viewer: str) -> None:
-        parts: list[bytes] = []
-        if self._path is not None:
-            reader = LogReader(self._path, 0)
-            while part := reader.earlier(PART_BYTES):
-                parts.append(part)
-            reader.close()
-        for number, part in enumerate(reversed(parts), 1):
-            last = number == len(parts)
-            self._send({"kind": "part", "viewer": viewer, "last": last}, [part])
-        if not parts:
-            self._send({"kind": "part", "viewer": viewer, "last": True}, [b""])
+        """Send all that is kept, in pieces. Without the lock, which a page's messages wait for."""
+        path = self._path
+        try:
+            for piece in whole(path) if path is not None else ():
+                self._send_part(viewer, text_of(piece))
+        except LostPlaceError:
+            self._send_part(viewer, f"{ROTATED}\n")
+        self._send_part(viewer, "", last=True)
+
+    def _send_part(self, viewer: str, text: str, *, last: bool = False) -> None:
+        part = text.encode("utf-8", errors="replace")
+        self._send({"kind": "part", "viewer": viewer, "last": last}, [part])
 
 
 def _no_log(engine: Engine) -> str:

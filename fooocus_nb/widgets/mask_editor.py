@@ -164,8 +164,10 @@ class MaskEditor(LiveView):
             label="Mask editor",
         )
 
-    def _handle(self, _widget: object, content: dict[str, Any], buffers: Sequence[Any]) -> None:
+    def _handle(self, _widget: object, content: Any, buffers: Sequence[Any]) -> None:
         """Take what was painted, and tell other pages. It may come on any thread, be anything."""
+        if not isinstance(content, dict):
+            return
         kind, brush = content.get("kind"), content.get("value")
         # The page that painted it is not told again: it may have painted more since.
         if kind == "mask":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -18,7 +19,7 @@ from fooocus_nb.widgets._assets import joined
 from fooocus_nb.widgets._html import View, box_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fooocus_nb.engine.jobs.job import Job
 
@@ -35,6 +36,17 @@ MAX_THUMBNAILS = 24
 _answered = threading.Event()
 
 
+@dataclass(frozen=True)
+class _Target:
+    """What the buttons act on. Replaced as a whole: threads that draw and that are told read it."""
+
+    job: Job | None = None
+    number: int = 0
+    #: By what the Jupyter server knows it: the engine's process id and the session hash.
+    generation: Mapping[str, str] = field(default_factory=dict)
+    on_command: Callable[[str], None] | None = None
+
+
 class LiveMonitor(anywidget.AnyWidget):
     """Shows a generation and sends the commands of its buttons."""
 
@@ -48,36 +60,31 @@ class LiveMonitor(anywidget.AnyWidget):
     #: from listening, so that Stop has to interrupt the kernel through the Jupyter server.
     control = traitlets.Unicode("comm").tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
-    #: What the Jupyter server knows it by: the engine's process id, and the session hash.
-    generation = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        self._job: Job | None = None
-        self._job_number = 0
-        self._on_command: Callable[[str], None] | None = None
+        self._target = _Target()
         self._log_open = False
         super().__init__(kernel_id=kernel_id(), **traits)
         self.on_msg(self._handle)
 
     def watch(self, job: Job | None, on_command: Callable[[str], None]) -> None:
         """Send commands to this job from now on, and report each to `on_command` first."""
-        self._on_command = on_command
-        if job is not self._job:
-            self._job = job
-            self._job_number += 1
-            self.generation = {}
-            if job is not None and (pid := job.engine.pid) is not None:
-                self.generation = {"pid": str(pid), "session": session_hash_of(job)}
+        now = self._target
+        if job is now.job:
+            self._target = replace(now, on_command=on_command)
+        else:
+            self._target = _Target(job, now.number + 1, _known_as(job), on_command)
 
     def show(self, view: View, *, active: bool = True) -> None:
         """Update the widget. Only what has changed is sent."""
+        target = self._target
         if view.preview != self.preview:
             self.preview = view.preview
         thumbnails = list(view.thumbnails[-MAX_THUMBNAILS:])
         if thumbnails != self.thumbnails:
             self.thumbnails = thumbnails
-        if self._log_open and self._job is not None:
-            lines = self._job.log[-LOG_LINES:]
+        if self._log_open and target.job is not None:
+            lines = target.job.log[-LOG_LINES:]
             self.log = "\n".join(clip(line, MAX_LINE) for line in lines)
         self.view = {
             "title": " ".join(clip(view.title, MAX_TITLE).split()) or "(no prompt)",
@@ -92,30 +99,42 @@ class LiveMonitor(anywidget.AnyWidget):
             "box": list(box_size(view.box)) if view.box else None,
             "several": view.several,
             "active": active,
-            "job": self._job_number,
+            # In one message with what is seen: a button acts on that, also through the server.
+            "job": target.number,
+            "generation": dict(target.generation),
         }
 
-    def _handle(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
         """Handle a message of the browser. It may come on any thread and hold anything."""
-        kind = content.get("kind")
+        if not isinstance(content, dict):
+            return
+        kind, target = content.get("kind"), self._target
         if kind == "hello":
             _answered.set()
         elif kind == "log":
             self._log_open = bool(content.get("open"))
-        elif kind in ("stop", "skip") and content.get("job") == self._job_number:
-            threading.Thread(target=self._run, args=(kind,), daemon=True).start()
+        elif kind in ("stop", "skip") and content.get("job") == target.number:
+            threading.Thread(target=self._run, args=(kind, target), daemon=True).start()
 
-    def _run(self, verb: str) -> None:
+    def _run(self, verb: str, target: _Target) -> None:
         """Run a command. On a thread of its own: the engine may be slow to answer."""
-        job = self._job
+        job, on_command = target.job, target.on_command
         self.send({"kind": "took", "verb": verb})
         try:
             if job is not None:
-                if self._on_command is not None:
-                    self._on_command(verb)
+                if on_command is not None:
+                    on_command(verb)
                 job.stop() if verb == "stop" else job.skip()
         except FooocusError as error:
             self.send({"kind": "refused", "text": clean(str(error).partition("\n")[0])})
+
+
+def _known_as(job: Job | None) -> Mapping[str, str]:
+    """Return by what the Jupyter server knows a generation; nothing where it cannot."""
+    pid = None if job is None else job.engine.pid
+    if job is None or pid is None:
+        return {}
+    return {"pid": str(pid), "session": session_hash_of(job)}
 
 
 class _Probe(anywidget.AnyWidget):

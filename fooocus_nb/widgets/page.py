@@ -38,7 +38,7 @@ class PageView(LiveView):
         When the height is not possible.
     """
 
-    _esm = joined("dom.js", "kernel.js", "page.js")
+    _esm = joined("dom.js", "kernel.js", "server.js", "page.js")
     _css = joined("base.css", "kernel.css", "page.css")
     name = traitlets.Unicode().tag(sync=True)
     height = traitlets.Int(800).tag(sync=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from fooocus_nb.widgets.panel_form import PanelForm
 
 __all__ = ["Panel"]
+
+_log = logging.getLogger(__name__)
 
 MAX_NOTE = 400
 MAX_DETAIL = 4000
@@ -100,6 +103,8 @@ class Panel(StaticFallback):
         #: The mask editor that is open, and the parameter whose image it paints over.
         self._editor: MaskEditor | None = None
         self._painted = ""
+        #: The mask editors that this panel has made, and that are the mask of an image.
+        self._editors: list[MaskEditor] = []
         self._view: ipywidgets.VBox | None = None
         if values:
             self._values.update(values)
@@ -203,9 +208,10 @@ class Panel(StaticFallback):
         self._show_fallback()
         with self._lock:
             view, form = self._view, self._form
-            monitor, others = self._monitor, (self._editor, self._gallery)
+            monitor, others = self._monitor, {self._editor, *self._editors, self._gallery}
             self._view = self._form = None
             self._monitor = self._editor = self._gallery = None
+            self._editors = []
         if form is not None:
             form.close()
         if view is not None:
@@ -277,6 +283,7 @@ class Panel(StaticFallback):
             mask = dict(_parts(values.get(self._painted))).get("mask")
             if mask is not self._editor:
                 self._open_editor(None, "")  # its mask has been replaced or removed
+            self._close_unused_editors(values)
             form.images = self._thumbnails_of(values)
             form.errors = dict(self._errors)
             form.state = {
@@ -314,7 +321,9 @@ class Panel(StaticFallback):
             source = getattr(image, "mask_png", image)
             if self._thumbnails.get(slot, (None, b""))[0] is not source:
                 self._thumbnails[slot] = source, _thumbnail(slot, image)
-        return {slot: self._thumbnails[slot][1] for slot in slots}
+        # Those of images that were removed would hold them.
+        self._thumbnails = {slot: self._thumbnails[slot] for slot in slots}
+        return {slot: small for slot, (_, small) in self._thumbnails.items()}
 
     def _set_note(self, note: str = "", detail: str = "") -> None:
         with self._lock:
@@ -323,7 +332,15 @@ class Panel(StaticFallback):
     # -- messages of the form, on the form's own thread -----------------------------------------
 
     def _handle(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Handle a message of the browser. It may hold anything."""
+        """Handle a message of the browser. It may hold anything; what fails is told in the form."""
+        try:
+            self._act(content, buffers)
+        except Exception as error:  # noqa: BLE001 - a button that does nothing tells nothing
+            _log.warning("a control panel failed", exc_info=True)
+            self._set_note(f"{type(error).__name__}: {error}")
+        self._refresh()
+
+    def _act(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         match content:
             case {"kind": "set", "changes": dict(changes)}:
                 self._set_all(changes)
@@ -340,8 +357,7 @@ class Panel(StaticFallback):
             case {"kind": "generate"}:
                 self._press_generate()
             case {"kind": "cell"}:
-                self._press_copy()
-        self._refresh()
+                self._press_copy(content.get("id"))
 
     def _set_all(self, changes: Mapping[str, Any]) -> None:
         for name, value in changes.items():
@@ -404,9 +420,14 @@ class Panel(StaticFallback):
                 self._errors[name] = "Choose the image first, then paint its mask."
             return
         mask = parts.get("mask")
-        editor = mask if isinstance(mask, MaskEditor) else MaskEditor(parts["image"], mask)
+        editor = mask if isinstance(mask, MaskEditor) else None
+        made = editor is None or editor.comm is None  # one that was closed shows nothing
+        if editor is None or editor.comm is None:
+            editor = MaskEditor(parts["image"], mask if editor is None else editor.mask)
         editor.observe(self._mask_changed, "mask_png")
         self._set(name, {"image": parts["image"], "mask": editor})
+        if made:
+            self._editors.append(editor)
         self._open_editor(editor, name)
 
     def _open_editor(self, editor: MaskEditor | None, name: str) -> None:
@@ -414,6 +435,19 @@ class Panel(StaticFallback):
         with self._lock:
             self._editor, self._painted = editor, name
         self._lay_out()
+
+    def _close_unused_editors(self, values: Mapping[str, Any]) -> None:
+        """Close those whose image was replaced: each holds it, and a widget is never forgotten."""
+        used = [
+            dict(_parts(value)).get("mask")
+            for name, value in values.items()
+            if self._schema.parameters[name].is_image
+        ]
+        unused = [editor for editor in self._editors if not any(editor is mask for mask in used)]
+        for editor in unused:
+            self._editors.remove(editor)
+            editor.unobserve(self._mask_changed, "mask_png")
+            editor.close()
 
     def _mask_changed(self, _change: object) -> None:
         form = self._form
@@ -449,7 +483,7 @@ class Panel(StaticFallback):
         except FooocusError as error:
             self._show_error(error)
 
-    def _press_copy(self) -> None:
+    def _press_copy(self, asked: object) -> None:
         form = self._form
         try:
             text = self.cell()
@@ -457,7 +491,7 @@ class Panel(StaticFallback):
             self._show_error(error)
             return
         if form is not None:
-            form.send({"kind": "cell", "text": text})
+            form.send({"kind": "cell", "text": text, "id": asked})  # for the page that asked
 
     def _show_error(self, error: BaseException) -> None:
         """Show an error in the form, at its field where it names one."""

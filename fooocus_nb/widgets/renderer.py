@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fooocus_nb.widgets._html import View
 
@@ -53,6 +54,12 @@ class Renderer:
     def wake(self) -> None:
         """Request a redraw. Returns at once, from any thread."""
         self._changed.set()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nothing be drawn meanwhile, so that no view of before is drawn as one of after."""
+        with self._drawing:
+            yield
 
     def end(self) -> None:
         """Stop drawing, and wait until no update can come any more."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -20,6 +20,7 @@ from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results.cell import cell_of
 from fooocus_nb.results.thumbnails import webp_thumbnail
 from fooocus_nb.widgets._assets import joined
+from fooocus_nb.widgets._byte_cache import ByteCache
 from fooocus_nb.widgets._requests import RequestThread
 from fooocus_nb.widgets._run_source import (
     HAND_ON,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from fooocus_nb.experiment.run import Run, RunImage
 
 __all__ = ["RunGrid", "page_assets", "page_data"]
+
+_log = logging.getLogger(__name__)
 
 #: What draws the grid, in this order; the page of a shared run has the same.
 _SCRIPTS = ("dom.js", "dialog.js", "zoom.js", "run_grid_model.js", "run_grid_box.js", "run_grid.js")
@@ -101,8 +104,7 @@ class RunGrid(LiveView):
         self._roles: Roles = self._data.roles(x, y, z)
         self._rows: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
-        self._thumbnails: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._cached = 0
+        self._thumbnails: ByteCache[tuple[str, int]] = ByteCache(CACHE_BYTES)
         self._sheet: str | None = None
         self._displayed = False
         super().__init__(first=self._beginning())
@@ -163,8 +165,9 @@ class RunGrid(LiveView):
 
     def _send_all(self) -> None:
         rows = list(self._rows.values())
-        self.send({"kind": "grid", **self._about(), "cells": rows[:CELLS_AT_ONCE]})
-        self._send_cells(rows[CELLS_AT_ONCE:])
+        first, rest = rows[:CELLS_AT_ONCE], rows[CELLS_AT_ONCE:]
+        self.send({"kind": "grid", **self._about(), "count": len(rows), "cells": first})
+        self._send_cells(rest)
 
     def _send_cells(self, rows: list[list[Any]]) -> None:
         for start in range(0, len(rows), CELLS_AT_ONCE):
@@ -212,9 +215,12 @@ class RunGrid(LiveView):
                 answer["text"] = text if len(text) <= MAX_CELL else ""
             else:
                 self._store(kind, run, image, content)
-        except (FooocusError, OSError, KeyError) as error:
+        except (FooocusError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             answer["error"] = clip(reason or str(error), 500)
+        except Exception as error:  # noqa: BLE001 - else the page waits, and blames the kernel
+            _log.debug("a request of a grid failed", exc_info=True)
+            answer["error"] = clip(f"{type(error).__name__}: {error}", 500)
         self.send(answer, buffers)
         if kind in ("rate", "note") and "error" not in answer:
             self._tell_rating(key, image)
@@ -246,22 +252,15 @@ class RunGrid(LiveView):
     def _thumbnail(self, key: str, side: int) -> bytes:
         import PIL.Image
 
-        with self._lock:
-            known = self._thumbnails.get((key, side))
-            if known is not None:
-                self._thumbnails.move_to_end((key, side))
-                return known
+        known = self._thumbnails.get((key, side))
+        if known is not None:
+            return known
         _, image = self._source.find(key)
         try:
             data = _small(image, side)
         except PIL.Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error
-        with self._lock:
-            self._thumbnails[key, side] = data
-            self._cached += len(data)
-            while self._cached > CACHE_BYTES:
-                _, old = self._thumbnails.popitem(last=False)
-                self._cached -= len(old)
+        self._thumbnails.put((key, side), data)
         return data
 
     # -- what is shown ----------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import data_uri, duration, escape
 from fooocus_nb.results.thumbnails import webp_thumbnail
-from fooocus_nb.widgets._html import View, note, page
+from fooocus_nb.widgets._html import View, images_text, note, page
 from fooocus_nb.widgets.display_backends import WidgetBackend, choose_backend
 from fooocus_nb.widgets.job_monitor import PREVIEW_BYTES, small_jpeg
 from fooocus_nb.widgets.renderer import Renderer
@@ -138,7 +138,7 @@ class SweepMonitor:
         now = self._progress.snapshot()
         mark = "bad" if now.failed or now.state == "failed" else "ok"
         mark = "warn" if now.state == "stopped" else mark
-        images = "1 image" if now.images == 1 else f"{now.images} images"
+        images = images_text(now.images)
         earlier = f"{now.earlier} were there" if now.earlier else ""
         facts = [fact for fact in (f"{images} in {duration(now.elapsed)}", earlier) if fact]
         parts = [note(mark, now.counts, (*facts, self._progress.where))]

@@ -160,8 +160,10 @@ class SweepWidget(anywidget.AnyWidget):
             if job is not None and place < MAX_SQUARES and (data := self._preview_of(job)):
                 self.send({"kind": "preview", "place": place}, [data])
 
-    def _handle(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _handle(self, _widget: object, content: Any, _buffers: object) -> None:
         """Handle a message of the browser. It may come on any thread and hold anything."""
+        if not isinstance(content, dict):
+            return
         kind = content.get("kind")
         if kind == "hello":
             note_answer()

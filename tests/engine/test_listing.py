@@ -105,7 +105,7 @@ def test_the_state_is_told(engine, monkeypatch):
     job.stop()
     job.result(30)
     assert fooocus_nb.engines()[0].state == "ready"
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     os.kill(engine.pid, signal.SIGSTOP)
     assert fooocus_nb.engines()[0].state == "unresponsive"
     os.kill(engine.pid, signal.SIGCONT)

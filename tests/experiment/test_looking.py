@@ -304,6 +304,10 @@ def test_the_widget_answers_and_survives_what_a_browser_may_send(made_run):
     said, _ = grid.ask(kind="hand_on", key=key, what="upscale")
     compile(said["text"], "cell", "exec")
     assert repr(key) in said["text"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "_store", lambda *_: 1 / 0)
+        said, _ = grid.ask(kind="rate", key=key, rating=4)
+        assert said["error"].startswith("ZeroDivisionError")  # the page does not wait for it
     for odd in ({}, {"kind": "rate"}, {"kind": "hand_on", "key": key, "what": "no"}, {"key": []}):
         grid._handle(grid, odd, [])
     grid._handle(grid, None, [])

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -20,9 +22,16 @@ from tornado.websocket import websocket_connect
 
 import fooocus_nb
 from fooocus_nb.engine.grants import grant
+from fooocus_nb.engine.jobs import records
 from fooocus_nb.engine.log_pages import LostPlaceError, page_after, page_before, whole
-from fooocus_nb.server import thumbnail_cache
+from fooocus_nb.errors import ConnectionLost
+from fooocus_nb.fooocus.client import Client
+from fooocus_nb.fooocus.requests import Request
+from fooocus_nb.server import directory as directory_module
+from fooocus_nb.server import logs, thumbnail_cache
 from fooocus_nb.server.byte_range import UnsatisfiableRangeError, matches, requested_range
+from fooocus_nb.server.commands import NotPossibleError, command_generation
+from fooocus_nb.server.directory import Directory
 from fooocus_nb.server.status import document
 from fooocus_nb.server.thumbnail_cache import NoImageError, ThumbnailCache, TooManyError
 from fooocus_nb.supervisor._rotate import RotatingWriter
@@ -180,7 +189,7 @@ async def test_what_goes_on_without_a_kernel_is_commanded_directly(ask, runtime,
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 async def test_one_whose_guardian_is_stopped_is_told_and_ended(ask, start_demo, monkeypatch):
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     engine = start_demo(name="hung")
     pid, guardian = engine.pid, engine._process.child.guardian_pid
     os.kill(guardian, signal.SIGSTOP)
@@ -205,6 +214,63 @@ async def test_what_runs_elsewhere_is_listed_and_left_alone(ask, start_demo, run
     assert (await ask("/engines/far/images")).status == 409
     path.write_text(json.dumps(known))
     assert engine.health().ok
+
+
+@pytest.mark.parametrize(
+    ("verb", "ends", "refused"),
+    [
+        ("stop", True, None),
+        ("skip", True, "has ended that generation"),
+        ("stop", False, "did not take the stop"),
+    ],
+)
+def test_a_generation_that_others_end_at_that_moment_needs_no_stop(
+    tmp_path, monkeypatch, verb, ends, refused
+):
+    path = records.write(tmp_path, Request({}, {}, 1), session="abc", output_dir=tmp_path)
+    assert path is not None
+    listed: Any = SimpleNamespace(
+        info=SimpleNamespace(name="e", url="http://127.0.0.1:1"),
+        entry=SimpleNamespace(elsewhere=None, cwd=None, request=lambda *_: 0),
+        records=records.records_in(tmp_path),
+        generation=None,
+    )
+
+    async def lost(*_: Any, **__: Any) -> Any:
+        if ends:
+            path.unlink()
+        raise ConnectionLost("The web server does not answer.")
+
+    monkeypatch.setattr(Client, "connect", lost)
+    if refused is None:
+        assert command_generation(listed, verb, "abc") == "abc"
+    else:
+        with pytest.raises(NotPossibleError, match=refused):
+            command_generation(listed, verb, "abc")
+
+
+async def test_what_was_found_before_a_change_is_not_told_after_it(monkeypatch):
+    begun, told = threading.Event(), threading.Event()
+    answers = iter([["first"], ["second"], ["third"]])
+
+    def survey() -> Any:
+        found = next(answers)
+        if found == ["second"]:
+            begun.set()
+            assert told.wait(SECONDS)
+        return found
+
+    monkeypatch.setattr(directory_module, "survey", survey)
+    with ThreadPoolExecutor(1) as pool:
+        directory = Directory(pool)
+        assert [await directory.engines(), await directory.engines()] == [["first"], ["first"]]
+        directory.forget()
+        looking = asyncio.ensure_future(directory.engines())
+        await until(begun.is_set)
+        directory.forget()  # while it is looked for
+        told.set()
+        assert await looking == ["second"]
+        assert [await directory.engines(), await directory.engines()] == [["third"], ["third"]]
 
 
 # -- images -----------------------------------------------------------------------------------
@@ -467,6 +533,28 @@ class TestFollowers:
             await until(lambda: proxy.closed)
         finally:
             await proxy.stop()
+
+    async def test_those_that_come_at_once_are_counted(
+        self, extension, engine, http_server, jp_http_port, jp_base_url, jp_auth_header
+    ):
+        followers = await asyncio.gather(
+            *(follow(jp_http_port, jp_base_url, quoted(), jp_auth_header) for _ in range(3)),
+            return_exceptions=True,
+        )
+        opened = [each for each in followers if not isinstance(each, BaseException)]
+        assert len(opened) == 1
+        opened[0].close()
+
+    async def test_a_log_that_cannot_be_followed_ends_the_connection(
+        self, extension, engine, http_server, jp_http_port, jp_base_url, jp_auth_header, monkeypatch
+    ):
+        def broken(*_: Any) -> Any:
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr(logs, "LogReader", broken)
+        socket = await follow(jp_http_port, jp_base_url, quoted(), jp_auth_header)
+        assert await asyncio.wait_for(socket.read_message(), SECONDS) is None
+        assert socket.close_code == 1011
 
 
 class IdleProxy:

@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import jupyter_server
+import psutil
 import pytest
 from jupyter_server.auth import User
 from tornado import httpserver, netutil, web, websocket
@@ -268,6 +269,7 @@ async def test_the_page_is_told_where_it_stands(fetch, upstream) -> None:
         ("/\\evil.example", 502, None),
         ("javascript:alert(1)", 502, None),
         ("/%2e%2e/%2E%2e/lab", 502, None),
+        ("/.%2e/%2E./lab", 502, None),
     ],
 )
 async def test_a_redirect_stays_below_the_page(fetch, upstream, where, code, below) -> None:
@@ -322,6 +324,20 @@ async def test_websockets_are_passed_on(fetch, upstream, jp_http_port) -> None:
     for wrong, origin in ((place, "http://127.0.0.1"), ("/a%40b/fooocus-nb/ui/theirs/x/", "null")):
         with pytest.raises(HTTPClientError):
             await websocket_of(wrong, jp_http_port, origin)
+
+
+def test_a_child_that_ends_meanwhile_hides_no_port_of_another(monkeypatch) -> None:
+    from fooocus_nb.server import _proxy_pages as pages
+
+    class Child:
+        def net_connections(self, _kind: str) -> Any:
+            raise psutil.NoSuchProcess(1)
+
+    mine = psutil.Process()
+    monkeypatch.setattr(pages, "_with_children", lambda _root: [Child(), mine])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert pages._listens(mine.pid, listener.getsockname()[1])
+    assert not pages._listens(mine.pid, 1)
 
 
 async def test_a_silent_websocket_is_pinged(fetch, upstream, jp_http_port, monkeypatch) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ from fooocus_nb.engine.folders import RUNTIME_VARIABLE
 from fooocus_nb.engine.listing import survey
 from fooocus_nb.errors import EngineError
 from fooocus_nb.server.backstop import Backstop, end, is_left_behind
-from fooocus_nb.server.events import SCHEMA_ID
+from fooocus_nb.server.events import SCHEMA_ID, Changes
 from fooocus_nb.server.server_record import ServerRecord, adopt_dead
-from fooocus_nb.server.watch import is_moving
+from fooocus_nb.server.watch import Watch, is_moving
 from fooocus_nb.supervisor.system import creation_time, here
 
 from .live import SECONDS, Server, until
@@ -117,6 +118,38 @@ async def test_the_server_is_active_while_something_moves_and_only_then(
     assert settings["last_activity_times"]["fooocus_nb"] == ended
 
 
+async def test_it_looks_on_where_a_record_of_another_server_cannot_be_read(monkeypatch):
+    looks: list[int] = []
+    failures = iter([RuntimeError("no such place")])
+
+    def adopt() -> set[str]:
+        for failure in failures:
+            raise failure
+        return {"adopted"}
+
+    async def glance() -> list[Any]:
+        looks.append(1)
+        return []
+
+    monkeypatch.setattr("fooocus_nb.server.watch.adopt_dead", adopt)
+    monkeypatch.setattr(ServerRecord, "write", lambda *_: None)
+    backstop = Backstop(10.0)
+    with ThreadPoolExecutor(1) as pool:
+        watch = Watch(
+            SimpleNamespace(glance=glance, forget=lambda: None),
+            backstop,
+            Changes(lambda _: None),
+            pool=pool,
+            interval=0.01,
+            kernels=list,
+            note_activity=lambda: None,
+        )
+        watch.start()
+        await until(lambda: looks)
+        await watch.stop()
+    assert "adopted" in backstop.kernels
+
+
 def test_what_is_silent_for_long_does_not_move():
     def listed(silence: float | None, generation: object, elsewhere: str | None = None) -> Any:
         said = None if silence is None else SimpleNamespace(silence=silence)
@@ -190,7 +223,7 @@ def backstop_of(*kernels: str, grace: float = 0.0) -> Backstop:
 @posix
 def test_an_engine_whose_guardian_fails_ends_with_its_kernel(kernel, alone, monkeypatch):
     """Killed behind the server's back, with a guardian that is stopped and ends nothing."""
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     started = kernel()
     backstop = backstop_of(OURS)
     (listed,) = survey(probe=False)
@@ -211,7 +244,7 @@ def test_an_engine_whose_guardian_fails_ends_with_its_kernel(kernel, alone, monk
 
 @posix
 def test_what_others_use_or_is_detached_is_left(kernel, monkeypatch):
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     first = kernel(share=True, name="shared")
     second = kernel(share=True, name="shared", identity=THEIRS)
     kept = kernel(lifetime="detached", name="kept")
@@ -230,7 +263,7 @@ def test_what_others_use_or_is_detached_is_left(kernel, monkeypatch):
 @posix
 def test_a_forged_entry_ends_nobody(kernel, alone, monkeypatch):
     """One that names foreign processes, with all that can be read of them put in rightly."""
-    monkeypatch.setattr("fooocus_nb.engine.listing.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("fooocus_nb.engine.listing.LOOK_TIMEOUT", 0.3)
     started = kernel()
     foreign = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
     innocent = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)

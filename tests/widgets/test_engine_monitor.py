@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 import fooocus_nb
+from fooocus_nb.widgets import engine_monitor
 from fooocus_nb.widgets._html import monitor_html
 
 if TYPE_CHECKING:
@@ -70,3 +72,26 @@ def test_a_whole_life(engine: Engine) -> None:
     engine.stop()
     assert engine.monitor().view().stage == "Stopped"
     assert "Stopped" in repr(engine.monitor())
+
+
+def test_what_was_closed_and_shown_again_is_polled_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def memory_of(_pid: int | None) -> None:
+        asked.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(engine_monitor, "memory_of", memory_of)
+    monkeypatch.setattr(engine_monitor, "MEMORY_SECONDS", 0.01)
+    monitor = engine.monitor()
+    assert monitor.widget is not None
+    assert asked.wait(60)
+    (first,) = (each for each in threading.enumerate() if each.name == "fooocus-nb-memory")
+    monitor.close()
+    assert monitor.widget is not None
+    go_on.set()
+    first.join(10)
+    assert not first.is_alive()
+    monitor.close()

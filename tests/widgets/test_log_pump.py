@@ -171,6 +171,24 @@ def test_who_falls_behind_is_told_how_much_is_left_out(setting, monkeypatch):
     assert b"".join(browser.parts) == engine.log_path.read_bytes()
 
 
+def test_a_log_that_is_saved_has_no_secret(setting):
+    engine, browser, pump = setting
+    write(engine, b"HF_TOKEN=hf_0123456789abcdefghij\n")
+    pump.open("v", -1, 0)
+    browser.until(lambda b: b.lines)
+    pump.whole("v")
+    browser.until(lambda b: b.messages[-1]["kind"] == "part" and b.messages[-1]["last"])
+    assert b"".join(browser.parts) == b"first\nHF_TOKEN=***\n"
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 1}, {"epoch": float("inf"), "end": 0}])
+def test_what_says_no_place_opens_nothing(content):
+    opened = []
+    view = SimpleNamespace(note="", _pump=SimpleNamespace(open=lambda *_: opened.append(1)))
+    log_view.LogView._handle(view, None, {"kind": "open", **content}, [])
+    assert not opened
+
+
 def test_the_past_comes_when_asked_for(setting):
     engine, browser, pump = setting
     write(engine, b"".join(b"line %d of the past\n" % n for n in range(20_000)))

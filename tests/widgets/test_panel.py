@@ -219,6 +219,15 @@ def test_whatever_a_browser_says_changes_nothing_else(panel: Panel, content: Any
     assert dict(panel.values) == before
 
 
+def test_what_fails_behind_a_button_is_told_in_the_form(panel: Panel, monkeypatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(panel, "generate", full)
+    send(panel, kind="generate")
+    assert "No space left on device" in panel._form.state["note"]
+
+
 def test_pictures_come_by_upload_with_what_makes_the_engine_look_at_them(panel: Panel) -> None:
     send(panel, kind="image", slot="inpaint_input_image.mask", buffers=[png()])
     assert "image first" in panel._form.errors["inpaint_input_image"]
@@ -256,9 +265,19 @@ def test_a_mask_is_painted_over_a_picture_of_the_form(panel: Panel) -> None:
     send(panel, kind="image", slot=name, buffers=[png((5, 5))])
     assert editor not in panel._view.children
     assert panel.values[name] == {"image": png((5, 5))}
+    assert editor.comm is None  # nobody can paint in it any more, and it holds the image
+    panel.values[name] = {"image": png(), "mask": editor}
+    send(panel, kind="paint", slot=f"{name}.mask")
+    again = panel.values[name]["mask"]
+    assert panel._view.children[1] is again
+    assert again is not editor
+    assert again.mask.tobytes() == editor.mask.tobytes()
     other = fooocus_nb.MaskEditor(png())
     panel.values[name] = {"image": png(), "mask": other}
     assert f"{name}.mask" in panel._form.images
+    assert again.comm is None
+    assert other.comm is not None  # it is not the panel's to close
+    other.close()
 
 
 def test_a_preset_has_its_defaults_in_the_form_wherever_it_was_loaded(panel: Panel) -> None:
@@ -298,7 +317,9 @@ def test_generate_queues_and_keeps_the_results(panel: Panel, engine: Engine) -> 
 def test_the_cell_makes_the_same(panel: Panel) -> None:
     panel.values.update(seed=7, styles=["Fooocus V2"], negative_prompt="people")
     send(panel, kind="cell")
-    text = next(message["text"] for message in panel.told if message["kind"] == "cell")
+    copied = next(message for message in panel.told if message["kind"] == "cell")
+    assert copied["id"] == 1  # that of the page that asked
+    text = copied["text"]
     line, _, body = text.partition("\n")
     options = parse_cell_line(line.removeprefix("%%fooocus"), body)
     (asked,) = options.runs(SCHEMA.parameters)

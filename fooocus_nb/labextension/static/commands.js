@@ -91,9 +91,17 @@ export class EngineCommands {
       const picked = await InputDialog.getItem({ title, items: names, okLabel: "Choose" });
       return picked.button.accept ? picked.value : undefined;
     }
+    if (await this._toldFailure()) return undefined;
     const body = "Start one in a notebook: %load_ext fooocus_nb, then %fooocus start.";
     await showDialog({ title: "No Fooocus engine runs", body, buttons: [Dialog.okButton()] });
     return undefined;
+  }
+
+  // Whether the list could not be had, which is told then.
+  async _toldFailure() {
+    const { failure } = this._list;
+    if (failure) await this._packages.apputils.showErrorMessage("The engines cannot be listed", failure);
+    return Boolean(failure);
   }
 
   async openPage(given) {
@@ -148,6 +156,9 @@ export class EngineCommands {
   async stop(given) {
     const { Dialog, showDialog } = this._packages.apputils;
     const name = await this._pick(given, "Stop which engine?");
+    if (!name) return;
+    await this._list.refresh(); // whether to ask depends on what it does now
+    if (await this._toldFailure()) return;
     const engine = this._list.engines.find((each) => each.name === name);
     if (!engine) return;
     if (engine.state === "asleep") {
@@ -168,6 +179,7 @@ export class EngineCommands {
 
   async stopAll() {
     await this._list.refresh();
+    if (await this._toldFailure()) return;
     const running = this._list.engines.filter((engine) => engine.state !== "asleep");
     await this._stopped(running.map((engine) => engine.name));
   }

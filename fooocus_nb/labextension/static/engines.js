@@ -12,8 +12,10 @@ export class EngineList {
     this._request = services.ServerConnection.makeRequest;
     this.changed = new signaling.Signal(this);
     this.engines = [];
+    this.failure = ""; // why there is no list; empty where there is one
     this._last = "";
     this._loading = null;
+    this._following = null;
     setInterval(() => document.visibilityState === "visible" && this.refresh(), POLL_MS);
     // Its events say at once what the next look would find.
     app.serviceManager.events?.stream.connect((_stream, event) => {
@@ -47,17 +49,24 @@ export class EngineList {
     throw new Error(said.message || (answer.status === 404 ? ABSENT : answer.statusText));
   }
 
+  // One request at a time. Who asks while one is on its way gets what the next one finds: that one
+  // may have been answered before what they want to see.
   refresh() {
-    this._loading ??= this._load().finally(() => (this._loading = null));
-    return this._loading;
+    if (!this._loading) return (this._loading = this._load().finally(() => (this._loading = null)));
+    this._following ??= this._loading.then(() => {
+      this._following = null;
+      return this.refresh();
+    });
+    return this._following;
   }
 
   async _load() {
     let found = [];
+    this.failure = "";
     try {
       found = (await (await this.call(["api", "engines"])).json()).engines;
     } catch (error) {
-      console.debug("fooocus-nb: no list of engines:", error.message);
+      this.failure = error.message; // told to who asks for an engine: this is asked again and again
     }
     const text = JSON.stringify(found);
     if (text === this._last) return;

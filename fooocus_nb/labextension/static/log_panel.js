@@ -2,6 +2,7 @@
 
 const KEPT = 5000; // lines on the page
 const AGAIN_MS = 3000;
+const MAX_AGAIN_MS = 30_000;
 
 export function logPanel({ widgets }, list, name) {
   return new (class extends widgets.Widget {
@@ -24,18 +25,29 @@ export function logPanel({ widgets }, list, name) {
       this._lines.tabIndex = 0;
       this._lines.setAttribute("aria-label", `Log of ${name}`);
       this.node.append(head, this._lines);
+      this._again = AGAIN_MS;
       this._open();
     }
 
     _open() {
       this._state.textContent = "Connecting ...";
       const socket = (this._socket = list.follow(name));
-      socket.onopen = () => (this._state.textContent = "Following");
-      socket.onmessage = ({ data }) => this._take(JSON.parse(data));
+      let first = true;
+      socket.onopen = () => {
+        this._state.textContent = "Following";
+        this._again = AGAIN_MS;
+      };
+      socket.onmessage = ({ data }) => {
+        // The last lines come first: after a lost connection they are here already.
+        if (first) this._lines.replaceChildren();
+        first = false;
+        this._take(JSON.parse(data));
+      };
       socket.onclose = ({ reason }) => {
         if (this.isDisposed) return;
         this._state.textContent = reason || "Not connected: the engine has ended, or the server.";
-        this._timer = setTimeout(() => this._open(), AGAIN_MS);
+        this._timer = setTimeout(() => this._open(), this._again);
+        this._again = Math.min(2 * this._again, MAX_AGAIN_MS);
       };
     }
 

@@ -45,7 +45,8 @@ function makeRenderer(Panel, rendermime) {
       const live = rendermime.createRenderer(WIDGET);
       this.addWidget(live);
       // The widgets' renderer tries again, and says so only on the page.
-      const look = () => this._settle(stateOf(live.node));
+      // One that was replaced meanwhile tells nothing of the present one.
+      const look = () => live.isDisposed || this._settle(stateOf(live.node));
       this._observer = new MutationObserver(look);
       this._observer.observe(live.node, { childList: true });
       this._timer = setTimeout(() => stateOf(live.node) === "loading" && this._settle("lost"), PATIENCE_MS);

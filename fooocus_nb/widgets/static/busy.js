@@ -1,10 +1,12 @@
 // What the live monitors share: the kernel interrupted from the page, and images from their bytes.
 
+const INTERRUPT_MS = 20_000;
+
 // While a cell runs synchronous code the kernel handles no messages, but interrupts.
 async function interruptKernel(kernelId) {
   if (!kernelId) return false;
   const path = `api/kernels/${encodeURIComponent(kernelId)}/interrupt`;
-  return Boolean((await askServer(path, { method: "POST" }))?.ok);
+  return Boolean((await askServer(path, { method: "POST", ms: INTERRUPT_MS }))?.ok);
 }
 
 class ImageUrl {

@@ -75,6 +75,20 @@ function framed(work) {
   return ask;
 }
 
+// Calls `move` for each move of a pointer that was pressed on a node, until it is released.
+function followPointer(node, { pointerId }, move, drop = () => {}) {
+  const ended = new AbortController();
+  const { signal } = ended;
+  const end = () => {
+    ended.abort();
+    drop();
+  };
+  node.setPointerCapture(pointerId);
+  node.addEventListener("pointermove", move, { signal });
+  node.addEventListener("pointerup", end, { signal });
+  node.addEventListener("pointercancel", end, { signal });
+}
+
 // Arranges keyed nodes in a parent in this order, and removes all others.
 function arrangeNodes(parent, nodes, keys) {
   const wanted = new Set(keys);

@@ -39,7 +39,8 @@ class GalleryStore {
         this.tell("thumbs");
         break;
       case "original":
-        if (message.viewer === this.viewer) this.cache.takeOriginal(message, buffers);
+        if (message.viewer !== this.viewer) break;
+        if (this.cache.takeOriginal(message, buffers)) this.tell("late", message);
         break;
       case "details":
         if (message.viewer === this.viewer) this.tell("details", message);
@@ -368,6 +369,7 @@ function render({ model, el: host }) {
   function onStore(what, message) {
     if (what === "cards") arrangeSoon();
     else if (what === "details") box.take(message);
+    else if (what === "late") box.takeLate(message.id);
     else draw();
   }
   view.addEventListener("scroll", draw, { passive: true });
@@ -381,7 +383,7 @@ function render({ model, el: host }) {
     resized.disconnect();
     store.listeners.delete(onStore);
     box.box.close();
-    comparison.box.close();
+    comparison.destroy();
   };
 }
 

@@ -156,6 +156,11 @@ class LightBox {
     if (next && !next.error) this.cache.original(next.id).catch(() => {});
   }
 
+  // An original that had taken so long that its place says so.
+  takeLate(id) {
+    if (this.box.open && this.isOpen(id) && this.busy.textContent) this.drawImage(this.card);
+  }
+
   drawRows(card, rows) {
     this.rows.replaceChildren(table(cardRows(card, rows)));
   }
@@ -243,7 +248,8 @@ class CompareBox {
     this.slider.addEventListener("input", () => this.draw());
     this.stage.addEventListener("pointerdown", (event) => this.drag(event));
     this.images[0].addEventListener("load", () => this.draw());
-    new ResizeObserver(() => this.draw()).observe(this.stage);
+    this.resized = new ResizeObserver(() => this.draw());
+    this.resized.observe(this.stage);
   }
 
   async show(left, right) {
@@ -299,11 +305,12 @@ class CompareBox {
       this.slider.value = String(Math.min(Math.max(share, 0), 1) * 100);
       this.draw();
     };
-    this.stage.setPointerCapture(event.pointerId);
     move(event);
-    this.stage.addEventListener("pointermove", move);
-    const drop = () => this.stage.removeEventListener("pointermove", move);
-    this.stage.addEventListener("pointerup", drop, { once: true });
-    this.stage.addEventListener("pointercancel", drop, { once: true });
+    followPointer(this.stage, event, move);
+  }
+
+  destroy() {
+    this.resized.disconnect();
+    this.box.close();
   }
 }

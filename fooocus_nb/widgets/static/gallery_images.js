@@ -74,15 +74,18 @@ class ImageCache {
     return answer?.ok ? answer.blob().catch(() => null) : null;
   }
 
+  // Returns whether it came when nobody waited for it any more.
   takeOriginal(message, buffers) {
+    const late = !message.error && !this.waiting.has(message.id);
     if (message.error) {
       const request = this.waiting.get(message.id);
       this.waiting.delete(message.id);
       clearTimeout(request?.timer);
       request?.reject(new Error(message.error));
-      return;
+      return late;
     }
     this.keepOriginal(message.id, new Blob([buffers[0]], { type: message.mime }));
+    return late;
   }
 
   keepOriginal(id, blob) {
@@ -90,6 +93,8 @@ class ImageCache {
     this.waiting.delete(id);
     clearTimeout(request?.timer);
     const original = { blob, url: URL.createObjectURL(blob) };
+    const before = this.originals.get(id);
+    if (before) URL.revokeObjectURL(before.url);
     this.originals.set(id, original);
     while (this.originals.size > MAX_ORIGINALS) {
       const [oldest, old] = this.originals.entries().next().value;

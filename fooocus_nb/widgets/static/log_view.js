@@ -399,6 +399,7 @@ function render({ model, el: host }) {
       saveBlob(file, fileName());
       return;
     }
+    if (parts) return; // the parts of two files would mix
     parts = [];
     clearTimeout(waiting);
     waiting = setTimeout(saveLoaded, ANSWER_MS);

@@ -1,13 +1,16 @@
 // The live monitor of a generation or of an engine.
 
 const ACK_MS = 1000;
+// The server itself waits for an engine for 20 s.
+const COMMAND_MS = 30_000;
 
 // The server passes a command on to the engine, whatever its kernel is busy with. Resolves to
 // nothing where it did, or to what stands against it; to null where nobody can.
-async function commandServer({ pid, session }, verb) {
+async function commandServer({ pid, session } = {}, verb) {
   if (!pid) return null;
   const path = `engines/${encodeURIComponent(pid)}/generation/${verb}`;
-  const answer = await askExtension(path, { method: "POST", body: JSON.stringify({ session }) });
+  const body = JSON.stringify({ session });
+  const answer = await askExtension(path, { method: "POST", body, ms: COMMAND_MS });
   if (!answer) return null;
   if (answer.ok) return "";
   const refused = await answer.json().catch(() => null);
@@ -18,7 +21,8 @@ function initialize({ model }) {
   model.send({ kind: "hello" });
 }
 
-function render({ model, el: host }) {
+// The parts of a monitor: all of them are there from the beginning, so that nothing jumps.
+function buildMonitor() {
   const root = el("div", "fnb-widget fnb-live", {
     role: "group",
     "aria-label": "Fooocus progress",
@@ -63,8 +67,25 @@ function render({ model, el: host }) {
   fold.append(summary, log);
   body.append(head, stages, status, row, times, line, note, strip, fold);
   root.append(box, body);
-  host.append(root);
+  return {
+    root, box, previewImage, title, buttons, skip, stop, stages, mark, stage, facts, row, track, fill,
+    percent, times, line, note, strip, fold, log,
+  };
+}
 
+function stageItem([title, state]) {
+  const item = el("li", "", {}, title);
+  item.dataset.state = state;
+  if (state === "now") item.setAttribute("aria-current", "step");
+  return item;
+}
+
+function render({ model, el: host }) {
+  const {
+    root, box, previewImage, title, buttons, skip, stop, stages, mark, stage, facts, row, track, fill,
+    percent, times, line, note, strip, fold, log,
+  } = buildMonitor();
+  host.append(root);
   const preview = new ImageUrl(previewImage);
   const thumbnails = [];
 
@@ -76,7 +97,8 @@ function render({ model, el: host }) {
     if (stage.textContent !== (view.stage || "")) stage.textContent = view.stage || "";
     mark.hidden = !view.mark;
     mark.dataset.mark = view.mark || "";
-    drawStages(view.stages || []);
+    stages.hidden = !view.stages?.length;
+    stages.replaceChildren(...(view.stages || []).map(stageItem));
     facts.textContent = (view.facts || []).join("  ·  ");
     times.textContent = view.times || "";
     line.textContent = view.line || "";
@@ -95,23 +117,11 @@ function render({ model, el: host }) {
     row.hidden = times.hidden = !!view.still;
     strip.hidden = !view.several;
     buttons.hidden = !view.active;
+    drawControl();
     if (view.job !== drawView.job) {
       drawView.job = view.job;
       calm();
     }
-  }
-
-  function drawStages(list) {
-    stages.hidden = !list.length;
-    stages.replaceChildren(
-      ...list.map(([title, state]) => {
-        const item = el("li", "");
-        item.dataset.state = state;
-        if (state === "now") item.setAttribute("aria-current", "step");
-        item.textContent = title;
-        return item;
-      }),
-    );
   }
 
   function drawThumbnails() {
@@ -140,17 +150,18 @@ function render({ model, el: host }) {
     if (following) log.scrollTop = log.scrollHeight;
   }
 
-  let skippable = false; // by the server
+  let serverAnswers = false;
   function drawControl() {
     const control = model.get("control");
+    const skippable = serverAnswers && Boolean(model.get("view").generation?.pid);
     skip.hidden = control === "interrupt" && !skippable;
     fold.hidden = control === "interrupt";
   }
 
-  let asked = "";
+  let asked = null; // what was pressed, and not answered yet
   let timer = 0;
   function calm() {
-    asked = "";
+    asked = null;
     clearTimeout(timer);
     note.textContent = "";
     stop.disabled = skip.disabled = false;
@@ -159,8 +170,9 @@ function render({ model, el: host }) {
 
   async function interrupt() {
     stop.disabled = true;
+    const { generation } = model.get("view"); // the one that is seen now: another may run later
     if (await interruptKernel(model.get("kernel_id"))) return;
-    const refused = await commandServer(model.get("generation"), "stop");
+    const refused = await commandServer(generation, "stop");
     if (refused === "") return;
     note.textContent = refused || "The kernel is busy: use the notebook's own stop button.";
     stop.disabled = false;
@@ -169,7 +181,7 @@ function render({ model, el: host }) {
   async function skipByServer() {
     skip.disabled = true;
     note.textContent = "";
-    const refused = await commandServer(model.get("generation"), "skip");
+    const refused = await commandServer(model.get("view").generation, "skip");
     skip.disabled = false;
     if (refused !== "") note.textContent = refused || "The kernel is busy and cannot skip.";
   }
@@ -177,13 +189,15 @@ function render({ model, el: host }) {
   function ask(verb) {
     stop.disabled = verb === "stop";
     skip.disabled = true;
-    asked = verb;
+    const { job, generation } = model.get("view"); // those that are seen now: others may run later
+    const pressed = { verb };
+    asked = pressed;
     note.textContent = "";
-    model.send({ kind: verb, job: model.get("view").job });
+    model.send({ kind: verb, job });
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      const refused = await commandServer(model.get("generation"), verb);
-      if (asked !== verb) return; // the kernel has taken it meanwhile
+      const refused = await commandServer(generation, verb);
+      if (asked !== pressed) return; // the kernel has taken it meanwhile, or another one is seen
       if (refused === "") {
         calm();
         if (verb === "stop") stop.disabled = skip.disabled = true;
@@ -208,7 +222,7 @@ function render({ model, el: host }) {
   fold.addEventListener("toggle", () => model.send({ kind: "log", open: fold.open }));
 
   function onMessage(message) {
-    if (message.kind === "took" && message.verb === asked) {
+    if (message.kind === "took" && message.verb === asked?.verb) {
       calm();
       if (message.verb === "stop") stop.disabled = skip.disabled = true;
     } else if (message.kind === "refused") {
@@ -230,7 +244,7 @@ function render({ model, el: host }) {
   drawLog();
   drawControl();
   extensionAnswers().then((answers) => {
-    skippable = answers && Boolean(model.get("generation").pid);
+    serverAnswers = answers;
     drawControl();
   });
   return () => {

@@ -5,31 +5,18 @@ const NO_EXTENSION =
   "The page comes by the Jupyter server, and this one does not have the extension: install " +
   "fooocus-nb[ui] in the environment that Jupyter runs in, and start it again.";
 
-function jupyterBase() {
-  try {
-    return JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl || "/";
-  } catch {
-    return null;
-  }
-}
-
 // Why there is no page; an empty text where there is one.
-async function whyNot(base) {
-  if (base === null) return "Only JupyterLab and Notebook 7 can show the page in a notebook.";
-  try {
-    const answer = await fetch(`${base}fooocus-nb/api/status`, { credentials: "same-origin" });
-    if (!answer.ok) return NO_EXTENSION;
-    const { page, reason } = await answer.json();
-    return page ? "" : reason || NO_EXTENSION;
-  } catch {
-    return "The Jupyter server does not answer.";
-  }
+async function whyNot() {
+  if (!pageConfig()) return "Only JupyterLab and Notebook 7 can show the page in a notebook.";
+  const answer = await askStatus();
+  if (!answer) return "The Jupyter server does not answer.";
+  const status = answer.ok ? await answer.json().catch(() => null) : null;
+  return status?.page ? "" : status?.reason || NO_EXTENSION;
 }
 
 function render({ model, el: host }) {
   const name = model.get("name");
-  const base = jupyterBase();
-  const address = `${base ?? "/"}fooocus-nb/ui/${encodeURIComponent(name)}/`;
+  const address = `${pageConfig()?.baseUrl || "/"}fooocus-nb/ui/${encodeURIComponent(name)}/`;
   const box = el("div", "fnb-widget fnb-page", { role: "group", "aria-label": `The page of ${name}` });
   const bar = el("div", "fnb-page-bar");
   const title = el("span", "fnb-page-title", {}, name);
@@ -49,7 +36,7 @@ function render({ model, el: host }) {
 
   async function load() {
     note.textContent = "Asking the Jupyter server ...";
-    const why = await whyNot(base);
+    const why = await whyNot();
     note.textContent = why;
     note.hidden = !why;
     frame.hidden = link.hidden = again.hidden = Boolean(why);

@@ -181,7 +181,7 @@ function show(model, host) {
     if (message.kind === "took") {
       wire.took(message.id);
       draw();
-    } else if (message.kind === "cell") {
+    } else if (message.kind === "cell" && wire.sent(message.id)) {
       cell.value = message.text;
       cell.hidden = false;
       cell.rows = Math.min(message.text.split("\n").length + 1, 10);

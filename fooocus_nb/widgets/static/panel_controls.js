@@ -26,6 +26,7 @@ class Wire {
     this.flying = new Map();
     this.timer = 0;
     this.late = 0;
+    this.viewer = viewerId(); // the kernel answers all pages, and each knows its own messages
     this.next = 0;
   }
   change(name, value, now = false) {
@@ -45,7 +46,7 @@ class Wire {
     this.send(content, [], buffers);
   }
   send(content, names, buffers) {
-    const id = ++this.next;
+    const id = `${this.viewer}-${++this.next}`;
     this.flying.set(id, names);
     this.model.send({ ...content, id }, undefined, buffers);
     clearTimeout(this.late);
@@ -55,6 +56,9 @@ class Wire {
     if (!this.flying.delete(id) || this.flying.size) return;
     clearTimeout(this.late);
     this.onLate(false);
+  }
+  sent(id) {
+    return this.flying.has(id);
   }
   // A value that was not confirmed yet is newer than the kernel's.
   busy(name) {

@@ -18,6 +18,8 @@ class RunStore {
     this.model = model;
     this.viewer = viewerId();
     this.cells = new Map();
+    this.outdated = new Set(); // keys that were there before the grid that is on its way
+    this.coming = undefined; // how many cells of that grid are still to come, where one is
     this.thumbs = new Map(); // by key: {side, url, bytes}
     this.bytes = 0;
     this.wanted = new Map(); // by key: {side, waiting}
@@ -34,8 +36,7 @@ class RunStore {
   take(message, buffers) {
     switch (message.kind) {
       case "grid":
-        this.about = message;
-        this.cells.clear();
+        this.begin(message);
         this.takeCells(message.cells);
         break;
       case "cells":
@@ -56,10 +57,26 @@ class RunStore {
     }
   }
 
-  takeCells(rows) {
-    for (const row of rows || []) {
+  // The kernel sends all of a grid to all pages, whenever one asks for it, in parts. What is here
+  // stays until it has come, or an image that is open or marked would be gone for a moment.
+  begin(message) {
+    if (JSON.stringify(message.axes) !== JSON.stringify(this.about?.axes)) this.cells.clear();
+    this.about = message;
+    this.outdated = new Set(this.cells.keys());
+    this.coming = message.count;
+  }
+
+  takeCells(rows = []) {
+    for (const row of rows) {
       const cell = cellOf(row);
+      if (this.outdated.delete(cell.key)) this.cells.delete(cell.key); // and to its new place
       this.cells.set(cell.key, cell);
+    }
+    if (this.coming !== undefined) this.coming -= rows.length;
+    if (this.coming <= 0) {
+      for (const key of this.outdated) this.cells.delete(key);
+      this.outdated.clear();
+      this.coming = undefined;
     }
     for (const grid of this.grids) grid.update(this.state());
   }

@@ -33,10 +33,17 @@ async function askServer(path, { method = "GET", body, ms = 0 } = {}) {
   }
 }
 
-// Whether our extension answers: asked once for a page, for all of its views.
+function askStatus() {
+  return askServer("fooocus-nb/api/status", { ms: STATUS_MS });
+}
+
+// Whether our extension answers: asked once for a page, for all of its views; and again where no
+// answer came, which a server that is busy for a moment has not either.
 function extensionAnswers() {
-  extensionAnswers.asked ||= askServer("fooocus-nb/api/status", { ms: STATUS_MS })
-    .then((answer) => Boolean(answer?.ok));
+  extensionAnswers.asked ||= askStatus().then((answer) => {
+    if (!answer) extensionAnswers.asked = null;
+    return Boolean(answer?.ok);
+  });
   return extensionAnswers.asked;
 }
 

@@ -4,6 +4,7 @@ const WORDS = {
   w: "waiting", r: "in the making", m: "made", f: "failed", s: "skipped", l: "left for later",
 };
 const ANSWER_MS = 1500;
+const MAX_LAST = 24;
 
 function initialize({ model }) {
   model.send({ kind: "hello" });
@@ -44,6 +45,36 @@ class Tile {
   }
 }
 
+// The last images of a sweep that is too large for tiles, the newest first.
+class LastImages {
+  constructor(strip, labelOf) {
+    this.strip = strip;
+    this.labelOf = labelOf;
+    this.shown = []; // {place, url}
+  }
+  // The kernel sends all again to each page that asks: what is here stays in its place.
+  show(place, data) {
+    const known = this.shown.find((last) => last.place === place);
+    if (known) {
+      known.url.show(data);
+      return;
+    }
+    const label = this.labelOf(place);
+    const image = el("img", "", { alt: label, title: label });
+    const url = new ImageUrl(image);
+    url.show(data);
+    this.strip.prepend(image);
+    this.shown.unshift({ place, url });
+    for (const old of this.shown.splice(MAX_LAST)) {
+      old.url.show(null);
+      old.url.image.remove();
+    }
+  }
+  clear() {
+    for (const { url } of this.shown) url.show(null);
+  }
+}
+
 function render({ model, el: host }) {
   const root = el("div", "fnb-widget fnb-sweep", {
     role: "group",
@@ -78,7 +109,7 @@ function render({ model, el: host }) {
   host.append(root);
 
   const tiles = [];
-  const lasts = [];
+  const lasts = new LastImages(strip, (place) => tiles[place]?.label || "");
   const send = (message) => model.send(message);
 
   function build() {
@@ -183,23 +214,11 @@ function render({ model, el: host }) {
     ask({ kind: "continue" });
   });
 
-  function showLast(place, data) {
-    const image = el("img", "", { alt: tiles[place]?.label || "", title: tiles[place]?.label || "" });
-    const url = new ImageUrl(image);
-    url.show(data);
-    strip.prepend(image);
-    lasts.unshift(url);
-    for (const old of lasts.splice(24)) {
-      old.show(null);
-      old.image.remove();
-    }
-  }
-
   function onMessage(message, buffers) {
     const tile = tiles[message.place];
     const data = buffers?.[0];
     if (!data) return;
-    if (message.kind === "image" && root.dataset.tiles !== "yes") showLast(message.place, data);
+    if (message.kind === "image" && root.dataset.tiles !== "yes") lasts.show(message.place, data);
     else if (message.kind === "image" && tile) tile.url.show(data);
     else if (message.kind === "preview" && tile && tile.sign === "r") tile.url.show(data);
   }
@@ -213,7 +232,7 @@ function render({ model, el: host }) {
   return () => {
     clearTimeout(timer);
     for (const tile of tiles) tile.url.show(null);
-    for (const url of lasts) url.show(null);
+    lasts.clear();
     model.off("change:view", drawView);
     model.off("change:states", drawStates);
     model.off("msg:custom", onMessage);

@@ -68,15 +68,8 @@ class Zoom {
       this.y = start.y + moved.clientY;
       this.draw();
     };
-    const drop = () => {
-      this.frame.removeEventListener("pointermove", move);
-      this.frame.classList.remove("fnb-dragging");
-    };
-    this.frame.setPointerCapture(event.pointerId);
     this.frame.classList.add("fnb-dragging");
-    this.frame.addEventListener("pointermove", move);
-    this.frame.addEventListener("pointerup", drop, { once: true });
-    this.frame.addEventListener("pointercancel", drop, { once: true });
+    followPointer(this.frame, event, move, () => this.frame.classList.remove("fnb-dragging"));
   }
 
   get label() {

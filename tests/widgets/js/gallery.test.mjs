@@ -109,7 +109,7 @@ test("an original is requested once, kept, and requested again only when it was 
   const { cache } = cacheOf(sent);
   const [one, two] = [cache.original(0), cache.original(0)];
   assert.equal(sent.length, 1);
-  cache.takeOriginal({ id: 0, mime: "image/png" }, [new Uint8Array(3)]);
+  assert.equal(cache.takeOriginal({ id: 0, mime: "image/png" }, [new Uint8Array(3)]), false);
   assert.equal((await one).blob.size, 3);
   assert.equal(await one, await two);
   await cache.original(0);
@@ -131,6 +131,8 @@ test("an original that does not come, or cannot, says why and may be requested a
   const late = cache.original(0);
   tick(20_000);
   await assert.rejects(late, /kernel is busy/);
+  assert.equal(cache.takeOriginal({ id: 1, error: "It cannot be read." }, []), false);
+  assert.equal(cache.takeOriginal({ id: 1, mime: "image/png" }, [new Uint8Array(1)]), true);
   const broken = cache.original(0);
   cache.takeOriginal({ id: 0, error: "It cannot be read." }, []);
   await assert.rejects(broken, /cannot be read/);

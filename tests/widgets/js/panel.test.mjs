@@ -19,7 +19,7 @@ function wireOf() {
   const sent = [];
   const late = [];
   const { tick, ...timers } = clock();
-  const { Wire } = load(["panel_controls.js"], ["Wire"], timers);
+  const { Wire } = load(["panel_controls.js"], ["Wire"], { ...timers, viewerId: () => "v" });
   const wire = new Wire({ send: (message) => sent.push(message) }, (isLate) => late.push(isLate));
   return { wire, sent, late, tick };
 }
@@ -32,11 +32,11 @@ test("changes are collected for a moment, and sent before a command", () => {
   assert.deepEqual(sent, []);
   wire.command({ kind: "generate" });
   assert.deepEqual(sent, [
-    { kind: "set", changes: { prompt: "ab", steps: 3 }, id: 1 }, { kind: "generate", id: 2 },
+    { kind: "set", changes: { prompt: "ab", steps: 3 }, id: "v-1" }, { kind: "generate", id: "v-2" },
   ]);
   wire.change("prompt", "abc");
   tick(250);
-  assert.deepEqual(sent.at(-1), { kind: "set", changes: { prompt: "abc" }, id: 3 });
+  assert.deepEqual(sent.at(-1), { kind: "set", changes: { prompt: "abc" }, id: "v-3" });
   wire.stop();
 });
 
@@ -46,8 +46,8 @@ test("a value is busy until the kernel has confirmed it, and a late kernel is no
   assert.deepEqual([wire.busy("prompt"), wire.busy("steps")], [true, false]);
   tick(1500);
   assert.deepEqual(late, [true]);
-  wire.took(99);
+  wire.took("other-1"); // the kernel tells all pages
   assert.equal(wire.busy("prompt"), true);
-  wire.took(1);
+  wire.took("v-1");
   assert.deepEqual([wire.busy("prompt"), late], [false, [true, false]]);
 });

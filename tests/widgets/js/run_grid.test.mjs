@@ -198,3 +198,22 @@ test("an answer goes to who has asked, an error is one, and silence ends", async
   await assert.rejects(late, /busy/);
   assert.equal(made.cells.get("k0").seed, "7");
 });
+
+test("what a page shows stays until a grid that comes in parts is whole", () => {
+  const { made } = store([]);
+  const row = (key) => [key, 1, [0], "made", "", "7", null, "", 9, 9, "a.png", {}];
+  const shown = () => made.state().cells.map(({ key }) => key);
+  made.take({ kind: "grid", axes: [], count: 3, cells: [row("k1"), row("k2")] }, []);
+  assert.deepEqual(shown(), ["k0", "k1", "k2"]);
+  made.take({ kind: "cells", cells: [row("k0")] }, []);
+  assert.deepEqual(shown(), ["k1", "k2", "k0"]);
+  made.take({ kind: "grid", axes: [], count: 3, cells: [row("k0"), row("k3")] }, []);
+  made.take({ kind: "cells", cells: [row("k1")] }, []);
+  assert.deepEqual(shown(), ["k0", "k3", "k1"]); // k2 is gone, and the order is the new one
+  made.take({ kind: "cells", cells: [row("k3")] }, []); // a change, in its place
+  assert.deepEqual(shown(), ["k0", "k3", "k1"]);
+  made.take({ kind: "grid", axes: [{ name: "seed" }], count: 2, cells: [row("k9")] }, []);
+  assert.deepEqual(shown(), ["k9"]); // other axes: what is here has no place on them
+  made.take({ kind: "grid", axes: [{ name: "seed" }], count: 0, cells: [] }, []);
+  assert.deepEqual(shown(), []);
+});

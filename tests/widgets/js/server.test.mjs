@@ -50,6 +50,19 @@ test("the extension is asked for once, and only where a Jupyter page is", async 
   assert.equal(without.asked.length, 1);
 });
 
+test("a server that did not answer is asked again, one without the extension is not", async () => {
+  const answers = {};
+  const page = browser(PAGE, answers);
+  const { extensionAnswers } = load(["server.js"], ["extensionAnswers"], page);
+  assert.equal(await extensionAnswers(), false);
+  answers.status = {};
+  assert.equal(await extensionAnswers(), true);
+  const without = browser(PAGE, { status: { ok: false } });
+  const other = load(["server.js"], ["extensionAnswers"], without);
+  assert.deepEqual([await other.extensionAnswers(), await other.extensionAnswers()], [false, false]);
+  assert.equal(without.asked.length, 1);
+});
+
 test("an original comes from the server, and from the kernel where the server has none", async () => {
   const image = { blob: async () => new Blob([new Uint8Array(5)]) };
   const page = browser(PAGE, { status: {}, "images/known": image, "images/gone": { ok: false } });
