@@ -53,7 +53,7 @@ export class EngineCommands {
         caption: "Inserts and runs %fooocus resume in the notebook that is open",
       }),
       add("stop", "Stop the engine", (args) => this.stop(given(args))),
-      add("stop-all", "Stop all engines", () => this.stopAll()),
+      add("stop-all", "Stop all engines", () => this.stopAllAsked()),
       add("refresh", "Look for engines", () => this._list.refresh()),
     ];
     for (const command of ids) palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });
@@ -177,11 +177,29 @@ export class EngineCommands {
     await this._stopped([name]);
   }
 
+  // For the sidebar, which has asked by then.
   async stopAll() {
+    await this._stopped(await this._running());
+  }
+
+  async stopAllAsked() {
+    const { Dialog, showDialog } = this._packages.apputils;
+    const names = await this._running();
+    if (!names.length) return;
+    const asked = await showDialog({
+      title: "Stop all engines?",
+      body: `${names.join(", ")}: what they generate and have not finished is lost.`,
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: "Stop All" })],
+    });
+    if (asked.button.accept) await this._stopped(names);
+  }
+
+  // The names of the engines that run; none where the list could not be had, which is told.
+  async _running() {
     await this._list.refresh();
-    if (await this._toldFailure()) return;
+    if (await this._toldFailure()) return [];
     const running = this._list.engines.filter((engine) => engine.state !== "asleep");
-    await this._stopped(running.map((engine) => engine.name));
+    return running.map((engine) => engine.name);
   }
 
   async _stopped(names) {

@@ -45,3 +45,25 @@ test("a failure is kept for who asks for an engine", async () => {
   await list.refresh();
   assert.deepEqual([list.failure, list.engines], ["", [{ name: "one" }]]);
 });
+
+for (const accept of [false, true]) {
+  test(`all engines are stopped from the palette where that is ${accept ? "" : "not "}wanted`, async () => {
+    const { EngineCommands } = load(["../../labextension/static/commands.js"], ["EngineCommands"]);
+    const stopped = [];
+    const dialogs = [];
+    const list = {
+      engines: [{ name: "one", state: "busy" }, { name: "two", state: "asleep" }, { name: "three", state: "ready" }],
+      failure: "",
+      async refresh() {},
+      async stop(name) { stopped.push(name); },
+    };
+    const apputils = {
+      Dialog: { cancelButton: () => "cancel", warnButton: ({ label }) => label },
+      async showDialog(dialog) { dialogs.push(dialog); return { button: { accept } }; },
+    };
+    const commands = new EngineCommands({}, { apputils }, list);
+    await commands.stopAllAsked();
+    assert.match(dialogs[0].body, /^one, three: /);
+    assert.deepEqual(stopped, accept ? ["one", "three"] : []);
+  });
+}

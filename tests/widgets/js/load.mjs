@@ -7,7 +7,7 @@ const STATIC = new URL("../../../fooocus_nb/widgets/static/", import.meta.url);
 // Returns the named functions and classes of the scripts. What they use of a browser is given.
 export function load(files, names, globals = {}) {
   const source = files.map((file) => readFileSync(new URL(file, STATIC), "utf8")).join("\n")
-    .replace(/^export default .*$/m, "").replace(/^export /gm, "");
+    .replace(/^import .*$/gm, "").replace(/^export default .*$/m, "").replace(/^export /gm, "");
   const given = Object.keys(globals);
   const make = new Function(...given, `"use strict";\n${source}\nreturn { ${names.join(", ")} };`);
   return make(...given.map((name) => globals[name]));
