@@ -112,10 +112,11 @@ def test_a_whole_session_works(hosted, tmp_path: Path) -> None:
         shown = "".join(str(data.get("text/html", "")) for data in found[name]["data"])
         assert "data:image/webp;base64," in shown, name
     assert found["value"]["data"][0]["text/plain"] == "([7, 8], True)"
-    # Each view is a widget, with something static beside it.
+    # Each view is a widget, and below it something static for where there are none.
     for name in ("monitor", "panel", "gallery", "log"):
-        data = found[name]["data"][-1]
-        assert "application/vnd.jupyter.widget-view+json" in data, name
+        view, kept = found[name]["data"][-2:]
+        assert "application/vnd.jupyter.widget-view+json" in view, name
+        assert "fnb-kept" in kept["text/html"], name
     # The interrupt ended the generation and not the engine, and the next one works.
     assert found["state"]["data"][0]["text/plain"].startswith("('ready', ")
     assert found["left"]["data"][0]["text/plain"] == "0"
