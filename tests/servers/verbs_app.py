@@ -66,6 +66,9 @@ def add_verbs(page, parts, recorder, image, plain):
         picture = values[0].get("image", values[0].get("background"))
         found = picture[..., :3] * 0
         found[: found.shape[0] // 2] = 255
+        # The first Gradio 4 takes no plain picture for its editor, and later ones take both.
+        if type(parts["mask"]).__name__ == "ImageEditor":
+            return {"background": found, "layers": [], "composite": found}
         return found
 
     def on_upload(path):
