@@ -125,7 +125,7 @@ def test_an_endless_start_is_written_as_python_reads_it():
     compile(source, "cell", "exec")
 
 
-def test_an_interrupt_before_the_kernel_ends_it_and_leaves_the_last_output(tmp_path):
+def test_an_interrupt_before_the_kernel_ends_it_with_the_last_output_or_an_unexecuted_one(tmp_path):
     proof = tmp_path / "ran"
     cell = nbformat.v4.new_code_cell(f"import time; open({str(proof)!r}, 'w'); time.sleep(60)")
     source = tmp_path / "long.ipynb"
@@ -139,4 +139,7 @@ def test_an_interrupt_before_the_kernel_ends_it_and_leaves_the_last_output(tmp_p
     with pytest.raises(KeyboardInterrupt):
         execute(plan, "", interrupt, {})
     assert not proof.exists()
-    assert plan.output.read_text() == "of the execution before"
+    left = plan.output.read_text()
+    if left != "of the execution before":  # papermill had begun, and its kernel had not
+        code = [one for one in nbformat.reads(left, 4).cells if one.source == cell.source]
+        assert [one.execution_count for one in code] == [None]

@@ -227,7 +227,7 @@ async def test_what_runs_elsewhere_is_listed_and_left_alone(ask, start_demo, run
 def test_a_generation_that_others_end_at_that_moment_needs_no_stop(
     tmp_path, monkeypatch, verb, ends, refused
 ):
-    path = records.write(tmp_path, Request({}, {}, 1), session="abc", output_dir=tmp_path)
+    path = records.write(tmp_path, Request({}, {}, 1), session_hash="abc", output_dir=tmp_path)
     assert path is not None
     listed: Any = SimpleNamespace(
         info=SimpleNamespace(name="e", url="http://127.0.0.1:1"),

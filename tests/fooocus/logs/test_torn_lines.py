@@ -145,7 +145,7 @@ def shuffled(report: Sequence[str], work: Sequence[str], most: int) -> Iterator[
 
 
 def test_a_failed_request_is_explained_whatever_the_worker_prints_meanwhile() -> None:
-    for lines in shuffled(REPORT, WORK, 9):
+    for lines in shuffled(REPORT, WORK, 5):
         found = diagnose(lines)
         assert found is not None, lines
         assert found.cause.startswith("The engine does not find /opt/outputs"), lines
