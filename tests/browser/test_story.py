@@ -149,6 +149,7 @@ def test_the_panel_with_keys_in_a_narrow_dark_page(open_notebook):
     for index in range(3):
         notebook.run(index)
     page, form = notebook.page, notebook.output(1).locator(".fnb-panel")
+    form.wait_for(timeout=120_000)  # a prompt of megabytes keeps the page busy
     assert form.evaluate("node => node.scrollWidth <= node.clientWidth")
 
     form.get_by_role("button", name="Styles").focus()
