@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import fooocus_nb.widgets
+
 HERE = Path(__file__).parent
-SCRIPTS = HERE.parents[2] / "fooocus_nb" / "widgets" / "static"
+#: Of the package that is imported, which is not the checkout's where a wheel is tested.
+SCRIPTS = Path(fooocus_nb.widgets.__file__).parent / "static"
 WIDGETS = sorted(
     path.stem for path in SCRIPTS.parent.glob("*.py") if "_esm = " in path.read_text("utf-8")
 )
