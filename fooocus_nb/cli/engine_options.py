@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import math
 import os
 import shlex
 import sys
@@ -160,8 +161,8 @@ def _engine_call(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
         if value
     }
     if options.timeout is not None:
-        # An infinite one has no other spelling in Python.
-        given["timeout"] = f"float({str(options.timeout)!r})"
+        endless = math.isinf(options.timeout)  # which has no literal in Python
+        given["timeout"] = "float('inf')" if endless else repr(options.timeout)
     if options.keep:
         given |= {"lifetime": "'detached'", "idle_timeout": repr(options.keep)}
     return call, given

@@ -161,15 +161,7 @@ def _gpu(line: str) -> dict[str, Any] | None:
 
 
 def _gpu_verdict(gpus: list[dict[str, Any]]) -> tuple[Status, str, str]:
-    text = "; ".join(
-        f"{gpu['name']} (driver {gpu['driver']})"
-        + (
-            f", {format_bytes(gpu['free'])} of {format_bytes(gpu['total'])} free"
-            if gpu["total"]
-            else ""
-        )
-        for gpu in gpus
-    )
+    text = "; ".join(f"{gpu['name']} (driver {gpu['driver']}){_free_memory(gpu)}" for gpu in gpus)
     best = max(gpus, key=lambda gpu: gpu["free"] or 0)
     if best["total"] is None or best["free"] is None:  # memory shared with the processor
         return Status.OK, text, ""
@@ -183,7 +175,7 @@ def _gpu_verdict(gpus: list[dict[str, Any]]) -> tuple[Status, str, str]:
     return Status.OK, text, ""
 
 
-def _memory(gpu: dict[str, Any]) -> str:
+def _free_memory(gpu: dict[str, Any]) -> str:
     if not gpu["total"]:
         return ""
     return f", {format_bytes(gpu['free'])} of {format_bytes(gpu['total'])} free"

@@ -138,20 +138,22 @@ def test_ssh_is_left_to_git(url: str) -> None:
     assert source_of(url, "main") == Source(url, "main")
 
 
-def test_a_token_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatch) -> None:
-    seen = tmp_path / "seen"
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    program = tools / "git"
+def replace_git(monkeypatch, folder: Path, notes: str, url: str) -> None:
+    """Put a git in front that notes how it is called, and whose fetch fails with an address."""
+    program = folder / "tools" / "git"
+    program.parent.mkdir()
     program.write_text(
-        "#!/bin/sh\n"
-        f'echo "$*" >> {seen}.argv\n'
-        f"env | grep ^GIT_CONFIG >> {seen}.env\n"
-        f'case "$*" in *fetch*) echo "fatal: https://me:{TOKEN}@example.org/a is gone" >&2\n'
+        f'#!/bin/sh\n{notes}case "$*" in *fetch*) echo "fatal: {url} is gone" >&2\n'
         "exit 128;; *) mkdir -p .git/info;; esac\n"
     )
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+def test_a_token_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatch) -> None:
+    seen = tmp_path / "seen"
+    notes = f'echo "$*" >> {seen}.argv\nenv | grep ^GIT_CONFIG >> {seen}.env\n'
+    replace_git(monkeypatch, tmp_path, notes, f"https://me:{TOKEN}@example.org/a")
     source = source_of(f"https://me:{TOKEN}@example.org/a", None)
     assert source.url == "https://example.org/a"
     path = tmp_path / "Fooocus"
@@ -167,17 +169,8 @@ def test_a_token_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatc
 
 def test_a_token_in_the_query_is_seen_by_git_alone(tmp_path: Path, teller: Teller, monkeypatch):
     seen = tmp_path / "seen"
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    program = tools / "git"
-    program.write_text(
-        "#!/bin/sh\n"
-        f"env | grep ^GIT_CONFIG_ | sort > {seen}\n"
-        'case "$*" in *fetch*) echo "fatal: https://example.org/a?key=k3y-of-mine is gone" >&2\n'
-        "exit 128;; *) mkdir -p .git/info;; esac\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    notes = f"env | grep ^GIT_CONFIG_ | sort > {seen}\n"
+    replace_git(monkeypatch, tmp_path, notes, "https://example.org/a?key=k3y-of-mine")
     # What the user tells git in the same way stays.
     for name, value in (("COUNT", "1"), ("KEY_0", "http.proxy"), ("VALUE_0", "http://proxy")):
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)

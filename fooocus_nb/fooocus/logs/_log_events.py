@@ -66,7 +66,7 @@ _NEXT = re.compile(
     r"^(?:\[[A-Z]|Total time|Running on|App started|Requested to load|Loading |Downloading|User s"
     r"|File corrupted|Fooocus |Python \d|Exception in |(?:ERROR|INFO|WARNING):|error: |Moving model"
     r"|Base model|VAE loaded|Refiner|Started |Preparation time|Processing time|Generating and"
-    r"|Using )"
+    r"|Using |Image generated|\s*\d{1,3}%\|)"
 )
 
 

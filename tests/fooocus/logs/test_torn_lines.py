@@ -144,12 +144,16 @@ def shuffled(report: Sequence[str], work: Sequence[str], most: int) -> Iterator[
             yield re.split(r"\r\n|\n|\r", "".join((*pieces, *work[last:])))
 
 
-def test_a_failed_request_is_explained_whatever_the_worker_prints_meanwhile() -> None:
-    for lines in shuffled(REPORT, WORK, 5):
+@pytest.mark.parametrize("redraws", [True, False], ids=["redraws", "log"])
+def test_a_failed_request_is_explained_whatever_the_worker_prints_meanwhile(redraws: bool) -> None:
+    for printed in shuffled(REPORT, WORK, 5):
+        # A log keeps no empty line where a bar was redrawn.
+        lines = printed if redraws else [line for line in printed if line]
         found = diagnose(lines)
         assert found is not None, lines
         assert found.cause.startswith("The engine does not find /opt/outputs"), lines
         assert found.lines[0] == REPORT[0].strip(), lines
+        assert found.lines[-1] == REPORT[-1].strip(), lines
         assert not any("%|" in line or "[" in line[:1] for line in found.lines), lines
 
 
