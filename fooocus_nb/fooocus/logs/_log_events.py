@@ -230,11 +230,15 @@ def _thread_of(frames: Sequence[str], thread: str | None) -> str | None:
 
 
 def _rest_of_message(lines: Sequence[str], start: int) -> Iterator[str]:
-    """Yield the further lines of an exception's message; one that begins with none may have any."""
-    roomy = lines[start].endswith(":")
+    """Yield the further lines of an exception's message.
+
+    One that begins with none may have any; another goes on over an empty line only after a colon.
+    """
+    roomy, before = lines[start].endswith(":"), ""
     for line in lines[start + 1 : start + MAX_MESSAGE_LINES]:
         if line.endswith(TRACEBACK) or line.startswith(CONNECTORS) or _NEXT.match(line):
             return
-        if not line and not roomy:
+        if not line and not (roomy or before.endswith(":")):
             return
+        before = line
         yield line

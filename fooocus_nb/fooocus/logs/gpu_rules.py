@@ -145,7 +145,8 @@ MEMORY_AND_GPU = (
     exception_rule(
         "number format not for this device",
         all_of(
-            rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device",
+            rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device"
+            r"|\bprecision d?types?\b",
             r"(?:b?float|fp|bf|e[45]m[23])\d\w*|\bdouble\b|\bhalf\b",
             _UNSUPPORTED,
             none_of=r"\bop\b|operator",

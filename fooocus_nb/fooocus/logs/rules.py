@@ -63,6 +63,12 @@ __all__ = [
 
 _MODEL_ENDING = r"\.(?:safetensors|ckpt|pth?|bin|gguf|onnx|patch)"
 _MODEL_FILE = rf"[^\"'\n]*{_MODEL_ENDING}"
+#: How a load says that a file is none of PyTorch's: its first byte is text, as of a web page or of
+#: Git LFS's pointer. What a pickle may begin with has numbers from 128 up.
+_NO_PICKLE = (
+    r"Unsupported operand (?:\d{1,2}|1[01]\d|12[0-7])\b|invalid load key|Ran out of input"
+    r"|unexpected EOF"
+)
 #: The temp folder of an engine of ours, and no folder that is called, say, fooocus-nb-main.
 _OWN_TEMP = r"[\\/]fooocus-nb-[a-z0-9_]{8}\b(?!-)"
 
@@ -199,7 +205,7 @@ RULES = (
     ),
     exception_rule(
         "PyTorch too new to load it",
-        all_of("weights[ _]only"),
+        all_of("weights[ _]only", none_of=_NO_PICKLE),
         WrongInterpreter,
         "This PyTorch no longer loads a model file of this kind unless told to; the file is whole.",
         "Install the PyTorch that Fooocus was made for (2.1), or use the model as a .safetensors "
@@ -518,6 +524,18 @@ RULES = (
         "The engine's models compute with numbers of different kinds: {what}",
         "Start it with args=['--all-in-fp32'].",
         "RuntimeError: mat1 and mat2 must have the same dtype",
+    ),
+    exception_rule(
+        "models in two places",
+        # Elsewhere than on NVIDIA's and AMD's GPUs models are not split.
+        all_of(r"same device|(?:two|different) devices", r"\bcuda", none_of=r"privateuseone"),
+        GenerationError,
+        "The engine's models lie partly on the GPU and partly in the machine's memory: {what}",
+        "Start it with args=['--always-normal-vram'], which keeps each model whole; Fooocus splits "
+        "models with '--always-low-vram' and '--always-no-vram', and where a GPU has little "
+        "memory.",
+        "RuntimeError: Expected all tensors to be on the same device, but found at least two "
+        "devices, cuda:0 and cpu!",
     ),
     GPU_LIBRARY,
 )

@@ -197,6 +197,18 @@ FAMILIES = {
             "TypeError: BFloat16 is not supported on this MPS device",
             "RuntimeError: Required aspect fp64 is not supported on the device",
             "RuntimeError: XPU does not support float64",
+            "RuntimeError: linalg.inv: Low precision dtypes not supported. Got Half",
+        ),
+    ),
+    "models in two places": Family(
+        "GenerationError",
+        ("--always-normal-vram",),
+        ("nvidia-smi",),
+        (
+            "RuntimeError: Expected all tensors to be on the same device, but found at least two "
+            "devices, cuda:0 and cpu! (when checking argument for argument index in method x)",
+            "RuntimeError: Expected all tensors to be on the same device, but got mat1 is on cpu, "
+            "different from other tensors on cuda:0",
         ),
     ),
     "operations": Family(
@@ -575,6 +587,35 @@ def test_a_message_of_several_lines_is_read_whole() -> None:
     assert "numpy" in found.remedy
     assert "cupy" in found.remedy
     assert any("multiarray" in line for line in found.lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("Unsupported operand 60", errors.CorruptedModel),  # the < of a web page
+        ("Unsupported operand 118", errors.CorruptedModel),  # the v of Git LFS's "version"
+        ("invalid load key, 'v'.", errors.CorruptedModel),
+        ("Unsupported operand 149", errors.WrongInterpreter),
+        ("Unsupported global: GLOBAL functools.partial", errors.WrongInterpreter),
+    ],
+)
+def test_a_file_that_is_no_model_is_told_from_one_that_pytorch_refuses(
+    said: str, error: type[errors.EngineError]
+) -> None:
+    """PyTorch 2.6 and later says so after an empty line; read from a real one's log."""
+    lines = [
+        *GENERATION,
+        "_pickle.UnpicklingError: Weights only load failed. In PyTorch 2.6, we changed a default.",
+        "Please file an issue with the following: WeightsUnpickler error: ",
+        "",
+        said,
+        "",
+        "Check the documentation of torch.load to learn more about types",
+    ]
+    found = diagnose(lines)
+    assert found is not None
+    assert found.error is error
+    assert said in found.lines
 
 
 def test_what_is_printed_after_a_message_is_no_part_of_it() -> None:
