@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +14,7 @@ __all__ = [
     "MASK",
     "redact",
     "redact_words",
+    "remember_address",
     "remember_secret",
     "secrets_in",
     "signs",
@@ -74,6 +76,20 @@ def remember_secret(secret: str) -> None:
         # The longest first: one may begin another.
         words = "|".join(map(re.escape, sorted(_remembered, key=len, reverse=True)))
         _pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+
+
+def remember_address(address: str) -> None:
+    """Mask the login and the query of an address from now on.
+
+    A token may be the user's name, or a part of the query that is called anything.
+    """
+    try:
+        parts = urlsplit(address)
+        secrets = (parts.username, parts.password, parts.query)
+    except ValueError:  # no address that anything could be fetched from
+        return
+    for secret in filter(None, secrets):
+        remember_secret(secret)
 
 
 def signs() -> tuple[str, ...]:

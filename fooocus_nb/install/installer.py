@@ -17,7 +17,6 @@ from fooocus_nb.install.hardware import KINDS, Torch, choose_torch
 from fooocus_nb.install.packages import Environment, needs_torch
 from fooocus_nb.install.programs import Programs
 from fooocus_nb.install.progress import Progress
-from fooocus_nb.install.pythons import find_base
 from fooocus_nb.install.room import check_room
 from fooocus_nb.install.source import fetch, source_of
 from fooocus_nb.install.target import Target, resolve_target
@@ -97,7 +96,8 @@ def install(
     ref : str, optional
         The branch, tag or commit; by default the released tag, or the source's own branch.
     python : path-like, optional
-        The Python to make the environment with, 3.10 or 3.11.
+        The Python to make the environment with, 3.10 or 3.11. An environment that has another
+        version is made anew.
     torch : str
         ``auto``, ``nvidia``, ``cpu``, ``apple`` or ``none``. Default ``auto``: what is there.
 
@@ -116,7 +116,7 @@ def install(
         programs = Programs(target)
         environment = Environment(target, programs, observer)
         # All that can be found out beforehand comes before anything is downloaded.
-        base = None if environment.ready() else find_base(python)
+        base = environment.base_for(python)
         if target.step("Source") is None:
             observer.say(check_room(target.path, SOURCE_ROOM, SOURCE_ROOM))
         commit = fetch(wanted, target, programs, observer)

@@ -23,6 +23,7 @@ from fooocus_nb.install.constraints import (
 )
 from fooocus_nb.install.programs import clean_environment
 from fooocus_nb.install.progress import Progress
+from fooocus_nb.install.pythons import find_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,14 @@ class Environment:
             return False  # the folder was moved, or the interpreter that it links to is gone
         same = Path(prefix).resolve() == self.folder.resolve()
         return same and version == self._target.step("Environment")
+
+    def base_for(self, python: str | os.PathLike[str] | None) -> Base | None:
+        """Return what it is to be made from; None where it is there, and has the Python wanted."""
+        ready = self.ready()
+        if ready and python is None:
+            return None
+        base = find_base(python)
+        return None if ready and base.version == self._target.step("Environment") else base
 
     def make(self, base: Base) -> None:
         """Make it anew; what an earlier run has made of it is removed."""

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fooocus_nb._secrets import redact
+from fooocus_nb._secrets import redact, remember_address
 from fooocus_nb.errors import FooocusError, InstallError
 from fooocus_nb.supervisor import ChildSpec, Process
 from fooocus_nb.supervisor.system import creation_time
@@ -38,6 +38,8 @@ WORK_SECONDS = 5.0
 GRACE = 2.0
 #: Lines of a program that failed which are shown.
 SHOWN_LINES = 6
+#: What holds an address that pip or uv fetch from.
+_ADDRESSED = re.compile(r"INDEX|FIND_LINKS|_PROXY$")
 #: They would install somewhere else, or something else, or from what describes another environment.
 MISLEADING = frozenset(
     {
@@ -196,6 +198,14 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _remember_indexes(environment: Mapping[str, str]) -> None:
+    """Mask what is secret in the addresses that pip and uv take from the environment, and print."""
+    for name, value in environment.items():
+        if _ADDRESSED.search(name.upper()):
+            for address in value.split():
+                remember_address(address)
+
+
 class Programs:
     """Runs one program after the other for one installation.
 
@@ -207,6 +217,7 @@ class Programs:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        _remember_indexes(os.environ)
 
     def run(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from fooocus_nb._secrets import redact, remember_secret
+from fooocus_nb._secrets import redact, remember_address
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import release
 from fooocus_nb.install.programs import clean_environment
@@ -104,9 +104,7 @@ def _from_url(url: str, ref: str) -> Source:
         return Source(url, ref)  # the user's name in it is no secret
     if parts.username is None and parts.password is None and not parts.query:
         return Source(url, ref)
-    # A token may be the user's name, or a part of the query that is called anything.
-    for secret in filter(None, (parts.username, parts.password, parts.query)):
-        remember_secret(secret)
+    remember_address(url)
     where = f"[{host}]" if ":" in host else host
     where += f":{port}" if port else ""
     return Source(urlunsplit((parts.scheme, where, parts.path, "", "")), ref, login=url)
@@ -139,8 +137,9 @@ def fetch(source: Source, target: Target, programs: Programs, observer: Observer
     git = _git()
     repository = _Repository(git, source, target, programs)
     done = target.step("Source")
-    if done is not None:
+    if done is not None or (target.get("source") and target.holds_more_than(".git")):
         _same(source, target)
+    if done is not None:
         return done
     observer.update(Progress("Source", f"Asking {redact(source.url)} for {source.ref}"))
     # What an interrupted run has left of it may be locked or half.
@@ -172,11 +171,12 @@ def fetch(source: Source, target: Target, programs: Programs, observer: Observer
 
 
 def _same(source: Source, target: Target) -> None:
-    """Refuse to turn one installation into another."""
+    """Refuse to turn one installation into another, also one that was begun only."""
     there = target.get("source") or {}
     if (there.get("url"), there.get("ref")) != (source.url, source.ref):
+        part = "" if target.step("Source") is not None else "a part of "
         msg = (
-            f"{str(target.path)!r} holds {there.get('ref')} of {there.get('url')}, and not "
+            f"{str(target.path)!r} holds {part}{there.get('ref')} of {there.get('url')}, and not "
             f"{source.ref} of {redact(source.url)}. Give another folder, or the same --from and "
             "--ref as before."
         )

@@ -167,6 +167,10 @@ class Target:
             )
             raise InstallError(msg) from error
 
+    def holds_more_than(self, *names: str) -> bool:
+        """Whether something else than our notes and what is named stands in it."""
+        return not set(_names(self.path)) <= {NOTES, *names}
+
     # -- one run at a time --------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -252,6 +252,20 @@ def test_an_environment_that_is_slow_to_answer_is_not_made_anew(tmp_path, teller
         environment.ready()
 
 
+def test_a_python_that_is_asked_for_later_takes_the_place_of_the_first(
+    tmp_path: Path, teller: Teller, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(tmp_path / "Fooocus")
+    environment = packages.Environment(target, Programs(target), teller)
+    monkeypatch.setattr(environment, "ready", lambda: True)
+    target.finish("Environment", "3.10.13")
+    same = answering(tools / "python3.10", (3, 10, 13))
+    other = answering(tools / "python3.11", (3, 11, 7))
+    assert environment.base_for(None) is None
+    assert environment.base_for(same) is None
+    assert environment.base_for(other) == Base(str(other), "3.11.7")
+
+
 # -- versions ---------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fooocus_nb._secrets import redact
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install import release
 from fooocus_nb.install.programs import Programs
@@ -87,6 +88,22 @@ def test_one_folder_is_one_source(
     fetched(source_of(str(make_repository()), None), path, teller)
     with pytest.raises(InstallError, match="Give another folder"):
         fetched(source_of(str(make_repository("other")), None), path, teller)
+
+
+def test_a_checkout_that_was_begun_is_no_part_of_another_source(
+    make_repository: Callable[..., Path], tmp_path: Path, teller: Teller
+) -> None:
+    path = tmp_path / "Fooocus"
+    first, other = (source_of(str(make_repository(name)), None) for name in ("origin", "other"))
+    # A run that was ended before anything was checked out leaves nothing that could mix.
+    with pytest.raises(InstallError, match="you did not agree"):
+        fetched(first, path, Teller(answer=False))
+    target = Target(path)
+    target.note(source={"url": first.url, "ref": first.ref})
+    (path / "of_the_first.py").write_text("")  # of a run that was ended in the middle of it
+    with pytest.raises(InstallError, match=r"holds a part of HEAD of .*Give another folder"):
+        fetched(other, path, teller)
+    fetched(first, path, teller)
 
 
 def test_no_hook_runs(
@@ -197,3 +214,15 @@ def test_without_git(tmp_path: Path, teller: Teller, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InstallError, match=r"git is needed.*apt install git"):
         fetched(source_of(None, None), tmp_path / "Fooocus", teller)
+
+
+def test_what_is_secret_in_an_index_is_masked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(
+        "PIP_EXTRA_INDEX_URL", "https://a.example/x https://b.example/?k=s3cr3t-of-b"
+    )
+    monkeypatch.setenv("UV_INDEX", "https://l0gin-of-c@c.example/simple")
+    Programs(Target(tmp_path))
+    said = redact("Looking in indexes: https://b.example/?k=s3cr3t-of-b, l0gin-of-c")
+    assert "s3cr3t-of-b" not in said
+    assert "l0gin-of-c" not in said
+    assert "b.example" in said
