@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.jobs.records import JobRecord
     from fooocus_nb.supervisor.registry import Entry, State
 
-__all__ = ["Asleep", "EngineInfo", "EngineList", "Listed", "asleep", "engines", "named", "survey"]
+__all__ = [
+    "AmbiguousName",
+    "Asleep",
+    "EngineInfo",
+    "EngineList",
+    "Listed",
+    "asleep",
+    "engines",
+    "named",
+    "survey",
+]
 
 #: How long an engine's web server and guardian may take to answer who lists them: a person waits,
 #: while the watchdog, which nobody waits for, is more patient.
@@ -43,6 +53,10 @@ HEADINGS = (
     *("name", "what", "pid", "address", "state", "users", "notebook"),
     *("lifetime", "since", "memory"),
 )
+
+
+class AmbiguousName(ConfigurationError):
+    """More than one engine has the name that was given."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +339,7 @@ def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:
     if fitting:
         pids = ", ".join(str(info.pid) for info in fitting)
         msg = f"{len(fitting)} engines are named {name!r}. Say which by its process id: {pids}."
-        raise ConfigurationError(msg)
+        raise AmbiguousName(msg)
     names = [info.name for info in found]
     told = [
         info.name if names.count(info.name) == 1 else f"{info.name} (process {info.pid})"

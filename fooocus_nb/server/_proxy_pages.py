@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from fooocus_nb.engine.listing import asleep, named, survey
+from fooocus_nb.engine.listing import AmbiguousName, asleep, named, survey
 from fooocus_nb.engine.page_records import page_records
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.registry import Entry
@@ -161,6 +161,8 @@ def _find(name: str) -> Engine:
     found = survey(probe=False)
     try:
         info = named(name, [listed.info for listed in found])
+    except AmbiguousName as error:
+        raise Refused(409, str(error)) from error
     except ConfigurationError as error:
         connected = [record for record in page_records() if record.name == name]
         if not connected:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from fooocus_nb.engine.listing import Asleep
+from fooocus_nb.engine.listing import AmbiguousName, Asleep
 from fooocus_nb.errors import ConfigurationError, FooocusError
 
 if TYPE_CHECKING:
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from fooocus_nb.engine.listing import Listed
     from fooocus_nb.server.services import Services
 
-__all__ = ["AUTH_RESOURCE", "CommandHandler", "Handler", "RefusedError"]
+__all__ = [
+    "AUTH_RESOURCE",
+    "CommandHandler",
+    "Handler",
+    "RefusedError",
+    "find_engine",
+    "running_engine",
+]
 
 #: What an authorizer is asked about.
 AUTH_RESOURCE = "fooocus"
@@ -41,6 +48,29 @@ class RefusedError(web.HTTPError):
         self.headers = headers or {}
 
 
+async def find_engine(services: Services, name: str) -> Listed | Asleep:
+    """Return an engine of this user that runs or sleeps, or refuse the request."""
+    if len(name) > MAX_NAME:
+        raise RefusedError(404, "There is no engine with so long a name.")
+    try:
+        return await services.directory.engine(name)
+    except AmbiguousName as error:
+        raise RefusedError(409, str(error)) from error
+    except ConfigurationError as error:
+        for sleeper in await services.directory.asleep():
+            if sleeper.info.name == name:
+                return sleeper
+        raise RefusedError(404, str(error)) from error
+
+
+async def running_engine(services: Services, name: str) -> Listed:
+    """Return an engine of this user that runs, or refuse the request."""
+    found = await find_engine(services, name)
+    if isinstance(found, Asleep):
+        raise RefusedError(409, found.advice)
+    return found
+
+
 class Handler(APIHandler):
     """A handler of the API: JSON in, JSON out, for users who may use engines."""
 
@@ -60,23 +90,11 @@ class Handler(APIHandler):
 
     async def engine(self, name: str) -> Listed:
         """Return an engine of this user that runs, or refuse the request."""
-        found = await self.find(name)
-        if isinstance(found, Asleep):
-            raise RefusedError(409, found.advice)
-        return found
+        return await running_engine(self.services, name)
 
     async def find(self, name: str) -> Listed | Asleep:
         """Return an engine of this user that runs or sleeps, or refuse the request."""
-        if len(name) > MAX_NAME:
-            raise RefusedError(404, "There is no engine with so long a name.")
-        try:
-            return await self.services.directory.engine(name)
-        except ConfigurationError as error:
-            for sleeper in await self.services.directory.asleep():
-                if sleeper.info.name == name:
-                    return sleeper
-            status = 409 if "Say which" in str(error) else 404
-            raise RefusedError(status, str(error)) from error
+        return await find_engine(self.services, name)
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """Return a whole number of the query, or refuse the request."""

@@ -24,9 +24,8 @@ from fooocus_nb.engine.log_pages import (
     text_of,
     whole,
 )
-from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.fooocus.logs.levels import Classifier
-from fooocus_nb.server.base import AUTH_RESOURCE, MAX_NAME, Handler, RefusedError
+from fooocus_nb.server.base import AUTH_RESOURCE, Handler, RefusedError, running_engine
 from fooocus_nb.supervisor import LineSplitter, LogReader
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ MAX_BEHIND = 4 << 20
 INTERVAL = 0.1
 #: How often it is looked whether the engine still runs.
 ALIVE_SECONDS = 1.0
+#: Of a line that has not ended yet, such as a question, so much is shown.
+MAX_PENDING = 400
 #: Whatever a follower says is not for us.
 MAX_MESSAGE = 4096
 
@@ -135,12 +136,7 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         if not allowed:
             raise web.HTTPError(403)
         name = str(kwargs.get("name", args[0] if args else ""))
-        try:
-            if len(name) > MAX_NAME:
-                raise RefusedError(404, "There is no engine with so long a name.")
-            self._listed = await self.services.directory.engine(name)
-        except ConfigurationError as error:
-            raise RefusedError(404, str(error)) from error
+        self._listed = await running_engine(self.services, name)
         # From here to open() nothing waits, so that no more get in than are counted.
         if len(self.followers) >= self.services.limits.max_log_followers:
             raise RefusedError(503, "Too many follow a log already.")
@@ -192,7 +188,7 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
                 data = await run(pool, reader.read, BATCH_BYTES)
                 if data or skipped:
                     batch = batch_of(splitter.feed(data), classifier)
-                    batch["pending"] = splitter.rest[:MAX_NAME] or batch["pending"]
+                    batch["pending"] = splitter.rest[:MAX_PENDING] or batch["pending"]
                     # Waits until it is sent, so that who takes nothing fills no memory.
                     await self.write_message(json.dumps({**batch, "skipped": skipped}))
                 elif not runs:

@@ -18,7 +18,9 @@ from .live import until
 from .test_engines import check_against
 
 
-async def test_an_engine_that_sleeps_is_listed_and_can_be_asked_nothing(ask, start_demo) -> None:
+async def test_an_engine_that_sleeps_is_listed_and_can_be_asked_nothing(
+    ask, start_demo, jp_base_url, jp_auth_header, jp_http_port
+) -> None:
     engine = start_demo(name="tired")
     assert engine.sleep()
     (told,) = (await ask("/engines")).json["engines"]
@@ -29,6 +31,11 @@ async def test_an_engine_that_sleeps_is_listed_and_can_be_asked_nothing(ask, sta
     for path, method in (("stop", "POST"), ("generation/skip", "POST"), ("log", "GET")):
         refused = await ask(f"/engines/tired/{path}", method)
         assert (refused.status, "is asleep" in refused.message) == (409, True)
+    # Who would follow its log is told the same.
+    follow = f"ws://127.0.0.1:{jp_http_port}{jp_base_url}fooocus-nb/api/engines/tired/log/follow"
+    with pytest.raises(HTTPClientError) as closed:
+        await websocket_connect(HTTPRequest(follow, headers=jp_auth_header))
+    assert closed.value.code == 409
     generating = asyncio.get_running_loop().run_in_executor(
         None, lambda: engine.generate("a cat", image_number=1, **SMALL)
     )

@@ -140,6 +140,13 @@ async def test_an_engine_is_restarted_by_its_kernel_and_stopped(ask, start_demo)
     assert (await ask("/engines/again/stop", "POST")).status == 404
 
 
+async def test_a_name_that_two_engines_answer_to_is_refused(ask, start_demo) -> None:
+    first = start_demo(name="first")
+    start_demo(name=str(first.pid))
+    refused = await ask(f"/engines/{first.pid}")
+    assert (refused.status, "Say which" in refused.message) == (409, True)
+
+
 DETACHED = """
 import os, sys, fooocus_nb
 engine = fooocus_nb.start(demo=True, name="kept", lifetime="detached", output_dir=sys.argv[1],
