@@ -172,10 +172,15 @@ def places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     A start would attach to a running engine of the same kind, and a few hundred logs would push
     out the user's own.
     """
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     with _short_folder() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logs_of_our_own(places_of_our_own: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the logs of each module apart: every start looks at all of them."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture

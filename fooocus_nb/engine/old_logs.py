@@ -74,19 +74,28 @@ def remove_old_logs(root: Path, newest: Path, runtime: Sequence[Path]) -> None:
         for folder in root.iterdir()
         if folder != newest and (found := _look(folder, runtime)) is not None
     ]
-    left = [found for found in ended if not _is_too_old(found)]
-    # What is old and no failure goes first.
-    left.sort(key=lambda found: (_has_failed(found.folder), found.time))
-    total = sum(found.size for found in left)
-    removed = [found for found in ended if found not in left]
-    for found in left:
-        if total <= MAX_BYTES:
+    left: list[_Ended] = []
+    removed: list[_Ended] = []
+    for found in ended:
+        (removed if _is_too_old(found) else left).append(found)
+    removed += _beyond(MAX_BYTES, left)
+    for found in removed:
+        shutil.rmtree(found.folder, ignore_errors=True)
+
+
+def _beyond(most: int, ended: Sequence[_Ended]) -> list[_Ended]:
+    """Return what has to go for the rest to have so many bytes: the old ones, and failures last."""
+    total = sum(found.size for found in ended)
+    if total <= most:
+        return []  # without a look into them, which every start would wait for
+    removed = []
+    for found in sorted(ended, key=lambda found: (_has_failed(found), found.time)):
+        if total <= most:
             break
         if not found.elsewhere:
             total -= found.size
             removed.append(found)
-    for found in removed:
-        shutil.rmtree(found.folder, ignore_errors=True)
+    return removed
 
 
 def _look(folder: Path, runtime: Iterable[Path]) -> _Ended | None:
@@ -126,15 +135,23 @@ def _is_too_old(found: _Ended) -> bool:
         return False
     if found.elsewhere:
         return days > ELSEWHERE_DAYS
-    return days > FAILED_DAYS or not _has_failed(found.folder)
+    return days > FAILED_DAYS or not _has_failed(found)
 
 
-def _has_failed(folder: Path) -> bool:
+def _has_failed(ended: _Ended) -> bool:
     """Whether an engine has failed, or a generation in it, as its log tells."""
+    folder = ended.folder
     if (folder / _FAILED).exists():
         return True
     found = diagnose(_tail(folder / "engine.log"))
-    return found is not None and not issubclass(found.error, GenerationStopped)
+    if found is None or issubclass(found.error, GenerationStopped):
+        return False
+    # So that it is read once only; that is no reason to keep it for longer.
+    mark_failed(folder)
+    with contextlib.suppress(OSError):
+        for path in (folder / _FAILED, folder):
+            os.utime(path, (ended.time, ended.time))
+    return True
 
 
 def _tail(path: Path) -> Sequence[str]:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fooocus_nb
+from fooocus_nb.engine import old_logs
 from fooocus_nb.engine.folders import RUNTIME_VARIABLE, new_log_folder, runtime_folder
 from fooocus_nb.engine.old_logs import mark_failed
 from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartError
+from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.supervisor import ChildSpec, Process
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from .peers import Peer
 
+DAY = 86_400
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
@@ -38,7 +41,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def age(folder: Path, days: float) -> None:
     """Let a log folder, with all that is in it, have been written so many days ago."""
-    moment = time.time() - days * 86_400
+    moment = time.time() - days * DAY
     for path in (*folder.iterdir(), folder):
         os.utime(path, (moment, moment))
 
@@ -74,6 +77,25 @@ def test_those_of_failures_stay_longer(logs: Path, tmp_path: Path) -> None:
     newest = make_log(tmp_path)
     assert set(logs.iterdir()) == {failed, marked, newest}
     assert not older.exists()
+
+
+def test_only_the_logs_that_may_have_to_go_are_read(logs: Path, tmp_path, monkeypatch) -> None:
+    """Every start waits for it, and there may be hundreds of them."""
+    read: list[object] = []
+    monkeypatch.setattr(old_logs, "diagnose", lambda lines: read.append(lines) or diagnose(lines))
+    failed = make_log(tmp_path, FAILURE, days=13)
+    new_log_folder("demo", tmp_path / "ended")
+    assert not read
+    age(failed, 40)
+    for _ in range(3):
+        new_log_folder("demo", tmp_path / "ended")
+    assert len(read) == 1
+    assert (
+        time.time() - max(path.stat().st_mtime for path in (failed, *failed.iterdir())) > 39 * DAY
+    )
+    age(failed, 61)
+    new_log_folder("demo", tmp_path / "ended")
+    assert not failed.exists()
 
 
 def test_all_together_come_to_no_more_than_the_limit(logs: Path, tmp_path, monkeypatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import json as json_module
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from fooocus_nb.fooocus.limits import (
 from fooocus_nb.fooocus.transport.login import LOGIN_VARIABLE, split_login
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
     from fooocus_nb.fooocus.transport.login import Login
@@ -48,6 +51,8 @@ MAX_REDIRECTS = 5
 LOGIN_ROUNDS = 2
 #: Far more than a page with thousands of models has; small values take more room than their text.
 MAX_VALUES = 500_000
+#: Where httpx, and curl, look for the certificates to trust, beside their own.
+TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SPACE = re.compile(r"\s")
 #: A path of plain names: anything else could lead to another host.
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[\w.~-]+)*/?", re.ASCII)
@@ -116,6 +121,12 @@ class Answer:
     redirected: bool = False
 
 
+@functools.cache
+def _trusted(trust_env: bool, _file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Return whose certificates count; read once, since that takes longer than most requests."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
 class HttpSession:
     """Requests to one server, which are logged in where it wants that and `logins` has one."""
 
@@ -128,11 +139,13 @@ class HttpSession:
         self.logins = (login, *logins) if login else tuple(logins)
         self.max_message = max_message_bytes()
         self.max_file = max_file_bytes()
+        # A proxy named in the environment cannot reach this machine's loopback.
+        trust_env = not is_loopback(self.url)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_keepalive_connections=0),
-            # A proxy named in the environment cannot reach this machine's loopback.
-            trust_env=not is_loopback(self.url),
+            trust_env=trust_env,
+            verify=_trusted(trust_env, *map(os.environ.get, TRUST_VARIABLES)),
             # Unpacking could make much of little.
             headers={"Accept-Encoding": "identity"},
         )
