@@ -141,8 +141,8 @@ function render({ model, el: host }) {
     onMove: (index) => {
       activate(index);
       origin = active;
-      view.focus({ preventScroll: true });
     },
+    onClose: () => view.focus({ preventScroll: true }),
   });
   const comparison = new CompareBox({ root, cache });
 

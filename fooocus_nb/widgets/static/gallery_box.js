@@ -10,8 +10,10 @@ function cardRows(card, rows) {
 }
 
 class LightBox {
-  constructor({ root, model, cache, viewer, cards, isSelected, onSelect, onMove }) {
-    Object.assign(this, { root, model, cache, viewer, cards, isSelected, onSelect, onMove });
+  constructor(given) {
+    const { root, model, cache, viewer, cards, isSelected, onSelect, onMove, onClose } = given;
+    Object.assign(this, { root, model, cache, viewer, cards });
+    Object.assign(this, { isSelected, onSelect, onMove, onClose });
     this.details = new Map();
     this.index = -1;
     this.card = undefined;
@@ -63,11 +65,11 @@ class LightBox {
     this.save.addEventListener("click", () => this.download(this.card));
     this.pick.addEventListener("click", () => this.toggle());
     box.addEventListener("keydown", (event) => this.key(event));
-    box.addEventListener("close", () => this.onMove(this.index));
+    box.addEventListener("close", () => this.onClose());
   }
 
   show(index) {
-    this.turnTo(index);
+    this.moveTo(index);
     this.open();
     this.stage.focus({ preventScroll: true });
     this.draw();
@@ -76,8 +78,14 @@ class LightBox {
   step(by) {
     const next = this.index + by;
     if (next < 0 || next >= this.cards().length) return;
-    this.turnTo(next);
+    this.moveTo(next);
     this.draw();
+  }
+
+  // The grid moves along at once: a key may come between the end of the box and its event.
+  moveTo(index) {
+    this.turnTo(index);
+    this.onMove(index);
   }
 
   turnTo(index) {
