@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +82,8 @@ def remember_address(address: str) -> None:
 
     A token may be the user's name, or a part of the query that is called anything.
     """
+    from urllib.parse import urlsplit  # the guardian, which is to be small, needs it for nothing
+
     try:
         parts = urlsplit(address)
         secrets = (parts.username, parts.password, parts.query)
