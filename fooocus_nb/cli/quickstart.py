@@ -190,7 +190,18 @@ class _Run:
         self._task = loop.create_task(self._client.async_execute(env=self._env))
         if self._cancelled:
             self._task.cancel()
-        await self._task
+        try:
+            await self._task
+        finally:
+            await self._end_kernel()
+
+    async def _end_kernel(self) -> None:
+        """End a kernel that is still there: nbclient leaves one whose start was cancelled."""
+        from jupyter_core.utils import ensure_async
+
+        manager = self._client.km
+        if manager is not None and manager.has_kernel:
+            await ensure_async(manager.shutdown_kernel(now=True))
 
     def _cancel(self) -> None:
         """End the execution, from the caller's thread; also one that is only about to begin."""

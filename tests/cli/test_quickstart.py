@@ -249,6 +249,22 @@ def test_ctrl_c_at_once_ends_it_before_a_kernel_is_there(tmp_path: Path) -> None
     assert (tmp_path / "out" / "tour.ipynb").is_file()
 
 
+def test_ctrl_c_while_the_kernel_starts_ends_it(tmp_path: Path) -> None:
+    source = write_notebook(tmp_path / "tour.ipynb", "import time; time.sleep(60)")
+    before = set(psutil.Process().children())
+    started: set[psutil.Process] = set()
+
+    def interrupt(now: Progress) -> None:
+        started.update(set(psutil.Process().children()) - before)
+        if started:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quickstart(tmp_path / "out", notebook=source, on_progress=interrupt)
+    assert len(started) == 1
+    assert not any(process.is_running() for process in started)
+
+
 def test_ctrl_c_ends_the_kernel_and_keeps_what_ran(tmp_path: Path) -> None:
     beacon = tmp_path / "beacon"
     source = write_notebook(
