@@ -188,7 +188,7 @@ def recorded(session: nox.Session) -> None:
     session.run("pytest", "-m", "recorded", *PARALLEL, *session.posargs)
 
 
-@nox.session(venv_backend="none", tags=["everyday", "all"])
+@nox.session(venv_backend="none", tags=["everyday"])
 def tests(session: nox.Session) -> None:
     """Type the README's test command in a fresh clone with nothing beside it."""
     if README_COMMAND not in (ROOT / "README.md").read_text(encoding="utf-8"):
