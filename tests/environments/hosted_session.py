@@ -40,7 +40,8 @@ AFTERWARDS = {
 def run(client: object, code: str, *, interrupt: object = None) -> dict:
     """Run a cell and return its outputs, by kind, with the error's name where it failed."""
     found: dict = {"data": [], "text": "", "error": None}
-    message = client.execute(code)
+    # Else a kernel drops what comes in the moment after an error.
+    message = client.execute(code, stop_on_error=False)
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         reply = client.get_iopub_msg(timeout=TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import random
@@ -45,22 +46,17 @@ def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def own_environment() -> tuple[str, dict[str, str]]:
-    """What pip says of this environment, and the digest of each of its lists of files."""
-    frozen = subprocess.run(
-        [sys.executable, "-m", "pip", "freeze", "--all"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+def own_environment() -> tuple[set[tuple[str, str]], dict[str, str]]:
+    """The packages of this environment, and the digest of each of their files' lists."""
+    importlib.invalidate_caches()
+    packages = {(each.name, each.version) for each in importlib.metadata.distributions()}
     site = Path(sysconfig.get_path("purelib"))
     records = {
         str(path.relative_to(site)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in site.glob("*.dist-info/*")
         if path.is_file()
     }
-    return frozen.stdout, records
+    return packages, records
 
 
 def generates(path: Path, outputs: Path) -> bool:

@@ -337,8 +337,9 @@ SERVER_ENDS: dict[str, Callable[[Server, str], object]] = {
     "SIGKILL": lambda server, _kernel: server.process.send_signal(signal.SIGKILL),
     "SIGHUP": lambda server, _kernel: server.process.send_signal(signal.SIGHUP),
 }
+#: Longer than the way from a kernel's start to the connection that keeps it.
 CULLING = (
-    "--MappingKernelManager.cull_idle_timeout=1",
+    "--MappingKernelManager.cull_idle_timeout=8",
     "--MappingKernelManager.cull_interval=1",
 )
 
