@@ -172,6 +172,8 @@ def places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     A start would attach to a running engine of the same kind, and a few hundred logs would push
     out the user's own.
     """
+    # For what lives as long as the tests, such as a Jupyter server; modules have their own.
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     with _short_folder() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
