@@ -86,8 +86,12 @@ _ACTIONS: tuple[tuple[str, str, str], ...] = (
         "fooocus-nb ps shows when it can.",
     ),
     ("engine.tail()", "%fooocus logs", "fooocus-nb logs"),
+    (
+        "engine.parameters shows them all.",
+        "%fooocus params shows them all.",
+        "In a notebook, engine.parameters shows them all.",
+    ),
     ("share=False starts", "--new starts", "share=False starts"),
-    ("a larger timeout=", "a larger --timeout", "a larger timeout="),
     (
         "fooocus_nb.doctor('~/Fooocus')",
         "%fooocus doctor --path ~/Fooocus",
@@ -109,6 +113,11 @@ _FORMS = {
 }
 #: The longest first: `fooocus-nb doctor` begins other commands.
 _FORM = re.compile("|".join(map(re.escape, sorted(_FORMS, key=len, reverse=True))))
+#: An argument that a message names without a value of its own, as in "name it with python=", and
+#: whose option has the same name in magics and commands.
+_ARGUMENT = re.compile(
+    r"(?<![(\w.-])(?:(python|path|timeout|auth)=|(mix|demo)=True)(?=[\s.,:;)]|$)"
+)
 
 #: A message may quote what a server, a log or a file holds, in which there may be anything.
 MAX_MESSAGE = 4000
@@ -458,10 +467,14 @@ def in_words_of(reader: Reader, text: str) -> str:
     Returns
     -------
     str
-        ``engine.restart()`` for Python is ``%fooocus restart`` below a magic.
+        ``engine.restart()`` for Python is ``%fooocus restart`` below a magic, and ``python=`` is
+        ``--python`` there and in a terminal.
     """
     wanted = _READERS.index(reader)
-    return _FORM.sub(lambda found: _FORMS[found[0]][wanted], text)
+    told = _FORM.sub(lambda found: _FORMS[found[0]][wanted], text)
+    if reader == "python":
+        return told
+    return _ARGUMENT.sub(lambda found: f"--{found[1] or found[2]}", told)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from fooocus_nb.cli.command_line import CommandParser, wants_json
 from fooocus_nb.cli.commands import commands
 from fooocus_nb.cli.report import Report
 from fooocus_nb.cli.schemas import add_schema
-from fooocus_nb.errors import FooocusError, in_words_of
+from fooocus_nb.errors import FooocusError, ParameterError, in_words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,11 +63,14 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
     except UsageError as error:
         text = str(error)
         told = text if text.startswith(program) else f"{program}: {text}"
-        print(f"{error.usage}{told}", file=sys.stderr)
+        print(f"{error.usage}{in_words_of('shell', told)}", file=sys.stderr)
         return WRONG_USAGE, error
     except NoEngine as error:
         _print_error(program, error.error)
         return NO_ENGINE, error.error
+    except ParameterError as error:
+        _print_error(program, error)
+        return WRONG_USAGE, error
     except BrokenPipeError:
         raise
     except (FooocusError, OSError) as error:

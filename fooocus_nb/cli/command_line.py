@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import UsageError
+from fooocus_nb.errors import nearest
 from fooocus_nb.options.generation import split_options
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ class CommandParser(argparse.ArgumentParser):
         found.others = tuple(others)
         found.own_options = tuple(options)
         return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is no choice, with the one most like it."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += f".{nearest(str(value), map(str, action.choices or ()))}"
+            raise
 
     def error(self, message: str) -> NoReturn:
         """Raise what ends the program with the usage, in which no secret is shown."""

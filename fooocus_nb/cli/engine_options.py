@@ -22,12 +22,12 @@ from fooocus_nb.errors import ConfigurationError, FooocusError, in_words_of
 from fooocus_nb.options.values import positive, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.engine.listing import EngineInfo
 
-__all__ = ["add_engine_options", "chosen_engine", "engine_source"]
+__all__ = ["add_engine_options", "chosen_engine", "engine_source", "listed_engine"]
 
 #: Where the login comes from that no option names.
 LOGIN_VARIABLE = "FOOOCUS_NB_AUTH"
@@ -142,10 +142,7 @@ def _engine_call(options: argparse.Namespace) -> tuple[str, dict[str, str]]:
     """Return the begin of the call that has the chosen engine, and its further arguments."""
     url = options.url
     if options.engine:
-        try:
-            url = _listed(options.engine).url
-        except FooocusError as error:
-            raise NoEngine(error) from error
+        url = listed_engine(options.engine).url
     if url:
         return f"connect({url!r}", {}
     if not (options.demo or options.path):
@@ -174,7 +171,7 @@ def _open(options: argparse.Namespace, **settings: Any) -> Engine:
     if options.url:
         return manager.connect(options.url, **settings)
     if options.engine:
-        found = _listed(options.engine)
+        found = listed_engine(options.engine)
         # Called as here, and its log explains what fails, as that of one which is started here.
         name = found.name if found.name not in manager.running() else None
         return manager.connect_logged(found.url, found.log_path, name=name, **settings)
@@ -197,11 +194,14 @@ def _open(options: argparse.Namespace, **settings: Any) -> Engine:
         )
 
 
-def _listed(name: str) -> EngineInfo:
-    """Return what is known of a running engine."""
+def listed_engine(name: str, found: Sequence[EngineInfo] | None = None) -> EngineInfo:
+    """Return what is known of a running engine, of those found or of all; NoEngine says why not."""
     from fooocus_nb.engine.listing import engines, named
 
-    return named(name, engines())
+    try:
+        return named(name, engines() if found is None else found)
+    except FooocusError as error:
+        raise NoEngine(error) from error
 
 
 def _require_default() -> None:

@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import FAILED, OK, UsageError
 from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
 from fooocus_nb.cli.input_files import file_hash, image_files, is_list
 from fooocus_nb.cli.progress_bar import ProgressBar
+from fooocus_nb.cli.report import error_document
 from fooocus_nb.errors import ConfigurationError, FooocusError, ParameterError, in_words_of
 from fooocus_nb.options.generation import (
     add_generation_options,
@@ -285,7 +285,7 @@ class _Run:
                 "number": number,
                 "prompt": task.prompt,
                 "input": str(task.input) if task.input else None,
-                "error": {"type": type(failure).__name__, "message": redact(str(failure))},
+                "error": error_document(failure),
             }
         )
         self._report.document = self.document()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fooocus_nb.cli.command import UsageError
 from fooocus_nb.cli.executing import heading_above, kernel_manager, require_packages
 from fooocus_nb.engine.folders import resolved
 from fooocus_nb.errors import ConfigurationError
@@ -89,7 +90,7 @@ def installation_from(
         return find_installation(given, python=python)
     if python:
         msg = "--python names the interpreter of a Fooocus: say where that is with --path."
-        raise ConfigurationError(msg)
+        raise UsageError(msg)
     return None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean
 from fooocus_nb._secrets import redact
+from fooocus_nb.errors import in_words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
     Document = Mapping[str, Any] | Sequence[Any]
 
-__all__ = ["Report"]
+__all__ = ["Report", "error_document"]
+
+
+def error_document(error: BaseException) -> dict[str, str]:
+    """Return what JSON tells of an error: its kind, and its message as a terminal shows it."""
+    message = redact(in_words_of("shell", str(error)))
+    return {"type": type(error).__name__, "message": message}
 
 
 class Report:
@@ -59,11 +66,7 @@ class Report:
         document = self.document
         if error is not None:
             found = dict(document) if isinstance(document, dict) else {}
-            found["error"] = {
-                "type": type(error).__name__,
-                "message": redact(str(error)),
-                "exit_code": exit_code,
-            }
+            found["error"] = {**error_document(error), "exit_code": exit_code}
             document = found
         if document is not None:
             self._out.write(json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")

@@ -61,7 +61,8 @@ class GenerateOptions:
 
     `parameters` are by name, as ``engine.generate`` takes them; `settings` is what ``--set`` gave,
     and `others` are the options that may be parameters of the engine, as they were written.
-    `sweeps` are axes as they were written, and `run_folder` is where they are recorded.
+    `sweeps` are axes as they were written, and `run_folder` is where they are recorded, with `mix`
+    also from another engine.
     """
 
     prompt: str
@@ -74,6 +75,7 @@ class GenerateOptions:
     verb: str = "generate"
     sweeps: tuple[str, ...] = ()
     run_folder: str = ""
+    mix: bool = False
     known: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def resolved(self, table: Mapping[str, Parameter]) -> GenerateOptions:
@@ -265,6 +267,7 @@ def _generate_options(
         verb=verb,
         sweeps=sweeps,
         run_folder=run_folder,
+        mix=known.mix,
         known=known,
     )
 

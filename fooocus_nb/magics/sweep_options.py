@@ -32,6 +32,10 @@ def add_sweep_options(parser: Parser) -> None:
     parser.add_argument(
         "--run", dest="run_folder", metavar="DIR", help="the folder of the run that a sweep makes"
     )
+    parser.add_argument(
+        "--mix", action="store_true", help="go on with another engine than made the run's cells so "
+        "far; each manifest says which",
+    )  # fmt: skip
 
 
 def cut_sweeps(line: str, variables: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -84,6 +88,9 @@ def check_sweep(known: argparse.Namespace, texts: Sequence[str]) -> tuple[tuple[
             "%fooocus: --run belongs to --sweep. For single generations: %fooocus run open DIR "
             "makes all that follows part of a run."
         )
+        raise UsageError(msg)
+    if known.mix and not sweeps:
+        msg = "%fooocus: --mix belongs to --sweep: its run goes on with another engine."
         raise UsageError(msg)
     if sweeps and known.repeat != 1:
         msg = "%fooocus: --sweep and --repeat exclude each other: give --sweep seed=1..4."

@@ -24,7 +24,7 @@ __all__ = ["arun_sweep", "run_sweep"]
 
 def run_sweep(session: Session, engine: Engine, options: GenerateOptions) -> Run:
     """Make a sweep and block until it is done; `options` are resolved."""
-    run = _sweep(engine, options).run(engine, options.run_folder, show=True)
+    run = _sweep(engine, options).run(engine, options.run_folder, mix=options.mix, show=True)
     session.keep(options.output, run)
     return run
 
@@ -33,7 +33,7 @@ async def arun_sweep(session: Session, engine: Engine, options: GenerateOptions)
     """Make a sweep and await it, with the kernel listening meanwhile."""
     sweep = await asyncio.to_thread(_sweep, engine, options)
     try:
-        run = await sweep.arun(engine, options.run_folder, show=True)
+        run = await sweep.arun(engine, options.run_folder, mix=options.mix, show=True)
     except asyncio.CancelledError as cancelled:
         raise interruption_of(cancelled) from None
     session.keep(options.output, run)

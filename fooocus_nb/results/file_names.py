@@ -80,7 +80,8 @@ class NamePattern:
         return f"NamePattern({self.text!r})"
 
     def _refuse(self, why: str) -> None:
-        msg = f"names={str(self.text)[:MAX_PATTERN]!r} cannot be used: {why}."
+        end = "" if why.endswith((".", "?")) else "."
+        msg = f"names={str(self.text)[:MAX_PATTERN]!r} cannot be used: {why}{end}"
         raise ConfigurationError(msg)
 
     def _parsed(self, part: str) -> list[tuple[str, str | None, str]]:
@@ -94,7 +95,7 @@ class NamePattern:
         for text, name, spec, conversion in pieces:
             if name is not None and (name not in _names() or conversion):
                 hint = nearest(name, _names()) or f" There are {', '.join(FIELDS)} and parameters."
-                self._refuse(f"there is no field {{{name}}}.{hint}".removesuffix("."))
+                self._refuse(f"there is no field {{{name}}}.{hint}")
             match = _SPEC.fullmatch(spec or "")
             if match is None or any(int(width or 0) > MAX_WIDTH for width in match.groups()):
                 self._refuse(f"{spec!r} is no format that can be used")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_a_wrong_command_line_exits_with_2(args: tuple[str, ...]) -> None:
     assert "usage: fooocus-nb" in done.stderr
 
 
+def test_a_misspelt_command_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["genrate", "a cat"]) == 2
+    assert capsys.readouterr().err.endswith(" Did you mean 'generate'?\n")
+
+
+@pytest.mark.parametrize("command", ["stop", "logs"])
+def test_an_engine_that_is_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = uuid.uuid4().hex
+    assert cli.main([command, name]) == 3
+    assert f"There is no engine named {name!r}." in capsys.readouterr().err
+
+
 def test_help_names_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
@@ -44,7 +59,7 @@ def test_help_names_the_commands() -> None:
 
 def test_a_folder_without_fooocus_is_an_error(tmp_path: Path) -> None:
     done = run("quickstart", "--path", str(tmp_path), "--output", str(tmp_path / "out"))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.startswith("fooocus-nb: ")
     assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr
@@ -55,12 +70,12 @@ def test_the_environment_names_the_folder_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FOOOCUS_HOME", str(tmp_path / "gone"))
-    assert cli.main(["quickstart", "--output", str(tmp_path / "out")]) == 1
+    assert cli.main(["quickstart", "--output", str(tmp_path / "out")]) == 3
     assert str(tmp_path / "gone") in capsys.readouterr().err
 
 
 def test_an_interpreter_alone_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["quickstart", "--python", sys.executable]) == 1
+    assert cli.main(["quickstart", "--python", sys.executable]) == 2
     assert "--path" in capsys.readouterr().err
 
 

@@ -386,7 +386,7 @@ def test_the_other_commands_documents(shell, url, tmp_path) -> None:
     code, out, _ = shell("logs", info["name"], "-f", "--json")
     assert (code, document("logs", out)["error"]["exit_code"]) == (2, 2)
     code, out, _ = shell("stop", "nobody", "--json")
-    assert (code, document("stop", out)["error"]["exit_code"]) == (1, 1)
+    assert (code, document("stop", out)["error"]["exit_code"]) == (3, 3)
     code, out, _ = shell("doctor", "--path", str(tmp_path), "--json")
     document("doctor", out)
 

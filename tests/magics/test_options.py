@@ -155,6 +155,12 @@ def test_what_is_advised_is_in_the_language_of_its_reader(notebook):
     assert in_words_of("shell", advice) == advice
     assert in_words_of("magic", advice) == advice.replace("fooocus-nb", "%fooocus")
     assert "fooocus-nb" not in in_words_of("python", advice)
+    named = "Name it with python=, or give another folder, or mix=True: timeout=3 was too short."
+    assert in_words_of("python", named) == named
+    for reader in ("magic", "shell"):
+        assert in_words_of(reader, named) == named.replace("python=", "--python").replace(
+            "mix=True", "--mix"
+        )
     notebook.run("%fooocus start --demo --name other")
     notebook.run("%fooocus stop --name other")
     below = told(notebook.run("%fooocus --name other a cat", fails=True))

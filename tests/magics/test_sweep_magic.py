@@ -25,6 +25,13 @@ def test_a_sweep_in_a_cell_leaves_one_summary(notebook: Notebook) -> None:
     # Again, there is nothing to make.
     again = notebook.run(f"{LINE} --run {folder}\na lighthouse")
     assert "4 were there" in again.shown
+    # Another engine goes on with it only where that is said.
+    notebook.run("%fooocus stop")
+    notebook.run("%fooocus start --demo --new -- --preset anime")
+    longer = LINE.replace("seed=1..2", "seed=1..3")
+    cell = notebook.run(f"{longer} --run {folder}\na lighthouse", fails=True)
+    assert "Give another folder, or --mix:" in cell.error
+    assert "6 of 6 made" in notebook.run(f"{longer} --run {folder} --mix\na lighthouse").shown
 
 
 def test_a_slip_of_the_pen_is_told_without_stack_frames(notebook: Notebook) -> None:

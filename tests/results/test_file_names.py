@@ -62,7 +62,7 @@ def test_a_date() -> None:
         ("a/../../b", "must be a name"),
         ("a//b", "must be a name"),
         ("x/", "must be a name"),
-        ("{sed}", "Did you mean 'seed'"),
+        ("{sed}", r"Did you mean 'seed'\?$"),
         ("{seed.__class__}", "no field"),
         ("{seed[0]}", "no field"),
         ("{seed!r}", "field"),

@@ -6,10 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import FAILED, OK, Command, UsageError
 from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
 from fooocus_nb.cli.input_files import file_hash, image_files
+from fooocus_nb.cli.report import error_document
 from fooocus_nb.errors import FooocusError, OutputError, ParameterError
 from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.options.values import sides
@@ -103,10 +103,10 @@ class _Descriptions:
             bar.close()
 
     def _fail(self, path: Path, error: FooocusError) -> None:
-        told = {"type": type(error).__name__, "message": redact(str(error))}
+        told = error_document(error)
         self.failed.append({"path": str(path.absolute()), "error": told})
         self._report()
-        self._options.report.note(f"{path}: {error}")
+        self._options.report.note(f"{path}: {told['message']}")
 
     # -- its text files ---------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb._html import clean
 from fooocus_nb.cli.command import OK, Command, UsageError
+from fooocus_nb.cli.engine_options import listed_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,13 +43,12 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Print the last lines of a log, and go on with new ones where that is asked."""
-    from fooocus_nb.engine.listing import engines, named
     from fooocus_nb.supervisor import LineSplitter, LogReader, Tail
 
     if options.json and options.follow:
         msg = "--follow has no end, and --json prints one document at the end: give one of them"
         raise UsageError(msg)
-    info = named(options.name, engines())
+    info = listed_engine(options.name)
     reader = LogReader(info.log_path)
     splitter, tail = LineSplitter(), Tail(max(options.n, 1))
     say = options.report.say

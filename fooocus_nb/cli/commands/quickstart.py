@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fooocus_nb.cli.command import OK, Command, add_installation
-from fooocus_nb.errors import FooocusError
+from fooocus_nb.cli.command import OK, Command, NoEngine, add_installation
+from fooocus_nb.errors import FooocusError, InstallError
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,10 @@ def run(options: argparse.Namespace) -> int:
     from fooocus_nb.cli.progress_bar import ProgressBar
     from fooocus_nb.cli.quickstart import installation_from, run_quickstart
 
-    installation = installation_from(options.path, options.python)
+    try:
+        installation = installation_from(options.path, options.python)
+    except InstallError as error:
+        raise NoEngine(error) from error
     options.report.note(_announcement(installation))
     bar = ProgressBar(sys.stderr)
     try:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fooocus_nb.cli.command import OK, Command
+from fooocus_nb.cli.engine_options import listed_engine
 from fooocus_nb.errors import ConfigurationError, FooocusError
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Stop one engine or all."""
-    from fooocus_nb.engine.listing import engines, named
+    from fooocus_nb.engine.listing import engines
 
     found = engines()
-    chosen = list(found) if options.all else [named(options.name, found)]
+    chosen = list(found) if options.all else [listed_engine(options.name, found)]
     elsewhere = [info for info in chosen if info.state in ("elsewhere", "asleep")]
     if elsewhere and not options.all:
         elsewhere[0].stop()  # which says why it cannot be done from here

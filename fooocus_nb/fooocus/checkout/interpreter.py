@@ -59,8 +59,7 @@ INTERPRETERS = WINDOWS_INTERPRETERS if WINDOWS else ("bin/python3", "bin/python"
 _VERSIONED = re.compile(r"python3\.\d+")
 ADVICE = (
     "Name the interpreter that Fooocus is installed in with python=, such as "
-    "python='/opt/fooocus-env/bin/python' (in a magic and on the command line --python); if it "
-    "really is the notebook's own, say python=sys.executable."
+    "/opt/fooocus-env/bin/python; if it really is the notebook's own, name that one."
 )
 
 
