@@ -71,7 +71,8 @@ LATER_PINS = {
 #: Those speak as the newest one does, or nearly so.
 OLDER = sorted(LATER_PINS)[:-1]
 BUILD_SECONDS = 900.0
-PROCESSES = 2
+#: Tests of how things end mostly wait; one process more than there are cores uses that time.
+PROCESSES = min((os.cpu_count() or 1) + 1, 9)
 #: As many as Hypothesis makes by itself; a test's own number goes through `examples`, too.
 DEFAULT_EXAMPLES = 100
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -105,10 +106,10 @@ def _keep_bytecode(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite in two processes; what is named, such as a room, runs in one.
+    """Run the whole suite in several processes; what is named, such as a room, runs in one.
 
     Files stay whole, for what their tests share. The order stays as well: the browser's tests, of
-    which each takes long, come first, so that both processes end at much the same time.
+    which each takes long, come first, so that the processes end at much the same time.
     """
     options = config.option
     if (
