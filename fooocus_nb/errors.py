@@ -85,7 +85,15 @@ _ACTIONS: tuple[tuple[str, str, str], ...] = (
         "%fooocus status shows when it can.",
         "fooocus-nb ps shows when it can.",
     ),
+    (
+        "engine.wait_ready() waits for that.",
+        "%fooocus status shows when it is ready.",
+        "fooocus-nb ps shows when it is ready.",
+    ),
     ("engine.tail()", "%fooocus logs", "fooocus-nb logs"),
+    ("engine.stop()", "%fooocus stop", "fooocus-nb stop"),
+    ("engine.parameters", "%fooocus params", "engine.parameters"),
+    ("engine.make_mask(image)", "%fooocus mask IMAGE", "engine.make_mask(image)"),
     ("share=False starts", "--new starts", "share=False starts"),
     ("a larger timeout=", "a larger --timeout", "a larger timeout="),
     (
