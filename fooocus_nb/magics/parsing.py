@@ -379,8 +379,9 @@ def split_verb(line: str) -> tuple[str, str]:
     rest = line[len(word) :].strip()
     if word in verbs.names():
         return word, rest
-    if line.rstrip("?") in verbs.names():
-        return "help", line.rstrip("?")
+    asked = line.rstrip("?")
+    if asked != line and asked in ("", *verbs.names()):
+        return "help", asked
     # One word, or one with what verbs take behind it, is no prompt that anybody writes that near
     # a verb.
     if (not rest or _ARGUMENT.match(rest)) and (verb := _mistyped(word)):
@@ -396,6 +397,7 @@ def _mistyped(word: str) -> str | None:
     """Return the verb that a word was meant to be; None where it may well be a prompt."""
     if word.startswith("-"):
         return None
+    word = word.rstrip("?")
     # A swap of two letters of four is 0.75; longer words that are this near are other words.
     cutoff = 0.75 if len(word) <= 4 else 0.8
     found = difflib.get_close_matches(word.casefold(), verbs.names(), n=1, cutoff=cutoff)

@@ -70,6 +70,13 @@ def test_every_parameter_is_an_option(notebook):
         ("%fooocus status demo", "Did you mean '--name demo'?"),
         ("%fooocus stop all", "Did you mean '--all'?"),
         ("%fooocus --size 0x64 a cat", "no size such as"),
+        ("%fooocus strat?", "Did you mean start?"),
+        ("%fooocus start --demo --name demo", "choose another --name."),
+        ("%load_ext fooocus_nb\n%%fooocus\na cat", "must be the first line of its cell"),
+        ("import os\n\n%%fooocus --seed 3\na cat", "must be the first line of its cell"),
+        ("%%time\n# a comment\n%%fooocus\na cat", "must be the first line of its cell"),
+        ("for _ in range(2):\n    %%fooocus\n    a cat", "must be the first line of its cell"),
+        ("  %%fooocus\na cat", "with no blanks before it"),
     ],
 )
 def test_mistakes_are_told(notebook, code, said):
@@ -219,7 +226,7 @@ def test_styles_with_commas(notebook):
         assert notebook.value("r.parameters['style_selections']") == ["SAI Anime", "Fooocus V2"]
 
 
-@pytest.mark.parametrize("line", ["help", "--help", "-h"])
+@pytest.mark.parametrize("line", ["help", "--help", "-h", " ?", " ??"])
 def test_help_shows_all_verbs(notebook, line):
     shown = notebook.run(f"%fooocus {line}").shown
     assert all(f"%fooocus {verb} " in shown for verb in verbs.names())
@@ -301,6 +308,19 @@ def test_what_is_advised_is_in_the_language_of_its_reader(notebook):
     assert in_words_of("shell", advice) == advice
     assert in_words_of("magic", advice) == advice.replace("fooocus-nb", "%fooocus")
     assert "fooocus-nb" not in in_words_of("python", advice)
+    advice = (
+        "Start it with args=['--vae-in-fp32', '--all-in-fp32'], env={'A': '1', 'B': '2'}, another "
+        "python=, and gpu=. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    assert in_words_of("python", advice) == advice
+    assert in_words_of("magic", advice) == (
+        "Start it with -- --vae-in-fp32 --all-in-fp32, %env A=1 and %env B=2 in a cell before it, "
+        "another --python, and --gpu. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    assert in_words_of("shell", advice) == (
+        "Start it with --flags='--vae-in-fp32 --all-in-fp32', A=1 B=2 before the command, another "
+        "--python, and --gpu. A folder_path= and path='x' are none of these; nor is env=1."
+    )
     advice = "engine.stop() there. See engine.parameters. engine.wait_ready() waits for that."
     assert in_words_of("python", advice) == advice
     assert "engine." not in in_words_of("magic", advice)
