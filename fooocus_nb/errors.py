@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
-import re
 import sys
 import traceback
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fooocus_nb._advice import Reader, in_words_of
 from fooocus_nb._html import clean
 from fooocus_nb._secrets import redact
 
@@ -69,55 +69,6 @@ __all__ = [
     "warn_user",
     "while_starting",
 ]
-
-#: Where a message is read: a cell of Python, a magic, or a terminal.
-Reader = Literal["python", "magic", "shell"]
-
-_READERS: tuple[Reader, ...] = ("python", "magic", "shell")
-#: What remedies advise, in the words of each reader. Messages are written for Python or with the
-#: name of a command: an error is made far from where it is read, often on another thread.
-_ACTIONS: tuple[tuple[str, str, str], ...] = (
-    ("fooocus_nb.start('~/Fooocus')", "%fooocus start --path ~/Fooocus", "--path ~/Fooocus"),
-    ("fooocus_nb.start(demo=True)", "%fooocus start --demo", "fooocus_nb.start(demo=True)"),
-    ("engine.restart()", "%fooocus restart", "engine.restart()"),
-    (
-        "engine.wait_ready() waits until it can.",
-        "%fooocus status shows when it can.",
-        "fooocus-nb ps shows when it can.",
-    ),
-    ("engine.tail()", "%fooocus logs", "fooocus-nb logs"),
-    (
-        "engine.parameters shows them all.",
-        "%fooocus params shows them all.",
-        "In a notebook, engine.parameters shows them all.",
-    ),
-    ("share=False starts", "--new starts", "share=False starts"),
-    (
-        "fooocus_nb.doctor('~/Fooocus')",
-        "%fooocus doctor --path ~/Fooocus",
-        "fooocus-nb doctor --path ~/Fooocus",
-    ),
-    (
-        "fooocus_nb.restore_model(path)",
-        "%fooocus doctor --restore",
-        "fooocus-nb doctor --restore",
-    ),
-    ("fooocus_nb.doctor()", "%fooocus doctor", "fooocus-nb doctor"),
-    ("fooocus-nb install", "%fooocus install", "fooocus-nb install"),
-)
-_FORMS = {
-    form: forms
-    for forms in _ACTIONS
-    for form in forms
-    if form == forms[0] or form.startswith(("%fooocus ", "fooocus-nb "))
-}
-#: The longest first: `fooocus-nb doctor` begins other commands.
-_FORM = re.compile("|".join(map(re.escape, sorted(_FORMS, key=len, reverse=True))))
-#: An argument that a message names without a value of its own, as in "name it with python=", and
-#: whose option has the same name in magics and commands.
-_ARGUMENT = re.compile(
-    r"(?<![(\w.-])(?:(python|path|timeout|auth)=|(mix|demo)=True)(?=[\s.,:;)]|$)"
-)
 
 #: A message may quote what a server, a log or a file holds, in which there may be anything.
 MAX_MESSAGE = 4000
@@ -452,29 +403,6 @@ def warn_user(message: str, category: type[Warning]) -> None:
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "fooocus_nb":
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
-
-
-def in_words_of(reader: Reader, text: str) -> str:
-    """Return a message with what it advises as its reader says it.
-
-    Parameters
-    ----------
-    reader : {"python", "magic", "shell"}
-        Where it is read: after a call in Python, below a magic, or in a terminal.
-    text : str
-        The message; what it advises may be written for any of them.
-
-    Returns
-    -------
-    str
-        ``engine.restart()`` for Python is ``%fooocus restart`` below a magic, and ``python=`` is
-        ``--python`` there and in a terminal.
-    """
-    wanted = _READERS.index(reader)
-    told = _FORM.sub(lambda found: _FORMS[found[0]][wanted], text)
-    if reader == "python":
-        return told
-    return _ARGUMENT.sub(lambda found: f"--{found[1] or found[2]}", told)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: The floors of the house, from the ground up. A room sees itself and the floors below its own.
 FLOORS: tuple[set[str], ...] = (
-    {"_secrets"},
+    {"_advice", "_secrets"},
     {"_html"},
     {"errors"},
     {"_background"},

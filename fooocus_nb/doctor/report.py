@@ -14,7 +14,7 @@ from fooocus_nb.errors import in_words_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from fooocus_nb.errors import Reader
+    from fooocus_nb._advice import Reader
 
 __all__ = ["Check", "Report", "Status", "format_bytes"]
 

@@ -49,14 +49,15 @@ class FooocusMagics(Magics):
         with _plain_errors():
             return await dispatch.run_awaited(self.shell, line, cell, value=value)
 
-    def refuse_comment_above(self) -> None:
-        """Say why a cell whose ``%%fooocus`` stands below a comment cannot run."""
+    def refuse_what_is_above(self) -> None:
+        """Say why a cell whose ``%%fooocus`` stands below or right of something cannot run."""
         from IPython.core.error import UsageError
 
         msg = (
-            "%%fooocus must be the first line of its cell: IPython takes what stands below a "
-            "comment for Python. Move the comment into a cell of its own, or remove it; in the "
-            "cell's body it would be part of the prompt."
+            "%%fooocus must be the first line of its cell, with no blanks before it: IPython takes "
+            "what stands below a comment or other lines for Python. Move them into a cell of their "
+            "own, or remove them; in the cell's body they would be part of the prompt. Nothing of "
+            "this cell was run."
         )
         raise UsageError(msg)
 

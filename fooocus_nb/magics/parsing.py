@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from fooocus_nb.errors import ParameterError, nearest
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.schema.parameters import nearest_name
 from fooocus_nb.magics import verbs
 from fooocus_nb.magics.sweep_options import check_sweep, cut_sweeps
-from fooocus_nb.magics.variables import PROMPT_OPTIONS, expand
+from fooocus_nb.magics.variables import expand, expand_option
 from fooocus_nb.magics.verb import HelpWanted, Verb
 from fooocus_nb.options.generation import (
     given_parameters,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fooocus_nb.fooocus.schema.parameters import Parameter
+    from fooocus_nb.magics.verb import Parser
 
     Variables = Mapping[str, Any]
 
@@ -43,8 +45,20 @@ __all__ = [
 ]
 
 _NO_VARIABLES: Variables = {}
-_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:=|\s+|$)")
-_VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+)(?:\s+|$)""")
+_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(=|\s+|$)")
+#: A short option with its number, such as -n2.
+_SHORT = re.compile(r"(-[A-Za-z])(\d+)")
+#: A backslash takes the next sign as it is, but on Windows, where it is in every path.
+_PLAIN = r"""[^\s"']""" if os.name == "nt" else r"""\\(?:.|$)|[^\s"'\\]"""
+_VALUE = re.compile(rf"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|{_PLAIN})+)(?:\s+|$)""", re.DOTALL)
+#: What a word processor or a chat makes of dashes and quotes.
+_TYPOGRAPHIC_DASH = re.compile("[\u2012-\u2015\u2212]+-?(?=[A-Za-z])")
+_TYPOGRAPHIC_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u201a\u00ab\u00bb"
+#: What stands behind a verb that takes something, and at the head of no prompt.
+_ARGUMENT = re.compile(
+    r"\w+://|[~/\\-]|\.{1,2}[/\\]|[A-Za-z]:\\|[{$]\w|\S+\[-?\d+\]|\d+$"
+    r"|\S+\.(?:png|jpe?g|webp|zip|html)\b"
+)
 
 
 @dataclass
@@ -122,7 +136,9 @@ def parse(
         return VerbOptions(verb, parse_verb_line(verb, rest, variables))
     except HelpWanted as wanted:
         # `%fooocus --help` asks for all of it, `%fooocus generate --help` for the options.
-        word = "" if line.split()[:1] in (["--help"], ["-h"]) and cell is None else wanted.verb
+        word = wanted.verb
+        if cell is None and line.split()[:1] in (["--help"], ["-h"]):
+            word = line.split()[1] if line.split()[1:2] and line.split()[1] in verbs.names() else ""
         return VerbOptions("help", argparse.Namespace(word=word, name=None))
 
 
@@ -130,6 +146,7 @@ def _split(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
+    lexer.whitespace += "\u00a0\u3000"  # pasted from a page they look like blanks
     if os.name == "nt":
         lexer.escape = ""  # or every path would lose its backslashes
     try:
@@ -152,16 +169,15 @@ def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) 
     parser = verbs.parser(verb)
     words, others = _split_words(words, parser.options, variables)
     known, rest = parser.parse_known_args(words)
-    if rest and rest[0].startswith("-"):
-        msg = f"%%fooocus: there is no option {rest[0]!r}.{nearest(rest[0], parser.options)}"
-        raise UsageError(msg)
     if rest:
+        _refuse_typographic_dash(rest[0])
+        hint = nearest_name(rest[0].partition("=")[0], parser.options) if "=" in rest[0] else ""
         msg = (
-            f"%%fooocus: {rest[0]!r} is no option. The prompt goes into the cell's body; verbs "
-            "such as start go behind a single %."
+            f"%%fooocus: {rest[0]!r} is no option.{hint} The prompt goes into the cell's body; "
+            "verbs such as start go behind a single %."
         )
         raise UsageError(msg)
-    prompt = cell.removesuffix("\n")
+    prompt = cell.removesuffix("\n").removesuffix("\r")
     if not prompt.strip():
         msg = "%%fooocus: the cell's body is the prompt, and it is empty."
         raise UsageError(msg)
@@ -174,10 +190,30 @@ def _split_words(
     """Return the words for the parser, and the options that only the engine may know."""
 
     def expanded(name: str, text: str) -> str:
-        return text if name in PROMPT_OPTIONS else expand(text, variables)
+        return _option_value(name, text, variables)
 
     kept, others, rest = split_options(words, options, expanded)
     return [*kept, *rest], others
+
+
+def _option_value(name: str, text: str, variables: Variables) -> str:
+    """Return the value of an option with variables expanded, unless it is a prompt."""
+    if text[:1] and text[0] in _TYPOGRAPHIC_QUOTES:
+        msg = f"%fooocus: {name} {text}: these quotes do not hold a value together; write ' or \"."
+        raise UsageError(msg)
+    return expand_option(name, text, variables)
+
+
+def _refuse_typographic_dash(word: str) -> None:
+    """Refuse an option whose two dashes have become one long one."""
+    found = _TYPOGRAPHIC_DASH.match(word)
+    if found is not None:
+        option = f"--{word[found.end() :]}"
+        msg = (
+            f"%fooocus: {word} begins with a long dash: the option is {option}. Where it belongs "
+            "to the prompt, write -- before the prompt."
+        )
+        raise UsageError(msg)
 
 
 def parse_generate_line(
@@ -196,8 +232,12 @@ def parse_generate_line(
     known = parser.parse_args(words)
     literal = rest == "--" or rest.startswith("-- ")
     rest = rest[2:].strip() if literal else rest
+    if not literal:
+        _refuse_typographic_dash(rest)
     if not rest and verb == "generate":
         msg = "%fooocus: the prompt is missing."
+        if others and others[-1][1] is not None:
+            msg += f" {others[-1][1]!r} was taken for the value of {others[-1][0]}."
         raise UsageError(msg)
     if not literal:
         _refuse_late_options(rest, parser.options)
@@ -212,16 +252,18 @@ def _options_at_head(
     others: list[tuple[str, str | None]] = []
     rest = line
     while (option := _OPTION.match(rest)) is not None:
-        name, rest = option[1], rest[option.end() :]
-        if name not in options and not name.startswith("--"):
-            msg = f"%fooocus: there is no option {name!r}.{nearest(name, options)}"
-            raise UsageError(msg)
-        value = _VALUE.match(rest) if options.get(name, True) else None
-        text = None
-        if value is not None:
-            text = "".join(_split(value[1]))
-            text = text if name in PROMPT_OPTIONS else expand(text, variables)
-            rest = rest[value.end() :]
+        name, text = option[1], None
+        short = _SHORT.fullmatch(name)
+        rest = rest[option.end() :]
+        if short is not None and options.get(short[1]):
+            name, text = short[1], short[2]
+        elif options.get(name, True) or option[2] == "=":
+            value = _VALUE.match(rest)
+            if value is not None:
+                text = _option_value(name, "".join(_split(value[1])), variables)
+                rest = rest[value.end() :]
+            elif rest[:1] in ("'", '"'):
+                _split(rest)  # which says what is wrong with it
         if name in options:
             words.append(joined(name, text))
         else:
@@ -231,10 +273,16 @@ def _options_at_head(
 
 def _refuse_late_options(prompt: str, options: Iterable[str]) -> None:
     """Refuse options behind the prompt, mistyped ones too: nobody wants to generate them."""
+    known = list(options)
     for word in prompt.split():
         option = word.partition("=")[0]
-        if re.match("--[A-Za-z]", option):
-            hint = "" if option in options else nearest(option, options)
+        dash = _TYPOGRAPHIC_DASH.match(option)
+        if dash is not None and f"--{option[dash.end() :]}" in known:
+            _refuse_typographic_dash(word)
+        short = _SHORT.fullmatch(option)
+        is_short = option[:2] != "--" and (option if short is None else short[1]) in known
+        if is_short or re.match("--[A-Za-z]", option):
+            hint = "" if is_short or option in known else nearest_name(option, known)
             msg = (
                 f"%fooocus: options come before the prompt, but {word} is behind it.{hint} Where "
                 "it belongs to the prompt, write -- before the prompt."
@@ -283,23 +331,45 @@ def parse_verb_line(
     if has_flags and "--" in words:
         place = words.index("--")
         words, flags = words[:place], words[place + 1 :]
-    words, flags = ([expand(word, variables) for word in part] for part in (words, flags))
+    words = list(_expanded(words, variables))
+    flags = [expand(word, variables) for word in flags]
     parser = verbs.parser(verb)
     known, rest = parser.parse_known_args(words)
-    if rest and has_flags:
-        hint = nearest(rest[0], parser.options)
-        msg = f"%fooocus {verb}: {rest[0]!r} is no option.{hint} Fooocus's own flags go behind --."
-        raise UsageError(msg)
     if rest:
-        hint = nearest(rest[0], parser.options) if rest[0].startswith("-") else ""
-        msg = (
-            f"%fooocus {verb}: {rest[0]!r} means nothing here.{hint} To generate it, write: "
-            f"%fooocus generate {verb} {line}"
-        )
+        is_option = rest[0].startswith("-")
+        hint = _meant(rest[0], parser)
+        what = "is no option" if has_flags or is_option else "means nothing here"
+        msg = f"%fooocus {verb}: {rest[0]!r} {what}.{hint}"
+        if has_flags:
+            msg += " Fooocus's own flags go behind --."
+        elif not is_option:
+            msg += f" To generate it, write: %fooocus generate {verb} {line}"
         raise UsageError(msg)
     if has_flags:
         known.flags = tuple(flags)
     return known
+
+
+def _expanded(words: Iterable[str], variables: Variables) -> Iterator[str]:
+    """Yield the words of a line with the variables of its options expanded."""
+    option = ""
+    for word in words:
+        is_option = word.startswith("-")
+        name, equals, value = word.partition("=")
+        if is_option and equals:
+            yield f"{name}={expand_option(name, value, variables)}"
+        else:
+            yield expand_option(option, word, variables)
+        option = word if is_option else ""
+
+
+def _meant(word: str, parser: Parser) -> str:
+    """Return a hint at what a word was meant to be that is none of a verb's options."""
+    from fooocus_nb.engine import manager
+
+    if word.startswith("-") or f"--{word}" in parser.options:
+        return nearest_name(word, parser.options)
+    return f" Did you mean '--name {word}'?" if word in manager.running() else ""
 
 
 def split_verb(line: str) -> tuple[str, str]:
@@ -312,10 +382,12 @@ def split_verb(line: str) -> tuple[str, str]:
     rest = line[len(word) :].strip()
     if word in verbs.names():
         return word, rest
-    if line.rstrip("?") in verbs.names() and len(line) - len(line.rstrip("?")) <= 2:
-        return "help", line.rstrip("?")
-    # One word, or one with options behind it, is no prompt that anybody writes that near a verb.
-    if (not rest or rest.startswith("-")) and (verb := _mistyped(word)):
+    asked = line.rstrip("?")
+    if asked != line and asked in ("", *verbs.names()):
+        return "help", asked
+    # One word, or one with what verbs take behind it, is no prompt that anybody writes that near
+    # a verb.
+    if (not rest or _ARGUMENT.match(rest)) and (verb := _mistyped(word)):
         msg = (
             f"%fooocus: {word!r} is no verb. Did you mean {verb}? To generate it, write: "
             f"%fooocus generate {line}"
@@ -328,6 +400,7 @@ def _mistyped(word: str) -> str | None:
     """Return the verb that a word was meant to be; None where it may well be a prompt."""
     if word.startswith("-"):
         return None
+    word = word.rstrip("?")
     # A swap of two letters of four is 0.75; longer words that are this near are other words.
     cutoff = 0.75 if len(word) <= 4 else 0.8
     found = difflib.get_close_matches(word.casefold(), verbs.names(), n=1, cutoff=cutoff)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from fooocus_nb.magics.variables import expand
+from fooocus_nb.magics.variables import expand_option
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,6 @@ __all__ = ["add_sweep_options", "check_sweep", "cut_sweeps"]
 _SWEEP = re.compile(r"(?:^|(?<=\s))--sweep(?:=|\s+)")
 #: What ends the values: the next option. A number may be negative.
 _NEXT = re.compile(r"\s+(?=--?[A-Za-z])")
-_PROMPTS = ("prompt", "negative_prompt", "negative-prompt")
 
 
 def add_sweep_options(parser: Parser) -> None:
@@ -72,8 +71,7 @@ def _text(text: str, variables: Mapping[str, object]) -> str:
     # As in a shell, all of it may stand in quotes of its own.
     if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0] and "=" in text:
         text = text[1:-1]
-    name = text.partition("=")[0].strip()
-    return text if name in _PROMPTS else expand(text, variables)
+    return expand_option("--sweep", text, variables)
 
 
 def check_sweep(known: argparse.Namespace, texts: Sequence[str]) -> tuple[tuple[str, ...], str]:

@@ -7,7 +7,8 @@ in the middle of a generation; while it runs synchronous code, no kernel does.
 from __future__ import annotations
 
 import ast
-import itertools
+import contextlib
+import re
 import tokenize
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["AwaitingTransformer", "MagicLine", "refuse_comment_above", "rewrite"]
+__all__ = ["AwaitingTransformer", "MagicLine", "refuse_what_is_above", "rewrite"]
 
 _INSTANCE = "get_ipython().magics_manager.registry['FooocusMagics']"
 
@@ -34,7 +35,7 @@ class AwaitingTransformer:
     def register(self) -> None:
         """Begin to transform the cells that come after this one."""
         shell = self._shell
-        shell.input_transformer_manager.cleanup_transforms.append(refuse_comment_above)
+        shell.input_transformer_manager.cleanup_transforms.append(refuse_what_is_above)
         shell.input_transformers_post.append(self)
         shell.input_transformer_manager.token_transformers.append(MagicLine)
         shell.events.register("pre_execute", self._cell_begins)
@@ -45,7 +46,7 @@ class AwaitingTransformer:
     def unregister(self) -> None:
         """Leave the cells as they are."""
         shell = self._shell
-        shell.input_transformer_manager.cleanup_transforms.remove(refuse_comment_above)
+        shell.input_transformer_manager.cleanup_transforms.remove(refuse_what_is_above)
         shell.input_transformers_post.remove(self)
         shell.input_transformer_manager.token_transformers.remove(MagicLine)
         shell.events.unregister("pre_execute", self._cell_begins)
@@ -72,12 +73,25 @@ class AwaitingTransformer:
         return in_kernel and bool(shell.autoawait) and self._depth == 0
 
 
-def refuse_comment_above(lines: list[str]) -> list[str]:
-    """Turn a cell whose ``%%fooocus`` stands below comments into an error that says why."""
-    below = itertools.dropwhile(lambda line: not line.strip() or line.lstrip()[:1] == "#", lines)
-    first = next(below, "")
-    is_ours = first.split()[:1] == ["%%fooocus"] and first is not lines[0]
-    return [f"{_INSTANCE}.refuse_comment_above()\n"] if is_ours else lines
+def refuse_what_is_above(lines: list[str]) -> list[str]:
+    """Turn a cell whose ``%%fooocus`` is not its first line into an error that says why."""
+    if lines and lines[0].startswith("%%"):
+        return lines  # the body of a cell magic is text
+    for number, line in enumerate(lines):
+        if line.split()[:1] == ["%%fooocus"] and _ends_in_no_string(lines[:number], line):
+            return [f"{_INSTANCE}.refuse_what_is_above()\n"]
+    return lines
+
+
+def _ends_in_no_string(lines: list[str], last: str) -> bool:
+    """Whether a statement may follow lines, indented as the last line is or not at all."""
+    python = "".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
+    indent = last[: len(last) - len(last.lstrip())]
+    for statement in ("pass\n", f"{indent}pass\n"):
+        with contextlib.suppress(SyntaxError, ValueError):
+            ast.parse(python + statement)
+            return True
+    return False
 
 
 def rewrite(lines: list[str], *, awaited: bool) -> list[str]:
@@ -91,12 +105,13 @@ def rewrite(lines: list[str], *, awaited: bool) -> list[str]:
         return lines
     pieces = source.encode().splitlines(keepends=True)
     for statement, in_function in reversed(list(_walk(statements))):
-        if not isinstance(statement, (ast.Expr, ast.Assign)):
+        if not isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
             continue
-        call, is_value = statement.value, isinstance(statement, ast.Assign)
-        arguments = _arguments(call)
-        awaits = awaited and not in_function
-        if arguments is None or call.lineno != call.end_lineno or not (awaits or is_value):
+        call, is_value = statement.value, not isinstance(statement, ast.Expr)
+        if call is None or call.lineno != call.end_lineno:
+            continue
+        arguments, awaits = _arguments(call), awaited and not in_function
+        if arguments is None or not (awaits or is_value):
             continue
         name = "await {}.run_awaited" if awaits else "{}.run"
         new = f"{name.format(_INSTANCE)}({', '.join(map(repr, arguments))}, value={is_value})"

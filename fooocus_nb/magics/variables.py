@@ -13,15 +13,39 @@ from fooocus_nb.errors import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROMPT_OPTIONS", "expand"]
+__all__ = ["expand", "expand_option", "is_prompt"]
 
-#: These hold prompts, in which braces and dollars mean what Fooocus makes of them.
-PROMPT_OPTIONS = frozenset({"--negative"})
+#: Names of prompts, in which braces and dollars mean what Fooocus makes of them.
+_PROMPT = re.compile(r"(?:\w+_)?prompt(?:_text)?(?:_\d+)?|negative")
+_IMAGES = "image_prompt"
+#: What is given as NAME=VALUE, the name of a parameter first.
+_SETTINGS = ("--set", "--sweep")
+#: The pattern of file names has braces of its own.
+_PATTERN = "--names"
+#: Its value is a secret, which no error repeats.
+_LOGIN = "--auth"
 _REFERENCE = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}|\$\$|\$([A-Za-z_]\w*)")
 
 
-def expand(text: str, variables: Mapping[str, object]) -> str:
-    """Replace the names of variables by their values; ``{{name}}`` and ``$$`` stay, once."""
+def is_prompt(name: str) -> bool:
+    """Whether a parameter of that name, however it is spelt, holds a prompt."""
+    key = re.sub(r"[\W_]+", "_", name).strip("_").casefold()
+    return _PROMPT.fullmatch(key) is not None and not key.endswith(_IMAGES)
+
+
+def expand_option(option: str, text: str, variables: Mapping[str, object]) -> str:
+    """Return the value of an option with variables expanded, but for prompts and patterns."""
+    name = text.partition("=")[0] if option in _SETTINGS else option
+    if option == _PATTERN or is_prompt(name):
+        return text
+    return expand(text, variables, shown="its value" if option == _LOGIN else "")
+
+
+def expand(text: str, variables: Mapping[str, object], *, shown: str = "") -> str:
+    """Replace the names of variables by their values; ``{{name}}`` and ``$$`` stay, once.
+
+    `shown` stands for the text in an error.
+    """
 
     def value(found: re.Match[str]) -> str:
         literal, braced, plain = found.groups()
@@ -33,8 +57,8 @@ def expand(text: str, variables: Mapping[str, object]) -> str:
                 return found[0]  # such as $HOME, which is the system's
             names = [known for known in variables if not known.startswith("_")]
             msg = (
-                f"%fooocus: there is no variable {name!r} for {text!r}.{nearest(name, names)} "
-                f"Write {{{found[0]}}} for the text itself."
+                f"%fooocus: there is no variable {name!r} for {shown or repr(text)}."
+                f"{nearest(name, names)} Write {{{found[0]}}} for the text itself."
             )
             raise UsageError(msg)
         return _text(name, variables[name])

@@ -103,15 +103,19 @@ def split_options(
         if not re.match("--?[A-Za-z]", name):
             rest.append(word)
             continue
+        # -n2 and -oDIR are short options with their values; -output has a dash too few.
+        is_glued = name[1] != "-" and name[:2] in options and f"-{name}" not in options
         is_known = name in options
-        has_value = options[name] if is_known else name.startswith("--")
+        has_value = options[name] if is_known else not is_glued
         text = value if equals else None
         if text is None and has_value and left and not left[0].startswith("--"):
             text = left.pop(0)
         if text is not None:
             text = expand(name, text)
-        if is_known or not name.startswith("--"):
+        if is_known:
             known.append(joined(name, text))
+        elif is_glued:
+            known.append(word)
         else:
             others.append((name, text))
     return known, others, rest
@@ -139,6 +143,10 @@ def resolved(
     are the program's own, for a hint.
     """
     found = dict(parameters)
+    style = table.get("styles")
+    if style is not None and "styles" in found:
+        named = (typed_value(style, text) for text in found["styles"])
+        found["styles"] = [name for names in named for name in _listed(names)]
     taken = {_canonical(name, table) for name in found}
     given = [
         (name, typed_value(find_parameter(name, table.values()), text)) for name, text in settings
@@ -176,6 +184,10 @@ def runs(
 def _canonical(name: str, table: Mapping[str, Parameter]) -> str:
     found = find_parameter(name, table.values())
     return name if found is None else found.name
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _twice(name: str) -> str:

@@ -8,7 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from fooocus_nb.errors import ParameterError, nearest
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.schema.parameters import nearest_name, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,14 +36,25 @@ def typed_value(parameter: Parameter | None, text: str) -> object:
     if kind == "mask image" and text.startswith("{"):
         with contextlib.suppress(ValueError):
             return json.loads(text)
-    if kind in ("", "choices"):
+    if parameter is not None and kind == "choices":
+        return _chosen(parameter, text)
+    if not kind:
         with contextlib.suppress(ValueError):
             return json.loads(text)
         with contextlib.suppress(ValueError, SyntaxError):
             return ast.literal_eval(text)
-        if kind == "choices":
-            return [part.strip() for part in text.split(",") if part.strip()]
     return text
+
+
+def _chosen(parameter: Parameter, text: str) -> object:
+    """Return the list of choices that a text means: one, several with commas, or a list."""
+    if plain(text).casefold() in {plain(choice).casefold() for choice in parameter.choices or ()}:
+        return [text]  # which may have a comma in it
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def parameter_options(parameters: Iterable[Parameter]) -> list[str]:
@@ -72,9 +84,9 @@ def parameter_value(
 ) -> tuple[str, object]:
     """Return the parameter that an option stands for, and its value."""
     parameter = find_parameter(option, table.values())
-    if parameter is None:
+    if parameter is None or not option.startswith("--"):
         # The verb's own options first: of two that are equally near, it is the likelier.
-        hint = nearest(option, [*parameter_options(table.values()), *options])
+        hint = nearest_name(option, [*options, *parameter_options(table.values())])
         msg = f"{verb}: there is no option {option!r}.{hint} {verb} --help lists them."
         raise ParameterError(msg)
     if text is None:

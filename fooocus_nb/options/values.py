@@ -10,7 +10,8 @@ from fooocus_nb.errors import ConfigurationError
 
 __all__ = ["lora", "positive", "seconds", "setting", "sides", "size"]
 
-_SIZE = re.compile(r"(\d+)\s*[x×*]\s*(\d+)")
+_SIZE = re.compile(r"0*([1-9]\d*)\s*[xX×*]\s*0*([1-9]\d*)", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 def size(text: str) -> tuple[int, int]:
@@ -56,11 +57,12 @@ def lora(text: str) -> str | tuple[str, float]:
 
 def setting(text: str) -> tuple[str, str]:
     """Return name and value of a text such as ``sharpness=3``."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
+    written, equals, value = text.partition("=")
+    name = written.strip()
+    if not equals or not _NAME.fullmatch(name):
         msg = f"{text!r} is not of the form NAME=VALUE"
         raise argparse.ArgumentTypeError(msg)
-    return name, value
+    return name.replace("-", "_"), value if name == written else value.lstrip()
 
 
 def sides(text: str) -> tuple[str, ...]:

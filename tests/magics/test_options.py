@@ -55,6 +55,28 @@ def test_every_parameter_is_an_option(notebook):
         ("%fooocus --seed {sed} a cat", "no variable 'sed'"),
         ("# a comment\n\n%%fooocus\na cat", "must be the first line of its cell"),
         ("%fooocus help strat", "Did you mean 'start'?"),
+        ("%fooocus --cfg 7 a cat", "Did you mean '--guidance-scale'?"),
+        ("%%fooocus --guidance 7\na cat", "Did you mean '--guidance-scale'?"),
+        ("%fooocus --ar 16:9 a cat", "Did you mean '--aspect-ratio'?"),
+        ("%fooocus --checkpoint x a cat", "Did you mean '--base-model'?"),
+        ("%fooocus --num 2 a cat", "Did you mean '--image-number'?"),
+        ("%fooocus --refiner None a cat", "Did you mean '--refiner-model'?"),
+        ("%fooocus -sampler euler a cat", "Did you mean '--sampler'?"),
+        ("%%fooocus -sampler euler\na cat", "Did you mean '--sampler'?"),
+        ("%%fooocus -output r\na cat", "Did you mean '--output'?"),
+        ("%fooocus --gpu 1 a cat", "no option '--gpu'. %fooocus --help"),
+        ("%%fooocus seed=3\na cat", "Did you mean '--seed'?"),
+        ("%fooocus --set nosuch=3 a cat", "%fooocus params shows them all"),
+        ("%fooocus status demo", "Did you mean '--name demo'?"),
+        ("%fooocus stop all", "Did you mean '--all'?"),
+        ("%fooocus --size 0x64 a cat", "no size such as"),
+        ("%fooocus strat?", "Did you mean start?"),
+        ("%fooocus start --demo --name demo", "choose another --name."),
+        ("%load_ext fooocus_nb\n%%fooocus\na cat", "must be the first line of its cell"),
+        ("import os\n\n%%fooocus --seed 3\na cat", "must be the first line of its cell"),
+        ("%%time\n# a comment\n%%fooocus\na cat", "must be the first line of its cell"),
+        ("for _ in range(2):\n    %%fooocus\n    a cat", "must be the first line of its cell"),
+        ("  %%fooocus\na cat", "with no blanks before it"),
     ],
 )
 def test_mistakes_are_told(notebook, code, said):
@@ -92,7 +114,119 @@ def test_only_plain_names_are_expanded():
         parse_generate_line("--seed {many} x", variables=variables)
 
 
-@pytest.mark.parametrize("line", ["help", "--help", "-h"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        '--negative "{seed} $seed"', '--negative-prompt="{seed} $seed"',
+        '--negative_prompt "{seed} $seed"', '--Negative-Prompt "{seed} $seed"',
+        '--set negative_prompt="{seed} $seed"', '--set "negative-prompt={seed} $seed"',
+        '--inpaint-additional-prompt "{seed} $seed"', '--enhance-1-prompt "{seed} $seed"',
+        '--sweep "prompt={seed} $seed" --run x',
+        '--sweep "enhance_1_negative_prompt={seed} $seed" --run x',
+    ],
+)  # fmt: skip
+def test_no_prompt_is_expanded_however_it_is_given(options):
+    for found in (
+        parse_generate_line(f"{options} a cat", variables={"seed": 7}),
+        parse_cell_line(options, "a cat", {"seed": 7}),
+    ):
+        others = [*found.settings, *found.others, ("", str(found.parameters))]
+        given = [*found.sweeps, *(str(value) for _, value in others)]
+        (value,) = [text for text in given if "{seed} $seed" in text]
+        assert "7" not in value
+
+
+def test_images_and_what_is_no_prompt_are_expanded():
+    options = "--image-prompt {path} --sampler $name --set vae={name}"
+    found = parse_cell_line(options, "a cat", {"path": "/x.png", "name": "euler"})
+    assert found.known.image_prompts == ["/x.png"]
+    assert found.others == (("--sampler", "euler"),)
+    assert found.settings == (("vae", "euler"),)
+
+
+def test_a_pattern_of_file_names_keeps_its_braces():
+    for line in ("start --names '{date}/{seed}' --name $who", "start --names={date}/{seed}"):
+        verb, rest = split_verb(line)
+        options = parse_verb_line(verb, rest, {"seed": 7, "who": "x"})
+        assert options.names == "{date}/{seed}"
+
+
+def test_no_error_repeats_a_login():
+    for line in ("--auth 'me:s3cret{no}'", "--auth='me:s3cret{no}'"):
+        with pytest.raises(UsageError, match="no variable 'no'") as raised:
+            parse_verb_line("start", line, {})
+        assert "s3cret" not in str(raised.value)
+    assert parse_verb_line("start", "--auth 'me:{word}'", {"word": "x"}).auth == "me:x"
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ("-n2", 2), ("-n 2", 2), ("-n=2", 2), ("--images=2", 2),
+        ("--style SAI\\ Anime", "SAI Anime"), ("--style='SAI Anime'", "SAI Anime"),
+        ('--style "a \\"b\\""', 'a "b"'), ("--seed\u00a03", "3"),
+        ("--seed -1", "-1"), ("--size 64X96", 96), ("--size '64 * 96'", 96), ("--size 64×96", 96),
+        ("--set guidance-scale=3", ("guidance_scale", "3")), ('--set "a = 3"', ("a", "3")),
+    ],
+)  # fmt: skip
+def test_a_line_and_a_cell_read_options_alike(options, value):
+    line, cell = parse_generate_line(f"{options} a cat"), parse_cell_line(options, "a cat")
+    assert (line.prompt, line.parameters) == ("a cat", cell.parameters)
+    assert line.settings == cell.settings
+    found = [*line.parameters.values(), *line.settings]
+    assert value in found or [value] in found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--portable=yes a cat", "--portable"),
+        ('--sampler "euler a cat', "No closing quotation"),
+        ("--sampler euler", "'euler' was taken for the value of --sampler"),
+        ("a cat -n 2", "options come before the prompt, but -n"),
+        ("a cat -n2", "options come before the prompt, but -n2"),
+        ("a cat -o result", "options come before the prompt, but -o"),
+        ("a cat \u2014seed 3", "the option is --seed"),
+        ("\u2014seed 3 a cat", "the option is --seed"),
+        ("\u2013-sampler euler a cat", "the option is --sampler"),
+        ("--style \u201cSAI Anime\u201d a cat", "quotes do not hold"),
+    ],
+)
+def test_slips_in_options_draw_nothing(line, said):
+    with pytest.raises(UsageError, match=said):
+        parse_generate_line(line)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a cat - a dog",
+        "a cat \u2014 in fog",
+        "a boat\u2014red",
+        "8-bit -ish",
+        "a -nice cat",
+        "\u201cyes\u201d",
+    ],
+)
+def test_dashes_and_quotes_of_prose_are_drawn(prompt):
+    assert parse_generate_line(prompt).prompt == prompt
+    assert parse_generate_line(f"-- {prompt} -n 2 --seed").prompt == f"{prompt} -n 2 --seed"
+
+
+def test_the_line_end_of_a_cell_is_no_part_of_the_prompt():
+    assert parse_cell_line("", "a cat\r\n").prompt == "a cat"
+    assert parse_cell_line("", "a cat\n").prompt == "a cat"
+    assert parse_cell_line("", "  a cat\n\nin fog \n").prompt == "  a cat\n\nin fog "
+
+
+def test_styles_with_commas(notebook):
+    for given in ("--style 'SAI Anime, Fooocus V2'", "--style 'sai anime' --style 'Fooocus V2'",
+                  "--styles 'SAI Anime,Fooocus V2'"):  # fmt: skip
+        notebook.run(f"%%fooocus {SIZE} {given} -o r\na cat")
+        assert notebook.value("r.parameters['style_selections']") == ["SAI Anime", "Fooocus V2"]
+
+
+@pytest.mark.parametrize("line", ["help", "--help", "-h", " ?", " ??"])
 def test_help_shows_all_verbs(notebook, line):
     shown = notebook.run(f"%fooocus {line}").shown
     assert all(f"%fooocus {verb} " in shown for verb in verbs.names())
@@ -100,7 +234,15 @@ def test_help_shows_all_verbs(notebook, line):
 
 
 @pytest.mark.parametrize(
-    "code", ["%fooocus start --help", "%fooocus start?", "%fooocus start -h", "%fooocus help start"]
+    "code",
+    [
+        "%fooocus start --help",
+        "%fooocus start?",
+        "%fooocus start??",
+        "%fooocus start -h",
+        "%fooocus help start",
+        "%fooocus --help start",
+    ],
 )
 def test_help_for_one_verb(notebook, code):
     (bundle,) = notebook.run(code).bundles
@@ -135,6 +277,17 @@ def test_one_word_near_a_verb_asks(word, verb):
 
 
 @pytest.mark.parametrize(
+    ("line", "verb"),
+    [("conect http://127.0.0.1:7865", "connect"), ("instal ~/Fooocus", "install"),
+     ("upscal photo.png --by 2x", "upscale"), ("vray result[0]", "vary"),
+     ("descibe {path}", "describe"), ("lgos 20", "logs"), ("gallry ./outputs", "gallery")],
+)  # fmt: skip
+def test_a_mistyped_verb_with_what_it_takes_asks(line, verb):
+    with pytest.raises(UsageError, match=f"Did you mean {verb}?"):
+        split_verb(line)
+
+
+@pytest.mark.parametrize(
     "word", ["cat", "dogs", "lighthouse", "灯塔", "mountain", "helm", "statue", "sunset"]
 )
 def test_one_word_that_is_no_verb_is_a_prompt(word):
@@ -161,6 +314,25 @@ def test_what_is_advised_is_in_the_language_of_its_reader(notebook):
         assert in_words_of(reader, named) == named.replace("python=", "--python").replace(
             "mix=True", "--mix"
         )
+    login = 'Give auth=("user", "secret").'
+    assert in_words_of("magic", login) == "Give --auth user:secret."
+    assert in_words_of("shell", login) == "Give --auth user."
+    advice = (
+        "Start it with args=['--vae-in-fp32', '--all-in-fp32'], env={'A': '1', 'B': '2'}, another "
+        "python=, and gpu=. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    assert in_words_of("python", advice) == advice
+    assert in_words_of("magic", advice) == (
+        "Start it with -- --vae-in-fp32 --all-in-fp32, %env A=1 and %env B=2 in a cell before it, "
+        "another --python, and --gpu. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    assert in_words_of("shell", advice) == (
+        "Start it with --flags='--vae-in-fp32 --all-in-fp32', A=1 B=2 before the command, another "
+        "--python, and --gpu. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    advice = "engine.stop() there. See engine.parameters. engine.wait_ready() waits for that."
+    assert in_words_of("python", advice) == advice
+    assert "engine." not in in_words_of("magic", advice)
     notebook.run("%fooocus start --demo --name other")
     notebook.run("%fooocus stop --name other")
     below = told(notebook.run("%fooocus --name other a cat", fails=True))

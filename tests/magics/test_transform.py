@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from fooocus_nb.magics.transform import MagicLine, rewrite
+from fooocus_nb.magics.transform import MagicLine, refuse_what_is_above, rewrite
 
 LINES = ["", "a = 1\n", "# what?\n", "%fooocus a cat :(\n", "%fooocus it's\n", "!ls it's\n"]
 
@@ -72,6 +72,24 @@ def test_what_stands_inside_strings_and_sums_is_left_alone(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["%fooocus?", "%fooocus??", "?%fooocus", "fooocus?", "x = 1\nx?"])
 def test_a_call_for_help_stays_one(cell: str) -> None:
     assert "'pinfo" in transformed(cell)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["text = \"\"\"\n%%fooocus\na cat\"\"\"\n", "%%writefile x\n# a comment\n%%fooocus\n",
+     "%%fooocus\n# a comment\n%%fooocus\n", "f(\n%%fooocus\n)\n"],
+)  # fmt: skip
+def test_text_that_looks_like_our_cell_is_left_alone(cell: str) -> None:
+    lines = cell.splitlines(keepends=True)
+    assert refuse_what_is_above(lines) == lines
+
+
+def test_an_annotated_name_has_the_value() -> None:
+    for awaited in (True, False):
+        assert "value=True" in rewritten("made: object = %fooocus a cat\n", awaited=awaited)
+    assert (
+        rewritten("made: object\nx = 'fooocus'\n", awaited=True) == "made: object\nx = 'fooocus'\n"
+    )
 
 
 def test_the_body_of_another_cell_magic_is_left_alone() -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer, nearest
+from fooocus_nb.errors import UnknownParameter, UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.schema._report import report
 from fooocus_nb.fooocus.schema._template import OTHER_NAMES
 from fooocus_nb.fooocus.schema.calls import (
@@ -37,6 +37,7 @@ from fooocus_nb.fooocus.schema.parameters import (
     ParameterTable,
     canonical_name,
     make_parameter,
+    nearest_name,
 )
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Schema:
         if is_known_parameter(canonical):
             msg = f"This server (Fooocus {self.version}) has no parameter {name!r}."
             raise UnsupportedParameter(msg + self._hint(canonical))
-        msg = f"There is no parameter {name!r}.{nearest(name, names)}"
+        msg = f"There is no parameter {name!r}.{nearest_name(name, names)}"
         raise UnknownParameter(msg + " engine.parameters shows them all.")
 
     def slots(self, group: str, member: str = r"\w+") -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import re
@@ -27,6 +28,7 @@ __all__ = [
     "aliases_of",
     "canonical_name",
     "make_parameter",
+    "nearest_name",
     "plain",
 ]
 
@@ -45,6 +47,28 @@ ALIASES: Mapping[str, str] = {
     "vae": "vae_name",
     "width": "overwrite_width",
 }
+#: What other programs call a parameter: no name here, but what somebody means who writes it.
+_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "aspect_ratio": ("ar", "ratio"),
+    "base_model": ("checkpoint", "ckpt", "model"),
+    "black_out_nsfw": ("nsfw", "safety_checker"),
+    "guidance_scale": ("cfg", "cfg_scale", "guidance", "scale"),
+    "height": ("h",),
+    "image_number": (
+        "batch", "batch_count", "batch_size", "count", "n", "num", "num_images",
+        "num_images_per_prompt", "number",
+    ),
+    "negative_prompt": ("n_prompt", "neg", "neg_prompt", "negative", "no"),
+    "output_format": ("ext", "format"),
+    "performance": ("quality", "speed"),
+    "refiner_model": ("refiner",),
+    "steps": ("iterations", "num_inference_steps", "num_steps", "sampling_steps", "step"),
+    "width": ("w",),
+}  # fmt: skip
+#: How alike two names are of which one is a slip of the pen, and of which one may be meant.
+_NEAR = 0.85
+_ALIKE = 0.7
+_MEANT = {word: name for name, words in _ELSEWHERE.items() for word in words}
 #: Seeds run to 2^63 - 1, as Fooocus says.
 MAX_SEED = 2**63 - 1
 
@@ -266,6 +290,26 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def nearest_name(word: str, names: Iterable[str]) -> str:
+    """Return a hint that names what is most likely meant, or an empty string.
+
+    `names` may be options, with dashes: what all of them have in common makes none of them alike.
+    """
+    by_key = {_spelt(name): name for name in reversed(list(names))}
+    key = _spelt(word)
+    if (meant := by_key.get(_MEANT.get(key, key))) is not None:
+        return f" Did you mean {meant!r}?"
+    near = [by_key[known] for known in difflib.get_close_matches(key, by_key, n=1, cutoff=_NEAR)]
+    part = [name for known, name in by_key.items() if len(key) > 3 and f"_{key}_" in f"_{known}_"]
+    like = difflib.get_close_matches(key, by_key, n=1, cutoff=_ALIKE)
+    found = near or part[-1:] or [by_key[known] for known in like]
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def _spelt(name: str) -> str:
+    return name.strip("-").replace("-", "_").casefold()
+
+
 def canonical_name(name: str) -> str:
     """Return the web app's name of a parameter; any other name as it is."""
     return ALIASES.get(name, name)
@@ -342,7 +386,7 @@ class ParameterTable(Mapping[str, Parameter]):
         found = self._parameters.get(name) or self._parameters.get(canonical_name(name))
         if found is None:
             aliases = [alias for item in self.values() for alias in item.aliases]
-            msg = f"There is no parameter {name!r}.{nearest(str(name), [*self, *aliases])}"
+            msg = f"There is no parameter {name!r}.{nearest_name(str(name), [*self, *aliases])}"
             raise UnknownParameter(msg)
         return found
 
