@@ -394,6 +394,8 @@ class Engine(ImageTasks):
         A detached engine goes on and finishes what it generates; another ends when nobody else
         uses it. ``restart()``, or a later :func:`fooocus_nb.start`, attaches to it again.
         """
+        if self._lifecycle.inherited:
+            return
         leave_records = self._records.orphan_all()
         self._lifecycle.end("detached", Release.DETACH)
         leave_records()
