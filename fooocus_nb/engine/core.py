@@ -121,6 +121,7 @@ class Engine(ImageTasks):
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
         self._records = JobRecords(self._run_dir)
+        lifecycle.watchdog.others_generate = self._records.others_generate
         self._cell_requests = CellRequests(self.name, self._run_dir, arguments)
         self._context = JobContext(
             name=self.name,

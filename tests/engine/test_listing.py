@@ -209,7 +209,9 @@ def entry_dirs(registry) -> list:
     return folders
 
 
-@pytest.mark.parametrize("other", [{"host": "elsewhere", "boot": "b"}, {"pid_namespace": "pid:[1]"}])
+@pytest.mark.parametrize(
+    "other", [{"host": "elsewhere", "boot": "b"}, {"pid_namespace": "pid:[1]"}]
+)
 def test_records_of_kernels_elsewhere_are_left(registry, tmp_path, other):
     """As of another container with the same home: its process ids mean nothing here."""
     spec = SimpleNamespace(labels={}, log_path=tmp_path / "engine.log")
