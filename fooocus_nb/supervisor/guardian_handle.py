@@ -218,7 +218,10 @@ class GuardianHandle:
             )
             remedy = "Set it first, such as: import sys; sys.executable = '/usr/bin/python3'"
             raise StartError(msg, remedy=remedy)
-        command = [_platform.interpreter(), "-I", "-S", "-c", _BOOT, str(_PACKAGE_PARENT)]
+        # It has to spell the names of files as this process does, and with -I heeds no variable.
+        encoding = ("-X", f"utf8={sys.flags.utf8_mode}")
+        command = [_platform.interpreter(), "-I", "-S", *encoding, "-c", _BOOT]
+        command.append(str(_PACKAGE_PARENT))
         try:
             with without_debugger():
                 popen = subprocess.Popen(
