@@ -44,7 +44,7 @@ TO_COME: set[str] = set()
 #: before it, and those that stand beside it on the same floor as long as they make no circle.
 INSIDE: Mapping[str, tuple[set[str], ...]] = {
     "supervisor": (
-        {"_windows", "_masking", "_rotate", "protocol", "log_files"},
+        {"_debugger", "_windows", "_masking", "_rotate", "protocol", "log_files"},
         {"_platform"},
         {"_drain", "_place", "_watcher", "_resources", "system", "guardian_handle"},
         {"guardian", "process", "registry"},

@@ -13,7 +13,7 @@ from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.engine.names import notebook_name
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.whole_files import writing_whole
-from fooocus_nb.supervisor.system import creation_time
+from fooocus_nb.supervisor.system import creation_time, here, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ class AsleepMarker:
             "since": time.time(),
             "kernel": os.getpid(),
             "kernel_created": creation_time(os.getpid()),
+            "place": here(),
             "notebook": notebook_name(),
             "shared": labels.get("shared") is True,
             "idle_timeout": process.idle_timeout,
@@ -62,7 +63,10 @@ class AsleepMarker:
 
 
 def asleep_records() -> Iterator[dict[str, Any]]:
-    """Yield what is known of each engine that sleeps; those of kernels that ended are forgotten."""
+    """Yield what is known of each engine that sleeps; those of kernels that ended are forgotten.
+
+    Those of kernels in another container or on another host cannot be judged: they are left.
+    """
     for folder in runtime_paths():
         with contextlib.suppress(OSError):
             for path in sorted(folder.glob(f"{PREFIX}*{ENDING}")):
@@ -72,5 +76,5 @@ def asleep_records() -> Iterator[dict[str, Any]]:
                     known = json.loads(path.read_bytes())
                     if creation_time(int(known["kernel"])) == known["kernel_created"]:
                         yield known
-                    else:
+                    elif where(known["place"]) is None:
                         path.unlink()

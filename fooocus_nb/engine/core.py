@@ -121,6 +121,7 @@ class Engine(ImageTasks):
         liveness = Liveness(lifecycle, lambda: self.stall_timeout)
         self._queries = Queries(lifecycle, queue, liveness, self._fetch)
         self._records = JobRecords(self._run_dir)
+        lifecycle.watchdog.others_generate = self._records.others_generate
         self._cell_requests = CellRequests(self.name, self._run_dir, arguments)
         self._context = JobContext(
             name=self.name,
@@ -394,6 +395,8 @@ class Engine(ImageTasks):
         A detached engine goes on and finishes what it generates; another ends when nobody else
         uses it. ``restart()``, or a later :func:`fooocus_nb.start`, attaches to it again.
         """
+        if self._lifecycle.inherited:
+            return
         leave_records = self._records.orphan_all()
         self._lifecycle.end("detached", Release.DETACH)
         leave_records()

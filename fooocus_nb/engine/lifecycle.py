@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,7 @@ class EngineLifecycle:
         self.watchdog.well.subscribe(lambda _: self.sleep.look())
         queue.awake = self.awake
         self._queue = queue
+        self._kernel = os.getpid()
         self._url = url
         self._log_file = log_file
         self._follower: LogFollower | None = None
@@ -149,6 +151,20 @@ class EngineLifecycle:
     def owned(self) -> bool:
         """Whether it is ours: we start it, and so may stop it and read its log."""
         return self.settings is not None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it is the engine of a process that this one is a fork of."""
+        return os.getpid() != self._kernel
+
+    def _require_own(self) -> None:
+        """Raise in a fork of the kernel, which has its connections and none of its threads."""
+        if self.inherited:
+            msg = (
+                f"Engine {self.name!r} is that of process {self._kernel}, and this is a fork of "
+                f"it. To use it from here, connect to it: fooocus_nb.connect({self.url!r})."
+            )
+            raise ConfigurationError(msg)
 
     @property
     def logged(self) -> bool:
@@ -210,6 +226,7 @@ class EngineLifecycle:
         reason: str = "starting",
     ) -> None:
         """Start the process, or connect to the server, and wait until it can generate."""
+        self._require_own()
         # A start that was ended on another thread has to be through with it.
         if not self._starting.acquire(timeout=JOIN_TIMEOUT):
             msg = f"Engine {self.name!r} is still ending what was started before."
@@ -357,6 +374,7 @@ class EngineLifecycle:
 
     def fall_asleep(self) -> bool:
         """Let an idle engine sleep; False where others that use it keep it awake."""
+        self._require_own()
         if self._asleep:
             return True
         if self.settings is None:
@@ -428,7 +446,9 @@ class EngineLifecycle:
     # -- ending -----------------------------------------------------------------------------
 
     def end(self, reason: str, how: Release) -> None:
-        """End it in any state. Harmless when it has ended already."""
+        """End it in any state. Harmless when it has ended already, and in a fork of the kernel."""
+        if self.inherited:
+            return  # such as one that leaves a `with`; the kernel goes on using it
         self.watchdog.end()
         with self._guarding:
             self._marker.remove()

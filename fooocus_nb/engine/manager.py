@@ -415,6 +415,7 @@ def _same(settings: ProcessSettings, name: str | None, outputs: OutputFolder) ->
         if (
             known is not None
             and known.shared
+            and not started.lifecycle.inherited
             and engine.state in RUNNING | {EngineState.ASLEEP}
             and name in (None, engine.name)
             and settings.port in (None, known.port)
@@ -429,8 +430,8 @@ def _same(settings: ProcessSettings, name: str | None, outputs: OutputFolder) ->
 
 def _run_dirs() -> set[Path]:
     """Return where this kernel's own engines run: a new one is a different one."""
-    processes = (started.lifecycle.process for started in _running())
-    return {process.run_dir for process in processes if process is not None}
+    own = (started.lifecycle for started in _running() if not started.lifecycle.inherited)
+    return {each.process.run_dir for each in own if each.process is not None}
 
 
 def connect(

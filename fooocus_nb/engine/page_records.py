@@ -21,7 +21,7 @@ from fooocus_nb.engine.names import listed_name, unique_name
 from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.guardian_handle import require_own
 from fooocus_nb.supervisor.registry import Registry
-from fooocus_nb.supervisor.system import creation_time
+from fooocus_nb.supervisor.system import creation_time, here, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +46,12 @@ class PageRecord:
     #: The kernel, told from later processes with the same id by its creation time.
     pid: int
     created: str
+    #: Whether its process id can be judged from here.
+    local: bool = True
 
     def runs(self) -> bool:
         """Whether the kernel that has written it still runs, and has not taken it back."""
-        return creation_time(self.pid) == self.created and self.path.is_file()
+        return self.local and creation_time(self.pid) == self.created and self.path.is_file()
 
 
 def record_page(name: str, url: str) -> PageRecord:
@@ -67,14 +69,17 @@ def record_page(name: str, url: str) -> PageRecord:
     taken = {listed_name(entry.name, entry.labels) for entry in listed}
     name = unique_name(name, taken | {record.name for record in records})
     path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
-    content = json.dumps({"name": name, "url": url, "pid": pid, "created": created})
+    known = {"name": name, "url": url, "pid": pid, "created": created, "place": here()}
     with writing_whole(path, private=True) as part:
-        part.write_text(content, encoding="utf-8")
+        part.write_text(json.dumps(known), encoding="utf-8")
     return PageRecord(path, name, url, pid, created)
 
 
 def page_records() -> list[PageRecord]:
-    """Return the records of running kernels, and remove those that others have left behind."""
+    """Return the records of running kernels, and remove those that others have left behind.
+
+    Those of kernels in another container or on another host cannot be judged: they are left.
+    """
     found = []
     for path in _paths():
         try:
@@ -85,7 +90,7 @@ def page_records() -> list[PageRecord]:
             continue  # not ours to judge
         if record.runs():
             found.append(record)
-        else:
+        elif record.local:
             with contextlib.suppress(OSError):
                 path.unlink()
     return found
@@ -108,4 +113,9 @@ def _read(path: Path) -> PageRecord:
     if not fine or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         msg = f"{path} is no record of a page"
         raise ValueError(msg)
-    return PageRecord(path, name, url, pid, created)
+    return PageRecord(path, name, url, pid, created, local=_is_local(known.get("place")))
+
+
+def _is_local(place: object) -> bool:
+    """Whether the kernel's process id means something here; versions up to 0.2.0 did not say."""
+    return isinstance(place, dict) and where(place) is None

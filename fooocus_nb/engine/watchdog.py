@@ -149,6 +149,8 @@ class Watchdog:
     ) -> None:
         self.answer_timeout = ANSWER_TIMEOUT
         self.policy = policy
+        #: Whether other kernels that share the engine wait for a generation of theirs.
+        self.others_generate: Callable[[], bool] = lambda: False
         #: The engine's memory, as of the last look.
         self.usage: ResourceUsage | None = None
         #: It cannot generate although its process runs.
@@ -273,7 +275,8 @@ class Watchdog:
             return True
         # One that is merely slow, on a machine with too much to do, still drains: that is no
         # reason to give a generation up.
-        return self._state.state is EngineState.BUSY and not process.child.guardian_stopped()
+        busy = self._state.state is EngineState.BUSY or self.others_generate()
+        return busy and not process.child.guardian_stopped()
 
     def _fails(self, reason: UnresponsiveReason, well: bool) -> bool:
         """Whether something has not been well for longer than an engine may take to answer."""
@@ -287,15 +290,17 @@ class Watchdog:
         client = self._client()
         if client is None:  # it is being stopped
             return True
-        if self._state.state is EngineState.BUSY:
-            # While it loads a model, Fooocus may leave a request waiting for long. The way to
-            # somebody else's server may lead through a proxy; there the generation's own
-            # connection tells. The system accepts connections also for one that is stopped.
-            if process is None:
+        if self._state.state is not EngineState.BUSY:
+            # Where our own event loop does not answer in time, that tells nothing of the engine.
+            timeout = min(PROBE_TIMEOUT, self.answer_timeout)
+            if web_server_answers(client, timeout, unknown=True):
                 return True
-            return not process.child.stopped() and _listens(client.url)
-        # Where our own event loop does not answer in time, that tells nothing of the engine.
-        return web_server_answers(client, min(PROBE_TIMEOUT, self.answer_timeout), unknown=True)
+            if not self.others_generate():
+                return False
+        # While it loads a model, Fooocus may leave a request waiting for long. The way to somebody
+        # else's server may lead through a proxy; there the generation's own connection tells. The
+        # system accepts connections also for one that is stopped.
+        return process is None or (not process.child.stopped() and _listens(client.url))
 
     # -- restarting -------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fooocus_nb._secrets import redact, remember_address
 from fooocus_nb.errors import FooocusError, InstallError
 from fooocus_nb.supervisor import ChildSpec, Process
-from fooocus_nb.supervisor.system import creation_time
+from fooocus_nb.supervisor.system import creation_time, without_debugger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -263,16 +263,17 @@ class Programs:
             When it fails, or does not answer within a minute.
         """
         try:
-            done = subprocess.run(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-                cwd=self._target.path,
-                timeout=ASK_SECONDS,
-                check=False,
-            )
+            with without_debugger():
+                done = subprocess.run(
+                    list(argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment),
+                    cwd=self._target.path,
+                    timeout=ASK_SECONDS,
+                    check=False,
+                )
         except (OSError, ValueError) as error:
             msg = f"{what}: {argv[0]} could not be started: {error}"
             raise InstallError(msg) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fooocus_nb.errors import InstallError
 from fooocus_nb.install.programs import clean_environment
 from fooocus_nb.install.release import PYTHONS
+from fooocus_nb.supervisor.system import without_debugger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,14 +221,15 @@ def _ask(candidate: str) -> _Answer | None:
 def _output(argv: list[str]) -> str | None:
     """Return what a program prints; None when it fails. It gets no standard input."""
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ASK_SECONDS,
-            check=False,
-            env=clean_environment(os.environ),
-        )
+        with without_debugger():
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=ASK_SECONDS,
+                check=False,
+                env=clean_environment(os.environ),
+            )
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

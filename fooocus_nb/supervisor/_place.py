@@ -45,6 +45,9 @@ def where(place: Mapping[str, Any]) -> str | None:
             return f"on the host {str(host)[:100]!r}"
         if boot != own["boot"]:
             return "on another machine of this name, or on this one before it was started"
-    if own["pid_namespace"] == "unknown" or place.get("pid_namespace") != own["pid_namespace"]:
+    if (
+        own["pid_namespace"] == _platform.UNKNOWN
+        or place.get("pid_namespace") != own["pid_namespace"]
+    ):
         return "in another container of this machine"
     return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "UNKNOWN",
     "WINDOWS",
     "Address",
     "become_reaper",
@@ -34,6 +35,7 @@ __all__ = [
     "lock_alone",
     "lock_shared",
     "make_private",
+    "name_of_pipe",
     "peer_gone",
     "peer_pid",
     "pid_namespace",
@@ -57,6 +59,8 @@ Address = list[Any]
 # The shortest limit of the platforms for the path of a unix socket, its final zero included.
 MAX_SOCKET_PATH = 103
 
+#: The pid namespace of a process whose ``/proc`` is that of another one.
+UNKNOWN = "unknown"
 #: How many may wait while the guardian is busy: all kernels of a user, and many listings.
 BACKLOG = 64
 # From <linux/prctl.h> and <linux/fcntl.h>; the standard library has no names for them.
@@ -414,6 +418,10 @@ def ps_lines(*options: str) -> list[str]:
 
 
 def _process_ids() -> list[int]:
+    """Return the processes that are seen here; none where they are another container's."""
+    # There a number means one process in /proc, and another one for a signal.
+    if pid_namespace() == UNKNOWN:
+        return []
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 
 
@@ -460,7 +468,7 @@ def pid_namespace() -> str | None:
     try:
         # In a container that sees the processes of another one, a process id tells nothing.
         if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
-            return "unknown"
+            return UNKNOWN
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
     except OSError:
         return None
@@ -484,12 +492,16 @@ def is_stopped(pid: int) -> bool:
     )
 
 
-def leftovers(marker: str) -> set[int]:
-    """Return this user's processes that have `marker`, a ``NAME=value``, in their environment."""
+def leftovers(marker: str, output: str | None = None) -> set[int]:
+    """Return this user's processes that have `marker`, a ``NAME=value``, in their environment.
+
+    On Linux also those that hold the pipe `output`, such as ``pipe:[123]``: an environment can be
+    emptied, and is where a process writes its own title over it.
+    """
     # This finds what a guardian that was killed has left running, daemonised or not. On macOS the
     # system's own programs hide theirs; on Windows the job object leaves nothing.
     if LINUX:
-        return {pid for pid in _process_ids() if marker.encode() in _linux_environment(pid)}
+        return {pid for pid in _process_ids() if _is_left(pid, marker, output)}
     if WINDOWS:
         return set()
     rows = (line.split(None, 1) for line in ps_lines("-axww", "-E", "-o", "pid=,command="))
@@ -505,19 +517,26 @@ def parent_of(pid: int) -> int | None:
     return row[pid][0] if pid in row else None
 
 
-def kill_leftovers(marker: str, timeout: float) -> None:
-    """Kill what has `marker` in its environment, until nothing has it, for so long at most."""
+def kill_leftovers(marker: str, timeout: float, output: str | None = None) -> None:
+    """Kill what :func:`leftovers` finds, until that is nothing, for so long at most."""
     deadline = time.monotonic() + timeout
     looks = 0
     while looks < KILL_LOOKS and time.monotonic() < deadline:
-        found = leftovers(marker)
+        found = leftovers(marker, output)
         for pid in found:
-            _kill_marked(pid, marker)
+            _kill_left(pid, marker, output)
         looks = 0 if found else looks + 1
         time.sleep(KILL_POLL_SECONDS)
 
 
-def _kill_marked(pid: int, marker: str) -> None:
+def _is_left(pid: int, marker: str, output: str | None) -> bool:
+    """Whether a process has the marker, or holds the pipe."""
+    if marker.encode() in _linux_environment(pid):
+        return True
+    return output is not None and output in _linux_files(pid)
+
+
+def _kill_left(pid: int, marker: str, output: str | None) -> None:
     if sys.platform == "linux":
         try:
             process = os.pidfd_open(pid)
@@ -528,12 +547,12 @@ def _kill_marked(pid: int, marker: str) -> None:
         else:
             # By now another process may have the id; the descriptor stays with the one it was.
             with contextlib.suppress(OSError):
-                if marker.encode() in _linux_environment(pid):
+                if _is_left(pid, marker, output):
                     signal.pidfd_send_signal(process, signal.SIGKILL)
             os.close(process)
             return
         created = creation_time(pid)
-        if marker.encode() not in _linux_environment(pid) or creation_time(pid) != created:
+        if not _is_left(pid, marker, output) or creation_time(pid) != created:
             return
     end([pid], None, kill=True)
 
@@ -545,6 +564,25 @@ def _linux_environment(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:
         return []
+
+
+def _linux_files(pid: int) -> set[str]:
+    """Return what a process has open; nothing of one that has ended or may not be looked at."""
+    found = set()
+    with contextlib.suppress(OSError):
+        folder = f"/proc/{pid}/fd"
+        for name in os.listdir(folder):  # noqa: PTH208
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found.add(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
+    return found
+
+
+def name_of_pipe(descriptor: int) -> str | None:
+    """Return by what name others see a pipe of this process; None where they do not."""
+    if LINUX:
+        with contextlib.suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    return None
 
 
 # -- locks ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ __all__ = ["Watcher"]
 KILL_TIMEOUT = 10.0
 #: Above every descriptor that a guardian has when it starts its watcher.
 MAX_DESCRIPTORS = 256
-#: What the guardian sends at its proper end; no marker has it.
+#: What the guardian sends at its proper end; no marker and no name of a pipe has it.
 _DISMISSED = b"."
 
 
@@ -44,6 +44,10 @@ class Watcher:
     def arm(self, marker: str) -> None:
         """Tell it what to kill if we end without dismissing it."""
         self._send(marker.encode())
+
+    def add_output(self, pipe: str) -> None:
+        """Tell it the pipe that what was started writes to: it kills also what holds that."""
+        self._send(f" {pipe}".encode())
 
     def dismiss(self) -> None:
         """Let it end without killing anything."""
@@ -75,4 +79,5 @@ def _watch(pipe: int) -> None:
     if heard and not heard.endswith(_DISMISSED):
         from fooocus_nb.supervisor._platform import kill_leftovers
 
-        kill_leftovers(heard.decode(), KILL_TIMEOUT)
+        marker, _, output = heard.decode().partition(" ")
+        kill_leftovers(marker, KILL_TIMEOUT, output or None)

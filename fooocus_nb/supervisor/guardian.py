@@ -127,6 +127,9 @@ class Guardian:
         )
         if self._child.stdout is None:
             raise AssertionError
+        pipe = _platform.name_of_pipe(self._child.stdout.fileno())
+        if self._watcher is not None and pipe is not None:
+            self._watcher.add_output(pipe)
         for secret in secrets_in(self._spec["argv"]).values():
             remember_secret(secret)
         writer = RotatingWriter(

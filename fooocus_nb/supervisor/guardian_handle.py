@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import StartError
 from fooocus_nb.supervisor import _platform
+from fooocus_nb.supervisor._debugger import without_debugger
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE, number, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "MARKER_VARIABLE",
@@ -217,9 +218,12 @@ class GuardianHandle:
             )
             remedy = "Set it first, such as: import sys; sys.executable = '/usr/bin/python3'"
             raise StartError(msg, remedy=remedy)
-        command = [_platform.interpreter(), "-I", "-S", "-c", _BOOT, str(_PACKAGE_PARENT)]
+        # It has to spell the names of files as this process does, and with -I heeds no variable.
+        encoding = ("-X", f"utf8={sys.flags.utf8_mode}")
+        command = [_platform.interpreter(), "-I", "-S", *encoding, "-c", _BOOT]
+        command.append(str(_PACKAGE_PARENT))
         try:
-            with _without_debugger():
+            with without_debugger():
                 popen = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
@@ -345,19 +349,6 @@ class GuardianHandle:
             with _released_lock:
                 _released.append(self._popen)
         _reap_released()
-
-
-@contextlib.contextmanager
-def _without_debugger() -> Iterator[None]:
-    """Keep a debugger of this process from attaching itself to the ones that it starts."""
-    # pydevd rewrites their command lines, and they would wait for a client that nobody is.
-    monkey = sys.modules.get("_pydev_bundle.pydev_monkey")
-    skip = getattr(monkey, "skip_subprocess_arg_patch", None)
-    if skip is None:
-        yield
-        return
-    with skip():
-        yield
 
 
 def _reap_released() -> None:

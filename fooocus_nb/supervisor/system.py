@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fooocus_nb.supervisor._debugger import without_debugger
 from fooocus_nb.supervisor._place import here, where
 from fooocus_nb.supervisor._platform import (
     creation_time,
@@ -11,4 +12,13 @@ from fooocus_nb.supervisor._platform import (
     unlock,
 )
 
-__all__ = ["creation_time", "here", "is_private", "make_private", "try_lock", "unlock", "where"]
+__all__ = [
+    "creation_time",
+    "here",
+    "is_private",
+    "make_private",
+    "try_lock",
+    "unlock",
+    "where",
+    "without_debugger",
+]

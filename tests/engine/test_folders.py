@@ -308,6 +308,24 @@ def test_a_home_with_letters_in_an_ascii_locale(tmp_path: Path, utf8: str | None
     assert len(list((home / "fooocus-outputs").iterdir())) == 1
 
 
+@pytest.mark.may_skip
+@posix
+def test_names_are_read_alike_in_a_locale_of_another_encoding(tmp_path: Path) -> None:
+    """A kernel in UTF-8 mode, and a guardian that heeds no variable."""
+    made = tmp_path / "de_DE.ISO-8859-1"
+    argv = ("localedef", "-i", "de_DE", "-f", "ISO-8859-1", made)
+    if shutil.which(argv[0]) is None or not (_run(*argv), made.exists())[1]:
+        pytest.skip("no locale can be made here")
+    home = tmp_path / "\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+    home.mkdir(mode=0o700)
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"), str(home))
+    locale = {"LOCPATH": str(tmp_path), "LC_ALL": made.name, "PYTHONUTF8": "1"}
+    session = SESSION.replace("print(engine.log_path)", "")
+    done = _run(sys.executable, "-c", session, cwd=home, **places, **locale)
+    assert done.returncode == 0, done.stderr
+    assert len(list((home / "fooocus-outputs").iterdir())) == 1
+
+
 @pytest.mark.parametrize("executable", ["''", "None"])
 def test_a_python_that_does_not_know_its_interpreter(registry, tmp_path, executable) -> None:
     """As one that is embedded in another program."""

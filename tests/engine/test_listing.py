@@ -15,9 +15,11 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import cli
+from fooocus_nb.engine.asleep_records import AsleepMarker
 from fooocus_nb.engine.listing import named
+from fooocus_nb.engine.page_records import page_records, record_page
 from fooocus_nb.errors import ConfigurationError, EngineError
-from fooocus_nb.supervisor.system import creation_time
+from fooocus_nb.supervisor.system import creation_time, here
 
 
 @pytest.fixture
@@ -205,6 +207,31 @@ def entry_dirs(registry) -> list:
     folders = [*entry.cleanup, entry.run_dir]
     assert all(folder.is_dir() for folder in folders)
     return folders
+
+
+@pytest.mark.parametrize(
+    "other", [{"host": "elsewhere", "boot": "b"}, {"pid_namespace": "pid:[1]"}]
+)
+def test_records_of_kernels_elsewhere_are_left(registry, tmp_path, other):
+    """As of another container with the same home: its process ids mean nothing here."""
+    spec = SimpleNamespace(labels={}, log_path=tmp_path / "engine.log")
+    process = SimpleNamespace(child=SimpleNamespace(spec=spec), idle_timeout=None)
+    AsleepMarker().write("x", process)
+    record_page("y", "http://127.0.0.1:1")
+    records = [path for path in registry.folder.iterdir() if path.suffix == ".json"]
+    assert len(records) == 2
+    assert ([info.name for info in fooocus_nb.engines()], len(page_records())) == (["x"], 1)
+    for path in records:
+        known = json.loads(path.read_text())
+        gone = {"kernel": 2**30, "pid": 2**30, "place": known["place"] | other}
+        path.write_text(json.dumps(known | gone))
+    for _ in range(2):
+        assert (list(fooocus_nb.engines()), page_records()) == ([], [])
+        assert all(path.exists() for path in records)
+    for path in records:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"place": here()}))
+    assert (list(fooocus_nb.engines()), page_records()) == ([], [])
+    assert not any(path.exists() for path in records)
 
 
 def test_a_log_cannot_steer_the_terminal(engine, capsys):

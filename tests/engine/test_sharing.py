@@ -111,6 +111,28 @@ def test_who_restarts_it_stops_it_for_the_others_who_say_so(peer):
     assert second.value("e.attached") is True
 
 
+def test_one_that_is_slow_to_answer_is_not_restarted_while_another_generates(peer, tmp_path):
+    """A server that loads a model leaves requests waiting: an idle kernel takes it for hung."""
+    cue = tmp_path / "cue"
+    start = START.replace("timeout", f"args=('--fault', 'cue={cue}'), timeout")
+    first, second = peer(), peer()
+    assert first.run(start.replace("share", "restart='on-failure', share")) == second.run(start)
+    second.run(f"job = e.submit('a cat', {SMALL})")
+    until(lambda: second.value("any('waits for its cue' in line for line in e.tail(50))"))
+    first.run(
+        "looks = []\n"
+        "from fooocus_nb.engine import watchdog\n"
+        "watchdog.web_server_answers = lambda *_, **__: bool(looks.append(1))\n"
+        "e.answer_timeout, e.watch_interval = 0.1, 0.02"
+    )
+    until(lambda: first.value("len(looks)") > 20)
+    assert first.value("str(e.state)") == "ready"
+    cue.touch()
+    assert second.value("len(job.result(30))") == 1
+    # Nobody generates any more: now it is what it looks like.
+    until(lambda: first.value("any('restart 1' in change.reason for change in e.history)"))
+
+
 def test_what_was_started_differently_is_another_engine(peer):
     first, second = peer(), peer()
     pid = first.run(START)

@@ -25,6 +25,8 @@ if os.fork() == 0:
 os.wait()
 time.sleep(120)
 """
+#: Without the environment that tells them, as those that write their title over it.
+HIDDEN = TREE.replace("]", "], env={}, start_new_session=True", 1)
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" + TREE
 
 
@@ -124,9 +126,16 @@ def test_a_guardian_that_nobody_comes_to_ends_itself(make_spec, until, gone):
 
 
 @pytest.mark.parametrize("first", ["kernel", "guardian"])
-def test_a_kernel_and_its_guardian_that_are_killed_at_once(start_kernel, until, gone, first):
+@pytest.mark.parametrize(
+    "family",
+    [TREE, pytest.param(HIDDEN, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc"))],
+    ids=["marked", "hidden"],
+)
+def test_a_kernel_and_its_guardian_that_are_killed_at_once(
+    start_kernel, until, gone, first, family
+):
     """Nobody comes afterwards to look for what they had started."""
-    kernel = start_kernel(TREE)
+    kernel = start_kernel(family)
     pids = tree(kernel)
     watchers = [child.pid for child in psutil.Process(kernel.shim).children()]
     both = [kernel.popen.pid, kernel.shim]
@@ -167,8 +176,11 @@ def test_only_what_has_the_marker_is_killed(start, until, gone):
     other = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(120)"])
     try:
         process = start("print('ready'); time.sleep(120)")
+        (watcher,) = {each.pid for each in psutil.Process(process.guardian_pid).children()} - {
+            process.pid
+        }
         os.kill(process.guardian_pid, signal.SIGKILL)
-        until(lambda: gone(process.pid))
+        until(lambda: gone(process.pid) and gone(watcher))
         assert other.poll() is None
     finally:
         other.kill()

@@ -237,6 +237,28 @@ def test_what_runs_in_another_container_is_seen_and_not_touched(registry):
     assert not entry.run_dir.exists()
 
 
+FOREIGN = """
+import os, sys
+from fooocus_nb.supervisor import _platform
+child = os.fork()
+if child == 0:
+    os.execve(sys.executable, [sys.executable, "-c", "input()"], {"A_MARKER": "x"})
+print(_platform.pid_namespace(), _platform.leftovers("A_MARKER=x"))
+print(_platform.process_tree(child, "A_MARKER=x"))
+os.kill(child, 9)
+"""
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_numbers_of_another_containers_processes_are_not_ours_to_kill():
+    """Where /proc is not that of our own namespace, a number means two processes."""
+    in_a_container("pass")
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", FOREIGN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    assert done.stdout == "unknown set()\nset()\n"
+
+
 # -- what was never a run's ---------------------------------------------------------------------
 
 

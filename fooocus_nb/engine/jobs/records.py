@@ -116,6 +116,12 @@ class JobRecords:
 
         return leave
 
+    def others_generate(self) -> bool:
+        """Whether kernels other than this one wait for what the engine generates for them."""
+        run_dir = self._run_dir()
+        known = [] if run_dir is None else records_in(run_dir)
+        return any(not one.orphaned and one.path not in self._written for one in known)
+
     def orphaned(self) -> list[JobRecord]:
         """Return the records of jobs whose kernels have ended, oldest first."""
         run_dir = self._run_dir()

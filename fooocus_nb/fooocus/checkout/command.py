@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fooocus_nb.errors import ConfigurationError, nearest
 
@@ -72,8 +73,9 @@ ENVIRONMENT_ONLY = frozenset(
 #: What they name has to be there, or every connection with TLS fails.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
-#: Some desktops write it; no package of an engine knows it, and some end the engine for it.
-UNKNOWN_SCHEME = "socks:"
+#: What the packages of an engine know; some end the engine for another one, such as the ``socks``
+#: that some desktops write.
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 LEFT_OUT_ADVICE = "Correct it where the kernel is started, or give another value with env=."
 #: What activating a conda environment puts on the PATH on Windows, beside its own folder.
 CONDA_FOLDERS = ("Library/mingw-w64/bin", "Library/usr/bin", "Library/bin", "Scripts")
@@ -185,12 +187,28 @@ def unusable_variables(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name in CERTIFICATES:
         value = environment.get(name, "")
-        if value and not os.path.exists(value):  # noqa: PTH110 - pathlib raises for odd names
+        # A variable of folders may name several.
+        places = value.split(os.pathsep) if name.endswith("_DIR") else [value]
+        if value and not any(map(os.path.exists, places)):
             found[name] = f"{name} names {value}, which is not there"
+        elif name == "SSL_CERT_FILE" and os.path.isdir(value):  # noqa: PTH112 - as above
+            found[name] = f"{name} names {value}, which is a folder"
     for name in (*PROXIES, *map(str.lower, PROXIES)):
-        if environment.get(name, "").strip().lower().startswith(UNKNOWN_SCHEME):
-            found[name] = f"{name} begins with socks://, which no package of an engine knows"
+        if problem := _problem_of_proxy(environment.get(name, "").strip()):
+            found[name] = f"{name} {problem}"
     return found
+
+
+def _problem_of_proxy(value: str) -> str:
+    """Say why no package of an engine can use a proxy, without its secrets; else nothing."""
+    scheme, separator, _ = value.partition("://")
+    if separator and scheme.lower() not in PROXY_SCHEMES:
+        return f"begins with {scheme}://, which no package of an engine knows"
+    try:
+        urlsplit(value if separator else f"http://{value}").port  # noqa: B018 - it is checked here
+    except ValueError:
+        return "is no address of a proxy"
+    return ""
 
 
 def _python_flags(python: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from fooocus_nb.errors import InstallError
+from fooocus_nb.errors import InstallError, nearest
 from fooocus_nb.fooocus.checkout._source import called_name, is_there, parse_source
 from fooocus_nb.fooocus.checkout.interpreter import find_python
 
@@ -44,6 +44,15 @@ MANAGERS = ("", "Data/Packages", "Packages", "api")
 SCRIPTS = {".bat", ".cmd", ".ps1", ".py", ".sh"}
 ARCHIVES = {".7z", ".gz", ".rar", ".tar", ".zip"}
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)", re.DOTALL)
+#: A folder in WSL as Windows names it, behind the name of the system.
+_WSL = re.compile(r"[\\/]{2}wsl(?:\$|\.localhost)[\\/][^\\/]+(.*)", re.DOTALL | re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?|git|ssh)://|git@", re.IGNORECASE)
+#: What stands around a path that was copied from a text, by what it begins with.
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u2018": "\u2019", "\u201c": "\u201d"}
+#: What nobody sees and copying brings along.
+_INVISIBLE = "\u200b\u200e\u200f\u2060\ufeff"
+#: A shell writes a space in a path as a backslash and a space.
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def locate_checkout(path: str | os.PathLike[str]) -> Path:
     given, path = path, _cleaned(path)
     try:
         if not path.exists():
-            hint = _hint(str(path))
+            hint = _hint(os.fspath(given), path)
             msg = f"There is no folder {str(path)!r}. {hint}"
             raise InstallError(msg)
         if path.is_file() and path.suffix.casefold() in SCRIPTS:
@@ -106,13 +115,17 @@ def _cleaned(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if is_there(text):
         return Path(text)
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+    text = text.strip().strip(_INVISIBLE).strip()
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1]
     if text.startswith("file:"):
         return Path(url2pathname(urlsplit(text.replace("\\", "/")).path))
-    text = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - pathlib raises without a home
-    return Path(text)
+    bare = text if WINDOWS else _ESCAPED.sub(r"\1", text)
+    for meant in (os.path.expandvars(text), bare):
+        found = os.path.expanduser(meant)  # noqa: PTH111 - pathlib raises without a home
+        if is_there(found):
+            return Path(found)
+    return Path(os.path.expanduser(os.path.expandvars(text)))  # noqa: PTH111 - as above
 
 
 def _one_level_down(folder: Path) -> list[Path]:
@@ -146,16 +159,33 @@ def _missing(path: Path, below: list[Path]) -> str:
     return f"it holds no {LAUNCHER}. To get one: fooocus-nb install"
 
 
-def _hint(text: str) -> str:
+def _hint(given: str, path: Path) -> str:
     """Say what may be meant by a path that is not there."""
+    text = str(path)
     if not WINDOWS and (drive := _DRIVE.fullmatch(text)) is not None:
         there = f"/mnt/{drive[1].lower()}/" + drive[2].replace("\\", "/")
         return f"That is a path of Windows; in WSL the same folder is {there!r}."
+    if not WINDOWS and (inside := _WSL.fullmatch(text)) is not None:
+        there = inside[1].replace("\\", "/") or "/"
+        return f"That is how Windows names a folder of WSL; in WSL itself it is {there!r}."
+    if _ADDRESS.match(given):
+        return (
+            "That is an address: fooocus_nb.connect(...) uses a server that runs there, and "
+            "fooocus-nb install gets Fooocus from a git repository."
+        )
     if "$" in text or "%" in text:
         return "It names a variable that is not set where the kernel was started."
     if text.startswith("~"):
         return "Nothing tells where this user's home is: give the whole path."
-    return f"Give the folder that holds Fooocus's {LAUNCHER}, or get one: fooocus-nb install."
+    like = nearest(path.name, _names_beside(path))
+    return f"Give the folder that holds Fooocus's {LAUNCHER}, or get one: fooocus-nb install.{like}"
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return [each.name for each in path.parent.iterdir() if each.is_dir()]
+    except OSError:
+        return []
 
 
 def read_version(checkout: Path) -> str:

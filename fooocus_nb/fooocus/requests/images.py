@@ -93,7 +93,8 @@ def download(name: str, url: str, *, private: bool = False) -> bytes:
                         continue
                     answer.raise_for_status()
                     return _limited(name, url, answer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    # An ImportError says what a proxy that the environment names would take.
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
         if isinstance(error, ParameterError):
             raise
         msg = f"{name}={_short(url)!r} cannot be fetched: {error}."

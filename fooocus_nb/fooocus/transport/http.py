@@ -15,7 +15,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from fooocus_nb.errors import ConfigurationError, ConnectionLost, EngineError, UnsupportedServer
+from fooocus_nb._secrets import redact
+from fooocus_nb.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    EngineError,
+    UnsupportedServer,
+    warn_user,
+)
 from fooocus_nb.fooocus.limits import (
     FILE_VARIABLE,
     MESSAGE_VARIABLE,
@@ -53,6 +60,8 @@ LOGIN_ROUNDS = 2
 MAX_VALUES = 500_000
 #: Where httpx, and curl, look for the certificates to trust, beside their own.
 TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+#: Where httpx looks for proxies, and in lower case.
+PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _SPACE = re.compile(r"\s")
 #: A path of plain names: anything else could lead to another host.
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[\w.~-]+)*/?", re.ASCII)
@@ -124,7 +133,38 @@ class Answer:
 @functools.cache
 def _trusted(trust_env: bool, _file: str | None, _folder: str | None) -> ssl.SSLContext:
     """Return whose certificates count; read once, since that takes longer than most requests."""
-    return httpx.create_ssl_context(trust_env=trust_env)
+    try:
+        return httpx.create_ssl_context(trust_env=trust_env)
+    except OSError as error:
+        if not trust_env:
+            raise
+        names = " and ".join(filter(os.environ.get, TRUST_VARIABLES))
+        warn_user(
+            f"No certificates can be read from what {names} names ({error}), so those that come "
+            "with Python are trusted. Correct it where the kernel is started.",
+            UserWarning,
+        )
+        return httpx.create_ssl_context(trust_env=False)
+
+
+@functools.cache
+def _proxies_are_usable(*_values: str | None) -> bool:
+    """Whether httpx can use the proxies of these variables; told once where it can't."""
+    try:
+        httpx.Client(trust_env=True, verify=_trusted(False, None, None)).close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        names = " and ".join(name for name in _proxy_names() if os.environ.get(name))
+        warn_user(
+            f"No proxy can be used as {names} would have it ({redact(str(error))}), so servers are "
+            "reached without one. Correct it where the kernel is started.",
+            UserWarning,
+        )
+        return False
+    return True
+
+
+def _proxy_names() -> tuple[str, ...]:
+    return (*PROXY_VARIABLES, *map(str.lower, PROXY_VARIABLES))
 
 
 class HttpSession:
@@ -140,12 +180,12 @@ class HttpSession:
         self.max_message = max_message_bytes()
         self.max_file = max_file_bytes()
         # A proxy named in the environment cannot reach this machine's loopback.
-        trust_env = not is_loopback(self.url)
+        outside = not is_loopback(self.url)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_keepalive_connections=0),
-            trust_env=trust_env,
-            verify=_trusted(trust_env, *map(os.environ.get, TRUST_VARIABLES)),
+            trust_env=outside and _proxies_are_usable(*map(os.environ.get, _proxy_names())),
+            verify=_trusted(outside, *map(os.environ.get, TRUST_VARIABLES)),
             # Unpacking could make much of little.
             headers={"Accept-Encoding": "identity"},
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fooocus_nb.errors import ConfigurationError
-from fooocus_nb.fooocus.checkout.command import build_launch, free_port
+from fooocus_nb.fooocus.checkout.command import build_launch, free_port, unusable_variables
 from fooocus_nb.fooocus.checkout.installation import Installation
 
 FLAGS = frozenset(
@@ -204,6 +204,34 @@ def test_what_cannot_work_is_not_handed_on(
     assert set(made.left_out) == {"SSL_CERT_FILE", "ALL_PROXY"}
     assert "gone.pem" in made.left_out["SSL_CERT_FILE"]
     assert "secret" not in "".join(made.left_out.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ALL_PROXY", "socks4://127.0.0.1:1080", "begins with socks4://"),
+        ("all_proxy", "SOCKS://127.0.0.1:1080", "begins with SOCKS://"),
+        ("https_proxy", "quic://127.0.0.1:1", "begins with quic://"),
+        ("HTTP_PROXY", "http://me:hunter2@proxy:port", "is no address of a proxy"),
+        ("HTTP_PROXY", "proxy:99999", "is no address of a proxy"),
+        ("SSL_CERT_FILE", "{here}", "is a folder"),
+        ("SSL_CERT_DIR", "/gone/a:/gone/b", "is not there"),
+        ("ALL_PROXY", "socks5h://127.0.0.1:1080", None),
+        ("HTTP_PROXY", "proxy.intra.net:3128", None),
+        ("HTTPS_PROXY", "http://me:secret@[::1]:3128", None),
+        ("HTTP_PROXY", "", None),
+        ("SSL_CERT_DIR", "/gone:{here}", None),
+        ("CURL_CA_BUNDLE", "", None),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="paths of POSIX")
+def test_which_variables_cannot_work(
+    tmp_path: Path, name: str, value: str, told: str | None
+) -> None:
+    found = unusable_variables({name: value.format(here=tmp_path)})
+    assert set(found) == ({name} if told else set())
+    assert told is None or told in found[name]
+    assert "hunter2" not in str(found)
 
 
 def test_what_the_user_names_himself_is_handed_on(installation: Installation, monkeypatch) -> None:

@@ -287,6 +287,9 @@ def test_paths_as_they_are_copied(checkout: Path, tmp_path: Path, monkeypatch) -
         f" '{checkout}' ",
         checkout.as_uri(),
         f"file://localhost{checkout}",
+        f"\u201c{checkout}\u201d",
+        f"`{checkout}` ",
+        f"\ufeff{checkout}\u200b",
         "$WHERE_IT_IS/Fooocus",
         "${WHERE_IT_IS}",
         tmp_path / "run.bat",
@@ -296,6 +299,8 @@ def test_paths_as_they_are_copied(checkout: Path, tmp_path: Path, monkeypatch) -
     checkout.rename(odd)
     assert find_installation(odd).path == odd  # what is there is meant as it stands
     assert find_installation(odd.as_uri()).path == odd
+    escaped = str(odd).replace(" ", "\\ ").replace("$", "\\$")  # as a shell completes it
+    assert os.name == "nt" or find_installation(escaped).path == odd
 
 
 def test_an_archive_unpacked_into_a_folder_of_its_name(checkout: Path, tmp_path: Path) -> None:
@@ -326,6 +331,11 @@ def test_a_path_that_is_no_checkout_says_what_may_be_meant(checkout: Path, tmp_p
         tmp_path / "Fooocus.7z": "Unpack it",
         r"C:\Users\me\Fooocus": "'/mnt/c/Users/me/Fooocus'",
         "$NOBODY_SETS_THIS/Fooocus": "variable that is not set",
+        r"\\wsl$\Ubuntu\home\me\Fooocus": "in WSL itself it is '/home/me/Fooocus'",
+        r"\\wsl.localhost\Ubuntu": "in WSL itself it is '/'",
+        "https://github.com/lllyasviel/Fooocus": "That is an address",
+        "git@github.com:lllyasviel/Fooocus.git": "fooocus-nb install gets",
+        tmp_path / "Focus": "Did you mean 'Fooocus'?",
     }.items():
         with pytest.raises(InstallError) as caught:
             find_installation(given)
