@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -21,10 +21,7 @@ from yarl import URL
 
 from fooocus_nb.server import _proxy_rewrite as rewrite
 from fooocus_nb.server._proxy_pages import Page, Refused
-from fooocus_nb.server.page_answers import CLIENT, PageAnswers, page_table
-
-if TYPE_CHECKING:
-    from fooocus_nb.server.services import Services
+from fooocus_nb.server.page_answers import CLIENT, SECRET, PageAnswers, page_table
 
 __all__ = ["PageHandler"]
 
@@ -37,9 +34,6 @@ CHUNK_BYTES = 1 << 16
 #: Answers in which an engine may say its own address.
 TOLD = ("application/json", "text/event-stream", "text/html")
 NO_BODY = (204, 304)
-#: A secret in an address, which no log may show.
-_SECRET = re.compile(r"(/fooocus-nb/ui/[^/?]+/)([^/?]+)")
-_ASKED = "fooocus_nb_asked"
 #: Below a page's prefix: the websocket that our script keeps open as long as the page is.
 HOLD = "fooocus-nb-open"
 
@@ -48,7 +42,8 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     """Passes on what is below a page's secret address, and nothing that is Jupyter's."""
 
     _page: Page
-    _upstream: aiohttp.ClientResponse | aiohttp.ClientWebSocketResponse | None = None
+    _upstream: aiohttp.ClientWebSocketResponse | None = None
+    _asking: asyncio.Task[None] | None = None
     _tasks: tuple[asyncio.Task[Any], ...] = ()
     _hold: asyncio.StreamWriter | None = None
 
@@ -57,20 +52,6 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         # Jupyter sets cookies on the way, such as for XSRF, but this is no page of its. The class
         # above has put its own functions over those of the class.
         self.set_cookie = _ignore  # type: ignore[method-assign]
-
-    def initialize(self, services: Services, **given: Any) -> None:
-        """Take the secret out of what everybody logs."""
-        super().initialize(services, **given)
-        request = self.request
-        if not hasattr(request, _ASKED):
-            setattr(request, _ASKED, request.uri)
-            request.uri = _SECRET.sub(r"\1...", request.uri or "", count=1)
-            request.path = _SECRET.sub(r"\1...", request.path, count=1)
-
-    @property
-    def _asked(self) -> str:
-        """What the browser has asked for, as it was spelled, with the secret."""
-        return str(getattr(self.request, _ASKED, self.request.uri) or "")
 
     # -- who may ------------------------------------------------------------------------------
 
@@ -112,6 +93,10 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
     @allow_unauthenticated
     async def get(self, **given: str) -> None:
         """Pass a request or a websocket on."""
+        path, mark, query = self.asked.partition("?")
+        if f"{path}/" == self._prefix():  # what the page asks for stands below it
+            self.redirect(f"{path}/{mark}{query}")
+            return
         await ProxyHandler.get(self, **given)
 
     @allow_unauthenticated
@@ -148,6 +133,13 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         await self._pass_on()
 
     async def _pass_on(self) -> None:
+        asking = self._asking = asyncio.create_task(self._ask())
+        await asyncio.wait((asking,))
+        if not asking.cancelled():
+            asking.result()
+
+    async def _ask(self) -> None:
+        """Ask the engine, and answer with what it says."""
         prefix, rest = self._prefix(), self._rest()
         timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         url = self._url(rest)
@@ -160,20 +152,21 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
                 allow_redirects=False,
                 timeout=timeout,
             ) as answer:
-                self._upstream = answer
                 await self._answer(answer, str(url), prefix, rest)
         except StreamClosedError:
             return  # the browser has gone
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await self._fail(error)
-        finally:
-            self._upstream = None
 
     async def _answer(
         self, answer: aiohttp.ClientResponse, url: str, prefix: str, rest: str
     ) -> None:
+        if not 200 <= answer.status < 600:
+            # Above all 101: a proxy on the way would take the rest for a websocket.
+            self.refuse(502, f"The engine answers with {answer.status}, which is no answer.")
+            return
         self._page.keep_cookies(answer.headers.getall("Set-Cookie", []))
-        self.set_status(answer.status, answer.reason)
+        self.set_status(answer.status)
         for name, value in rewrite.allowed_response_headers(answer.headers).items():
             self.set_header(name, value)
         if (location := answer.headers.get("Location")) is not None:
@@ -220,9 +213,9 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             stream.close()  # so that nobody takes a part for the whole
 
     def on_connection_close(self) -> None:
-        """Stop asking the engine for what nobody waits for any more."""
-        if isinstance(self._upstream, aiohttp.ClientResponse):
-            self._upstream.close()
+        """Stop asking the engine for what nobody waits for any more, also before it answers."""
+        if self._asking is not None:
+            self._asking.cancel()
         super().on_connection_close()
 
     # -- websockets ---------------------------------------------------------------------------
@@ -280,7 +273,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
         """Pass a message of the browser on."""
         self._count_as_activity()
         upstream = self._upstream
-        if not isinstance(upstream, aiohttp.ClientWebSocketResponse):
+        if upstream is None:
             return
         with contextlib.suppress(aiohttp.ClientError, OSError):
             if isinstance(message, bytes):
@@ -314,7 +307,7 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
             task.cancel()
         if self._hold is not None:
             self._hold.close()
-        if isinstance(self._upstream, aiohttp.ClientWebSocketResponse):
+        if self._upstream is not None:
             self._tasks = (
                 asyncio.create_task(self._upstream.close()),
             )  # a task that nobody holds may be collected
@@ -323,19 +316,20 @@ class PageHandler(PageAnswers, ProxyHandler):  # type: ignore[misc]
 
     def _prefix(self) -> str:
         """Return the path of the page as the browser has spelled it."""
-        path = self._asked.partition("?")[0]
-        found = _SECRET.search(path)
+        path = self.asked.partition("?")[0]
+        found = SECRET.search(path)
         return path[: found.end()] + "/" if found else path
 
     def _rest(self) -> str:
         """Return what stands behind it, as it is: it must not be quoted twice."""
-        path, _, query = self._asked.partition("?")
+        path, _, query = self.asked.partition("?")
         rest = path[len(self._prefix()) :]
         query = rewrite.without_token(query)
         return f"{rest}?{query}" if query else rest
 
     def _policy_prefix(self) -> str:
-        return re.sub("[;,]", "", self._prefix())
+        # They separate policies; a browser compares what is quoted with what is not.
+        return self._prefix().replace(";", "%3B").replace(",", "%2C")
 
     def _url(self, rest: str) -> URL:
         return URL(f"{self._page.engine.url.rstrip('/')}/{rest}", encoded=True)

@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ RESPONSE_HEADERS = (
 MAX_PAGE_BYTES = 32_000_000
 #: The root in the configuration of Gradio 3: nothing, or what GRADIO_ROOT_PATH says.
 _ROOT = re.compile(rb'("root"\s*:\s*)"(?:/[^"\\]*)?"')
+#: What no header may hold.
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _HEAD = re.compile(rb"<head\b[^>]*>", re.IGNORECASE)
 _SCRIPT = Path(__file__).with_name("page_script.js")
 
@@ -69,8 +71,14 @@ def allowed_request_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def allowed_response_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of an engine's headers that a browser gets."""
-    return {name: headers[name] for name in RESPONSE_HEADERS if name in headers}
+    """Return those of an engine's headers that a browser gets; none that cannot be sent."""
+    given = {name: _as_sent(headers[name]) for name in RESPONSE_HEADERS if name in headers}
+    return {name: value for name, value in given.items() if not _UNSENDABLE.search(value)}
+
+
+def _as_sent(value: str) -> str:
+    """Return a value that was read as UTF-8 so that its bytes are sent as they came."""
+    return value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def without_token(query: str) -> str:
@@ -88,14 +96,24 @@ def location_below(location: str, asked: str, prefix: str) -> str | None:
     """
     if "\\" in location or any(ord(sign) < 33 for sign in location):
         return None
-    target, base = urlsplit(urljoin(asked, location)), urlsplit(asked)
+    try:
+        target, base = urlsplit(urljoin(asked, location)), urlsplit(asked)
+    except ValueError:  # such as half an IPv6 address
+        return None
     ours = (target.scheme, target.netloc) == (base.scheme, base.netloc)
     if not ours and f"{target.scheme}://{target.netloc}" != PLACEHOLDER:
         return None
     path = re.sub("^/+", "", target.path)
     if ".." in map(unquote, path.split("/")):  # a browser goes up at "%2e." as well
         return None
-    return prefix + path + (f"?{target.query}" if target.query else "")
+    return prefix + _ascii(path) + (f"?{_ascii(target.query)}" if target.query else "")
+
+
+def _ascii(text: str) -> str:
+    """Return a part of an address with what is not ASCII in it quoted, as a header takes it."""
+    return "".join(
+        sign if sign.isascii() else quote(sign, errors="surrogateescape") for sign in text
+    )
 
 
 def rewrite_page(body: bytes, prefix: str, origin: str, limit: int) -> bytes:

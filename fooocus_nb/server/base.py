@@ -143,7 +143,13 @@ class CommandHandler(Handler):
         if length is None:  # in pieces, of which nobody knows yet how many there are
             self.request.connection.set_max_body_size(MAX_BODY)  # type: ignore[union-attr]
         await super().prepare(**options)
-        if length is not None and int(length) > MAX_BODY:
+        if length is None:
+            return
+        # A proxy may have written it twice.
+        (first, *others) = {word.strip() for word in length.split(",")}
+        if others or not (first.isascii() and first.isdecimal()):
+            raise RefusedError(400, f"Content-Length={length[:50]!r} is no number of bytes.")
+        if len(first) > MAX_DIGITS or int(first) > MAX_BODY:
             raise RefusedError(413, f"A command has {MAX_BODY:,} bytes at the most.")
 
     async def command(self, work: Callable[..., Any], *arguments: Any) -> Any:

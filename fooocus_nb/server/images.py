@@ -17,7 +17,8 @@ from fooocus_nb.server.base import Handler, RefusedError
 from fooocus_nb.server.byte_range import (
     UnsatisfiableRangeError,
     entity_tag,
-    matches,
+    precondition,
+    range_applies,
     requested_range,
 )
 from fooocus_nb.server.image_list import MAX_IMAGES, ImageFile, images_in, mime_of
@@ -34,6 +35,7 @@ CHUNK_BYTES = 1 << 18
 HEAD_BYTES = 16
 DEFAULT_SIZE = 320
 NO_IMAGE = "There is no such image, or this server may not show it."
+CHANGED = "The image is not the one that is asked for any more."
 
 
 class ImagesHandler(Handler):
@@ -70,6 +72,13 @@ class _FileHandler(Handler):
         if path is None:
             raise RefusedError(404, NO_IMAGE)
         return path
+
+    def unwanted(self, tag: str, modified: float) -> bool:
+        """Whether who asks has it already; refuse who wants another version of it."""
+        status = precondition(self.request.headers, tag, modified)
+        if status == 412:
+            raise RefusedError(412, CHANGED)
+        return status is not None
 
     def describe(self, mime: str, tag: str, modified: float) -> None:
         """Set the headers of a file that this user alone may keep."""
@@ -123,13 +132,15 @@ class ImageHandler(_FileHandler):
             raise RefusedError(404, NO_IMAGE)
         status = os.fstat(file.fileno())
         tag = entity_tag(status)
+        unwanted = self.unwanted(tag, status.st_mtime)
         self.describe(mime, tag, status.st_mtime)
         self.set_header("Accept-Ranges", "bytes")
-        if matches(self.request.headers.get("If-None-Match"), tag):
+        if unwanted:
             self.set_status(304)
             await self._finish_empty(mime)
             return
-        begin, end = self._part(tag, status.st_size)
+        # Of parts only GET knows.
+        begin, end = self._part(tag, status) if body else (0, status.st_size)
         self.set_header("Content-Length", str(end - begin))
         if not body:
             await self._finish_empty(mime)
@@ -148,11 +159,11 @@ class ImageHandler(_FileHandler):
                 return
         await self.finish(set_content_type=mime)
 
-    def _part(self, tag: str, size: int) -> tuple[int, int]:
+    def _part(self, tag: str, status: os.stat_result) -> tuple[int, int]:
         """Return where the part begins and ends that is asked for, and set its headers."""
+        size = status.st_size
         header = self.request.headers.get("Range")
-        condition = self.request.headers.get("If-Range")
-        if condition is not None and condition != tag:
+        if not range_applies(self.request.headers.get("If-Range"), tag, status.st_mtime):
             header = None
         try:
             part = requested_range(header, size)
@@ -182,24 +193,26 @@ class ThumbnailHandler(_FileHandler):
             raise RefusedError(400, f"size={size} is not possible: there are {sizes}.")
         path = await self.run(self.path, identity)
         cache = self.services.thumbnails
+        made = None
         try:
             tag = await cache.tag(path, size)
-            if not matches(self.request.headers.get("If-None-Match"), tag):
+            modified = await asyncio.to_thread(_modified, path)
+            if not self.unwanted(tag, modified):
                 made = await cache.get(path, size)
                 tag = made.tag
-            else:
-                made = None
         except TooManyError as error:
             raise RefusedError(503, str(error), {"Retry-After": "1"}) from error
         except (NoImageError, OSError) as error:
             raise RefusedError(404, NO_IMAGE) from error
-        status = await asyncio.to_thread(_modified, path)
-        self.describe("image/webp", tag, status)
+        self.describe("image/webp", tag, modified)
         if made is None:
             self.set_status(304)
             await self.finish(set_content_type="image/webp")
             return
         await self.finish(made.data, set_content_type="image/webp")
+
+    #: Tornado leaves the body out.
+    head = get
 
 
 def _modified(path: Path) -> float:

@@ -187,10 +187,10 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
                     splitter = LineSplitter()
                 data = await run(pool, reader.read, BATCH_BYTES)
                 if data or skipped:
-                    batch = batch_of(splitter.feed(data), classifier)
-                    batch["pending"] = splitter.rest[:MAX_PENDING] or batch["pending"]
+                    # On a thread: many followers of much would keep the event loop from all else.
+                    text = await run(pool, _batch, splitter, classifier, data, skipped)
                     # Waits until it is sent, so that who takes nothing fills no memory.
-                    await self.write_message(json.dumps({**batch, "skipped": skipped}))
+                    await self.write_message(text)
                 elif not runs:
                     self.close(1000, "the engine has ended")
                     return
@@ -199,6 +199,13 @@ class LogFollower(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
                 await asyncio.sleep(INTERVAL)
         finally:
             reader.close()
+
+
+def _batch(splitter: LineSplitter, classifier: Classifier, data: bytes, skipped: int) -> str:
+    """Return what a follower is sent of the next bytes."""
+    batch = batch_of(splitter.feed(data), classifier)
+    batch["pending"] = splitter.rest[:MAX_PENDING] or batch["pending"]
+    return json.dumps({**batch, "skipped": skipped})
 
 
 def _told(page: Page) -> dict[str, Any]:

@@ -15,11 +15,15 @@ from fooocus_nb.server.base import AUTH_RESOURCE
 if TYPE_CHECKING:
     from fooocus_nb.server.services import Services
 
-__all__ = ["CLIENT", "PageAnswers", "close_client", "page_table"]
+__all__ = ["CLIENT", "SECRET", "PageAnswers", "close_client", "page_table"]
 
 #: Where a server's settings hold the client that asks engines.
 CLIENT = "fooocus_nb_page_client"
 
+#: A secret in an address, which no log may show.
+SECRET = re.compile(r"(/fooocus-nb/ui/+[^/?]+/+)([^/?]+)")
+
+_ASKED = "fooocus_nb_asked"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _TABLE = "fooocus_nb_pages"
 _REFUSED = """<!DOCTYPE html>
@@ -39,8 +43,18 @@ class PageAnswers(JupyterHandler):
     _track_activity = False
 
     def initialize(self, services: Services, **_: Any) -> None:
-        """Take what all handlers share."""
+        """Take what all handlers share, and the secret out of what everybody logs."""
         self.services = services
+        request = self.request
+        if not hasattr(request, _ASKED):
+            setattr(request, _ASKED, request.uri)
+            request.uri = SECRET.sub(r"\1...", request.uri or "", count=1)
+            request.path = SECRET.sub(r"\1...", request.path, count=1)
+
+    @property
+    def asked(self) -> str:
+        """What the browser has asked for, as it was spelled, with the secret."""
+        return str(getattr(self.request, _ASKED, self.request.uri) or "")
 
     def set_default_headers(self) -> None:
         """Add to Jupyter's headers what keeps a page apart from Jupyter."""

@@ -79,6 +79,11 @@
             "The page has no connection to its engine: a proxy between this browser and Jupyter may not " +
               "pass websockets on. Ask whoever runs it, or use the engine in a notebook.",
           );
+        } else if (code === 1009 && !((sent.get(this) ?? 0) > 1e6)) {
+          tell(
+            `The engine has sent more than ${megabytes(limit)} in one message, which is the limit. ` +
+              "Ask for fewer or smaller images, or set FooocusExtension.max_page_message.",
+          );
         } else if (code === 1009 || (!wasClean && (sent.get(this) ?? 0) > 1e6)) {
           tell(
             `The connection was cut while ${megabytes(sent.get(this) ?? 0)} were sent: Jupyter, or a proxy ` +

@@ -74,5 +74,5 @@ def ui_routes() -> tuple[tuple[str, type[RequestHandler]], ...]:
         return (entry, (rf"{UI}(?:/.*)?", NoPageHandler))
     from fooocus_nb.server._proxy import PageHandler
 
-    page = (rf"{UI}/(?P<name>[^/]+)/(?P<secret>[^/]+)(?:/.*)", PageHandler)
+    page = (rf"{UI}/(?P<name>[^/]+)/(?P<secret>[^/]+)(?:/.*)?", PageHandler)
     return (entry, page, (rf"{UI}(?:/.*)?", NoPageHandler))

@@ -27,9 +27,15 @@ from fooocus_nb.engine.log_pages import LostPlaceError, page_after, page_before,
 from fooocus_nb.errors import ConnectionLost
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.requests import Request
+from fooocus_nb.server import byte_range, logs, thumbnail_cache
 from fooocus_nb.server import directory as directory_module
-from fooocus_nb.server import logs, thumbnail_cache
-from fooocus_nb.server.byte_range import UnsatisfiableRangeError, matches, requested_range
+from fooocus_nb.server.byte_range import (
+    UnsatisfiableRangeError,
+    matches,
+    precondition,
+    range_applies,
+    requested_range,
+)
 from fooocus_nb.server.commands import NotPossibleError, command_generation
 from fooocus_nb.server.directory import Directory
 from fooocus_nb.server.status import document
@@ -333,6 +339,22 @@ async def parts_and_tags(ask, identity: str, data: bytes, tag: str, small_tag: s
     assert fresh.status == 206
     same = await ask(f"/images/{identity}/thumbnail?size=96", extra={"If-None-Match": small_tag})
     assert (same.status, same.body) == (304, b"")
+    for path, known in ((f"/images/{identity}", tag), (f"/images/{identity}/thumbnail", None)):
+        whole_image = await ask(path)
+        date = whole_image.headers["Last-Modified"]
+        for extra, status in (
+            ({"If-Modified-Since": date}, 304),
+            ({"If-Unmodified-Since": date}, 200),
+            ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 412),
+            ({"If-Match": '"x"'}, 412),
+            ({"If-Match": known or whole_image.headers["ETag"]}, 200),
+        ):
+            assert (await ask(path, extra=extra)).status == status, (path, extra)
+            head = await ask(path, "HEAD", extra={**extra, "Range": f"bytes={len(data)}-"})
+            assert (head.status, head.body) == (status, b""), (path, extra)
+    # A part is asked for by GET alone.
+    head = await ask(f"/images/{identity}", "HEAD", extra={"Range": "bytes=0-9"})
+    assert (head.status, int(head.headers["Content-Length"])) == (200, len(data))
 
 
 async def test_a_changed_image_gets_another_tag_and_thumbnail(ask, tmp_path):
@@ -406,7 +428,7 @@ async def test_thumbnails_are_made_once_and_bounded(tmp_path, monkeypatch):
     ("header", "part"),
     [
         (None, None), ("bytes=0-0", (0, 1)), ("bytes=-200", (0, 100)), ("bytes=99-", (99, 100)),
-        ("bytes=1-0", None), ("bytes=-", None), ("bytes= 5 - 6", (5, 7)), ("Bytes=0-1", None),
+        ("bytes=1-0", None), ("bytes=-", None), ("bytes= 5 - 6", (5, 7)), ("Bytes=0-1", (0, 2)),
         ("bytes=0-1, 5-6", None), ("bytes=٣-٤", None), ("bytes=" + "9" * 30 + "-", None),
     ],
 )  # fmt: skip
@@ -422,6 +444,48 @@ def test_ranges_beyond_the_end():
         requested_range("bytes=0-", 0)
     assert matches("*", '"a"')
     assert not matches('"b"', '"a"')
+
+
+TAG, THEN, NOW = '"a"', "Sat, 28 Nov 2026 06:00:00 GMT", "Sat, 28 Nov 2026 07:00:00 GMT"
+MODIFIED = 1_795_845_600.75  # a moment after THEN
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, None),
+        ({"If-Match": "*"}, None), ({"If-Match": f'"x", {TAG}'}, None), ({"If-Match": '"x"'}, 412),
+        ({"If-Match": f"W/{TAG}"}, 412),  # a weak tag does not say that the bytes are the same
+        ({"If-Match": TAG, "If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, None),
+        ({"If-Unmodified-Since": THEN}, None), ({"If-Unmodified-Since": "yesterday"}, None),
+        ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 412),
+        ({"If-None-Match": f"W/{TAG}"}, 304), ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"x"', "If-Modified-Since": NOW}, None),
+        ({"If-None-Match": "", "If-Modified-Since": NOW}, None),
+        ({"If-Modified-Since": THEN}, 304), ({"If-Modified-Since": NOW}, 304),
+        ({"If-Modified-Since": "Sat, 28 Nov 2026 05:59:59 GMT"}, None),
+        ({"If-Modified-Since": "Saturday, 28-Nov-26 06:00:00 GMT"}, 304),
+        ({"If-Modified-Since": "Mon, 99 Foo 99999 99:99:99 GMT"}, None),
+        ({"If-Match": TAG, "If-None-Match": TAG}, 304),
+    ],
+)  # fmt: skip
+def test_conditions(headers, status):
+    assert precondition(headers, TAG, MODIFIED) == status
+
+
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        (None, True), (TAG, True), (f"W/{TAG}", False), ('"x"', False), ("", False),
+        (THEN, True), (NOW, False), ("Sat, 28 Nov 2026 05:59:59 GMT", False), ("then", False),
+    ],
+)  # fmt: skip
+def test_the_condition_of_a_range(condition, applies, monkeypatch):
+    monkeypatch.setattr(byte_range.time, "time", lambda: MODIFIED + 60)
+    assert range_applies(condition, TAG, MODIFIED) == applies
+    monkeypatch.setattr(byte_range.time, "time", lambda: MODIFIED + 0.5)
+    # What was written a moment ago may be written again within the same second.
+    assert range_applies(condition, TAG, MODIFIED) == (applies and condition != THEN)
 
 
 # -- logs -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import jupyter_server
@@ -149,6 +150,46 @@ async def opened(fetch: Any, name: str = "theirs") -> str:
     return answer.headers["Location"]
 
 
+#: What an engine that is broken, or somebody in its place, answers; and the status of it here.
+ANSWERS = {
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nabc": 502,
+    b"HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nok": 502,
+    b"HTTP/1.1 999 High\r\nContent-Length: 2\r\n\r\nok": 502,
+    b"HTTP/1.1 200 \xd6kay <b>\r\nContent-Length: 2\r\n\r\nok": 200,
+    b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok": 200,
+    b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok": 200,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 502,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok": 502,
+    b"HTTP/1.1 200 OK\r\nContent-Type: " + b"x" * 200_000 + b"\r\n\r\n": 502,
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\x01\x7f\r\nContent-Length: 2\r\n\r\nok": 200,
+    b"\x00 nonsense\r\n\r\n": 502,
+    b"": 502,
+}  # fmt: skip
+NAMED = 'attachment; filename="é 中 \u2028.png"'.encode()
+
+
+@pytest.fixture
+def broken(runtime: Any, jp_asyncio_loop: Any) -> Iterator[dict[str, Any]]:
+    """A server that this process is connected to as ``theirs``, which sends any bytes."""
+    state: dict[str, Any] = {"answer": b"", "asked": asyncio.Event(), "left": asyncio.Event()}
+
+    async def serve(reader: Any, writer: Any) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        state["asked"].set()
+        if state["answer"] is None:  # none: whoever asks is waited for
+            await reader.read()
+            state["left"].set()
+        else:
+            writer.write(state["answer"])
+        writer.close()
+
+    server = jp_asyncio_loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+    record = record_page("theirs", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    yield state
+    record.path.unlink(missing_ok=True)
+    server.close()
+
+
 def apart(answer: HTTPResponse) -> bool:
     """Whether an answer is nobody to Jupyter and is not kept."""
     policies = answer.headers.get_list("Content-Security-Policy")
@@ -270,11 +311,14 @@ async def test_the_page_is_told_where_it_stands(fetch, upstream) -> None:
         ("javascript:alert(1)", 502, None),
         ("/%2e%2e/%2E%2e/lab", 502, None),
         ("/.%2e/%2E./lab", 502, None),
+        ("http://[::1", 502, None),
+        ("/a\tb", 502, None),
+        ("/é", 302, "%E9"),  # as it comes, in Latin-1
     ],
 )
 async def test_a_redirect_stays_below_the_page(fetch, upstream, where, code, below) -> None:
     place = await opened(fetch)
-    answer = await fetch(f"{place}to?where={where.replace('%', '%25').replace(chr(92), '%5C')}")
+    answer = await fetch(f"{place}to?where={urllib.parse.quote(where)}")
     assert answer.code == code
     assert answer.headers.get("Location") == (None if below is None else place + below)
     assert apart(answer)
@@ -297,6 +341,42 @@ async def test_only_the_page_itself_may_ask(fetch, upstream) -> None:
     assert foreign.code == 403
     assert all(seen[0] in ("GET", "POST") for seen in upstream)
     assert len(upstream) == 1
+
+
+async def test_whatever_an_engine_answers_is_no_error_of_the_server(fetch, broken, caplog) -> None:
+    place = await opened(fetch)
+    for path in ("", "x"):
+        for said, status in ANSWERS.items():
+            broken["answer"] = said
+            answer = await fetch(f"{place}{path}")
+            assert answer.code == status, said
+            assert apart(answer)
+    broken["answer"] = (
+        b"HTTP/1.1 200 OK\r\nContent-Disposition: " + NAMED + b"\r\nContent-Length: 2\r\n\r\nok"
+    )
+    named = (await fetch(f"{place}x")).headers["Content-Disposition"]
+    assert named.encode("latin-1") == NAMED
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_who_leaves_before_the_answer_is_waited_for_no_more(
+    fetch, broken, jp_http_port
+) -> None:
+    place = await opened(fetch)
+    broken["answer"] = None
+    _, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+    writer.write(f"GET {place}x HTTP/1.1\r\nHost: 127.0.0.1:{jp_http_port}\r\n\r\n".encode())
+    await asyncio.wait_for(broken["asked"].wait(), 20)
+    writer.close()
+    await asyncio.wait_for(broken["left"].wait(), 20)
+
+
+async def test_without_its_last_slash_it_is_the_same_page(fetch, upstream) -> None:
+    place = await opened(fetch)
+    answer = await fetch(place.rstrip("/") + "?__theme=dark")
+    assert (answer.code, answer.headers["Location"]) == (302, f"{place}?__theme=dark")
+    assert apart(answer)
+    assert not upstream
 
 
 async def test_a_cut_answer_is_not_taken_for_the_whole(fetch, upstream) -> None:
@@ -357,6 +437,8 @@ async def test_the_secret_stands_in_no_log_line(fetch, upstream, jp_http_port, c
     await fetch(f"{place}x", method="PUT", body=b"")
     await fetch(f"{place}x", method="PROPFIND")
     await fetch(f"{place}to?where=http://x/")
+    await fetch(place.rstrip("/"))
+    await fetch(place.replace("theirs/", "theirs//"))
     (await websocket_of(place, jp_http_port)).close()
     lines = [record.getMessage() for record in caplog.records]
     assert any("/ui/theirs/..." in line for line in lines)

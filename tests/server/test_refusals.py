@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -42,7 +43,10 @@ REQUESTS = {
     "/engines/NAME/log/follow": [f"GET {ENGINE}/log/follow"],
     "/engines/NAME/images": [f"GET {ENGINE}/images"],
     "/images/IDENTITY": ["GET /images/{image}", "HEAD /images/{image}"],
-    "/images/IDENTITY/thumbnail": ["GET /images/{image}/thumbnail"],
+    "/images/IDENTITY/thumbnail": [
+        "GET /images/{image}/thumbnail",
+        "HEAD /images/{image}/thumbnail",
+    ],
 }
 
 
@@ -370,6 +374,27 @@ async def test_a_malformed_or_oversized_body_is_refused(ask, engine, body):
     if BODIES[body] != 409:
         for path in ("/stop", "/restart"):
             assert (await ask(f"{ENGINE}{path}", "POST", body=body)).status == BODIES[body]
+    assert engine.state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        ("2, 2", 409), ("2\r\nContent-Length: 2", 409), ("2, 3", 400), ("two", 400), ("2 2", 400),
+        ("9" * 300, 413), ("16385", 413),
+    ],
+)  # fmt: skip
+async def test_a_length_that_is_none_or_two_is_no_error_of_the_server(
+    ask, engine, jp_http_port, jp_base_url, jp_auth_header, length, status
+):
+    path = f"{jp_base_url}fooocus-nb/api{ENGINE}/generation/skip"
+    headers = f"Host: 127.0.0.1:{jp_http_port}\r\nAuthorization: {jp_auth_header['Authorization']}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+    request = f"POST {path} HTTP/1.1\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{{}}"
+    writer.write(request.encode())
+    answer = await asyncio.wait_for(reader.readline(), 20)
+    writer.close()
+    assert answer.split()[1] == str(status).encode()
     assert engine.state == "ready"
 
 
