@@ -70,7 +70,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
     ),
     "fooocus.requests": ({"images", "tasks"}, {"shorthands"}, {"lint"}, {"__init__"}),
     "fooocus.checkout": (
-        {"_limits", "_source", "interpreter"},
+        {"_expressions", "_limits", "_source", "interpreter"},
         {"installation", "config_txt", "login_file", "model_files"},
         {"command", "downloads"},
     ),

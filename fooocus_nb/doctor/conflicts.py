@@ -60,6 +60,18 @@ CONFLICTS = (
         'PyTorch could not use it ("Numpy is not available")',
         "'numpy<2'",
     ),
+    # Colab's own one, since February 2026: built against numpy 2, beside Fooocus's numpy 1.
+    *(
+        Conflict(
+            name,
+            (14,),
+            "numpy",
+            (1, 9999),
+            'importing it fails ("numpy.core.multiarray failed to import"), and the start with it',
+            f"'{name}<14'",
+        )
+        for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+    ),
 )
 _BY_ITSELF = "launch.py installs {} at the first start. That needs the network."
 #: What the interpreter is asked for beside what the checkout pins.

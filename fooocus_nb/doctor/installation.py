@@ -76,23 +76,31 @@ def login_checks(checkout: Path) -> Iterator[Check]:
     users = _users(path)
     if users and not logins_of(checkout):
         advice = f'{AUTH_FILE} holds no password, only its hash: give auth=("user", "secret").'
+    if users is None:
+        text = (
+            f"{AUTH_FILE} in the checkout cannot be read, so it has no effect: nobody need log in"
+        )
+        advice = 'It is a list of objects with "user" and "pass", as JSON.'
     if users == 0:
-        text = f"{AUTH_FILE} in the checkout names no user with a password, so it has no effect"
-        advice = 'It is a list of objects with "user" and "pass".'
+        text = f"{AUTH_FILE} in the checkout names no user with a password, so nobody can log in"
+        advice = 'Give each of its objects a "user" and a "pass", or remove the file.'
     told = {"path": str(path), "users": users}
     yield Check("login", "login", Status.WARNING, text, advice, told)
 
 
-def _users(path: Path) -> int:
-    """Return how many users with a password a file names."""
+def _users(path: Path) -> int | None:
+    """Return how many users with a password a file names; None where Fooocus leaves it."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError):
-        return 0
-    entries = content if isinstance(content, list) else []
+        return None
+    if not isinstance(content, list) or not content:
+        return None
+    if not all(isinstance(entry, dict | str | list) for entry in content):
+        return None
     return sum(
-        isinstance(entry, dict) and bool(entry.get("user")) and bool({"pass", "hash"} & set(entry))
-        for entry in entries
+        isinstance(entry, dict) and "user" in entry and bool({"pass", "hash"} & set(entry))
+        for entry in content
     )
 
 

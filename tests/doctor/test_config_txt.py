@@ -133,6 +133,172 @@ def test_what_a_value_may_be_is_read_from_the_source(checkout: Path, values, sai
     assert all(said in text and not serious for text, _, serious in found)
 
 
+#: In the manner of 2.5: lists are put together, choices are classes of constants, and later
+#: settings depend on earlier ones.
+FLAGS = """
+from enum import Enum
+
+KSAMPLER = {"euler": "Euler", "lms": "LMS"}
+SAMPLER_EXTRA = {"ddim": "DDIM"}
+SAMPLERS = KSAMPLER | SAMPLER_EXTRA
+KSAMPLER_NAMES = list(KSAMPLER.keys())
+sampler_list = KSAMPLER_NAMES + list(SAMPLER_EXTRA.keys())
+schemes = [("Fooocus (json)", "fooocus"), ("A1111 (plain text)", "a1111")]
+most = 12
+
+class OutputFormat(Enum):
+    PNG = 'png'
+    JPEG = 'jpeg'
+
+    @classmethod
+    def list(cls) -> list:
+        return list(map(lambda c: c.value, cls))
+
+class Performance(Enum):
+    SPEED = 'Speed'
+    FAST = 'Extreme Speed'
+
+    @classmethod
+    def values(cls) -> list:
+        return list(map(lambda c: c.value, cls))
+"""
+STYLES = """
+styles = {}
+plain = 'Plain V2'
+legal_style_names = [plain] + list(styles.keys())
+"""
+COMPUTED = """
+import modules.flags
+from modules.flags import OutputFormat, Performance
+config = {}
+
+def from_environment(key, default_value):
+    return os.getenv(key)
+
+def read(key, default_value, validator, disable_empty_as_none=False, expected_type=None):
+    return config.get(key, default_value)
+
+config_path = from_environment('config_path', 'config.txt')
+sampler = read(key='sampler', default_value='euler',
+               validator=lambda x: x in modules.flags.sampler_list, expected_type=str)
+form = read(key='form', default_value='png', validator=lambda x: x in OutputFormat.list())
+speed = read(key='speed', default_value=Performance.SPEED.value,
+             validator=lambda x: x in Performance.values(), expected_type=str)
+scheme = read(key='scheme', default_value='fooocus',
+              validator=lambda x: x in [y[1] for y in modules.flags.schemes if y[1] == x])
+most_images = read(key='most_images', default_value=32,
+                   validator=lambda x: isinstance(x, int) and x >= 1)
+images = read(key='images', default_value=2,
+              validator=lambda x: isinstance(x, int) and 1 <= x <= most_images)
+skip = read(key='skip', default_value=2,
+            validator=lambda x: isinstance(x, int) and 1 <= x <= modules.flags.most)
+sizes = read(key='sizes', default_value=['1*1', '2*2'],
+             validator=lambda x: isinstance(x, list) and all('*' in v for v in x) and len(x) > 1)
+size = read(key='size', default_value='1*1', validator=lambda x: x in sizes)
+loras = read(key='loras', default_value=[[True, 'None', 1.0]],
+             validator=lambda x: isinstance(x, list) and all(
+                 len(y) == 3 and isinstance(y[0], bool) or len(y) == 2 and isinstance(y[0], str)
+                 for y in x), expected_type=list)
+styles = read(key='styles', default_value=['Plain V2'], validator=lambda x: isinstance(x, list)
+              and all(y in modules.sdxl_styles.legal_style_names for y in x))
+downloads = read(key='downloads', default_value={}, validator=lambda x: isinstance(x, dict) and all(
+    isinstance(k, str) and isinstance(v, str) for k, v in x.items()))
+# Its type is a mistake of its author's, as some are.
+tab = read(key='tab', default_value='uov', validator=lambda x: x in ['uov', 'ip'],
+           expected_type=int)
+kinds = read(key='kinds', default_value=['a'], validator=lambda x: all(k in ['a', 'b'] for k in x))
+there = read(key='there', default_value='', validator=lambda x: os.path.exists(x))
+for number in range(1, 5):
+    read(key=f'image_{number}', default_value='None', validator=lambda x: True)
+"""
+
+
+@pytest.fixture
+def computed(checkout: Path) -> Path:
+    """A checkout whose settings say what they may be as those of 2.5 do."""
+    (checkout / "modules/config.py").write_text(COMPUTED)
+    (checkout / "modules/flags.py").write_text(FLAGS)
+    (checkout / "modules/sdxl_styles.py").write_text(STYLES)
+    (checkout / "sdxl_styles").mkdir()
+    (checkout / "sdxl_styles/x.json").write_text('[{"name": "sai-anime", "prompt": ""}]')
+    return checkout
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"sampler": "eular"}, "Did you mean 'euler'?"),
+        ({"sampler": 3}, "one of 'euler', 'lms', 'ddim'"),
+        ({"form": "jpg"}, "one of 'png', 'jpeg'"),
+        ({"speed": "speed"}, "Did you mean 'Speed'?"),
+        ({"scheme": "json"}, "like its default"),
+        ({"images": 33}, "from 1 to 32"),
+        ({"most_images": 0}, "at least 1"),
+        ({"skip": 13}, "from 1 to 12"),
+        ({"size": "1x1"}, "one of '1*1', '2*2'"),
+        ({"sizes": ["3*3"]}, "like its default"),
+        ({"loras": [["a", 1], ["b"]]}, 'without ["b"]'),
+        ({"styles": ["SAI Anime", "Nothing"]}, 'without "Nothing"'),
+        ({"downloads": {"a": 1}}, "like its default"),
+        ({"tab": "upscale"}, "one of 'uov', 'ip'"),
+        ({"kinds": ["c", "a"]}, 'without "c"'),
+        ({"config_path": "x"}, "no setting 'config_path'"),
+        ({"imags": 2}, "Did you mean 'images'?"),
+    ],
+)
+def test_what_a_version_refuses_is_asked_of_its_own_validators(
+    computed: Path, values, said: str
+) -> None:
+    ((found, advice, serious),) = problems(computed, json.dumps(values))
+    assert said in found
+    assert advice
+    assert not serious
+
+
+@pytest.mark.parametrize("values", [{"kinds": 3}, {"loras": [1]}, {"sizes": [1]}])
+def test_what_its_validators_cannot_bear_keeps_a_version_from_starting(
+    computed: Path, values
+) -> None:
+    ((_, advice, serious),) = problems(computed, json.dumps(values))
+    assert "does not start" in advice
+    assert serious
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sampler": "ddim", "form": "jpeg", "speed": "Extreme Speed", "scheme": "a1111"},
+        {"most_images": 50, "images": 40},
+        {"sizes": ["3*3", "4*4"], "size": "4*4"},
+        {"loras": [["a", 1], [True, "b", 0.5]], "styles": ["Sai-Anime", "Plain V2"]},
+        {"downloads": {"a": "b"}, "tab": "ip", "kinds": [], "image_3": "x.png"},
+        {"there": "nowhere"},  # what the validator asks of the disk is not known
+        {"sampler": None, "images": ""},
+    ],
+)
+def test_what_a_version_takes_is_fine(computed: Path, values) -> None:
+    assert problems(computed, json.dumps(values)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = [" * 500 + "]" * 500,
+        "x = 'a'\n" + "x = x + x\n" * 100,
+        "w = [1, 2, 3, 4, 5, 6, 7, 8, 9]\nx = [0 for a in w for b in w for c in w for d in w for e "
+        "in w for f in w for g in w for h in w]",
+        "x = (lambda f: f(f))(lambda f: f(f))",
+        "x = __import__('os').system('false')",
+        "class A(Enum):\n    B = open('/etc/passwd')\nx = list(A)[0].value",
+    ],
+)
+def test_a_hostile_source_is_read_in_bounds_and_never_run(checkout: Path, source: str) -> None:
+    reader = "def read(key, default, validator=None):\n    return t.get(key)\n"
+    setting = "read('a', x, validator=lambda v: v in x)\n"
+    (checkout / "modules/config.py").write_text(f"{source}\n{reader}{setting}")
+    assert problems(checkout, '{"a": "b"}') == []
+
+
 def test_a_name_that_is_there_twice(checkout: Path) -> None:
     ((found, _, serious),) = problems(checkout, '{"default_steps": 1, "default_steps": 2}')
     assert "twice" in found

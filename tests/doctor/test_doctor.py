@@ -292,6 +292,8 @@ def _replace(interpreter, name: str, version: str) -> None:
          "'starlette<1'"),
         ({"pydantic": "2.12.3"}, FAILURE, "pydantic 2.12.3", "'pydantic<2.11'"),
         ({"torch": "2.1.0+cu121", "numpy": "2.2.6"}, FAILURE, "numpy 2.2.6", "'numpy<2'"),
+        ({"numpy": "1.26.4", "cupy_cuda12x": "14.0.1"}, FAILURE, "cupy-cuda12x 14.0.1",
+         "'cupy-cuda12x<14'"),
     ],
 )  # fmt: skip
 def test_packages_that_nobody_pins_and_that_do_not_fit(
@@ -311,6 +313,8 @@ def test_packages_that_nobody_pins_and_that_do_not_fit(
         {"starlette": "0.38.6", "pydantic": "2.10.6"},
         {"torch": "2.4.1", "numpy": "2.1.0"},
         {"torch": "2.1.0", "numpy": "1.26.4"},
+        {"numpy": "1.26.4", "cupy_cuda12x": "13.6.0"},
+        {"numpy": "2.1.0", "cupy_cuda12x": "14.0.1"},
     ],
 )
 def test_packages_that_fit(checkout, interpreter, packages) -> None:
@@ -360,10 +364,14 @@ def test_a_login_is_told_beforehand(checkout, interpreter) -> None:
     assert line.status is WARNING
     assert "login" in line.text
     assert "secret" not in json.dumps(report.to_dict())
-    for nonsense in ("[]", "{", '[{"user": "me"}]', "3"):
+    for nonsense in ("[]", "{", "3", '{"user": "me", "pass": "secret"}', "\ufeff[]", "[3]"):
         (checkout / "auth.json").write_text(nonsense)
         (line,) = _lines(doctor(checkout, timeout=30), "login")
         assert "no effect" in line.text
+    # Fooocus asks for a login then, and takes none.
+    (checkout / "auth.json").write_text('[{"user": "me", "password": "secret"}]')
+    (line,) = _lines(doctor(checkout, timeout=30), "login")
+    assert "nobody can log in" in line.text
 
 
 def test_variables_that_cannot_work_are_named(tmp_path, monkeypatch, gpu) -> None:

@@ -25,6 +25,12 @@ from fooocus_nb.fooocus.logs.rules import (
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 COMMAND = "python tests/tools/make_failures.py"
+#: Above the example of a rule for what is raised within a package.
+IN_A_PACKAGE = (
+    "Traceback (most recent call last):",
+    '  File "/opt/Fooocus/launch.py", line 1, in <module>',
+    '  File "/env/lib/python3.10/site-packages/x/y.py", line 1, in z',
+)
 
 HEAD = f"""# What can go wrong, and what it is called
 
@@ -85,7 +91,7 @@ def page() -> str:
 
 def explained(rule: Rule) -> tuple[str, ...]:
     """Return the row of a rule, with what it makes of its own example."""
-    found = diagnose([rule.example])
+    found = diagnose([*(IN_A_PACKAGE if rule.foreign else ()), rule.example])
     if found is None or found.error is not rule.error:
         msg = f"{rule.title!r} does not know its own example"
         raise ValueError(msg)

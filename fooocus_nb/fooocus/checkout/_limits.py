@@ -6,10 +6,12 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fooocus_nb.fooocus.checkout._expressions import Unknown, evaluate
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Limits", "limits_of", "literals_of"]
+__all__ = ["Limits", "limits_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,7 @@ class Limits:
         return f"from {self.low:g} to {self.high:g}"
 
 
-def literals_of(tree: ast.Module) -> dict[str, tuple[object, ...]]:
-    """Return the lists of a module that are written out, by their names."""
-    found: dict[str, tuple[object, ...]] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, values = node.targets[0], _values(node.value)
-            if isinstance(target, ast.Name) and values:
-                found[target.id] = values
-    return found
-
-
-def limits_of(validator: ast.expr | None, literals: Mapping[str, tuple[object, ...]]) -> Limits:
+def limits_of(validator: ast.expr | None, names: Mapping[str, object]) -> Limits:
     """Return what a validator such as ``lambda x: 1 <= x <= 32`` accepts."""
     if not isinstance(validator, ast.Lambda) or len(validator.args.args) != 1:
         return Limits()
@@ -63,13 +54,13 @@ def limits_of(validator: ast.expr | None, literals: Mapping[str, tuple[object, .
         operands = [condition.left, *condition.comparators]
         for left, sign, right in zip(operands, condition.ops, operands[1:], strict=False):
             if isinstance(sign, ast.In) and _is_name(left, name):
-                choices = _values(right) or literals.get(_last_name(right), ())
+                choices = _values(right, names)
             elif isinstance(sign, ast.Lt | ast.LtE):
-                low = _number(left) if _is_name(right, name) else low
-                high = _number(right) if _is_name(left, name) else high
+                low = _number(left, names) if _is_name(right, name) else low
+                high = _number(right, names) if _is_name(left, name) else high
             elif isinstance(sign, ast.Gt | ast.GtE):
-                low = _number(right) if _is_name(left, name) else low
-                high = _number(left) if _is_name(right, name) else high
+                low = _number(right, names) if _is_name(left, name) else low
+                high = _number(left, names) if _is_name(right, name) else high
     return Limits(low, high, choices)
 
 
@@ -77,25 +68,18 @@ def _is_name(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _last_name(node: ast.expr) -> str:
-    """Return ``sampler_list`` of ``modules.flags.sampler_list``."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _number(node: ast.expr) -> float | None:
-    value = _literal(node)
+def _number(node: ast.expr, names: Mapping[str, object]) -> float | None:
+    value = _evaluated(node, names)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _values(node: ast.expr) -> tuple[object, ...]:
-    value = _literal(node)
+def _values(node: ast.expr, names: Mapping[str, object]) -> tuple[object, ...]:
+    value = _evaluated(node, names)
     return tuple(value) if isinstance(value, list | tuple | set) else ()
 
 
-def _literal(node: ast.expr) -> object:
+def _evaluated(node: ast.expr, names: Mapping[str, object]) -> object:
     try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return evaluate(node, names)
+    except Unknown:
         return None

@@ -59,6 +59,11 @@ _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 RAISED_ALONE = re.compile(
     r"^(?:(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Za-z_]\w*(?:Error|Exception|Timeout|Interrupt))(?::|$)"
 )
+#: The last words of an exception in native code, by GNU's library and by LLVM's.
+_NATIVE = re.compile(
+    r"^\s*what\(\):\s+(?P<gnu>\S.*)"
+    r"|^libc\+\+abi: terminating\b.*? exception of type \S+: (?P<llvm>.+)"
+)
 #: pip's output, where launch.py prints it once more.
 _STREAM = re.compile(r"^(?:stderr|stdout): ")
 #: What Fooocus, its web server and pip print next, so no part of a message.
@@ -144,6 +149,9 @@ def _events(lines: Sequence[str]) -> Iterator[Event]:
             if line[0] not in " \t+|":  # the server's lines between its heading and the traceback
                 thread, served = None, False
             yield Event(line, (line,), raised=bool(RAISED_ALONE.match(line)), begin=index)
+            if match := _NATIVE.match(line):
+                said = f"RuntimeError: {match['gnu'] or match['llvm']}"
+                yield Event(said, (line,), raised=True, begin=index)
         index += 1
 
 

@@ -43,6 +43,7 @@ class Rule:
     # The web server has the same exceptions whenever a browser leaves, so of some only those count
     # that went through Fooocus's own code.
     own: bool = False
+    foreign: bool = False  # only what was raised within an installed package
     where: re.Pattern[str] | None = None  # what one of the traceback's lines has to hold
     by_vendor: Mapping[str, str] = field(default_factory=dict)  # other remedies; see `VENDORS`
     group: str = ""  # by what it is called as the cause of another
@@ -59,6 +60,7 @@ class NoticeRule:
     meaning: str
     remedy: str
     example: str
+    quoted: bool = False  # also looked for where Fooocus repeats what the user wrote
 
 
 def rule(
@@ -100,6 +102,7 @@ def exception_rule(
     example: str,
     *,
     own: bool = False,
+    foreign: bool = False,
     where: str = "",
     by_vendor: Mapping[str, str] | None = None,
     group: str = "",
@@ -115,6 +118,7 @@ def exception_rule(
         example,
         raised=True,
         own=own,
+        foreign=foreign,
         where=re.compile(where) if where else None,
         by_vendor=by_vendor or {},
         group=group,
@@ -131,14 +135,17 @@ def all_of(*all_of: str, none_of: str = "", kinds: str = r"[A-Za-z_]\w*") -> str
 
 #: How the vendors' libraries, and PyTorch, name what computes.
 DEVICE = (
-    r"\b(?:CUDA|NVIDIA|NVML|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND)|HIP|ROC(?:m|BLAS|SOLVER|FFT)"
+    r"\b(?:CUDA|NVIDIA|NVML|NVRTC|NCCL|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND)|HIP|ROC(?:m|BLAS"
+    r"|SOLVER|FFT)"
     r"|MIOpen"
     r"|MPS|Metal|XPU|SYCL|Level[ _-]?Zero|oneDNN|UR_|PI_|DirectML|DML|DX(?:12|GI)|D3D12"
     r"|PrivateUseOne|Native API|NPU|MUSA|MLU|GPU|VRAM|video memory|accelerator)|torch_directml"
 )
 #: Whose they are; the one that is named first counts: some messages list all.
 VENDORS = {
-    "NVIDIA": re.compile(r"(?i)\b(?:CUDA|NVIDIA|NVML|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND))"),
+    "NVIDIA": re.compile(
+        r"(?i)\b(?:CUDA|NVIDIA|NVML|NVRTC|NCCL|cu(?:DNN|BLAS|FFT|SPARSE|SOLVER|RAND))"
+    ),
     "Apple": re.compile(r"(?i)\b(?:MPS|Metal)"),
     "AMD": re.compile(r"(?i)\b(?:HIP|ROC(?:m|BLAS|SOLVER|FFT)|MIOpen|gfx\d)"),
     "Intel": re.compile(r"(?i)\b(?:XPU|SYCL|Native API|Level[ _-]?Zero|UR_|PI_|IPEX)"),
@@ -157,9 +164,14 @@ NO_MEMORY = (
 #: the number.
 SYSTEM_MEMORY = (
     r"DefaultCPUAllocator|alloc_cpu|\bMemoryError\b|ArrayMemoryError|bad[ _]alloc|for an array with"
+    r"|-4:Insufficient memory|cv::OutOfMemory"
     r"|Cannot allocate memory|\[Errno 12\]|WinError (?:8|14)\b|(?:WinError|os error"
-    r"|error code)[: ]*(?:1450|1455)\b"
+    r"|error code)[: ]*145[035]\b"
     r"|paging file|Auslagerungsdatei|页面文件|分頁檔|ページング|페이징 파일"
     r"|paginaci[oó]n|pagina[cç][aã]o|fichier d.[ée]change|fichier de pagination|file di paging"
-    r"|файл подкачки|plik stronicowania|wisselbestand"
+    r"|файл(?:а|у|ом)? (?:подкачки|підкачки|підкачування|сторінок)"
+    r"|plik\w* stronicowania|wisselbestand"
+    r"|str[aá]nkovac[ií] s[ou][uú]?bor|v[aä]xlingsfil|v[aä]xlingsfilen|sidefilen|sidevekslingsfil"
+    r"|veks[el]{2}fil|sivutustiedosto|lapoz[oó]f[aá]jl|fi[sșş]ier\w* de pagin"
+    r"|disk belle[gğ]i dosyas|αρχείο σελιδοποίησης|файлът за страниране|tệp hoán trang|แฟ้มเพจ"
 )

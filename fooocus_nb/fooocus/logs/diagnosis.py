@@ -6,7 +6,9 @@ their own messages: the start of a line, or the exception that ends a traceback.
 
 from __future__ import annotations
 
+import re
 import signal
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +22,20 @@ from fooocus_nb.errors import (
     StartError,
     WorkerDead,
 )
-from fooocus_nb.fooocus.logs._log_events import ANSI, MAX_LINE, TRACEBACK, events_of, is_foreign
+from fooocus_nb.fooocus.logs._log_events import (
+    ANSI,
+    MAX_LINE,
+    TRACEBACK,
+    WORKER_FRAME,
+    events_of,
+    is_foreign,
+)
 from fooocus_nb.fooocus.logs._rule_builders import VENDORS
+from fooocus_nb.fooocus.logs.package_rules import distribution_of, with_distribution
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     DOWNLOADING,
+    INSTALLED,
     MIRROR,
     MIRRORED,
     NOTICES,
@@ -32,11 +43,13 @@ from fooocus_nb.fooocus.logs.rules import (
     RULES,
     SIGNALS,
     STOPPED,
+    SUCCEEDED,
     UNRECOVERABLE,
     WEB_PACKAGES,
     WINDOWS_CODES,
     WORKER,
 )
+from fooocus_nb.fooocus.logs.torn_lines import QUOTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,6 +66,8 @@ MAX_SHOWN = 12
 #: A log may be full of exceptions, and each is held against every rule.
 MAX_CHAINS = 50
 MAX_RAISED = 30
+#: A LoRA that does not fit has a line for each of its hundreds of parts.
+MAX_OF_A_KIND = 20
 #: A process that crashes in native code says why just before, if at all.
 LAST_WORDS = 15
 
@@ -148,15 +163,21 @@ def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
     Returns
     -------
     tuple of Notice
-        In the order of the lines; each line once.
+        In the order of the lines; each line once, and the first twenty of a kind.
     """
     found: dict[str, Notice] = {}
+    of_kind: Counter[str] = Counter()
     for line in _cleaned(lines):
+        quoted = QUOTED.match(line) is not None
         for rule in NOTICES:
+            if quoted and not rule.quoted:
+                continue
             if match := rule.pattern.match(line):
                 values = _Values(match.groupdict(default=""))
                 meaning, remedy = (text.format_map(values) for text in (rule.meaning, rule.remedy))
-                found.setdefault(line, Notice(meaning, remedy, line))
+                if line not in found and of_kind[rule.meaning] < MAX_OF_A_KIND:
+                    of_kind[rule.meaning] += 1
+                    found[line] = Notice(meaning, remedy, line)
                 break
     return tuple(found.values())
 
@@ -213,16 +234,33 @@ def _of_failure(events: Sequence[Event], *, died: bool = False) -> Diagnosis | N
 
     An earlier failure's words must not explain a later one's traceback, so one chain of exceptions
     is looked at after the other, with the lines after it, from the last on. What the web server
-    prints when a browser leaves is passed over.
+    prints when a browser leaves is passed over, and what an image was finished after.
     """
     ours = [event for event in events if not event.aside]
     begins = [i for i, event in enumerate(ours) if event.frames and not event.chained]
     end = len(ours)
     for begin in reversed(begins[-MAX_CHAINS:]):
         part, end = ours[begin:end], begin
+        if _went_on(part):
+            continue
         if found := _of_chain(part, events, died):
             return found
-    return _of_chain(ours[:end], events, died)
+    return _of_chain(_not_overcome(ours[:end]), events, died)
+
+
+def _went_on(part: Sequence[Event]) -> bool:
+    """Whether the worker has finished an image after what it has printed there."""
+    return any(SUCCEEDED.match(event.text) for event in part) and all(
+        any(WORKER_FRAME.match(frame[0]) for frame in event.frames)
+        for event in part
+        if event.frames and not event.chained
+    )
+
+
+def _not_overcome(part: Sequence[Event]) -> Sequence[Event]:
+    """Return the lines after the last one with which pip has reached its end after all."""
+    last = max((i for i, each in enumerate(part) if INSTALLED.match(each.text)), default=-1)
+    return part[last + 1 :]
 
 
 def _of_chain(part: Sequence[Event], events: Sequence[Event], died: bool) -> Diagnosis | None:
@@ -276,7 +314,11 @@ def _known(
 
 
 def _knows(rule: Rule, event: Event) -> bool:
+    if not event.raised and QUOTED.match(event.text):
+        return False
     if (rule.raised and not event.raised) or (rule.own and event.frames and not event.own):
+        return False
+    if rule.foreign and not (event.frames and is_foreign(event.frames[-1][0])):
         return False
     if rule.pattern.match(event.text) is None:
         return False
@@ -314,7 +356,21 @@ def _explain(rule: Rule, event: Event, part: Sequence[Event], events: Sequence[E
 def _values(rule: Rule, event: Event) -> _Values:
     match = rule.pattern.match(event.text)
     values = match.groupdict(default="") if match else {}
-    return _Values(values | {"mirror": "", "what": values.get("what") or event.lines[0]})
+    named = values.get("module") or values.get("package") or ""
+    told = {
+        "mirror": "",
+        "distribution": distribution_of(named),
+        "lacking": with_distribution(named),
+    }
+    return _Values(values | told | {"what": values.get("what") or _said(event)})
+
+
+def _said(event: Event) -> str:
+    """Return an exception's first line, with the next one that says something where it is empty."""
+    first, *rest = event.lines
+    if first.endswith(":"):
+        return " ".join([first, *(line.strip() for line in rest if re.search(r"\w", line))][:2])
+    return first
 
 
 def _vendor(text: str) -> str:
@@ -423,7 +479,7 @@ def _by_returncode(returncode: int) -> Diagnosis | None:
             return None
     if name in SIGNALS:
         return Diagnosis(*SIGNALS[name])
-    if returncode < 0 and name:
+    if name:
         return Diagnosis(EngineDied, f"The engine was ended by {name}.", "")
     return None
 

@@ -18,7 +18,7 @@ __all__ = ["GPU_LIBRARY", "MEMORY_AND_GPU"]
 _UNSUPPORTED = (
     r"not (?:currently |yet |been )?(?:implemented|supported)|(?:does|do)(?: not"
     r"|n't) (?:have )?support"
-    r"|unsupported|could not run|cannot convert"
+    r"|unsupported|undefined type|could not run|cannot convert"
 )
 #: Errors after which a device's context is lost, so that the process can compute no more.
 _UNRECOVERABLE = (
@@ -34,16 +34,19 @@ _UNRECOVERABLE = (
 _NOT_BUILT = (
     r"no kernel image|invalid device function|kernel image is invalid|unsupported toolchain"
     r"|unsupported gpu|for GPU arch|named symbol not found|no binary for gpu|NoBinaryForGpu"
-    r"|not compatible with the current pytorch|shared object initialization failed"
+    r"|not compatible with the current pytorch|no longer support|shared object initialization "
+    r"failed"
     r"|(?:sm_|gfx)\w+.{0,40}\bnot|\bnot\b.{0,60}(?:sm_|gfx)\d"
 )
 _NO_DEVICE = (
     r"no (?:[\w-]+ ){0,3}(?:gpus?|devices?|drivers?)\b|(?:not|wasn't|isn't) (?:compiled|built"
     r"|linked)"
     r"|found no \w+ driver|driver.{0,40}(?:too old|insufficient|fail|not loaded|shutting down)"
-    r"|invalid device ordinal|(?:cuda|hip|xpu) unknown error|busy or unavailable|initiali[sz]ation"
+    r"|invalid device (?:ordinal|id|index)|device_count\(\) is \d|is supported on macOS|(?:cuda"
+    r"|hip|xpu) unknown error|busy or unavailable|initiali[sz]ation"
     r"|not (?:yet )?(?:been )?initiali[sz]ed|forward compatib|count is (?:zero|0)\b"
-    r"|is_available\(\) is False|none is available|DEVICE_NOT_(?:FOUND|AVAILABLE)|NoDevice"
+    r"|not able to use|is_available\(\) is False|none is available"
+    r"|DEVICE_NOT_(?:FOUND|AVAILABLE)|NoDevice"
     r"|InsufficientDriver|unexpected error from|not available|unavailable|not found|can(?:no"
     r"|')t find"
 )
@@ -75,7 +78,10 @@ MEMORY_AND_GPU = (
     ),
     exception_rule(
         "no GPU memory",
-        all_of(rf"OutOfMemoryError|{NO_MEMORY}", none_of="static TLS|No space left"),
+        all_of(
+            rf"OutOfMemoryError|{NO_MEMORY}",
+            none_of=r"static TLS|No space left|DataLoader|/dev/shm|shared memory limit",
+        ),
         OutOfVRAM,
         "The GPU ran out of memory.",
         "Make smaller images, end other programs on the GPU, or start the engine with "
@@ -136,16 +142,23 @@ MEMORY_AND_GPU = (
     ),
     exception_rule(
         "attention not for this device",
-        all_of("memory_efficient_attention|xformers", "no operator|not supported|requires device"),
+        all_of(
+            r"memory_efficient_attention|xformers|(?:flash|sage)[ _-]?att(?:n|ention)|cutlass\w*:"
+            r"|no available kernel",
+            r"no operator|no kernel found|no available kernel|not supported|requires device|only "
+            r"supports|requires .{0,30}\bGPUs?\b",
+        ),
         GPUUnusable,
-        "xformers cannot compute on this GPU.",
-        "Start it with args=['--disable-xformers'].",
+        "The attention of xformers, or another fast one, cannot compute on this GPU.",
+        "Start it with args=['--disable-xformers']; if that does not help, with "
+        "['--attention-split'].",
         "NotImplementedError: No operator found for `memory_efficient_attention_forward`",
     ),
     exception_rule(
         "number format not for this device",
         all_of(
-            rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\b(?:fp|float)(?:8|16|64)|\bon the device"
+            rf"{DEVICE}|'(?:Half|BFloat16|Float8\w*)'|\bFloat8_\w+|\b(?:fp|float)(?:8|16|64)"
+            rf"|\bon the device"
             r"|\bprecision d?types?\b",
             r"(?:b?float|fp|bf|e[45]m[23])\d\w*|\bdouble\b|\bhalf\b",
             _UNSUPPORTED,
@@ -183,7 +196,10 @@ MEMORY_AND_GPU = (
     exception_rule(
         "GPU unusable",
         all_of(
-            DEVICE, _NO_DEVICE, none_of=r"_STATUS_|torchvision::|'\w+' object", kinds=_OF_DEVICE
+            rf"{DEVICE}|\bdevice id\b",
+            _NO_DEVICE,
+            none_of=r"_STATUS_|torchvision::|'\w+' object",
+            kinds=_OF_DEVICE,
         ),
         GPUUnusable,
         "The engine's PyTorch cannot use the GPU: {what}",
@@ -211,7 +227,8 @@ MEMORY_AND_GPU = (
 GPU_LIBRARY = exception_rule(
     "GPU library failed",
     all_of(
-        rf": (?:.*?unable to find an engine|.*?(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status"
+        rf": (?:.*?unable to find an engine|could not create an engine"
+        rf"|.*?(?:{DEVICE})\w*.{{0,80}}(?:error|fail|status"
         rf"|incompatib)"
         rf"|.*?(?:error|fail\w*|status).{{0,80}}{DEVICE})",
         none_of="Placeholder storage",

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 from fooocus_nb.errors import MissingDependency, NetworkError, StartError, WrongInterpreter
 from fooocus_nb.fooocus.logs._rule_builders import all_of, exception_rule, rule
 
-__all__ = ["PACKAGES", "PIP_OS", "RIGHT_PYTHON", "WEB_PACKAGES"]
+__all__ = [
+    "PACKAGES",
+    "PIP_OS",
+    "RIGHT_PYTHON",
+    "WEB_PACKAGES",
+    "distribution_of",
+    "with_distribution",
+]
 
 REQUIREMENTS = "requirements_versions.txt"
 RIGHT_PYTHON = (
@@ -15,9 +25,38 @@ RIGHT_PYTHON = (
 PIP_OS = r"^ERROR: Could not install packages due to an (?:OS|Environment)Error: "
 
 _OTHER_VERSION = (
-    f"Install the version of {{package}} that the checkout's {REQUIREMENTS} names; where it names "
-    "none, an older one, from the time of that Fooocus. Or name an environment with python= that "
-    "has it."
+    f"Install the version of {{distribution}} that the checkout's {REQUIREMENTS} names; where it "
+    "names none, an older one, from the time of that Fooocus. Or name an environment with python= "
+    "that has it."
+)
+
+#: What pip calls the packages whose modules have another name.
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "dotenv": "python-dotenv",
+    "git": "GitPython",
+    "google": "protobuf",
+    "groundingdino": "groundingdino-py",
+    "segment_anything": "segment-anything",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "socks": "PySocks",
+    "torch_directml": "torch-directml",
+    "yaml": "PyYAML",
+}
+
+#: Those of Python's own modules that newer versions have no more.
+_REMOVED = "distutils|imp|cgi|telnetlib|audioop|pipes|asyncore|asynchat|smtpd|crypt|imghdr|sndhdr"
+#: All others, of the version that we run in.
+_STANDARD_LIBRARY = "|".join(
+    name
+    for name in sorted(sys.stdlib_module_names)
+    if not re.fullmatch(_REMOVED, name) and not name.startswith("__")
+)
+#: What Python has only where the libraries for it were there when it was built.
+_BUILT_IN_PARTS = (
+    "_?(?:ssl|hashlib|ctypes|lzma|bz2|sqlite3|uuid|tkinter|curses|readline|zlib|decimal)"
 )
 
 #: `triton`, which no Fooocus needs, is missed loudly wherever there is none for the system.
@@ -43,6 +82,15 @@ PACKAGES = (
         "Check the network or proxy, and start it again; PIP_INDEX_URL in env= names a mirror.",
         "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool("
         "host='files.pythonhosted.org', port=443): Max retries exceeded",
+        group="pip",
+    ),
+    rule(
+        "no pip",
+        r"^(?:/\S*|[A-Z]:\\\S*|python\S*): No module named '?pip\b",
+        MissingDependency,
+        "The engine's Python has no 'pip', so launch.py can install nothing.",
+        f"Give it one with python -m ensurepip, or name another Python. {RIGHT_PYTHON}",
+        "/usr/bin/python3: No module named pip",
         group="pip",
     ),
     rule(
@@ -120,10 +168,11 @@ PACKAGES = (
     ),
     rule(
         "Python too new",
-        r"^(?:ModuleNotFoundError: No module named '(?:distutils|imp|cgi|telnetlib|audioop|pipes)\b"
-        r"|AttributeError: module '(?:pkgutil|collections|inspect|asyncio|ast"
-        r"|typing)' has no attribute"
-        r"|ImportError: cannot import name '\w+' from '(?:collections|inspect|asyncio|typing)')",
+        rf"^(?:ModuleNotFoundError: No module named '(?:{_REMOVED})\b"
+        r"|TypeError: ForwardRef\._evaluate\(\)"
+        rf"|AttributeError: module '(?!(?:os|signal|socket|select|time)\b)(?:{_STANDARD_LIBRARY})"
+        r"(?:\.\w+)*' has no attribute"
+        rf"|ImportError: cannot import name '\w+' from '(?:{_STANDARD_LIBRARY})(?:\.\w+)*')",
         WrongInterpreter,
         "Fooocus does not run on this version of Python.",
         RIGHT_PYTHON,
@@ -132,7 +181,8 @@ PACKAGES = (
     ),
     rule(
         "Python too old",
-        r"^(?:TypeError: (?:unsupported operand type\(s\) for \|: '(?:type|NoneType|types\.|_"
+        r"^(?:ModuleNotFoundError: No module named '(?:tomllib|graphlib|zoneinfo)\b"
+        r"|TypeError: (?:unsupported operand type\(s\) for \|: '(?:type|NoneType|types\.|_"
         r"|ABCMeta)"
         r"|'(?:type|ABCMeta|function)' object is not subscriptable"
         r"|\w*\(?\)? ?(?:got an unexpected keyword argument '(?:slots|kw_only|strict)'"
@@ -144,15 +194,47 @@ PACKAGES = (
         RIGHT_PYTHON,
         "TypeError: unsupported operand type(s) for |: 'types.GenericAlias' and 'type'",
     ),
+    rule(
+        "source file damaged",
+        r"^(?:IndentationError|TabError|SyntaxError: source code (?:string )?cannot contain null)"
+        r"\b",
+        StartError,
+        "A file of the checkout was changed, and is no Python any more: {what}",
+        "Undo the change (git status names the files), or get the checkout anew with: git clone "
+        "https://github.com/lllyasviel/Fooocus",
+        "IndentationError: unexpected indent",
+    ),
+    rule(
+        "Python without a part of its own",
+        rf"^ModuleNotFoundError: No module named '(?P<module>{_BUILT_IN_PARTS})'"
+        r"|^(?:\w+\.)*\w*Error: .*(?:unknown url type: https\b|(?:the|because the) SSL module"
+        r"|ssl module in Python is not available"
+        r"|zlib not available)",
+        WrongInterpreter,
+        "The engine's Python was built without a part of its own library: {what}",
+        RIGHT_PYTHON,
+        "ModuleNotFoundError: No module named '_ctypes'",
+    ),
+    rule(
+        "Python incomplete",
+        rf"^ModuleNotFoundError: No module named '(?P<module>{_STANDARD_LIBRARY})'",
+        WrongInterpreter,
+        "The engine's Python does not find its own library: {module} is missing.",
+        "Take PYTHONHOME and PYTHONPATH out of the environment. If that does not help, this Python "
+        f"is damaged. {RIGHT_PYTHON}",
+        "ModuleNotFoundError: No module named 'encodings'",
+    ),
     exception_rule(
         "numpy of another version",
         all_of(
             r"\bnumpy|multiarray|_ARRAY_API",
-            r"failed to import|_ARRAY_API|ufunc|compiled (?:using|against|with)|not available"
+            r"failed to import|C-extensions failed|_ARRAY_API|ufunc|infer dtype|got numpy\."
+            r"|compiled (?:using|against|with)|not available"
             r"|binary incompat"
             r"|size changed|has no attribute|was removed|cannot import|named '?numpy\."
             r"|initialization",
-            kinds=r"ImportError|ModuleNotFoundError|AttributeError|RuntimeError|ValueError|SystemError",
+            kinds=r"ImportError|ModuleNotFoundError|AttributeError|RuntimeError|ValueError|TypeError"
+            r"|SystemError",
         ),
         WrongInterpreter,
         "A package of the engine's Python does not fit its numpy: {what}",
@@ -160,6 +242,27 @@ PACKAGES = (
         f"{REQUIREMENTS} names (python -m pip install 'numpy<2'). If cupy is named, which Fooocus "
         "does not need, remove it.",
         "ImportError: numpy.core.multiarray failed to import",
+    ),
+    exception_rule(
+        "no compiler",
+        all_of(
+            r"(?:failed to|cannot|can't|could not) find (?:a )?(?:working )?C(?:\+\+)? compiler"
+        ),
+        MissingDependency,
+        "A package of the engine wants a C compiler, and there is none: {what}",
+        "Install one (apt install gcc; on Windows, Microsoft's C++ Build Tools), or remove the "
+        "package that wants it, such as triton, which Fooocus does not need.",
+        "RuntimeError: Failed to find C compiler. Please specify via CC environment variable.",
+    ),
+    rule(
+        "setuptools too new",
+        r"^(?:ModuleNotFoundError: No module named |ImportError: cannot import name '\w+' from )"
+        r"'pkg_resources\b",
+        WrongInterpreter,
+        "The engine's Python has another setuptools than its packages need: {what}",
+        "Install an older one into it, which has pkg_resources: python -m pip install "
+        "'setuptools<70'",
+        "ModuleNotFoundError: No module named 'pkg_resources'",
     ),
     rule(
         "module of another version",
@@ -174,23 +277,85 @@ PACKAGES = (
     rule(
         "module missing",
         r"^(?:ModuleNotFoundError: (?:No module named '(?!triton\b)|import of )|(?:/\S*|[A-Z]:\\\S*"
-        r"|python\S*): "
-        r"No module named '?)(?P<module>[\w.]+)",
+        r"|python\S*): No module named '?|(?:\w+\.)*PackageNotFoundError: (?:No package metadata "
+        r"was found for )?|(?:\w+\.)*DistributionNotFound: The ')(?P<module>[\w.-]+)",
         MissingDependency,
         "The engine's Python has no module {module!r}.",
         "Is it the interpreter that Fooocus was installed in? Name the right one with python=, or "
-        "install what it lacks ({module}), best with all of Fooocus's requirements, into this one.",
+        "install what it lacks ({lacking}), best with all of Fooocus's requirements, into this "
+        "one.",
         "ModuleNotFoundError: No module named 'torch'",
         follows=("pip",),
         afterwards="That brings {module}, too.",
+    ),
+    exception_rule(
+        "package asked for",
+        all_of(
+            r"not found|requires?\b|required|not (?:be )?installed|need|missing",
+            r"pip3? install '?(?P<module>[\w.-]+)",
+            none_of=r"--upgrade\b|\s-U\b|but found",
+            kinds=r"ImportError|ModuleNotFoundError|ValueError|RuntimeError|OSError",
+        ),
+        MissingDependency,
+        "The engine's Python has no package {module!r}.",
+        "Install it into the engine's environment: python -m pip install {module}",
+        "ValueError: Using a `device_map` requires `accelerate`: `pip install accelerate`",
+    ),
+    rule(
+        "system library too old",
+        r"^(?:ImportError|OSError): .*version [`'](?P<library>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'"
+        r" not found",
+        MissingDependency,
+        "The system's own libraries are too old for a package of the engine: {library} is missing.",
+        "Take a newer system, or install an older release of the package that is named. In a "
+        "conda environment, conda install -c conda-forge libstdcxx-ng brings newer ones of "
+        "GLIBCXX and CXXABI.",
+        "ImportError: /lib/x86_64-linux-gnu/libm.so.6: version `GLIBC_2.29' not found (required by "
+        "/env/lib/python3.10/site-packages/x.so)",
+    ),
+    exception_rule(
+        "PyTorch's libraries do not fit",
+        all_of(
+            r"undefined symbol|symbol not found|procedure entry point",
+            r"\b(?:lib)?(?:torch|c10|nv\w+|cu(?:da|dnn|blas|sparse|solver|fft|pti)\w*|nccl\w*)\b"
+            r"|nvidia[\\/]",
+            kinds=r"ImportError|OSError",
+        ),
+        WrongInterpreter,
+        "Libraries of PyTorch and for the GPU come from different releases: {what}",
+        "Install PyTorch anew into the engine's environment, with all of the checkout's "
+        f"{REQUIREMENTS}: it brings its CUDA libraries. A LD_LIBRARY_PATH that names others has to "
+        "go: env={{'LD_LIBRARY_PATH': ''}}.",
+        "ImportError: libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4, version "
+        "libnvJitLink.so.12",
+    ),
+    rule(
+        "driver's library missing",
+        r"^(?:ImportError|OSError): (?P<library>lib(?:cuda|nvidia-\w+|ze_loader"
+        r"|OpenCL)\.so[\w.]*): "
+        r"cannot open shared object",
+        MissingDependency,
+        "A library of the GPU's driver is not there: {library}",
+        "Install the driver, or start the container with its GPU (docker run --gpus all); "
+        "args=['--always-cpu'] runs without a GPU, slowly.",
+        "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
+    ),
+    rule(
+        "library for the GPU missing",
+        r"^(?:ImportError|OSError): (?P<library>lib(?:cu|nv|nccl|sycl|amd|hip|hsa|roc|MIOpen|mkl"
+        r"|iomp|tbb|ur_|pi_|intel|torch|c10)[\w.+-]*\.so[\w.]*): cannot open shared object",
+        MissingDependency,
+        "A library that PyTorch needs for the GPU is not there: {library}",
+        "Install PyTorch anew into the engine's environment, the one for this GPU: it brings such "
+        "libraries.",
+        "ImportError: libcudnn.so.9: cannot open shared object file: No such file or directory",
     ),
     rule(
         "system library missing",
         r"^(?:ImportError|OSError): (?P<library>lib[\w.+-]+\.so[\w.]*): cannot open shared object",
         MissingDependency,
         "The system has no {library}, which a package of the engine needs.",
-        "Install it: libGL and libgthread come with apt install libgl1 libglib2.0-0; the CUDA "
-        "libraries come with PyTorch.",
+        "Install it: libGL and libgthread come with apt install libgl1 libglib2.0-0.",
         "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
     ),
     rule(
@@ -225,9 +390,41 @@ PACKAGES = (
         "ImportError: cannot import name 'cached_download' from 'huggingface_hub'",
     ),
     rule(
+        "pydantic of another version",
+        r"^(?:\w+\.)*Pydantic\w*Error\b",
+        WrongInterpreter,
+        "The engine's Python has another pydantic than its packages need: {what}",
+        "Install an older one into it: python -m pip install 'pydantic<2.11'; where that does not "
+        "help, 'pydantic<2'.",
+        "pydantic.errors.PydanticImportError: `BaseSettings` has been moved to the "
+        "`pydantic-settings` package.",
+    ),
+    rule(
+        "protobuf of another version",
+        r"^TypeError: Descriptors cannot (?:not )?be created directly",
+        WrongInterpreter,
+        "The engine's Python has a newer protobuf than its packages know.",
+        "Install an older one into it: python -m pip install 'protobuf<3.21'",
+        "TypeError: Descriptors cannot not be created directly.",
+    ),
+    exception_rule(
+        "packages do not fit one another",
+        r"^(?:AttributeError: (?:type object )?'(?!NoneType)[A-Z]\w+' (?:object )?has no attribute "
+        r"|TypeError: .*\b(?:got an unexpected keyword argument|missing \d+ required"
+        r"|got an invalid combination of arguments|takes \d+ positional))",
+        WrongInterpreter,
+        "A package of the engine's Python does not fit another one that it uses: {what}",
+        "Install the versions that the checkout's requirements_versions.txt names into the "
+        "engine's environment; where it names none, older ones, from the time of that Fooocus.",
+        "AttributeError: 'BertModel' object has no attribute 'get_head_mask'",
+        foreign=True,
+    ),
+    rule(
         "packages do not fit",
         r"^(?:ImportError: |(?:RuntimeError|NotImplementedError): (?:operator torchvision::"
-        r"|Could not run 'torchvision::|Failed to import )|ValueError: This ORT build has "
+        r"|Could not run 'torchvision::|Failed to import |Detected that "
+        r"|.*compiled (?:with|against|for) different)|SystemError: initialization of "
+        r"|ValueError: This ORT build has "
         r"|TypeError: (?:\w+\.)*__init__\(\) got an unexpected keyword argument)",
         WrongInterpreter,
         "A package of the engine's Python does not fit the others or this Python version: {what}",
@@ -249,3 +446,16 @@ WEB_PACKAGES = exception_rule(
     where=r"[\\/](?:gradio|gradio_client|starlette|fastapi|pydantic\w*|jinja2|uvicorn|anyio)[\\/]",
     group="web",
 )
+
+
+def distribution_of(module: str) -> str:
+    """Return what pip calls the package of a module."""
+    name = module.partition(".")[0]
+    return _DISTRIBUTIONS.get(name, name)
+
+
+def with_distribution(module: str) -> str:
+    """Return a module, with what pip calls its package where that is another name."""
+    package = distribution_of(module)
+    told = package == module.partition(".")[0]
+    return module if told else f"{module}; for pip it is {package}"

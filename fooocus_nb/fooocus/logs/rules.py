@@ -22,7 +22,6 @@ from fooocus_nb.errors import (
     GPUUnusable,
     MissingDependency,
     ModelNotFound,
-    NetworkError,
     OutOfMemory,
     OutOfVRAM,
     PortTaken,
@@ -39,11 +38,14 @@ from fooocus_nb.fooocus.logs._rule_builders import (
     rule,
 )
 from fooocus_nb.fooocus.logs.gpu_rules import GPU_LIBRARY, MEMORY_AND_GPU
-from fooocus_nb.fooocus.logs.package_rules import PACKAGES, PIP_OS, WEB_PACKAGES
+from fooocus_nb.fooocus.logs.network_rules import NETWORK, PROXY
+from fooocus_nb.fooocus.logs.notice_rules import NOTICES
+from fooocus_nb.fooocus.logs.package_rules import PACKAGES, PIP_OS, RIGHT_PYTHON, WEB_PACKAGES
 
 __all__ = [
     "BAD_CONFIG",
     "DOWNLOADING",
+    "INSTALLED",
     "MIRROR",
     "MIRRORED",
     "NOTICES",
@@ -52,6 +54,7 @@ __all__ = [
     "SIGNALS",
     "STOPPED",
     "STOPPED_ELSEWHERE",
+    "SUCCEEDED",
     "UNRECOVERABLE",
     "WEB_PACKAGES",
     "WINDOWS_CODES",
@@ -63,6 +66,8 @@ __all__ = [
 
 _MODEL_ENDING = r"\.(?:safetensors|ckpt|pth?|bin|gguf|onnx|patch)"
 _MODEL_FILE = rf"[^\"'\n]*{_MODEL_ENDING}"
+#: How it is said that a file is not there, by the number in the system's own language.
+_NOT_THERE = r"\[(?:Errno 2|WinError [23])\][^\"']*?|No such file or directory"
 #: How a load says that a file is none of PyTorch's: its first byte is text, as of a web page or of
 #: Git LFS's pointer. What a pickle may begin with has numbers from 128 up.
 _NO_PICKLE = (
@@ -72,17 +77,11 @@ _NO_PICKLE = (
 #: The temp folder of an engine of ours, and no folder that is called, say, fooocus-nb-main.
 _OWN_TEMP = r"[\\/]fooocus-nb-[a-z0-9_]{8}\b(?!-)"
 
-#: What a broken connection is called; the numbers are told before words in any language.
-_DISCONNECTED = (
-    r"(?s)^(?:\w+\.)*(?:(?:Connection(?:Reset|Aborted|Refused)|BrokenPipe|SSL\w*"
-    r"|Protocol)Error\b"
-    r"|timeout: |\w*Error: .*(?:Errno|WinError) -?(?:10[0134]|110|111|113|100[56]\d|1100\d)\b)"
+#: A tensor of a GPU's beside one of the processor's, whose type has no device in its name.
+_ON_TWO_DEVICES = (
+    r"\((?:torch\.(?:cuda|xpu)\.|MPS)\w+\) and weight type \(torch\.\w+Tensor\)"
+    r"|\(torch\.\w+Tensor\) and weight type \((?:torch\.(?:cuda|xpu)\.|MPS)\w+\)"
 )
-_HTTP = (
-    r"(?is)^(?:[a-z_]\w*\.)*(?:\w*HTTP(?:Status)?Error|ClientResponseError|\w*RepoError"
-    r"|(?:Repository|Entry|Revision)NotFoundError): \D*"
-)
-_MACHINE = r"(?:127\.0\.0\.1|localhost|0\.0\.0\.0|\[?::1\]?)"
 
 #: Most telling first: a failed load is reported as a corrupted file whatever its reason, so the
 #: memory comes before the file.
@@ -91,17 +90,26 @@ RULES = (
     rule(
         "port taken",
         r"^OSError: Cannot find empty port in range: ?(?P<port>\S*)"
-        r"|^(?:OSError: |ERROR: +)?\[(?:Errno (?:48|98)|WinError 10048|Errno 10048)\]",
+        r"|^(?:\w*Error: |ERROR: +)?\[(?:Errno (?:48|98|100(?:13|48))|WinError 100(?:13|48))\]"
+        r"|^(?:\w*Error: |ERROR: +)?\[Errno 13\] error while attempting to bind",
         PortTaken,
-        "Another program listens on the engine's port.",
+        "Another program listens on the engine's port, or the system keeps it for itself.",
         "Start it again: without port= a free one is chosen.",
         "OSError: Cannot find empty port in range: 7865-7865.",
     ),
     rule(
+        "address of another machine",
+        r"^(?:OSError: |ERROR: +)?\[(?:Errno (?:49|99|10049)|WinError 10049)\]",
+        StartError,
+        "The engine cannot listen at the address that it was given: it is not this machine's.",
+        "Take --listen with its address out of args=, and IP or SERVER names out of env=.",
+        "OSError: [Errno 99] Cannot assign requested address",
+    ),
+    rule(
         "disk full",
-        r"^(?:\w+\.)*OSError: (?:\[(?:Errno (?:28|122)|WinError (?:39|112))\]"
+        r"^(?:\w+\.)*OSError: (?:\[(?:Errno (?:28|69|122)|WinError (?:39|112))\]"
         r"|.*No space left on device)"
-        r"|^(?:\w+\.)*\w*Error: .*(?:No space left|StorageFull|os error (?:28|112)\b"
+        r"|^(?:\w+\.)*\w*Error: .*(?:No space left|disk is full|StorageFull|os error (?:28|112)\b"
         r"|unexpected pos)|"
         rf"{PIP_OS}\[Errno 28\]",
         DiskFull,
@@ -112,14 +120,14 @@ RULES = (
     ),
     rule(
         "disk fails",
-        r"^(?:\w+\.)*OSError: .*(?:\[(?:Errno (?:5|107|112|116|121)|WinError (?:21|53|55|59|64"
-        r"|433|483"
-        r"|1117|1167))\]|os error (?:5|1117)\b|Input/output error|Stale file handle)",
+        r"^(?:\w+\.)*OSError: .*(?:\[(?:Errno (?:5|6|18|19|38|45|70|95|107|112|116|117|121|123)"
+        r"|WinError "
+        r"(?:2[139]|3[01]|5[13459]|6[457]|121|433|483|100[56]|111[027]|1167|1231|139[23]))\]"
+        r"|os error (?:5|1117|1392)\b|Input/output error|Stale file handle)",
         EngineError,
         "The system could not read or write a file: {what}",
-        "The disk, the network drive or the cloud's volume does not work just now: see whether it "
-        "is "
-        "still mounted, and try again or choose another disk.",
+        "The disk, the network drive or the cloud's volume does not work, or cannot do this: see "
+        "whether it is still mounted, and try again or choose another disk.",
         "OSError: [Errno 5] Input/output error: '/mnt/outputs/2026-01-01/1.png'",
     ),
     rule(
@@ -133,14 +141,42 @@ RULES = (
         "engine.restart() makes a new one; temp_dir= names one where nothing is removed.",
         "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/fooocus-nb-x1y2z3_4/a.png'",
     ),
+    exception_rule(
+        "file taken by a virus scanner",
+        all_of(
+            r"WinError 22[56]\b|os error 22[56]\b|\bvirus\b|malware|вирус|病毒|ウイルス|바이러스",
+            kinds=r"OSError|FileNotFoundError|PermissionError|ImportError|SafetensorError",
+        ),
+        EngineError,
+        "A virus scanner has taken away a file that the engine needs: {what}",
+        "Have the virus scanner leave the engine's folder alone (as an exception), and "
+        "restore the file there, or install its package anew.",
+        "OSError: [WinError 225] Operation did not complete successfully because the file contains "
+        "a virus or potentially unwanted software",
+    ),
     rule(
         "model not found",
-        r"^(?:\w+\.)*(?:FileNotFoundError|OSError|ValueError|RuntimeError): (?:\[Errno 2\] )?"
-        rf"No such file or directory: [\"'](?P<file>{_MODEL_FILE})[\"']",
+        rf"^(?:\w+\.)*(?:FileNotFoundError|OSError|ValueError|RuntimeError): (?:{_NOT_THERE})"
+        rf": [\"'](?P<file>{_MODEL_FILE})[\"']",
         ModelNotFound,
         "The model file {file} does not exist.",
         "See engine.parameters for the models that the engine knows, or put the file there.",
         'FileNotFoundError: No such file or directory: "models/loras/gone.safetensors"',
+    ),
+    exception_rule(
+        "model file missing",
+        all_of(
+            rf"(?P<file>(?:[A-Za-z]:)?[^\s\"'<>:]*{_MODEL_ENDING})\b",
+            r"should exist|does(?: not|n't) exist|not (?:be )?found|No such file|is missing"
+            r"|can(?:not|'t) find",
+            none_of=r"ONNXRuntimeError|urlopen|https?://|Errno|os error (?!2\b)",
+            kinds=r"AssertionError|Exception|FileNotFoundError|OSError|ValueError|RuntimeError"
+            r"|\w*NotFound\w*",
+        ),
+        ModelNotFound,
+        "The model file {file} does not exist.",
+        "Put the file there by hand; Fooocus downloads its own ones when they are first needed.",
+        "AssertionError: model_file /opt/Fooocus/checkpoints/inswapper_128.onnx should exist",
     ),
     rule(
         "onnx model not found",
@@ -155,15 +191,33 @@ RULES = (
     ),
     rule(
         "model folder incomplete",
-        r"^OSError: (?:Can't load .*? for '(?P<file>[^']+)'"
-        r"|Error no file named .* found in directory "
-        r"(?P<folder>.+?)\.?$)",
+        r"^OSError: (?:Can't load .*? (?:for|of) '(?P<file>[^']+)'"
+        r"|Error no file named .* found in directory (?P<folder>.+?)\.?$"
+        r"|Incorrect path_or_model_id: '(?P<local>[^']+)')"
+        r"|^(?:\w+\.)*HFValidationError: .*: '(?P<repo>[^']*[\\/][^']*)'",
         ModelNotFound,
-        "A model's folder lacks a file: {file}{folder}",
-        "It was mostly not downloaded whole: remove that folder and start it again, or put the "
-        "missing file there.",
+        "A model's folder is not there, or lacks a file: {file}{folder}{local}{repo}",
+        "It was mostly not downloaded whole: remove {file}{folder}{local}{repo} and start it "
+        "again, or put the missing file there.",
         "OSError: Can't load tokenizer for "
         "'/opt/Fooocus/models/prompt_expansion/fooocus_expansion'",
+    ),
+    rule(
+        "Python is only a link to a store",
+        r"^Python was not found; run without arguments",
+        WrongInterpreter,
+        "The engine's Python is none, only Windows's link to its store.",
+        RIGHT_PYTHON,
+        "Python was not found; run without arguments to install from the Microsoft Store",
+    ),
+    rule(
+        "checkout of another user",
+        r"^(?:fatal: detected dubious ownership|(?:\w+\.)*\w*Error: .*(?:dubious ownership"
+        r"|not owned by current user))",
+        StartError,
+        "Git refuses to work in a checkout that belongs to another user: {what}",
+        "Trust it with: git config --global --add safe.directory FOLDER; or make it this user's.",
+        "fatal: detected dubious ownership in repository at '/workspace/Fooocus'",
     ),
     rule(
         "launcher gone",
@@ -186,8 +240,7 @@ RULES = (
     ),
     rule(
         "file not found",
-        r"^(?:\w+\.)*(?:FileNotFoundError|OSError): \[Errno 2\] No such file or directory: "
-        r"[\"'](?P<file>[^\"']+)",
+        rf"^(?:\w+\.)*(?:FileNotFoundError|OSError): (?:{_NOT_THERE}): [\"'](?P<file>[^\"']+)",
         GenerationError,
         "The engine does not find {file}.",
         "Was the file or its folder removed while the engine ran?",
@@ -204,6 +257,18 @@ RULES = (
         "File corrupted: /opt/Fooocus/models/checkpoints/model.safetensors",
     ),
     exception_rule(
+        "shared memory full",
+        all_of(
+            r"DataLoader worker|/dev/shm|unable to (?:open|mmap|write).{0,40}shm"
+            r"|shared memory limit"
+        ),
+        OutOfMemory,
+        "The memory that processes share (/dev/shm) is full: {what}",
+        "Enlarge /dev/shm: a container has only 64 MB there by default (docker run --shm-size=2g).",
+        "RuntimeError: DataLoader worker (pid 12) is killed by signal: Bus error. It is possible "
+        "that dataloader's workers are out of shared memory.",
+    ),
+    exception_rule(
         "PyTorch too new to load it",
         all_of("weights[ _]only", none_of=_NO_PICKLE),
         WrongInterpreter,
@@ -217,9 +282,11 @@ RULES = (
         all_of(
             r"deserializing header|Header(?:TooLarge|TooSmall)|InvalidHeader|IncompleteBuffer"
             r"|incomplete metadata|PytorchStreamReader|invalid load key|UnpicklingError"
-            r"|Ran out of input|unexpected EOF|not a zip ?file|BadZipFile|archive is corrupted"
-            r"|central directory|Protobuf parsing failed|INVALID_PROTOBUF|InvalidProtobuf"
-            r"|file (?:might be|is) corrupt|ONNXRuntimeError\].*Load model from .* failed"
+            r"|Ran out of input|unexpected EOF|not a zip ?file|BadZipFile|\bcorrupt|invalid magic"
+            r"|central directory|archive is not in|inline_container|Unable to load weights from"
+            r"|Protobuf parsing failed|INVALID_PROTOBUF|InvalidProtobuf"
+            r"|ONNXRuntimeError\].*Load model from .* failed"
+            r"|SafetensorError: (?!.*(?:os error|IoError|No such))"
         ),
         CorruptedModel,
         "A model file could not be read: it is cut short or no model at all.",
@@ -239,118 +306,9 @@ RULES = (
         "Fooocus wants checkpoints and LoRAs for SDXL; choose others in this request.",
         "RuntimeError: Error(s) in loading state_dict for UNetModel: size mismatch for x.weight",
     ),
-    exception_rule(
-        "proxy of an unknown kind",
-        all_of(
-            r"socks|\bproxy",
-            r"unknown scheme|not supported proxy scheme|missing dependencies|not installed"
-            r"|invalid proxy"
-            r"|unsupported|scheme",
-            kinds=r"ValueError|ImportError|InvalidSchema|InvalidProxyURL|ProxySchemeUnknown"
-            r"|UnsupportedProtocol|\w*ProxyError",
-        ),
-        StartError,
-        "The environment names a proxy that the engine's packages cannot use: {what}",
-        "Take ALL_PROXY and all_proxy out of the environment, or name one that begins with http:// "
-        "in env=. For socks5://, the engine's Python needs the packages socksio and PySocks.",
-        "ValueError: Unknown scheme for proxy URL URL('socks://127.0.0.1:1080/')",
-    ),
+    PROXY,
     *PACKAGES,
-    rule(
-        "proxy before its own page",
-        r"(?s)^ValueError: When localhost is not accessible, a shareable link must be created"
-        r"|^(?:\w+\.)*\w*(?:Error|Timeout|Exception): .*?(?:host=['\"]|//|connect\w* to (?:host )?)"
-        rf"{_MACHINE}",
-        StartError,
-        "The engine cannot reach its own web page, mostly because of a proxy.",
-        "Set NO_PROXY=127.0.0.1,localhost in env=, and see that no firewall or VPN bars programs "
-        "of "
-        "this machine from each other.",
-        "ValueError: When localhost is not accessible, a shareable link must be created.",
-        raised=True,
-        follows=("web",),
-    ),
-    exception_rule(
-        "proxy refuses",
-        all_of(
-            r"ProxyError|Tunnel connection failed|Proxy Authentication|WRONG_VERSION_NUMBER"
-            r"|cannot connect to proxy"
-        ),
-        NetworkError,
-        "The engine could not download something: the proxy does not take the connection.",
-        "Correct HTTP_PROXY and HTTPS_PROXY in env=: both mostly begin with http://, and hold user "
-        "and password where the proxy wants them.",
-        "requests.exceptions.ProxyError: HTTPSConnectionPool(host='huggingface.co', port=443): "
-        "Max retries exceeded (Caused by ProxyError('Cannot connect to proxy.'))",
-    ),
-    exception_rule(
-        "certificate refused",
-        all_of(
-            r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|self[- ]signed|SSLCertVerif"
-            r"|local issuer|certificate has expired|hostname mismatch"
-        ),
-        NetworkError,
-        "The engine could not download something: it does not trust the server's certificate.",
-        "Set the machine's clock right. Behind a company's proxy, name the file of its certificate "
-        "with env={{'SSL_CERT_FILE': 'FILE', 'REQUESTS_CA_BUNDLE': 'FILE'}}.",
-        "urllib.error.URLError: <urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify "
-        "failed: unable to get local issuer certificate (_ssl.c:1007)>",
-    ),
-    rule(
-        "download wants a login",
-        rf"{_HTTP}(?P<status>401|403|451)\b|^(?:\w+\.)*GatedRepoError\b",
-        NetworkError,
-        "The engine could not download something: the server denies it without a login.",
-        "Log in there with a browser (Hugging Face: accept the model's terms; Civitai: its "
-        "downloads want a token), download the file, and put it into the models folder by hand.",
-        "urllib.error.HTTPError: HTTP Error 401: Unauthorized",
-        raised=True,
-    ),
-    rule(
-        "download gone",
-        rf"{_HTTP}(?P<status>404|410)\b",
-        NetworkError,
-        "The engine could not download something: the server has no such file any more.",
-        "Correct its address where it is named (a preset, or the downloads in config.txt), or put "
-        "the file into the models folder by hand.",
-        "requests.exceptions.HTTPError: 404 Client Error: Not Found for url: https://example.org/x",
-        raised=True,
-    ),
-    rule(
-        "download server busy",
-        rf"{_HTTP}(?P<status>408|429|5\d\d)\b",
-        NetworkError,
-        "The engine could not download something: the server is overloaded or out of order.",
-        "Start it again some minutes later, {mirror}or put the file into the models folder by "
-        "hand.",
-        "urllib.error.HTTPError: HTTP Error 503: Service Unavailable",
-        raised=True,
-    ),
-    rule(
-        "no network",
-        r"^(?:\w+\.)*(?:URLError|HTTPError|ConnectionError|ConnectError|Connect(?:ion)?Timeout"
-        r"|ReadTimeout"
-        r"|ReadError|MaxRetryError|NewConnectionError|NameResolutionError|gaierror"
-        r"|LocalEntryNotFoundError|OfflineModeIsEnabled|ChunkedEncodingError|RemoteProtocolError"
-        r"|IncompleteRead|RemoteDisconnected|ContentTooShortError)\b"
-        r"|^(?:\w+\.)*\w+Error: .*(?:urlopen error|getaddrinfo failed|Name or service not known"
-        r"|Temporary failure in name resolution|couldn't connect to|invalid hash value"
-        r"|Cannot find the requested files in the (?:disk|local) cache)|^<?urlopen error",
-        NetworkError,
-        "The engine could not download something.",
-        "Check the network or proxy, {mirror}or put the file into the models folder by hand.",
-        "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
-    ),
-    exception_rule(
-        "connection broken",
-        _DISCONNECTED,
-        NetworkError,
-        "The engine could not download something: the connection broke.",
-        "Start it again: what is whole is kept. If it breaks again, {mirror}or put the file into "
-        "the models folder by hand.",
-        "ConnectionResetError: [Errno 104] Connection reset by peer",
-        own=True,
-    ),
+    *NETWORK,
     rule(
         "unknown flag",
         r"^\S+: error: (?P<what>(?:unrecognized arguments|argument |ambiguous option|expected).*)",
@@ -405,9 +363,8 @@ RULES = (
     ),
     rule(
         "AMD's GPU library aborted",
-        r"^(?:rocBLAS error|MIOpen(?:\(HIP\))?: Error|.*TensileLibrary\.dat"
-        r"|Memory access fault by GPU"
-        r"|\"?hipError\w+)",
+        r"^(?:(?:roc|hip)[bB][lL][aA][sS]\w* error|MIOpen(?:\(HIP\))?: Error|.{0,200}TensileLibrary"
+        r"|Memory access fault by GPU|HW Exception by GPU|.{0,200}\bhipErrorNoBinaryForGpu)",
         GPUUnusable,
         "AMD's GPU library failed: {what}",
         "Where it knows no such card, let it pass for one that it knows: "
@@ -418,7 +375,7 @@ RULES = (
     ),
     rule(
         "native code out of memory",
-        r"^(?:terminate called .*|\s*what\(\):\s*.*)bad_alloc",
+        r"^(?:terminate called .*|\s*what\(\):\s*.*|libc\+\+abi: .*)bad_alloc",
         OutOfMemory,
         "The machine ran out of memory (RAM and swap).",
         "End other programs, add swap (Fooocus wants some 8 GB of RAM and as much swap), or use a "
@@ -428,12 +385,23 @@ RULES = (
     ),
     rule(
         "native code aborted",
-        r"^(?:\s*what\(\):\s*|Intel MKL FATAL ERROR: )(?P<what>.+)",
+        r"^(?:\s*what\(\):\s*|libc\+\+abi: terminating.*? exception of type \S+: "
+        r"|Intel MKL FATAL ERROR: )(?P<what>.+)",
         EngineDied,
         "Native code of a package aborted: {what}.",
         "Mostly a package does not fit the driver or the others: update the driver, or install "
         "Fooocus's requirements into an environment of their own.",
         "Intel MKL FATAL ERROR: Cannot load libmkl_avx2.so or libmkl_def.so",
+        group="crash",
+    ),
+    rule(
+        "ended for want of memory",
+        r"^.{0,80}(?:oom[_-]kill|OOM Killed|Memory cgroup out of memory|Out of memory: Kill)",
+        OutOfMemory,
+        "The system, or the batch system, has ended the engine: its memory was used up.",
+        "Raise the memory limit of the job or container, end other programs, or use a smaller "
+        "model.",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=123.batch.",
         group="crash",
     ),
     rule(
@@ -447,9 +415,10 @@ RULES = (
     ),
     rule(
         "file in use",
-        r"^PermissionError: \[WinError 32\] .*?[\"'](?P<file>[^\"']+)",
+        r"^(?:\w+\.)*(?:PermissionError|OSError): \[(?:WinError (?:3[23]|1224)|Errno (?:16|26))\]"
+        r"|^(?:\w+\.)*(?:\w*Error): .*\(os error (?:16|26|3[23])\)",
         EngineError,
-        "Another program holds {file}.",
+        "Another program holds a file that the engine needs: {what}",
         "End the program that uses it (a second Fooocus, a virus scanner), and try again.",
         "PermissionError: [WinError 32] The file is being used by another process: 'C:\\x.png'",
     ),
@@ -470,6 +439,42 @@ RULES = (
         "The engine may not read or write {file}.",
         "Give it the permission, or choose another folder with output_dir= or args=.",
         "PermissionError: [Errno 13] Permission denied: '/opt/Fooocus/outputs'",
+    ),
+    rule(
+        "name not allowed",
+        r"^(?:\w+\.)*\w*Error: \[(?:WinError (?:123|161|267)|Errno (?:2[012]|40))\].*?: ?[\"']",
+        EngineError,
+        "The system takes no such file or folder there: {what}",
+        "Correct it where it is given: path_outputs and the other folders in config.txt, or args=.",
+        "OSError: [WinError 123] The filename, directory name, or volume label syntax is "
+        "incorrect: 'D:\\out?puts'",
+    ),
+    rule(
+        "image cannot be written",
+        r"^(?:OSError: (?:cannot write mode|encoder \w+ not available)|KeyError: '(?:WEBP|JPEG)'"
+        r"|ValueError: unknown file extension)",
+        GenerationError,
+        "The engine cannot write an image in this format: {what}",
+        'Generate it with output_format="png".',
+        "OSError: cannot write mode RGBA as JPEG",
+    ),
+    rule(
+        "input image too large",
+        r"^(?:\w+\.)*DecompressionBombError: ",
+        GenerationError,
+        "An input image is too large: {what}",
+        "Make it smaller before it is given.",
+        "PIL.Image.DecompressionBombError: Image size (289600000 pixels) exceeds limit of "
+        "178956970 pixels, could be decompression bomb DOS attack.",
+    ),
+    rule(
+        "input image empty",
+        r"^cv2\.error: .*(?:[Aa]ssertion failed\) !?\w*\.empty\(\)|inv_scale_x > 0)",
+        GenerationError,
+        "The engine was left without an image to compute with: {what}",
+        "Give another input image or mask: this one is empty, or far too small or narrow.",
+        "cv2.error: OpenCV(4.8.0) resize.cpp:4062: error: (-215:Assertion failed) !ssize.empty() "
+        "in function 'resize'",
     ),
     rule(
         "input image unreadable",
@@ -517,8 +522,9 @@ RULES = (
     exception_rule(
         "mixed precisions",
         all_of(
-            r"same dtype|expected scalar type|bias type.*should be the same"
-            r"|expected m1 and m2 to have"
+            r"same dtype|expected scalar type|(?:bias|weight) type.*should be the same"
+            r"|expected m1 and m2 to have",
+            none_of=_ON_TWO_DEVICES,
         ),
         GenerationError,
         "The engine's models compute with numbers of different kinds: {what}",
@@ -528,7 +534,11 @@ RULES = (
     exception_rule(
         "models in two places",
         # Elsewhere than on NVIDIA's and AMD's GPUs models are not split.
-        all_of(r"same device|(?:two|different) devices", r"\bcuda", none_of=r"privateuseone"),
+        all_of(
+            rf"same device|(?:two|different) devices|{_ON_TWO_DEVICES}",
+            r"\bcuda",
+            none_of=r"privateuseone",
+        ),
         GenerationError,
         "The engine's models lie partly on the GPU and partly in the machine's memory: {what}",
         "Start it with args=['--always-normal-vram'], which keeps each model whole; Fooocus splits "
@@ -546,6 +556,10 @@ UNRECOVERABLE = tuple(each for each in RULES if each.unrecoverable)
 #: What stands for ``{mirror}`` in a remedy: only what comes from Hugging Face has mirrors.
 MIRROR = "use a mirror with args=['--hf-mirror', 'URL'], "
 MIRRORED = "https://huggingface.co/"
+#: What Fooocus says once an image is there: what was raised before has not kept it from that.
+SUCCEEDED = re.compile(r"^(?:Generating and saving|Enhancement image) time: ")
+#: What pip says once it has got what it wanted, whatever it has warned of before.
+INSTALLED = re.compile(r"^(?:Successfully installed|Requirement already satisfied)\b")
 #: What `launch.py` says of a file that it is about to get.
 DOWNLOADING = re.compile(r'^Downloading: "(?P<url>[^"]+)" to (?P<path>.+)')
 
@@ -569,6 +583,26 @@ PLACES = (
         "Was the checkout moved or removed? Give its folder with path=.",
         "FileNotFoundError: [Errno 2] No such file or directory",
         where=r"getcwd\(\)",
+    ),
+    exception_rule(
+        "merge conflict",
+        r"^SyntaxError: ",
+        StartError,
+        "A file of the checkout holds both sides of a conflict that git could not merge.",
+        "Resolve it (git status names the files), or get the checkout anew with: git clone "
+        "https://github.com/lllyasviel/Fooocus",
+        "SyntaxError: invalid syntax",
+        where=r"^\s*(?:<{7}|={7}|>{7})(?: |$)",
+    ),
+    exception_rule(
+        "checkpoint not known",
+        r"^(?:KeyError|AttributeError|IndexError|TypeError|UnboundLocalError)\b",
+        GenerationError,
+        "Fooocus does not recognise what is in a model file.",
+        "Fooocus wants checkpoints for SDXL: choose another one, or download the file anew if it "
+        "is one.",
+        "KeyError: 'model.diffusion_model.input_blocks.0.0.weight'",
+        where=r"[\\/]model_detection\.py\"",
     ),
 )
 
@@ -604,121 +638,6 @@ BAD_CONFIG = Rule(
     "Correct config.txt in the checkout: fooocus-nb doctor says what is wrong with it. Fooocus "
     "writes a new one where there is none.",
     '  File "/opt/Fooocus/modules/config.py", line 213, in <module>',
-)
-
-NOTICES = (
-    NoticeRule(
-        re.compile(r"^Failed to load config file"),
-        "config.txt does not parse, so it is ignored.",
-        "Mend the JSON in the checkout's config.txt: fooocus-nb doctor says where it breaks.",
-        'Failed to load config file "config.txt" . The reason is: Expecting value',
-    ),
-    NoticeRule(
-        re.compile(r"^Failed to load config key: (?P<name>.*?) is invalid"),
-        "A setting in config.txt is invalid, so Fooocus uses its own: {name}.",
-        "Correct config.txt: fooocus-nb doctor lists what is wrong with it.",
-        'Failed to load config key: {"default_steps": "two"} is invalid; will use -1 instead.',
-    ),
-    NoticeRule(
-        re.compile(r"^Version mismatch for (?P<name>[^:]+)"),
-        "launch.py is about to install a pinned version of {name} into the engine's Python.",
-        "This is normal in Fooocus's own environment.",
-        "Version mismatch for gradio: Installed version 3.50.2 does not meet requirement 3.41.2",
-    ),
-    NoticeRule(
-        re.compile(r".*\bmoved?\b.* to .*\.corrupted\b"),
-        "Fooocus has renamed a model file that it could not load.",
-        "If the file is whole, fooocus-nb doctor --restore takes the name back.",
-        "Fooocus has tried to move the corrupted file to model.safetensors.corrupted",
-    ),
-    NoticeRule(
-        re.compile(r"^Lora file not found: (?P<name>.+)"),
-        "The LoRA {name} was not found and left out.",
-        "See engine.parameters for the LoRAs that the engine knows.",
-        "Lora file not found: gone.safetensors",
-    ),
-    NoticeRule(
-        re.compile(
-            r"^Loaded LoRA \[(?P<name>[^\]]+)\].*\bunmatched keys"
-            r"|^LoRA \[(?P<other>.+?)\].*(?:mismatch"
-            r"|no(?:t| key).{0,20}match)|^lora key not loaded\b|^WARNING SHAPE MISMATCH\b"
-        ),
-        "A LoRA does not fit the checkpoint, so it has no effect, or only a part of it: "
-        "{name}{other}",
-        "Take one that was made for SDXL, as the checkpoint is.",
-        "Loaded LoRA [x.safetensors] for model [y.safetensors] with unmatched keys ['a', 'b']",
-    ),
-    NoticeRule(
-        re.compile(r"^ERROR (?P<key>\S+\.\S+) .*(?:memory|allocat|error)"),
-        "A part of a LoRA or of the model could not be applied: {key}. The images lack it.",
-        "Mostly the memory was short: end other programs, or take fewer LoRAs.",
-        "ERROR diffusion_model.out.weight MPS backend out of memory (MPS allocated: 8.76 GB)",
-    ),
-    NoticeRule(
-        re.compile(
-            r"^(?:Load(?:ing)? preset|Failed to load preset)\W+(?P<name>.+?)\W*(?: (?:failed"
-            r"|not found)\b.*)?$"
-        ),
-        "A preset could not be loaded, so the settings are those without it: {name}",
-        "Its file belongs into the checkout's folder presets, under the name that was given, and "
-        "has "
-        "to be sound JSON.",
-        "Load preset [/opt/Fooocus/presets/mine.json] failed",
-    ),
-    NoticeRule(
-        re.compile(
-            r"^(?:\[Wildcards\] )?Warning: (?P<name>.+?)(?:\.txt)? (?:is )?(?:missing|not found"
-            r"|empty)\b"
-        ),
-        "The wildcard {name} has no file, so its name stands in the prompt as a word.",
-        "Put {name}.txt, with a choice on each line, into the checkout's folder wildcards.",
-        '[Wildcards] Warning: seasons.txt missing or empty. Using "seasons" as a normal word.',
-    ),
-    NoticeRule(
-        re.compile(
-            r"^.*RuntimeWarning: (?:invalid value|overflow) encountered in|^.*\b(?:all NaNs"
-            r"|NaNs? (?:was|were"
-            r"|detected|in)\b|NansException)"
-        ),
-        "Some numbers of an image were none (NaN): it is black, or has black parts.",
-        "Start the engine with args=['--vae-in-fp32'], or with ['--all-in-fp32'] if that does not "
-        "help; a VAE of another make helps, too.",
-        "/opt/Fooocus/modules/core.py:237: RuntimeWarning: invalid value encountered in cast",
-    ),
-    NoticeRule(
-        re.compile(r"^.*(?:kIOGPUCommandBuffer|[Cc]ommand buffer .*(?:error|abort))"),
-        "Apple's GPU failed at a part of the work, so an image may be black or wrong.",
-        "Make smaller images and end other programs: mostly its memory was short.",
-        "Error: command buffer exited with error status. "
-        "(kIOGPUCommandBufferCallbackErrorOutOfMemory)",
-    ),
-    NoticeRule(
-        re.compile(
-            r"^.*(?:CUDA initialization: |is not compatible with the current PyTorch installation"
-            r"|CUDA driver.*(?:too old|version))"
-        ),
-        "PyTorch cannot use the GPU as it should.",
-        "See fooocus-nb doctor: the driver, or this PyTorch, does not fit the GPU.",
-        "UserWarning: CUDA initialization: The NVIDIA driver on your system is too old",
-    ),
-    NoticeRule(
-        re.compile(
-            r"^.*onnxruntime.*(?:Failed to (?:load|create) .*(?:providers?_cuda"
-            r"|CUDAExecutionProvider)"
-            r"|not in available provider)"
-        ),
-        "onnxruntime does without the GPU, so masks and the like take longer.",
-        "That does no harm. To use the GPU, install an onnxruntime-gpu that fits the CUDA there.",
-        "[E:onnxruntime:Default, provider_bridge_ort.cc:1480] Failed to load library "
-        "libonnxruntime_providers_cuda.so",
-    ),
-    NoticeRule(
-        re.compile(r"^CMD Failed (?P<name>[^:]+)"),
-        "launch.py could not install {name} into the engine's Python, and went on without it.",
-        "pip's words above that line say why; fooocus-nb doctor says what is missing.",
-        'CMD Failed requirements: install -r "requirements_versions.txt"',
-    ),
-    NoticeRule(re.compile(r"^User skipped\b"), "An image was skipped.", "", "User skipped"),
 )
 
 #: What the operating system's ways to end a process mean.
@@ -794,8 +713,14 @@ SIGNALS: dict[str, tuple[type[EngineError], str, str]] = {
 }
 WINDOWS_CODES = {
     0xC0000005: "SIGSEGV",
+    0xC0000006: "SIGBUS",
     0xC0000017: "STATUS_NO_MEMORY",
     0xC000001D: "SIGILL",
+    0xC000007B: "STATUS_DLL_NOT_FOUND",
+    0xC0000094: "SIGFPE",
+    0xC0000096: "SIGILL",
+    0xC000009A: "STATUS_NO_MEMORY",
+    0xC00000FD: "SIGSEGV",
     0xC000012D: "STATUS_NO_MEMORY",
     0xC0000135: "STATUS_DLL_NOT_FOUND",
     0xC0000139: "STATUS_DLL_NOT_FOUND",
@@ -803,4 +728,10 @@ WINDOWS_CODES = {
     0xC0000142: "STATUS_DLL_NOT_FOUND",
     0xC0000374: "SIGSEGV",
     0xC0000409: "SIGABRT",
+    0xC000041D: "SIGSEGV",
+    0xC0000420: "SIGABRT",
+    0xC0000602: "SIGABRT",
+    0xC06D007E: "STATUS_DLL_NOT_FOUND",
+    0xC06D007F: "STATUS_DLL_NOT_FOUND",
+    0xE06D7363: "SIGABRT",
 }

@@ -486,6 +486,286 @@ FAMILIES = {
             "OSError: [Errno 24] Zu viele offene Dateien: 'x'",
         ),
     ),
+    "fast attention": Family(
+        "GPUUnusable",
+        ("--attention-split",),
+        ("nvidia-smi",),
+        (
+            "RuntimeError: FlashAttention only supports Ampere GPUs or newer.",
+            "RuntimeError: cutlassF: no kernel found to launch!",
+            "RuntimeError: No available kernel. Aborting execution.",
+        ),
+    ),
+    "paging files without a number": Family(
+        "OutOfMemory",
+        ("paging file",),
+        ("Visual C++",),
+        (
+            "ImportError: DLL load failed while importing cv2: Växlingsfilen är för liten.",
+            "ImportError: DLL load failed while importing x: Bu işlem için disk belleği dosyası "
+            "küçük.",
+            "ImportError: DLL load failed while importing x: Stránkovací soubor je příliš malý.",
+            "ImportError: DLL load failed while importing x: A lapozófájl túl kicsi.",
+        ),
+        start=True,
+    ),
+    "memory of native libraries": Family(
+        "OutOfMemory",
+        ("swap",),
+        ("--always-low-vram",),
+        (
+            "cv2.error: OpenCV(4.8.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to "
+            "allocate 50331648 bytes in function 'cv::OutOfMemoryError'",
+            "OSError: [WinError 1453] Insufficient quota to complete the requested service",
+        ),
+    ),
+    "shared memory": Family(
+        "OutOfMemory",
+        ("/dev/shm", "--shm-size"),
+        ("--always-low-vram",),
+        ("RuntimeError: unable to open shared memory object </torch_1_2> in /dev/shm",),
+    ),
+    "failed downloads": Family(
+        "NetworkError",
+        ("by hand",),
+        ("Log in",),
+        (
+            "RuntimeError: Could not download the model x from any of its mirrors",
+            "Exception: Download of inswapper_128.onnx failed",
+            "http.client.BadStatusLine: <html>",
+            "_pygit2.GitError: failed to connect to github.com: Operation timed out",
+        ),
+        start=True,
+    ),
+    "addresses of downloads": Family(
+        "BadConfigFile",
+        ("preset", "config.txt"),
+        ("--hf-mirror",),
+        (
+            "ValueError: unknown url type: 'D:/models/a.safetensors'",
+            "requests.exceptions.MissingSchema: Invalid URL 'x': No scheme supplied.",
+        ),
+        start=True,
+    ),
+    "local model folders": Family(
+        "ModelNotFound",
+        ("fooocus_expansion",),
+        ("--hf-mirror",),
+        (
+            "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or "
+            "'namespace/repo_name': '/F/models/fooocus_expansion'.",
+            "OSError: Incorrect path_or_model_id: '../models/fooocus_expansion'.",
+            "OSError: Can't load the configuration of '../models/fooocus_expansion'.",
+        ),
+        start=True,
+    ),
+    "files of models that are gone": Family(
+        "ModelNotFound",
+        ("the file there",),
+        ("anew",),
+        (
+            "RuntimeError: unable to open file </m/up.bin> in read-only mode: No such file or "
+            "directory (2)",
+            "FileNotFoundError: [WinError 2] Das System kann die angegebene Datei nicht finden: "
+            "'C:\\m\\a.pth'",
+            "Exception: /m/face/det_10g.onnx was not found",
+        ),
+    ),
+    "models that are none": Family(
+        "CorruptedModel",
+        ("anew",),
+        ("restart",),
+        (
+            "RuntimeError: [enforce fail at inline_container.cc:257] . file in archive is not in a "
+            "subdirectory: data.pkl",
+            "OSError: Unable to load weights from pytorch checkpoint file for '/m/x.bin'",
+            "safetensors_rust.SafetensorError: invalid UTF-8 in header",
+            "RuntimeError: Invalid magic number; corrupt file?",
+            "ValueError: not a gguf - invalid magic",
+        ),
+    ),
+    "virus scanners": Family(
+        "EngineError",
+        ("virus scanner",),
+        ("Visual C++", "room"),
+        (
+            "OSError: [WinError 225] Der Vorgang wurde nicht erfolgreich abgeschlossen: 'x.pth'",
+            "PermissionError: [WinError 226] x: 'x.pth'",
+            "ImportError: DLL load failed while importing x: the file contains a virus.",
+        ),
+    ),
+    "files that others hold": Family(
+        "EngineError",
+        ("End the program",),
+        ("permission",),
+        (
+            "safetensors_rust.SafetensorError: device or resource busy (os error 16)",
+            "PermissionError: [WinError 33] Der Prozess kann nicht auf die Datei zugreifen: 'x'",
+            "OSError: [WinError 1224] x: 'x.safetensors'",
+        ),
+    ),
+    "names and paths": Family(
+        "EngineError",
+        ("path_outputs",),
+        ("permission",),
+        (
+            "OSError: [WinError 123] Die Syntax ist falsch: 'D:\\\\out?puts'",
+            "OSError: [Errno 22] Invalid argument: 'D:\\\\F\\\\a:b.png'",
+            "NotADirectoryError: [Errno 20] Not a directory: '/F/outputs/2024'",
+        ),
+    ),
+    "disks that cannot": Family(
+        "EngineError",
+        ("disk",),
+        ("permission",),
+        (
+            "OSError: [WinError 1392] Die Datei ist beschädigt und nicht lesbar: 'E:\\\\F'",
+            "OSError: [Errno 95] Operation not supported: '/content/drive/x.png'",
+        ),
+    ),
+    "input images": Family(
+        "GenerationError",
+        ("image",),
+        ("restart",),
+        (
+            "cv2.error: OpenCV(4.9.0) color.cpp:182: error: (-215:Assertion failed) !_src.empty() "
+            "in function 'cvtColor'",
+        ),
+    ),
+    "formats of images": Family(
+        "GenerationError",
+        ('output_format="png"',),
+        (),
+        ("OSError: encoder webp not available", "OSError: cannot write mode P as JPEG"),
+    ),
+    "ports that are kept": Family(
+        "PortTaken",
+        ("port=",),
+        ("permission",),
+        (
+            "PermissionError: [WinError 10013] Der Zugriff auf einen Socket war unzulässig",
+            "PermissionError: [Errno 13] error while attempting to bind on address ('::', 80)",
+        ),
+        start=True,
+    ),
+    "addresses of other machines": Family(
+        "StartError",
+        ("--listen",),
+        ("--hf-mirror",),
+        ("OSError: [WinError 10049] Die angeforderte Adresse ist ungültig",),
+        start=True,
+    ),
+    "Python's own parts": Family(
+        "WrongInterpreter",
+        ("3.10",),
+        ("install what it lacks",),
+        (
+            "ModuleNotFoundError: No module named '_lzma'",
+            "urllib.error.URLError: <urlopen error unknown url type: https>",
+            "zipimport.ZipImportError: can't decompress data; zlib not available",
+        ),
+        start=True,
+    ),
+    "Python's own library": Family(
+        "WrongInterpreter",
+        ("PYTHONHOME",),
+        ("install what it lacks",),
+        ("ModuleNotFoundError: No module named 'codecs'",),
+        start=True,
+    ),
+    "another Python's library": Family(
+        "WrongInterpreter",
+        ("3.10",),
+        ("requirements_versions.txt names",),
+        (
+            "ImportError: cannot import name 'cached_property' from 'functools' (/p/functools.py)",
+            "ImportError: cannot import name 'StrEnum' from 'enum' (/p/enum.py)",
+            "ModuleNotFoundError: No module named 'tomllib'",
+        ),
+        start=True,
+    ),
+    "numpy, said by others": Family(
+        "WrongInterpreter",
+        ("numpy<2",),
+        ("restart",),
+        (
+            "RuntimeError: Could not infer dtype of numpy.float32",
+            "TypeError: expected np.ndarray (got numpy.ndarray)",
+            "ImportError: Importing the numpy C-extensions failed.",
+        ),
+    ),
+    "pydantic": Family(
+        "WrongInterpreter",
+        ("pydantic<",),
+        ("restart",),
+        ("pydantic.errors.PydanticUserError: A non-annotated attribute was detected",),
+        start=True,
+    ),
+    "packages that ask for others": Family(
+        "MissingDependency",
+        ("python -m pip install",),
+        ("restart",),
+        (
+            'RuntimeError: Form data requires "python-multipart" to be installed. You can install '
+            'it with: pip install python-multipart',
+            "ImportError: einops is not installed. Please run `pip install einops`",
+        ),
+        start=True,
+    ),
+    "packages without their metadata": Family(
+        "MissingDependency",
+        ("bitsandbytes",),
+        ("restart",),
+        (
+            "importlib.metadata.PackageNotFoundError: No package metadata was found for "
+            "bitsandbytes",
+            "pkg_resources.DistributionNotFound: The 'bitsandbytes==1' distribution was not found",
+        ),
+        start=True,
+    ),
+    "libraries of the system": Family(
+        "MissingDependency",
+        ("system",),
+        ("libgl1",),
+        (
+            "ImportError: /lib/libc.so.6: version `GLIBC_2.32' not found (required by /e/x.so)",
+            "OSError: /lib/libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by x.so)",
+        ),
+        start=True,
+    ),
+    "libraries for the GPU": Family(
+        "MissingDependency|WrongInterpreter",
+        ("PyTorch anew",),
+        ("libgl1",),
+        (
+            "ImportError: libcudnn_ops.so.9: cannot open shared object file: No such file",
+            "OSError: libamdhip64.so.6: cannot open shared object file: No such file or directory",
+            "ImportError: libsycl.so.8: cannot open shared object file: No such file",
+            "OSError: /e/nvidia/cublas/lib/libcublas.so.11: undefined symbol: cublasLtGetVersion",
+        ),
+        start=True,
+    ),
+    "a driver's libraries": Family(
+        "MissingDependency",
+        ("driver",),
+        ("PyTorch anew",),
+        ("ImportError: libnvidia-ml.so.1: cannot open shared object file: No such file",),
+        start=True,
+    ),
+    "damaged checkouts": Family(
+        "StartError",
+        ("git status",),
+        ("3.10",),
+        ("TabError: inconsistent use of tabs and spaces in indentation",),
+        start=True,
+    ),
+    "checkouts of others": Family(
+        "StartError",
+        ("safe.directory",),
+        (),
+        ("_pygit2.GitError: repository path '/w/Fooocus/' is not owned by current user",),
+        start=True,
+    ),
     "models of another kind": Family(
         "GenerationError",
         ("SDXL",),
@@ -824,6 +1104,22 @@ def test_a_lost_gpu_is_told_as_lasting_and_no_other_failure_is() -> None:
         ("Loading", 0xC000012D, "OutOfMemory", "paging file"),
         ("Loading", 0xC0000135, "MissingDependency", "Visual C++"),
         ("Loading", 0xC0000409, "EngineDied", "driver"),
+        ("Loading", 0xC00000FD, "EngineDied", "driver"),
+        ("Loading", 0xC000007B, "MissingDependency", "Visual C++"),
+        ("Loading", 0xC06D007E, "MissingDependency", "Visual C++"),
+        ("Loading", 133, "EngineDied", ""),
+        ("  what():  CUDA error: out of memory", -6, "OutOfVRAM", "smaller images"),
+        ("libc++abi: terminating due to uncaught exception of type std::runtime_error: [METAL] "
+         "Command buffer execution failed: Insufficient Memory", -6, "OutOfVRAM", "PYTORCH_MPS"),
+        ("libc++abi: terminating due to uncaught exception of type std::bad_alloc: std::bad_alloc",
+         134, "OutOfMemory", "swap"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=9.0", 1, "OutOfMemory", "limit"),
+        ('rocblaslt error: Could not load "TensileLibrary_lazy_gfx1030.dat"', -6, "EngineDied",
+         "HSA_OVERRIDE"),
+        ('"hipErrorNoBinaryForGpu: Unable to find code object for all current devices!"', -6,
+         "EngineDied", "HSA_OVERRIDE"),
+        ("Python was not found; run without arguments to install from", 9009, "WrongInterpreter",
+         "python="),
     ],
 )  # fmt: skip
 def test_the_last_words_of_what_crashed(
@@ -859,11 +1155,33 @@ NOTICED = {
     "preset": [
         "Load preset [/opt/Fooocus/presets/fast.json] failed",
         "Failed to load preset mine",
+        "Load default preset failed.",
+        "Load preset config failed",  # 2.1 at first
+        "WARNING: Failed using preset: 'x'",
+        "No presets found.",
     ],
     "wildcard": [
         '[Wildcards] Warning: setup.txt missing or empty. Using "setup" as a normal word.',
         "[Wildcards] Warning: colours.txt not found.",
+        "Error: could not open wildcard file setup.txt, using as normal word.",  # 2.1 at first
+        "Error: Could not find file setup.txt in wildcards or its subdirectories.",
+        "[Wildcards] BFS stack overflow. Current text: a __b__",
     ],
+    "config.txt": [
+        "Load path config failed",  # 2.1 at first
+        "Processing deprecated config failed",
+        "Could not create temp path /mnt/t. Reason: [Errno 13] Permission denied",
+    ],
+    "auth.json": ["load_auth_data, e: Expecting value: line 1 column 1 (char 0)"],
+    "in its place": ["You do not have [a.safetensors] but you have [b.safetensors]."],
+    "only enlarged": [
+        "Image is too large. Directly returned the SR image. Usually directly return SR image",
+        "[Upscale] Image is too large. Directly returned the SR image.",
+    ],
+    "enhancement": ['[Enhance] No "hand" detected, skipping', "[Enhance] Skipping, preconditions"],
+    "No face": ["No face detected"],
+    "refiner": ["Refiner disabled in LCM mode.", "Refiner disabled because both are same."],
+    "styles": ["Failed to load style file sdxl_styles_x.json"],
     "fp32": [
         "/F/modules/core.py:310: RuntimeWarning: invalid value encountered in cast",
         "C:\\F\\x.py:3: RuntimeWarning: overflow encountered in cast",
@@ -874,6 +1192,11 @@ NOTICED = {
         "WARNING SHAPE MISMATCH diffusion_model.x WEIGHT NOT MERGED [1] != [2]",
         "lora key not loaded lora_unet_x.alpha",
         "Loaded LoRA [a.safetensors] for UNet [b] with unmatched keys ['x']",
+        "UNet LoRA key skipped:  lora_unet_x",
+        "WARNING:root:lora key not loaded: lora_unet_x.alpha",
+        "ERROR:root:ERROR lora diffusion_model.x.weight shape '[1, 2]' is invalid for input of",
+        "ERROR diffusion_model.x.weight shape '[640, 2048]' is invalid for input of size 98304",
+        "[Warning] Wrong lora model_name input: x, using 'None'",
     ],
     "memory": [
         "ERROR diffusion_model.x.weight CUDA out of memory. Tried to allocate 20.00 MiB",
@@ -891,6 +1214,29 @@ def test_silent_degradations_are_noticed(word: str, line: str) -> None:
     assert word in notice.meaning + notice.remedy
     assert "{" not in notice.meaning + notice.remedy
     assert diagnose([line]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Loading preset anime",
+        "Loaded preset: /opt/Fooocus/presets/initial.json",
+        "[Prompt Expansion] NaNs were detected, command buffer error",
+        "Refiner unloaded.",
+        "[Enhance] 1 boxes detected",
+        "[Wildcards] processing: Warning: __x__",
+        "Loaded LoRA [/x.safetensors] for UNet [/y] with 788 keys at weight 0.1.",
+    ],
+)
+def test_what_is_as_it_should_be_is_not_noticed(line: str) -> None:
+    assert notices([line]) == ()
+
+
+def test_a_lora_with_hundreds_of_parts_does_not_drown_other_notices() -> None:
+    lines = [f"lora key not loaded: lora_unet_{number}.alpha" for number in range(500)]
+    found = notices([*lines, "Load default preset failed."])
+    assert len(found) < 30
+    assert "preset" in found[-1].meaning
 
 
 # -- public reports ---------------------------------------------------------------------------
@@ -934,3 +1280,152 @@ def test_a_log_full_of_exceptions_is_explained_by_its_end() -> None:
     found = diagnose([*GENERATION, "torch.OutOfMemoryError: CUDA out of memory.", *printed])
     assert found is not None
     assert found.error is errors.OutOfVRAM
+
+
+# -- modules by the names of their packages -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("cv2", "opencv-python"), ("PIL", "pillow"), ("yaml", "PyYAML")]
+)
+def test_a_missing_module_is_told_by_the_name_that_pip_takes(module: str, package: str) -> None:
+    found = diagnose([*START, f"ModuleNotFoundError: No module named '{module}'"], returncode=1)
+    assert found is not None
+    assert module in found.remedy
+    assert package in found.remedy
+
+
+def test_setuptools_is_told_where_its_module_is_gone() -> None:
+    found = diagnose([*START, "ModuleNotFoundError: No module named 'pkg_resources'"], returncode=1)
+    assert found is not None
+    assert "'setuptools<" in found.remedy
+
+
+# -- told by where it was raised ------------------------------------------------------------------
+
+PACKAGE_FRAME = (
+    '  File "/env/lib/python3.10/site-packages/groundingdino/bertwarper.py", line 31, in x'
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "AttributeError: 'BertModel' object has no attribute 'get_other_mask'",
+        "AttributeError: type object 'Image' has no attribute 'update'",
+        "TypeError: get_mask() got an unexpected keyword argument 'device'",
+    ],
+)
+def test_packages_that_do_not_fit_one_another_are_told_by_where_it_was_raised(message: str) -> None:
+    within = diagnose([*GENERATION, PACKAGE_FRAME, "    y()", message])
+    assert within is not None
+    assert within.error is errors.WrongInterpreter
+    assert "requirements_versions.txt" in within.remedy
+    own = diagnose([*GENERATION[:4], message])
+    assert own is not None
+    assert own.error is errors.GenerationError
+    assert own.remedy == ""
+
+
+def test_a_checkpoint_that_fooocus_does_not_recognise_is_told_by_where_it_was_raised() -> None:
+    frame = '  File "/opt/Fooocus/ldm_patched/modules/model_detection.py", line 31, in detect'
+    found = diagnose([*GENERATION[:4], frame, "    x", "KeyError: 'input_blocks.0.0.weight'"])
+    assert found is not None
+    assert "SDXL" in found.remedy
+
+
+def test_a_merge_conflict_in_the_checkout_is_told() -> None:
+    lines = [*START[:4], '  File "/opt/Fooocus/webui.py", line 7', "    <<<<<<< HEAD", "    ^^"]
+    found = diagnose([*lines, "SyntaxError: invalid syntax"], returncode=1)
+    assert found is not None
+    assert found.error is errors.StartError
+    assert "git status" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("Input type (torch.cuda.HalfTensor) and weight type (torch.HalfTensor) should be the same",
+         "--always-normal-vram"),
+        ("Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) should be the "
+         "same", "--always-normal-vram"),
+        ("Input type (torch.cuda.HalfTensor) and weight type (torch.cuda.FloatTensor) should be "
+         "the same", "fp32"),
+        ("Input type (MPSHalfType) and weight type (torch.HalfTensor) should be the same", ""),
+    ],
+)  # fmt: skip
+def test_another_device_is_told_from_another_precision(message: str, remedy: str) -> None:
+    found = diagnose([*GENERATION, f"RuntimeError: {message}"])
+    assert found is not None
+    assert remedy in found.remedy
+    assert bool(found.remedy) is bool(remedy)
+
+
+# -- what was printed and gone on from ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "warned",
+    [
+        "WARNING: Retrying (Retry(total=4)) after connection broken by 'ReadTimeoutError': /x/",
+        "ERROR: Ignored the following versions that require a different python version: 1.6.2",
+    ],
+)
+def test_what_pip_has_overcome_is_no_failure(warned: str) -> None:
+    lines = ["Fooocus version: 2.5.5", warned, "Successfully installed x-1", "bye"]
+    assert diagnose(lines) is None
+    assert diagnose(lines, returncode=1) is None
+    failed = [warned, "ERROR: Could not find a version that satisfies the requirement y (from "]
+    assert diagnose(failed, returncode=1) is not None
+
+
+def test_what_an_image_was_finished_after_is_no_failure() -> None:
+    printed = [*GENERATION, "KeyError: 'thumbnail'"]
+    went_on = [*printed, "Generating and saving time: 8.61 seconds", "Total time: 9.00 seconds"]
+    assert diagnose([*printed, "Total time: 9.00 seconds"]) is not None
+    assert diagnose(went_on) is None
+    after = diagnose([*went_on, *GENERATION, "torch.OutOfMemoryError: CUDA out of memory."])
+    assert after is not None
+    assert after.error is errors.OutOfVRAM
+    # A request of the page fails although the worker has finished the image.
+    request = [TRACEBACK, '  File "/opt/Fooocus/webui.py", line 48, in generate_clicked', "    y()"]
+    found = diagnose([*request, "KeyError: 'x'", "Generating and saving time: 8.61 seconds"])
+    assert found is not None
+
+
+HARMLESS = [
+    ["A matching Triton is not available, some optimizations will not be enabled.",
+     "Error caught was: No module named 'triton'"],
+    ["WARNING[XFORMERS]: xFormers can't load C++/CUDA extensions. xFormers was built for:",
+     "    PyTorch 2.1.0+cu121 with CUDA 1201 (you have 2.3.0+cpu)"],
+    ["E external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc:9261] Unable to register cuDNN "
+     "factory: Attempting to register factory for plugin cuDNN"],
+    ["Update failed.", "repository path '/w/Fooocus/' is not owned by current user",
+     "Update succeeded."],
+    ["Update failed.", "Failed to connect to github.com: Operation timed out", "Update succeeded."],
+    ["UserWarning: The operator 'aten::std_mean' is not currently supported on the MPS backend "
+     "and will fall back to run on the CPU."],
+    ["Device mps:0 does not support the torch.fft functions used in the FreeU node, switching to "
+     "CPU."],
+    ["Could not create share link. Please check your internet connection."],
+    ["UserWarning: Failed to load image Python extension: 'image.so: undefined symbol: _ZN5torch'"],
+    ["[cleanup] Failed to delete content of temp dir.", "[Cache] Saving failed: x"],
+    ["ERROR: ld.so: object '/x/libtcmalloc.so' from LD_PRELOAD cannot be preloaded: ignored."],
+    ["ERROR: pip's dependency resolver does not currently take into account all the packages that "
+     "are installed.", "torchaudio 2.5.1 requires torch==2.5.1, which is incompatible."],
+    ["Error checking version for torchsde: No package metadata was found for torchsde"],
+    ["Exception in callback _ProactorBasePipeTransport._call_connection_lost(None)"],
+    ["[Prompt Expansion] oom-kill, CUDA out of memory, hipErrorNoBinaryForGpu, a virus"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", HARMLESS, ids=lambda lines: lines[0][:30])
+def test_what_is_harmless_gets_no_remedy_and_hides_no_failure(lines: list[str]) -> None:
+    assert diagnose([*lines, "Total time: 3.00 seconds"]) is None
+    assert diagnose([*lines, "bye"], returncode=1) is None
+    assert notices(lines) == ()
+    for code in (None, 1):
+        found = diagnose([*lines, *GENERATION[:4], "KeyError: 'x'"], returncode=code)
+        assert found is not None
+        assert "KeyError: 'x'" in found.cause
+        assert found.remedy == ""
