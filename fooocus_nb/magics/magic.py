@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dis
+import inspect
 from typing import TYPE_CHECKING
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -27,7 +29,9 @@ class FooocusMagics(Magics):
         ``%fooocus a lighthouse at dusk`` generates; ``%%fooocus [options]`` takes the cell as the
         prompt. ``%fooocus help`` lists the verbs and options.
         """
-        return self.run(line, cell)
+        # A cell that loads the extension was turned into Python before we could do so.
+        assigned = self.shell is not None and _is_assigned(self.shell.user_ns)
+        return self.run(line, cell, value=assigned)
 
     def run(self, line: str, cell: str | None = None, *, value: bool = False) -> object:
         """Do what a line or a cell says, and block until it is done.
@@ -60,6 +64,18 @@ class FooocusMagics(Magics):
             "this cell was run."
         )
         raise UsageError(msg)
+
+
+def _is_assigned(namespace: dict[str, object]) -> bool:
+    """Whether the code of a namespace that has called this keeps the value under a name."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals is not namespace:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    after = (one for one in dis.get_instructions(frame.f_code) if one.offset > frame.f_lasti)
+    following = next(after, None)
+    return following is not None and following.opname.startswith("STORE_")
 
 
 def _help() -> str:

@@ -104,6 +104,22 @@ def test_a_value_is_assigned(notebook):
     assert notebook.value("result.seed") == 3
 
 
+def test_a_cell_that_loads_the_extension_has_values_too(kernel_in, tmp_path):
+    notebook = kernel_in(tmp_path, FOOOCUS_DEMO_STEP_SECONDS="0")
+    cell = notebook.run(
+        "%load_ext fooocus_nb\n%fooocus start --demo\n"
+        f"made = %fooocus {SIZE} --seed 3 a harbour\n"
+        f"def draw():\n    drawn = %fooocus {SIZE} --seed 4 a harbour\n    return drawn\n"
+        f"all = [made, draw()]\n%fooocus {SIZE} --seed 5 a harbour"
+    )
+    assert len(cell.bundles) == 4  # the start, and each result once
+    assert notebook.value("[result.seed for result in all]") == [3, 4]
+    notebook.run(
+        f"line = '{SIZE} --seed 6 a cat'\nby_hand = get_ipython().run_line_magic('fooocus', line)"
+    )
+    assert notebook.value("by_hand.seed") == 6
+
+
 def test_a_question_is_drawn_on_any_line_and_in_blocks(notebook):
     notebook.run(
         f"x = 1\nresult = %fooocus {SIZE} isn't it a cat?\n"

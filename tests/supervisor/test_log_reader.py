@@ -109,6 +109,5 @@ def test_a_writer_that_rotates_while_it_is_read(tmp_path):
     thread.join()
     read += reader.read(100_000)
     writer.close()
-    assert reader.lost or read == expected
-    assert expected.endswith(read[-7:])
+    assert (reader.lost, read) == (0, expected)  # ten files of 2,000 bytes hold all of it
     reader.close()

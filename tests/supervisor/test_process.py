@@ -87,6 +87,24 @@ def test_a_guardian_that_does_not_answer_is_ended(make_spec, monkeypatch):
         Process.start(make_spec(""), timeout=0.3)
 
 
+@pytest.mark.parametrize("problem", [ConnectionRefusedError("refused"), TimeoutError("timed out")])
+def test_a_guardian_that_cannot_be_reached_is_told_and_ended(
+    make_spec, monkeypatch, until, gone, tmp_path, problem
+):
+    pids = tmp_path / "pids"
+
+    def refused(*_):
+        until(lambda: pids.is_file() and pids.read_text().endswith("\n"))
+        raise problem
+
+    monkeypatch.setattr(_platform, "connect", refused)
+    code = f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{os.getppid()}}\\n')" + SLEEP
+    with pytest.raises(StartError, match=r"its guardian cannot be reached: (refused|timed out)"):
+        Process.start(make_spec(code))
+    child, guardian = map(int, pids.read_text().split())
+    until(lambda: gone(child) and gone(guardian))
+
+
 def test_without_a_folder_the_child_runs_in_ours(tmp_path, monkeypatch, start):
     monkeypatch.chdir(tmp_path)
     process = start("print(os.getcwd())", log_path=Path("here.log"))
