@@ -82,7 +82,8 @@ def build_request(
     with _only_our_errors("the parameters"):
         given = expand(schema, _resolve(schema, prompt, parameters))
     if "image_seed" in schema.parameters:
-        given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, MAX_SEED))
+        most = schema.parameters["image_seed"].largest_drawn
+        given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, most))
     checked = {}
     for name, value in given.items():
         with _only_our_errors(f"{name}="):

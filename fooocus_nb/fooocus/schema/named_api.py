@@ -110,11 +110,14 @@ def _parameter(component: Component, described: Mapping[str, Any]) -> Parameter:
     schema = schema if isinstance(schema, dict) else {}
     choices = schema.get("enum")
     kind = "choice" if choices else _TYPES.get(str(schema.get("type")), "value")
+    default = described.get("parameter_default")
+    if name == "image_seed" and default is None:
+        default = 0 if kind in ("integer", "number") else "0"
     return Parameter(
         name=name,
         label=given,
         type="seed" if name == "image_seed" else kind,
-        default=described.get("parameter_default"),
+        default=default,
         choices=tuple(map(str, choices)) if choices else None,
         aliases=aliases_of(name),
     )

@@ -71,6 +71,8 @@ _ALIKE = 0.7
 _MEANT = {word: name for name, words in _ELSEWHERE.items() for word in words}
 #: Seeds run to 2^63 - 1, as Fooocus says.
 MAX_SEED = 2**63 - 1
+#: Where the page has a number for it, Fooocus (before 2.1.733) counts from 0 again behind this one.
+_MAX_NUMBER_SEED = 2**30 - 1
 
 _TYPES = {
     "checkbox": "boolean",
@@ -152,6 +154,16 @@ class Parameter:
         return _ALLOWED.get(self.type, "")
 
     @property
+    def _takes_number(self) -> bool:
+        """Whether the server takes a number for it: a seed is a text on most pages."""
+        return isinstance(self.default, (int, float)) and not isinstance(self.default, bool)
+
+    @property
+    def largest_drawn(self) -> int:
+        """The largest seed that we draw: the server uses each that we draw as it is."""
+        return _MAX_NUMBER_SEED if self._takes_number else MAX_SEED
+
+    @property
     def is_image(self) -> bool:
         """Whether it takes an image."""
         return self.type in ("image", "mask image")
@@ -186,7 +198,8 @@ class Parameter:
             case "choices":
                 return self._check_choices(value)
             case "seed":
-                return str(self._check_seed(value))
+                seed = self._check_seed(value)
+                return seed if self._takes_number else str(seed)
             case "text":
                 return self._check_text(value)
             case _:
@@ -339,7 +352,7 @@ def make_parameter(name: str, component: Component) -> Parameter:
         name=name,
         label=component.label,
         type=kind,
-        default=_default(kind, props),
+        default=_seed_default(component) if kind == "seed" else _default(kind, props),
         choices=None if choices is None else component.choices,
         minimum=props.get("minimum"),
         maximum=props.get("maximum"),
@@ -361,8 +374,19 @@ def _default(kind: str, props: Mapping[str, Any]) -> Any:
     value = props.get("value")
     if value is not None:
         return value
-    empty = {"boolean": False, "choices": [], "seed": "0", "text": ""}
+    empty = {"boolean": False, "choices": [], "text": ""}
     return props.get("minimum") if kind in ("integer", "number") else empty.get(kind)
+
+
+def _seed_default(component: Component) -> int | str:
+    """Return the seed that the page would send: a number or a text, as its component has it."""
+    value = component.props.get("value")
+    if component.kind != "number":
+        return "0" if value is None else str(value)
+    try:
+        return int(value or 0)
+    except (OverflowError, TypeError, ValueError):
+        return 0
 
 
 class ParameterTable(Mapping[str, Parameter]):
