@@ -31,6 +31,7 @@ from fooocus_nb.fooocus.requests.tasks import (
     ImagePrompt,
     Inpaint,
     Outpaint,
+    Task,
     Upscale,
     Vary,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA",
+    "GLOB",
     "InputImages",
     "canonical_json",
     "canonical_seed",
@@ -52,6 +54,7 @@ __all__ = [
     "image_entries",
     "is_image_name",
     "parameters_of",
+    "plain_number",
     "same_form",
     "short_name",
     "value_text",
@@ -75,8 +78,12 @@ _BESIDE_IDENTITY = frozenset({"name"})
 _SIZE = "aspect_ratios_selection"
 _STYLES = "style_selections"
 _TEXTS = frozenset({"prompt", "negative_prompt"})
+#: The signs of a pattern that stands for several files.
+GLOB = ("*", "?", "[")
 #: How a text begins that holds an image, and is no path.
 DATA = "data:"
+#: Whole numbers from here on may have been rounded where they were floats.
+EXACT = 2**53
 #: A label is one line of a table.
 LABEL_LENGTH = 60
 
@@ -129,6 +136,8 @@ class InputImages:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
+            if _is_folder(path) or any(sign in path.name for sign in GLOB):
+                msg += f" A folder or a pattern is an axis: give {name}= beside base=."
             raise ParameterError(msg) from error
         # Two files of the same bytes are one image; the first name is kept.
         self._known.setdefault(found, path.absolute())
@@ -158,6 +167,12 @@ class InputImages:
         return sha256
 
 
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
 def _decoded(name: str, uri: str) -> bytes:
     """Return the bytes of an image that is written into a text."""
     found = decode_data_uri(uri)
@@ -184,6 +199,8 @@ def same_form(name: str, value: Any, images: InputImages) -> Any:
         value = [value]
     if canonical == _SIZE and isinstance(value, str):
         return plain(value).split(" ")[0]
+    if canonical == "task":
+        _require_task(value)
     if canonical == "loras":
         value = [_lora(item) for item in _as_list(value)]
     if canonical in ("image_prompts", "enhance"):
@@ -199,7 +216,7 @@ def _plain(name: str, value: Any, images: InputImages) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(name, str(value))
+        return _text(name, str.__str__(value))  # an enum's text is its value, not its name
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
@@ -275,6 +292,13 @@ def _text(name: str, value: str) -> str:
     return value
 
 
+def _require_task(value: Any) -> None:
+    """Raise where a value is neither a task nor one as a cell's values have it."""
+    if not (isinstance(value, Task) or (isinstance(value, Mapping) and value.get(_CLASS))):
+        msg = f"task={value!r} is not possible: it must be an Upscale, Vary, Inpaint, Outpaint or "
+        raise ParameterError(msg + "EnhanceImage of fooocus_nb, such as task=Upscale('1.5x').")
+
+
 def _lora(item: Any) -> list[Any]:
     if isinstance(item, str):
         return [item, 1.0]
@@ -286,7 +310,7 @@ def _lora(item: Any) -> list[Any]:
 
 def _as_list(value: Any) -> list[Any]:
     """Return the items of a value that may be one item."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], numbers.Real):
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], numbers.Real):
         return [value]  # one LoRA with its weight
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
         return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -298,14 +322,25 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, Mapping) and "image" in value)
 
 
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy as one of Python; any other value as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1:
+        return value.item()
+    return value
+
+
 def canonical_seed(value: Any) -> str:
     """Return a seed as it is written everywhere, or raise what says that it is none."""
-    seed: Any = value
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        seed = value.item()
+    seed: Any = plain_number(value)
     if isinstance(seed, str) and re.fullmatch(r"\d{1,19}", seed, re.ASCII):
         seed = int(seed)
     if isinstance(seed, float) and seed.is_integer():
+        if abs(seed) >= EXACT:
+            msg = (
+                f"seed={value!r} is a float, which may have been rounded: give large seeds as "
+                'whole numbers or as text. In pandas, that is a column of the dtype "Int64".'
+            )
+            raise ParameterError(msg)
         seed = int(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         msg = (

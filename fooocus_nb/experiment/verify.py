@@ -28,6 +28,7 @@ from fooocus_nb.experiment.causes import (
 )
 from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
+from fooocus_nb.experiment.identity import plain_number
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
 from fooocus_nb.experiment.similarity import Similarity
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
@@ -118,6 +119,7 @@ def chosen(run: VerifiedRun, sample: Any) -> list[RunImage]:
     total = len(images)
     if sample is None:
         return list(images)
+    sample = plain_number(sample)
     if isinstance(sample, float) and 0 < sample <= 1:
         sample = max(1, round(sample * total))
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
