@@ -42,6 +42,7 @@ MAX_AXES = 8
 MAX_ITEMS = 20_000
 #: What a grid with columns and rows shows of an axis by itself; longer ones become rows.
 MAX_COLUMNS = 12
+#: What images differ in that is no property of theirs, unless a sweep has it as an axis.
 _NEVER = frozenset({"image_number", "current_tab"})
 NOTHING = "–"
 _LAST = {"image_seed": 1, IMAGE_AXIS: 2, RUN_AXIS: 3}
@@ -297,7 +298,7 @@ def _texts_of(row: GridRow) -> dict[str, str]:
     return {
         canonical_name(name): axis_text(value)
         for name, value in row.values.items()
-        if name not in _NEVER
+        if name not in _NEVER or name in row.axes
     }
 
 

@@ -120,27 +120,56 @@ class InputImages:
         return self._pixels(name, value)
 
     def find(self, entry: Mapping[str, Any]) -> Any:
-        """Return the image of an entry, or raise a KeyError."""
-        return self._known[entry["url"] if "url" in entry else entry["sha256"]]
+        """Return the image of an entry.
+
+        Raises
+        ------
+        KeyError
+            When it is none of these.
+        ParameterError
+            When its file is another one by now: the cell would not be what its name says.
+        """
+        known = self._known[entry["url"] if "url" in entry else entry["sha256"]]
+        if isinstance(known, Path):
+            self._require_same(known, str(entry["sha256"]))
+        return known
+
+    def _require_same(self, path: Path, sha256: str) -> None:
+        try:
+            found = self._hash(path)
+        except (OSError, ValueError):  # who reads it tells
+            return
+        if found != sha256:
+            msg = (
+                f"The image {path.name!r} has changed since the sweep was made, and would be "
+                "another cell: make the Sweep again."
+            )
+            raise ParameterError(msg)
+
+    def _hash(self, path: Path) -> str:
+        """Return the hash of a file, which is read where size or time are others than before."""
+        stat = path.stat()
+        key = (str(path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._read:
+            self._read[key] = hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
+        return self._read[key]
 
     def _file(self, name: str, path: Path) -> dict[str, Any]:
+        given = path
         with contextlib.suppress(RuntimeError):  # an unknown user's home
             path = path.expanduser()
         try:
-            stat = path.stat()
-            key = (str(path), stat.st_size, stat.st_mtime_ns)
-            found = self._read.get(key)
-            if found is None:
-                data = read_plain_file(path, max_file_bytes())
-                found = self._read[key] = hashlib.sha256(data).hexdigest()
+            # By its whole name from the first: it is looked at again before it is sent.
+            path = path.absolute()
+            found = self._hash(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
+            msg = f"{name}={os.fspath(given)!r} cannot be read: {reason}."
             if _is_folder(path) or any(sign in path.name for sign in GLOB):
                 msg += f" A folder or a pattern is an axis: give {name}= beside base=."
             raise ParameterError(msg) from error
         # Two files of the same bytes are one image; the first name is kept.
-        self._known.setdefault(found, path.absolute())
+        self._known.setdefault(found, path)
         return {"sha256": found, "name": unicodedata.normalize("NFC", path.name)}
 
     def _pixels(self, name: str, value: Any) -> dict[str, Any]:
