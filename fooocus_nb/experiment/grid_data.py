@@ -239,7 +239,8 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         values = dict(image.parameters) if cell is None else values_of(cell.values, cell.axes)
         values[IMAGE_AXIS] = image.number_in_request
         axes = () if cell is None else tuple(cell.axes)
-        number = int(image.key.partition("-")[0])
+        place = image.key.partition("-")[0]
+        number = int(place) if place.isdecimal() else 0
         rows.append(GridRow(image.key, values, image, axes=axes, number=number))
     for name in itertools.islice(cells, limit):
         if name in planned:

@@ -426,12 +426,21 @@ class RunIndex:
 
     def mark_torn(self, name: str) -> None:
         """Note that a manifest turned out to be torn; its images are listed by none."""
+        self.mark_unfit(name, "torn: it is cut short")
+
+    def mark_unfit(self, name: str, reason: str) -> None:
+        """Note that a manifest turned out to be none; its images are listed by none."""
         with self._lock:
             self._forget(name)
-            self._database.execute(
-                "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, "torn: it is cut short")
-            )
+            self._database.execute("INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, reason))
             self._refresh_images()
+
+    def note_edited(self, manifest: Manifest, name: str) -> None:
+        """Take in what a manifest's file says that turned out to be changed by hand."""
+        with self._lock:
+            if self._one("SELECT edited FROM manifests WHERE name = ?", (name,)) == (0,):
+                self._forget(name)
+                self._insert([Entry.of(manifest, name)])
 
     def _forget(self, name: str) -> None:
         found = self._database.execute(
