@@ -598,8 +598,16 @@ class RunIndex:
         ]
 
     def gone(self) -> list[str]:
-        """Return the paths of images that manifests list and that aren't there."""
-        return [path for (path,) in self._rows("SELECT path FROM gone")]
+        """Return the paths of images that manifests list and that aren't there.
+
+        Those are left out whose cell was made again.
+        """
+        made = self.made_cells()
+        rows = self._rows(
+            "SELECT gone.path, manifests.cell FROM gone JOIN manifests USING (name) "
+            "ORDER BY gone.path"
+        )
+        return [path for path, cell in rows if cell is None or cell not in made]
 
     def pending_names(self) -> list[str]:
         """Return the manifests of which something is still to be found out."""
