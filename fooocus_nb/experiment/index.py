@@ -171,10 +171,10 @@ class RunIndex:
                 return
             if not always and not self._is_due():
                 return
-            self._note_facts()
             try:
+                self._note_facts()
                 self._write_copy()
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, RunError) as error:  # the folder may be out of reach
                 self.save_failure = str(error)
             else:
                 self._changes, self._saved_at = 0, time.monotonic()

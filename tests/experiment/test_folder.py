@@ -315,6 +315,20 @@ def test_where_the_index_cannot_be_written_it_is_in_memory_and_said_once(
     again.close()
 
 
+def test_a_folder_that_is_out_of_reach_for_a_moment_ends_no_thread(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    make(run, "a")
+    run.flush()
+    (tmp_path / "run").rename(tmp_path / "away")
+    run.index.save(always=True)
+    (tmp_path / "away").rename(tmp_path / "run")
+    make(run, "b")
+    assert run.flush(30)
+    again = reopen(run)
+    assert again.made_cells() == {"a", "b"}
+    again.close()
+
+
 # -- file systems that refuse ---------------------------------------------------------------------
 
 

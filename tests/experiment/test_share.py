@@ -275,6 +275,9 @@ def test_what_is_no_shared_run_is_told_so(made_run, tmp_path):
         other.write_bytes(data)
         with pytest.raises(RunError, match=words):
             fooocus_nb.open_run(other)
+    # A browser that saves it may put a comment before it.
+    other.write_bytes(b"<!-- saved from url=(0014)about:internet -->\r\n" + page.read_bytes())
+    assert len(fooocus_nb.open_run(other).images) == 1
     newer = json.dumps({"format": "fooocus-nb run", "version": 99, "id": "x"}).encode()
     with zipfile.ZipFile(tmp_path / "newer.zip", "w") as archive:
         archive.writestr("a/run.json", newer)
