@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import ParameterError, nearest
+from fooocus_nb.experiment.folder import given_path
 from fooocus_nb.experiment.identity import DATA, is_image_name
 from fooocus_nb.experiment.sweep import Sweep
 from fooocus_nb.experiment.text_forms import expanded
@@ -72,7 +73,7 @@ def read_plan(path: str | os.PathLike[str]) -> Sweep:
     ParameterError
         When it cannot be read, has other names, or the sweep itself cannot be.
     """
-    place = Path(path).expanduser()
+    place = given_path(path, "path")
     content = _read(place)
     for key in content:
         if key not in _KEYS:

@@ -19,6 +19,7 @@ from fooocus_nb.errors import (
     warn_user,
 )
 from fooocus_nb.experiment.folder import IMAGES, INPUTS, MANIFESTS, RunFolder, now, resolved
+from fooocus_nb.experiment.identity import plain_number
 from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
@@ -594,6 +595,7 @@ class Run:
         RunLocked
             When the run can only be read here.
         """
+        rating = plain_number(rating)
         if rating is not None and (
             isinstance(rating, bool) or not isinstance(rating, int) or not 0 <= rating <= MAX_RATING
         ):

@@ -39,6 +39,7 @@ from fooocus_nb.experiment.folder import (
     THUMBNAILS,
     Position,
     dump,
+    given_path,
 )
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, encode, parse
 from fooocus_nb.experiment.privacy import Scrubber
@@ -351,7 +352,7 @@ class _Collector:
                     self.records[NOTEBOOK] = data
                 return
         else:
-            path = Path(self._notebook).expanduser()
+            path = given_path(self._notebook, "notebook")
         try:
             data = read_plain_file(path, MAX_NOTEBOOK)
             self.records[NOTEBOOK] = self._clean_notebook(data)
