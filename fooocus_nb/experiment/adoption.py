@@ -66,12 +66,15 @@ class Adoption:
             if parsed is not None:
                 left.setdefault(parsed[:2], []).append(name)
         torn = self._torn_names()
+        theirs = self._names_of_others()
         lines = self._index.sent_lines({attempt for _, attempt in (*left, *torn.values())})
         adopted = []
         for (number, attempt), names in sorted(left.items()):
             line = lines.get(attempt)
             if line is None or line.get("number") != number:
                 continue
+            if manifest_name(number, attempt) in theirs:
+                continue  # it is not ours to write over
             # A line that somebody has changed may say anything.
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 manifest = self._adopt_images(line, names)
@@ -178,6 +181,10 @@ class Adoption:
         """Return the manifests that are torn, with number and attempt (8 digits)."""
         names = (name for name, why in self._index.unfit().items() if why.startswith("torn: "))
         return {name: found for name in names if (found := parse_manifest_name(name)) is not None}
+
+    def _names_of_others(self) -> set[str]:
+        """Return the manifests that are whole and that we can't read, such as newer ones."""
+        return {name for name, why in self._index.unfit().items() if not why.startswith("torn: ")}
 
     def _remove_torn(
         self,

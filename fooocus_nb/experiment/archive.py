@@ -200,6 +200,10 @@ class MemorySource:
         return self._files[name]
 
 
+#: How a page begins; a browser that saves one may put a comment before it.
+_PAGE = re.compile(rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<!doctype html")
+
+
 def open_archive(path: Path) -> ArchiveStore:
     """Return the run in a file.
 
@@ -210,13 +214,13 @@ def open_archive(path: Path) -> ArchiveStore:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(1024)
+            head = file.read(4096)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}."
         raise RunError(msg) from error
     if head.startswith(b"PK"):
         store = ArchiveStore(path, _ZipSource(path))
-    elif head.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(b"<!doctype html"):
+    elif _PAGE.match(head):
         store = ArchiveStore(path, _page_source(path))
     else:
         msg = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb._secrets import redact
 from fooocus_nb.engine.jobs.observers import JobObserver
-from fooocus_nb.errors import FooocusError, GenerationStopped, RunError
+from fooocus_nb.errors import FooocusError, GenerationError, GenerationStopped, RunError
 from fooocus_nb.experiment.folder import MANIFESTS, manifest_name, now
 from fooocus_nb.experiment.hashing import image_size
 from fooocus_nb.experiment.inputs import take_inputs
@@ -281,7 +281,8 @@ class Attempt:
         except (FooocusError, OSError) as failure:
             self._recorder.problem(f"Images are not in the run: {failure}")
             error = error or failure
-        stopped = isinstance(error, GenerationStopped) or bool(result and result.stopped)
+        # A result without an image is an empty sequence.
+        stopped = isinstance(error, GenerationStopped) or (result is not None and result.stopped)
         numbers = {file.server_path: file.number for file in outcome.files}
         log = () if result is None else result.log
         draft = self._draft
@@ -290,7 +291,12 @@ class Attempt:
             if result is not None:
                 timings["elapsed"] = round(result.elapsed, 3)
             self._draft = replace(draft, timings=timings)
-        self._write(numbers, error, complete=error is None and not stopped, log=log)
+        manifest = self._write(numbers, error, complete=error is None and not stopped, log=log)
+        if error is None and not stopped and not (manifest is not None and manifest.complete):
+            error = GenerationError(
+                f"The engine has made {len(outcome.files)} of {self._expected} images, and told no "
+                "error."
+            )
         if self._wanted_event is not None:
             event = self._wanted_event
         elif error is None and not stopped:

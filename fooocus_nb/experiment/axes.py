@@ -7,9 +7,11 @@ before anything is expanded.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import glob
 import itertools
+import numbers
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,16 +21,29 @@ from typing import Any
 from fooocus_nb.errors import ParameterError, nearest
 from fooocus_nb.experiment.identity import (
     DATA,
+    GLOB,
     InputImages,
     canonical_json,
     is_image_name,
+    plain_number,
     same_form,
 )
 from fooocus_nb.experiment.templates import Template
+from fooocus_nb.fooocus.requests.images import is_url
 from fooocus_nb.fooocus.requests.tasks import Enhance, ImagePrompt, Task
 from fooocus_nb.fooocus.schema.parameters import canonical_name
 
-__all__ = ["DRAWN", "EACH", "MAX_VALUES", "Axis", "Values", "make_axis", "values_of", "zip_axis"]
+__all__ = [
+    "DRAWN",
+    "EACH",
+    "MAX_VALUES",
+    "Axis",
+    "Values",
+    "items_of",
+    "make_axis",
+    "values_of",
+    "zip_axis",
+]
 
 #: What an axis holds at most; of prompt templates it is the prompts that are written, not made.
 MAX_VALUES = 100_000
@@ -37,7 +52,6 @@ TEMPLATES = frozenset({"prompt", "negative_prompt"})
 _IMAGE_FILES = frozenset({".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 #: What stands for a seed to be drawn: once for the sweep, or once for every cell.
 DRAWN, EACH = "drawn", "each"
-_GLOB = ("*", "?", "[")
 #: What is one value although it can be iterated.
 _SINGLE = (str, bytes, bytearray, Mapping, Task, Enhance, ImagePrompt, os.PathLike)
 
@@ -121,7 +135,7 @@ def values_of(name: str, value: Any, images: InputImages, *, unique: bool = True
     canonical = canonical_name(name)
     found: list[Any] = []
     seen: set[str] = set()
-    for item in _items(name, canonical, value):
+    for item in items_of(name, value):
         if canonical in TEMPLATES and isinstance(item, str):
             template = Template(same_form(name, item, images))
             made: Any = template if not template.is_plain else template.fill(0, {})
@@ -144,15 +158,23 @@ def _to_draw(item: Any, found: Sequence[Any]) -> dict[str, Any] | None:
     """Return what stands for a seed that is to be drawn; None for one that is given."""
     if isinstance(item, str) and item.strip().casefold() == EACH:
         return {EACH: True}
-    if item is None or (isinstance(item, (int, str)) and str(item) == "-1"):
+    if item is None or _is_minus_one(item):
         # Each of a list is a seed of its own.
         return {DRAWN: sum(1 for seed in found if isinstance(seed, dict) and DRAWN in seed)}
     return None
 
 
-def _items(name: str, canonical: str, value: Any) -> list[Any]:
-    """Return the values one by one."""
-    if is_image_name(canonical):
+def _is_minus_one(item: Any) -> bool:
+    if isinstance(item, str):
+        return item.strip() == "-1"
+    number = plain_number(item)
+    return isinstance(number, numbers.Real) and not isinstance(number, bool) and number == -1
+
+
+def items_of(name: str, value: Any) -> list[Any]:
+    """Return the values that somebody gave for a name one by one: one is a list of one."""
+    canonical = canonical_name(name)
+    if is_image_name(canonical) or canonical == "image_prompts":
         return _images(name, value)
     if _is_single(canonical, value):
         return [value]
@@ -174,7 +196,7 @@ def _is_single(canonical: str, value: Any) -> bool:
     # One LoRA with its weight, which is written as a pair wherever LoRAs are given.
     return (
         canonical == "loras"
-        and isinstance(value, tuple)
+        and isinstance(value, (tuple, list))
         and len(value) == 2
         and isinstance(value[0], str)
         and not isinstance(value[1], (str, tuple, list))
@@ -208,9 +230,11 @@ def _files(name: str, item: str | os.PathLike[str]) -> list[Any]:
     if hasattr(item, "path"):  # an Image
         return [item]
     text = os.fspath(item)
-    if text.startswith(DATA):
+    if text.startswith(DATA) or is_url(text):
         return [item]
-    path = Path(text).expanduser()
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # an unknown user's home; reading it tells
+        path = path.expanduser()
     try:
         is_folder = path.is_dir()
     except OSError:  # such as a name that is too long; reading it tells
@@ -221,7 +245,7 @@ def _files(name: str, item: str | os.PathLike[str]) -> list[Any]:
             msg = f"{name}={text!r} is a folder without images."
             raise ParameterError(msg)
         return list(found)
-    if not any(sign in text for sign in _GLOB) or path.exists():
+    if not any(sign in text for sign in GLOB) or path.exists():
         return [item]
     # A name may be stored in another Unicode form than it is written here.
     patterns = dict.fromkeys((str(path), unicodedata.normalize("NFD", str(path))))
@@ -237,7 +261,12 @@ def _files(name: str, item: str | os.PathLike[str]) -> list[Any]:
 
 
 def _image_files(folder: Path) -> Iterable[Path]:
-    return (each for each in folder.iterdir() if each.suffix.lower() in _IMAGE_FILES)
+    # Hidden files, such as those that macOS puts beside each file on other disks, are no photos.
+    return (
+        each
+        for each in folder.iterdir()
+        if each.suffix.lower() in _IMAGE_FILES and not each.name.startswith(".")
+    )
 
 
 def _order(path: Path) -> str:

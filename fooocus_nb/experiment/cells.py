@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,7 @@ class CellMaker:
         for axis in self.axes:
             for part in axis.parts:
                 for template in part.templates:
+                    _refuse_seed(template.fields)
                     template.check(known)
         given = [name for name in OF_TASK if name in self.names]
         if given and "task" not in self.names:
@@ -228,6 +229,16 @@ class CellMaker:
             holds(_seen({**raw, SEED: values[SEED]})) for holds in self.later
         )
         return Cell(cell_id(values), values, axes, later)
+
+
+def _refuse_seed(names: Iterable[str]) -> None:
+    for name in names:
+        if canonical_name(name) == SEED:
+            msg = (
+                f"The prompt has {{{name}}}, but a seed can't be filled in, since it may be drawn "
+                f"later. Give an axis of another name, or write {{{{{name}}}}} for the text."
+            )
+            raise ParameterError(msg)
 
 
 def _fill_text(value: Any) -> str:

@@ -138,8 +138,12 @@ def _check_image(
         data = found if isinstance(found, bytes) else read_plain_file(found, max_file_bytes())
         with PIL.Image.open(io.BytesIO(data)) as image:
             image.verify()
+    except ParameterError as error:  # the file has changed
+        checked.problem(str(error))
     except (OSError, SyntaxError, ValueError, KeyError, PIL.Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason: object = getattr(error, "strerror", None) or error
+        if isinstance(error, PIL.UnidentifiedImageError):
+            reason = "it is in no format that is known"
         checked.problem(f"{value_text(entry)} is not an image that can be read: {reason}")
 
 

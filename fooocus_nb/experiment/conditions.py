@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from fooocus_nb.errors import ParameterError, nearest
+from fooocus_nb.experiment.axes import items_of
 from fooocus_nb.experiment.identity import InputImages, canonical_json, same_form
 from fooocus_nb.fooocus.schema.named_values import NamedValues
 from fooocus_nb.fooocus.schema.parameters import canonical_name
@@ -60,7 +61,7 @@ def _matching(
             hint = nearest(name, names)
             msg = f"{what}= names {name!r}, which this sweep does not give.{hint}"
             raise ParameterError(msg)
-        items = list(value) if isinstance(value, (list, tuple, range)) else [value]
+        items = list(value) if isinstance(value, Set) else items_of(name, value)
         allowed[canonical] = frozenset(
             canonical_json(same_form(canonical, item, images)) for item in items
         )

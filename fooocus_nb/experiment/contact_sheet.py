@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb import _html
 from fooocus_nb.errors import OutputError, ParameterError, RunError, nearest
 from fooocus_nb.experiment.estimates import size_of
+from fooocus_nb.experiment.folder import given_path
 from fooocus_nb.experiment.fonts import NO_FONT, Typeface
 from fooocus_nb.experiment.grid_data import GridData, GridItem, Roles, grid_data
 from fooocus_nb.experiment.sheet_layout import (
@@ -240,7 +241,7 @@ def save_sheet(
     OutputError
         When a sheet cannot be written; images and run stay as they are.
     """
-    target = Path(path).expanduser()
+    target = given_path(path, "path")
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         allowed = ", ".join(FORMATS)

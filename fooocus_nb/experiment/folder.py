@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fooocus_nb.errors import DiskFull, OutputError, RunError
+from fooocus_nb.errors import DiskFull, OutputError, ParameterError, RunError
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results.output_folder import FULL_DISK
 
@@ -151,6 +151,15 @@ def resolved(path: str | os.PathLike[str], name: str) -> Path:
         msg = f"{name}={path!r} is no path that can be used: {error}."
         raise RunError(msg) from error
     return place
+
+
+def given_path(path: str | os.PathLike[str], name: str) -> Path:
+    """Return a path that was given as the parameter `name`, or raise a ParameterError."""
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, TypeError, ValueError) as error:  # such as an unknown user's home
+        msg = f"{name}={path!r} is no path that can be used: {error}"
+        raise ParameterError(msg.removesuffix(".") + ".") from error
 
 
 def safe_relative(path: object) -> str:

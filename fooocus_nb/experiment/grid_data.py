@@ -42,6 +42,7 @@ MAX_AXES = 8
 MAX_ITEMS = 20_000
 #: What a grid with columns and rows shows of an axis by itself; longer ones become rows.
 MAX_COLUMNS = 12
+#: What images differ in that is no property of theirs, unless a sweep has it as an axis.
 _NEVER = frozenset({"image_number", "current_tab"})
 NOTHING = "–"
 _LAST = {"image_seed": 1, IMAGE_AXIS: 2, RUN_AXIS: 3}
@@ -238,7 +239,8 @@ def rows_of(run: RunView, limit: int | None = MAX_ITEMS) -> list[GridRow]:
         values = dict(image.parameters) if cell is None else values_of(cell.values, cell.axes)
         values[IMAGE_AXIS] = image.number_in_request
         axes = () if cell is None else tuple(cell.axes)
-        number = int(image.key.partition("-")[0])
+        place = image.key.partition("-")[0]
+        number = int(place) if place.isdecimal() else 0
         rows.append(GridRow(image.key, values, image, axes=axes, number=number))
     for name in itertools.islice(cells, limit):
         if name in planned:
@@ -297,7 +299,7 @@ def _texts_of(row: GridRow) -> dict[str, str]:
     return {
         canonical_name(name): axis_text(value)
         for name, value in row.values.items()
-        if name not in _NEVER
+        if name not in _NEVER or name in row.axes
     }
 
 

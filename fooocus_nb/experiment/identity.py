@@ -31,6 +31,7 @@ from fooocus_nb.fooocus.requests.tasks import (
     ImagePrompt,
     Inpaint,
     Outpaint,
+    Task,
     Upscale,
     Vary,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA",
+    "GLOB",
     "InputImages",
     "canonical_json",
     "canonical_seed",
@@ -52,6 +54,7 @@ __all__ = [
     "image_entries",
     "is_image_name",
     "parameters_of",
+    "plain_number",
     "same_form",
     "short_name",
     "value_text",
@@ -75,8 +78,12 @@ _BESIDE_IDENTITY = frozenset({"name"})
 _SIZE = "aspect_ratios_selection"
 _STYLES = "style_selections"
 _TEXTS = frozenset({"prompt", "negative_prompt"})
+#: The signs of a pattern that stands for several files.
+GLOB = ("*", "?", "[")
 #: How a text begins that holds an image, and is no path.
 DATA = "data:"
+#: Whole numbers from here on may have been rounded where they were floats.
+EXACT = 2**53
 #: A label is one line of a table.
 LABEL_LENGTH = 60
 
@@ -113,25 +120,56 @@ class InputImages:
         return self._pixels(name, value)
 
     def find(self, entry: Mapping[str, Any]) -> Any:
-        """Return the image of an entry, or raise a KeyError."""
-        return self._known[entry["url"] if "url" in entry else entry["sha256"]]
+        """Return the image of an entry.
+
+        Raises
+        ------
+        KeyError
+            When it is none of these.
+        ParameterError
+            When its file is another one by now: the cell would not be what its name says.
+        """
+        known = self._known[entry["url"] if "url" in entry else entry["sha256"]]
+        if isinstance(known, Path):
+            self._require_same(known, str(entry["sha256"]))
+        return known
+
+    def _require_same(self, path: Path, sha256: str) -> None:
+        try:
+            found = self._hash(path)
+        except (OSError, ValueError):  # who reads it tells
+            return
+        if found != sha256:
+            msg = (
+                f"The image {path.name!r} has changed since the sweep was made, and would be "
+                "another cell: make the Sweep again."
+            )
+            raise ParameterError(msg)
+
+    def _hash(self, path: Path) -> str:
+        """Return the hash of a file, which is read where size or time are others than before."""
+        stat = path.stat()
+        key = (str(path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._read:
+            self._read[key] = hashlib.sha256(read_plain_file(path, max_file_bytes())).hexdigest()
+        return self._read[key]
 
     def _file(self, name: str, path: Path) -> dict[str, Any]:
+        given = path
         with contextlib.suppress(RuntimeError):  # an unknown user's home
             path = path.expanduser()
         try:
-            stat = path.stat()
-            key = (str(path), stat.st_size, stat.st_mtime_ns)
-            found = self._read.get(key)
-            if found is None:
-                data = read_plain_file(path, max_file_bytes())
-                found = self._read[key] = hashlib.sha256(data).hexdigest()
+            # By its whole name from the first: it is looked at again before it is sent.
+            path = path.absolute()
+            found = self._hash(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
+            msg = f"{name}={os.fspath(given)!r} cannot be read: {reason}."
+            if _is_folder(path) or any(sign in path.name for sign in GLOB):
+                msg += f" A folder or a pattern is an axis: give {name}= beside base=."
             raise ParameterError(msg) from error
         # Two files of the same bytes are one image; the first name is kept.
-        self._known.setdefault(found, path.absolute())
+        self._known.setdefault(found, path)
         return {"sha256": found, "name": unicodedata.normalize("NFC", path.name)}
 
     def _pixels(self, name: str, value: Any) -> dict[str, Any]:
@@ -156,6 +194,12 @@ class InputImages:
     def _keep(self, sha256: str, value: Any) -> str:
         self._known.setdefault(sha256, value)
         return sha256
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
 
 
 def _decoded(name: str, uri: str) -> bytes:
@@ -184,6 +228,8 @@ def same_form(name: str, value: Any, images: InputImages) -> Any:
         value = [value]
     if canonical == _SIZE and isinstance(value, str):
         return plain(value).split(" ")[0]
+    if canonical == "task":
+        _require_task(value)
     if canonical == "loras":
         value = [_lora(item) for item in _as_list(value)]
     if canonical in ("image_prompts", "enhance"):
@@ -199,7 +245,7 @@ def _plain(name: str, value: Any, images: InputImages) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(name, str(value))
+        return _text(name, str.__str__(value))  # an enum's text is its value, not its name
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
@@ -275,6 +321,13 @@ def _text(name: str, value: str) -> str:
     return value
 
 
+def _require_task(value: Any) -> None:
+    """Raise where a value is neither a task nor one as a cell's values have it."""
+    if not (isinstance(value, Task) or (isinstance(value, Mapping) and value.get(_CLASS))):
+        msg = f"task={value!r} is not possible: it must be an Upscale, Vary, Inpaint, Outpaint or "
+        raise ParameterError(msg + "EnhanceImage of fooocus_nb, such as task=Upscale('1.5x').")
+
+
 def _lora(item: Any) -> list[Any]:
     if isinstance(item, str):
         return [item, 1.0]
@@ -286,7 +339,7 @@ def _lora(item: Any) -> list[Any]:
 
 def _as_list(value: Any) -> list[Any]:
     """Return the items of a value that may be one item."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], numbers.Real):
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], numbers.Real):
         return [value]  # one LoRA with its weight
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
         return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -298,14 +351,25 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, Mapping) and "image" in value)
 
 
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy as one of Python; any other value as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1:
+        return value.item()
+    return value
+
+
 def canonical_seed(value: Any) -> str:
     """Return a seed as it is written everywhere, or raise what says that it is none."""
-    seed: Any = value
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        seed = value.item()
+    seed: Any = plain_number(value)
     if isinstance(seed, str) and re.fullmatch(r"\d{1,19}", seed, re.ASCII):
         seed = int(seed)
     if isinstance(seed, float) and seed.is_integer():
+        if abs(seed) >= EXACT:
+            msg = (
+                f"seed={value!r} is a float, which may have been rounded: give large seeds as "
+                'whole numbers or as text. In pandas, that is a column of the dtype "Int64".'
+            )
+            raise ParameterError(msg)
         seed = int(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         msg = (

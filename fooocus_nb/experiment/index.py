@@ -171,10 +171,10 @@ class RunIndex:
                 return
             if not always and not self._is_due():
                 return
-            self._note_facts()
             try:
+                self._note_facts()
                 self._write_copy()
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, RunError) as error:  # the folder may be out of reach
                 self.save_failure = str(error)
             else:
                 self._changes, self._saved_at = 0, time.monotonic()
@@ -426,12 +426,21 @@ class RunIndex:
 
     def mark_torn(self, name: str) -> None:
         """Note that a manifest turned out to be torn; its images are listed by none."""
+        self.mark_unfit(name, "torn: it is cut short")
+
+    def mark_unfit(self, name: str, reason: str) -> None:
+        """Note that a manifest turned out to be none; its images are listed by none."""
         with self._lock:
             self._forget(name)
-            self._database.execute(
-                "INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, "torn: it is cut short")
-            )
+            self._database.execute("INSERT OR REPLACE INTO unfit VALUES (?, ?)", (name, reason))
             self._refresh_images()
+
+    def note_edited(self, manifest: Manifest, name: str) -> None:
+        """Take in what a manifest's file says that turned out to be changed by hand."""
+        with self._lock:
+            if self._one("SELECT edited FROM manifests WHERE name = ?", (name,)) == (0,):
+                self._forget(name)
+                self._insert([Entry.of(manifest, name)])
 
     def _forget(self, name: str) -> None:
         found = self._database.execute(
@@ -589,8 +598,16 @@ class RunIndex:
         ]
 
     def gone(self) -> list[str]:
-        """Return the paths of images that manifests list and that aren't there."""
-        return [path for (path,) in self._rows("SELECT path FROM gone")]
+        """Return the paths of images that manifests list and that aren't there.
+
+        Those are left out whose cell was made again.
+        """
+        made = self.made_cells()
+        rows = self._rows(
+            "SELECT gone.path, manifests.cell FROM gone JOIN manifests USING (name) "
+            "ORDER BY gone.path"
+        )
+        return [path for path, cell in rows if cell is None or cell not in made]
 
     def pending_names(self) -> list[str]:
         """Return the manifests of which something is still to be found out."""

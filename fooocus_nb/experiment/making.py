@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import math
+import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ class Options:
         self.decide()
         number = self.limit
         if number is not None and (
-            isinstance(number, bool) or not isinstance(number, int) or number < 1
+            isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < 1
         ):
             msg = f"limit={number!r} is not possible: it must be a whole number above 0."
             raise ParameterError(msg)

@@ -313,10 +313,10 @@ class Manifest:
         Raises
         ------
         TornManifest
-            When it is cut short, or is no JSON.
+            When it is cut short.
         RunError
             When a newer version has written it, or it says what cannot be, such as a path that
-            leads out of the run.
+            leads out of the run, or somebody has made it no JSON.
         """
         content, edited = parse(data)
         try:
@@ -331,6 +331,9 @@ class Manifest:
         attempt = _matching(_ATTEMPT, content["attempt"], "attempt")
         error = content.get("error")
         images = content["images"]
+        if not isinstance(images, list):
+            msg = f"images is {images!r:.60}, and should be a list"
+            raise TypeError(msg)
         if len(images) > MAX_IMAGES:
             msg = f"it names {len(images)} images"
             raise ValueError(msg)
@@ -381,12 +384,22 @@ def encode(content: Mapping[str, Any], checksum: str | None = None) -> bytes:
     return head + b'"checksum":' + dump(checksum).encode() + b"\n}\n"
 
 
+def _no_number(_: str) -> None:
+    """Return what stands for NaN and infinity, which only other programs write."""
+
+
 def parse(data: bytes) -> tuple[dict[str, Any], bool]:
     """Return the content of a manifest, and whether it was changed after it was written."""
     place = data.rfind(_CHECKSUM)
     try:
-        content = json.loads(data)
+        content = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
+        if place >= 0 and b"\0" not in data and data.rstrip().endswith(b"}"):
+            msg = (
+                f"It is whole, and no JSON since somebody has changed it: {error}. Mend it; or "
+                "remove it, and its images are taken in again"
+            )
+            raise RunError(msg) from error
         msg = f"It is cut short or no JSON: {error}"
         raise TornManifest(msg) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -112,6 +112,10 @@ def _measured(function: Callable[[Any], Any], image: Any, failed: list[str]) -> 
     return _plain(value)
 
 
+#: Whole numbers from here on become floats, as tables have them.
+_TOO_LARGE = 2**63
+
+
 def _plain(value: Any) -> Measured:
     """Return a value as JSON has it; NaN and infinity are none, with the reason."""
     item = getattr(value, "item", None)
@@ -121,10 +125,13 @@ def _plain(value: Any) -> Measured:
         return Measured(value)
     if isinstance(value, str):
         return Measured(_html.clip(value, MAX_TEXT))
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, numbers.Integral) and abs(int(value)) < _TOO_LARGE:
         return Measured(int(value))
     if isinstance(value, numbers.Real):
-        number, reason = finite(float(value))
+        try:
+            number, reason = finite(float(value))
+        except OverflowError:
+            return Measured(None, "too large a number")
         return Measured(number, reason or "")
     return Measured(None, f"a {type(value).__name__} is no number, text, True or False")
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._secrets import redact
+from fooocus_nb._secrets import MASK, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,14 +36,56 @@ _PUBLIC = re.compile(
 _URL = re.compile(r"\b(https?|wss?|ftp|ssh)://([^\s/?#'\"<>]+)", re.IGNORECASE)
 _FILE_URL = re.compile(r"\bfile://[^\s'\"<>]+", re.IGNORECASE)
 _PART = r"[^\s/'\"<>|:;,()\[\]{}]+"
-_POSIX = re.compile(rf"(?<![\w.~/:\\<&-])(?:~[\w.-]*(?=/)|)/(?:{_PART}/+)*{_PART}/?")
+#: A slash that begins a path: no part of a word, an address or a tag ends before it.
+_START = r"(?<![\w.~/\\<&-])(?<!:(?=//))"
+_POSIX = re.compile(rf"{_START}(?:~[\w.-]*(?=/)|)/(?:{_PART}/+)*{_PART}/?")
 _HOME = re.compile(rf"(?<![\w.~/:\\-])~[\w.-]*/(?:{_PART}/+)*{_PART}/?")
+#: The folder of an account: on Windows its name may have blanks.
+_ACCOUNT = re.compile(
+    r"(?<!\w)[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+[^\\/'\"<>|:\n]+[\\/]+"
+)
+_ONLY_ACCOUNT = re.compile(r"(?:[A-Za-z]:)?[\\/]+(?:home|Users)[\\/]+[^\\/]+")
 _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\)[^\s'\"<>|:;,()\[\]{}]*")
 #: In a prompt, what begins with these is a path; "/imagine a lake" is none.
 _PRIVATE = re.compile(
-    rf"(?<![\w.~/:\\<-])/(?:home|Users|root|mnt|media|tmp|var|opt|srv|private|Volumes)/"
-    rf"(?:{_PART}/+)*{_PART}"
+    rf"(?:{_START}|(?<=-[A-Za-z]))"
+    rf"/(?:home|Users|root|mnt|media|tmp|var|opt|srv|private|Volumes)/(?:{_PART}/+)*{_PART}"
 )
+_PRIVATE_WINDOWS = re.compile(
+    r"(?<!\w)(?:[A-Za-z]:|\\\\[\w.-]+)(?:[\\/]+[^\s\\/'\"<>|:;,()\[\]{}]+){2,}"
+)
+#: Somebody at a machine, or their address for mail; not a product of matrices, which goes on.
+_AT_HOST = re.compile(
+    r"(?<![\w/.+@-])[\w.+-]+@(?:(?:[\w-]+\.)+[a-z]{2,}|\d+\.\d+\.\d+\.\d+)\b(?![(\[])",
+    re.IGNORECASE,
+)
+#: Addresses within a network.
+_LOCAL_ADDRESS = re.compile(
+    r"(?<![\w.])(?:10\.\d+|172\.(?:1[6-9]|2\d|3[01])|192\.168|169\.254)\.\d+\.\d+(?::\d+)?(?![\w.])"
+)
+#: Tokens that are known by their form, whatever they are called.
+_TOKENS = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"
+    r"|\b(?:xox[abeoprs]-|glpat-|dckr_pat_|pypi-|npm_|r8_|nvapi-|dapi|lin_api_|SG\.)[\w.-]{20,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_CALLED = r"pass(?:word|wd|phrase)|secret|token|api_?key|access_?key|private_?key|auth|pwd"
+_LITERAL = rf"""(\"\"\"|\'\'\'|["'])(?!{re.escape(MASK)})(?:(?!\2)[^\\\n]|\\.)+\2"""
+#: ``MY_PASSWORD = "secret"``, ``os.environ["X_TOKEN"] = "secret"``: what is written in code.
+_ASSIGNED = re.compile(
+    rf"""(?ix)((?:\b|_)(?:{_CALLED})(?:_\w+)?(?:["']\s*\])?\s*(?::\s*\w+\s*)?=(?!=)\s*[a-z]{{0,2}}
+    |\b(?:setdefault|putenv)\(\s*["']\w*(?:{_CALLED})\w*["']\s*,\s*){_LITERAL}"""
+)
+#: What else is called a key is one only where it looks like one.
+_KEY = re.compile(r"(?i)((?:\b|_)key(?:[\"']\s*\])?\s*=\s*)([\"'])(?=[^\"']*\d)[\w+/=.-]{16,}\2")
+#: ``%env X_TOKEN secret``, ``X_SECRET_ACCESS_KEY=secret`` and ``curl -u me:secret``, as in a shell.
+_SHELL = re.compile(
+    rf"(?im)((?:\b|_)(?:{_CALLED})(?:_\w+)?=|%env[ ]+\w*(?:{_CALLED})\w*[ ]+|[ ]-u[ ]+(?=[^\s:]+:))"
+    rf"(?![\s\"'=*]|\w+[(.\[])[^\s\"',;()\[\]{{}}]+"
+)
+#: ``password: secret``, as people write it down.
+_TOLD = re.compile(r"(?i)\b(pass(?:word|wd|phrase)\s*(?::|\bis\b)\s*)(?![\"'*])[^\s,;]+")
 #: Texts that decide the outcome: they are changed as little as possible.
 _PROMPTS = frozenset({"prompt", "negative_prompt", "expansion"})
 #: Values that decide the outcome; a name in them is that of a model, not of somebody.
@@ -88,9 +130,13 @@ class Scrubber:
         return found
 
     def _scrubbed(self, text: str, kind: str) -> str:
-        found = redact(text)
+        found = _TOKENS.sub(MASK, redact(text))
+        if kind == "free":
+            found = _without_written_secrets(found)
         if "/" in found or "\\" in found:
             found = self._without_paths(found, kind)
+        if kind == "free":
+            found = _LOCAL_ADDRESS.sub("host", _AT_HOST.sub("somebody@host", found))
         if kind == "free" and self._names is not None:
             found = self._names.sub("somebody", found)
         return found
@@ -98,15 +144,19 @@ class Scrubber:
     def _without_paths(self, text: str, kind: str) -> str:
         if self._roots is not None:
             text = self._roots.sub("~", text)
+        if _ONLY_ACCOUNT.fullmatch(text.rstrip("/\\")):
+            return "~"
+        whole = re.match(r"[A-Za-z]:[\\/]|\\\\", text) and "\n" not in text
+        text = _ACCOUNT.sub("~/", text)
         if kind == "prompt":
-            return _PRIVATE.sub(_name_of, text)
+            return _PRIVATE_WINDOWS.sub(_name_of, _PRIVATE.sub(_name_of, text))
         text = _FILE_URL.sub(_name_of, text)
         text = _URL.sub(_public_host, text)
         if "\n" not in text and text.startswith(("/", "~/")) and text.count("/") > 1:
             return PurePosixPath(text).name  # all of it, blanks included
-        if re.match(r"[A-Za-z]:[\\/]|\\\\", text) and "\n" not in text:
+        if whole:
             return PureWindowsPath(text).name
-        for pattern in (_WINDOWS, _HOME, _POSIX):
+        for pattern in (_WINDOWS, _HOME, _PRIVATE, _POSIX):
             text = pattern.sub(_name_of, text)
         return text
 
@@ -117,8 +167,22 @@ def _kind(key: str, outer: str) -> str:
     return "value" if key in _VALUES else outer
 
 
+def _without_written_secrets(text: str) -> str:
+    """Return code or a note without the secrets that somebody has written into it."""
+    for pattern, mask in (
+        (_ASSIGNED, rf"\1\2{MASK}\2"),
+        (_KEY, rf"\1\2{MASK}\2"),
+        (_SHELL, rf"\1{MASK}"),
+        (_TOLD, rf"\1{MASK}"),
+    ):
+        text = pattern.sub(mask, text)
+    return text
+
+
 def _name_of(found: re.Match[str]) -> str:
     path = found[0].rstrip("/\\")
+    if _ONLY_ACCOUNT.fullmatch(path):
+        return "~"
     return re.split(r"[\\/]", path)[-1].lstrip("~") or "path"
 
 

@@ -14,6 +14,7 @@ from fooocus_nb.experiment.folder import (
     MANIFESTS,
     RUN_FILE,
     RunFolder,
+    given_path,
     parse_image_name,
     parse_manifest_name,
 )
@@ -195,7 +196,7 @@ def recipe_of(source: Any) -> Recipe:
     if isinstance(source, Manifest):
         return Recipe(_parameters(source), None, 0)
     if isinstance(source, (str, os.PathLike)):
-        return _recipe_of_file(Path(source).expanduser())
+        return _recipe_of_file(given_path(source, "source"))
     msg = (
         f"A {type(source).__name__} can't be made again: give an image, a manifest, or the path of "
         "one of these."

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fooocus_nb.errors import (
+    DiskFull,
     OutputError,
     ParameterError,
     RunError,
@@ -18,6 +19,7 @@ from fooocus_nb.errors import (
     warn_user,
 )
 from fooocus_nb.experiment.folder import IMAGES, INPUTS, MANIFESTS, RunFolder, now, resolved
+from fooocus_nb.experiment.identity import plain_number
 from fooocus_nb.experiment.index import RunIndex
 from fooocus_nb.experiment.lease import Lease
 from fooocus_nb.experiment.manifest import Manifest, TornManifest, seeds_as_numbers
@@ -398,6 +400,13 @@ class Run:
                 msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
                 raise RunError(msg) from error
             found = found_again
+        except RunError as error:
+            # The same holds for one that somebody has changed since.
+            self._index.mark_unfit(name, str(error))
+            msg = f"The manifest {name[:80]} of the run {self.path} can't be read: {error}"
+            raise RunError(msg) from error
+        if found.edited:
+            self._index.note_edited(found, name)
         return self._keep_read(found, name)
 
     def _read(self, name: str) -> Manifest:
@@ -408,8 +417,8 @@ class Run:
         self._index.mark_torn(name)
         if self._recorder is None or self.readonly:
             return None
-        self._recorder.recover()
-        with contextlib.suppress(OSError, TornManifest):
+        with contextlib.suppress(OSError, TornManifest, OutputError, DiskFull):
+            self._recorder.recover()
             return self._read(name)
         return None
 
@@ -586,6 +595,7 @@ class Run:
         RunLocked
             When the run can only be read here.
         """
+        rating = plain_number(rating)
         if rating is not None and (
             isinstance(rating, bool) or not isinstance(rating, int) or not 0 <= rating <= MAX_RATING
         ):

@@ -48,7 +48,11 @@ def run_table(run: RunView, *, every: bool = False, planned: bool = False) -> Ta
         names += list(
             dict.fromkeys(name for item in made if item.image for name in item.image.parameters)
         )
-    names = [name for name in dict.fromkeys(names) if name not in (_SEED, "image_number")]
+    names = [
+        name
+        for name in dict.fromkeys(names)
+        if name != _SEED and (name in varied or name != "image_number")
+    ]
     columns = ["image", *(["state", "reason"] if planned else []), *map(short_name, names), "seed"]
     columns += ["image_of_request"] if several else []
     columns += ["rating", "note", *measures, "width", "height", "file", "sha256"]

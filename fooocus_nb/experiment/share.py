@@ -39,8 +39,9 @@ from fooocus_nb.experiment.folder import (
     THUMBNAILS,
     Position,
     dump,
+    given_path,
 )
-from fooocus_nb.experiment.manifest import TornManifest, encode, parse
+from fooocus_nb.experiment.manifest import Manifest, TornManifest, encode, parse
 from fooocus_nb.experiment.privacy import Scrubber
 from fooocus_nb.experiment.share_page import PageRun, run_page
 from fooocus_nb.fooocus.limits import max_file_bytes
@@ -251,14 +252,16 @@ class _Collector:
         header = {**store.header(), "sweep": None}
         self.records[RUN_FILE] = dump(self._scrubber.value(header)).encode() + b"\n"
         for kind in LINES:
-            lines = [
-                dump(self._scrubber.value(line)).encode() + b"\n"
-                for line in store.lines(kind, Position())
-            ]
+            lines = []
+            for line in store.lines(kind, Position()):
+                with contextlib.suppress(ValueError):  # a number that JSON can't hold
+                    lines.append(dump(self._scrubber.value(line)).encode() + b"\n")
             if lines:
                 self.records[f"{kind}.jsonl"] = b"".join(lines)
         for name in run.index.manifest_names():
             self._add_manifest(name)
+        for name, why in run.index.unfit().items():
+            self._leave_out(name, why.removeprefix("torn: "))
         self._add_thumbnails()
         if self._with_originals:
             self._add_large("images", [image.file for image in run.images])
@@ -273,16 +276,26 @@ class _Collector:
 
     def _add_manifest(self, name: str) -> None:
         try:
-            content, edited = parse(self._run.store.read(f"{MANIFESTS}/{name}"))
+            data = self._run.store.read(f"{MANIFESTS}/{name}")
+            content, edited = parse(data)
+            Manifest.from_json(data)  # or it says what it lacks
         except (OSError, RunError, TornManifest) as error:
-            self.notes.append(f"{MANIFESTS}/{name} is left out: {error}")
+            self._leave_out(name, error)
             return
         shared = self._scrubber.value(content)
         for given in shared.get("inputs") or ():
             if isinstance(given, dict) and not self._with_inputs:
                 given["name"] = ""
-        # One that was edited by hand stays recognisable as such.
-        self.records[f"{MANIFESTS}/{name}"] = encode(shared, "edited" if edited else None)
+        try:
+            # One that was edited by hand stays recognisable as such.
+            data = encode(shared, "edited" if edited else None)
+        except ValueError as error:  # a number that JSON can't hold, which somebody has written
+            self._leave_out(name, error)
+            return
+        self.records[f"{MANIFESTS}/{name}"] = data
+
+    def _leave_out(self, name: str, why: object) -> None:
+        self.notes.append(f"{MANIFESTS}/{name} is left out: {why}")
 
     def _add_thumbnails(self) -> None:
         images = list(self._run.images)
@@ -339,7 +352,7 @@ class _Collector:
                     self.records[NOTEBOOK] = data
                 return
         else:
-            path = Path(self._notebook).expanduser()
+            path = given_path(self._notebook, "notebook")
         try:
             data = read_plain_file(path, MAX_NOTEBOOK)
             self.records[NOTEBOOK] = self._clean_notebook(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import numbers
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ class Sweep:
     ) -> None:
         self._images = InputImages()
         made = [make_axis(name, value, self._images) for name, value in axes.items()]
-        groups = [zip] if isinstance(zip, Mapping) else list(zip or ())
+        groups = _groups(zip)
         made += [zip_axis(group, self._images) for group in groups]
         _refuse_twice([name for axis in made for name in axis.names])
         fixed, several = self._base(base or {}, {name for axis in made for name in axis.names})
@@ -398,10 +399,23 @@ def _refuse_twice(names: Sequence[str]) -> None:
             raise ParameterError(msg)
 
 
+def _groups(given: Any) -> list[Any]:
+    """Return what was given as zip= as a list; a table of pandas is a mapping of its columns."""
+    if given is None:
+        return []
+    several = list(given) if isinstance(given, (list, tuple)) else [given]
+    return [
+        {name: each[name] for name in each.keys()}  # noqa: SIM118 - the names of its columns
+        if hasattr(each, "keys")
+        else each
+        for each in several
+    ]
+
+
 def _sample(number: Any) -> int | None:
-    if number is not None and (
-        isinstance(number, bool) or not isinstance(number, int) or number < 1
-    ):
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < 1:
         msg = f"sample={number!r} is not possible: it must be a whole number above 0."
         raise ParameterError(msg)
-    return number
+    return int(number)

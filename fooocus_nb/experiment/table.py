@@ -7,11 +7,11 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
 from fooocus_nb.errors import ConfigurationError, OutputError, ParameterError, nearest
+from fooocus_nb.experiment.folder import given_path
 from fooocus_nb.experiment.identity import short_name
 from fooocus_nb.experiment.labels import axis_text
 from fooocus_nb.fooocus.limits import max_file_bytes
@@ -22,6 +22,7 @@ from fooocus_nb.fooocus.whole_files import writing_whole
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -29,6 +30,8 @@ __all__ = ["Table", "guarded", "unguarded"]
 
 MAX_SHOWN = 60
 _SEED = "seed"
+#: Columns of whole numbers, also where none has a value yet.
+_WHOLE = frozenset({"rating", "width", "height", "image_of_request"})
 #: What a spreadsheet takes for a formula, in its full width, too; a line break can begin one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
@@ -126,7 +129,7 @@ class Table(Sequence[Mapping[str, Any]]):
         for row in self._rows:
             writer.writerow([_csv_text(row[name]) for name in self.columns])
         if path is not None:
-            _write(Path(path).expanduser(), buffer.getvalue())
+            _write(given_path(path, "path"), buffer.getvalue())
         return buffer.getvalue()
 
     @classmethod
@@ -148,7 +151,7 @@ class Table(Sequence[Mapping[str, Any]]):
         ParameterError
             When there is no such file, or it is no CSV in UTF-8.
         """
-        file = Path(path).expanduser()
+        file = given_path(path, "path")
         try:
             text = read_plain_file(file, max_file_bytes()).decode("utf-8-sig")
             rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -257,8 +260,10 @@ def _plain(name: str, value: Any) -> Any:
 
 def _dtype(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     kinds = {type(row[name]) for row in rows} - {type(None)}
-    if name == _SEED or kinds <= {str}:
+    if name == _SEED or (kinds <= {str} and name not in _WHOLE):
         return "string"
+    if name in _WHOLE and kinds <= {int}:
+        return "Int64"
     if kinds == {bool}:
         return "boolean"
     if kinds == {int} and all(abs(row[name] or 0) < 2**63 for row in rows):

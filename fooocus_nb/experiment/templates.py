@@ -18,6 +18,9 @@ __all__ = ["Template"]
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_PLACE, _BRACE = "\0", "\1"
+#: Alternatives with a place among them.
+_NESTED = re.compile(rf"\{{[^{{}}]*(?:{_PLACE}[^{{}}]*\||\|[^{{}}]*{_PLACE})[^{{}}]*\}}")
 
 
 class Template:
@@ -39,23 +42,35 @@ class Template:
         #: Behind each part but the last: a name, or the alternatives.
         self._places: list[str | tuple[str, ...]] = []
         end, literal = 0, ""
+        #: The text with a sign for each place, and for braces that are meant as such.
+        outline = ""
         for found in _PART.finditer(text):
             literal += text[end : found.start()]
+            outline += text[end : found.start()]
             end = found.end()
             inside = found[1]
             if inside is None:
                 literal += found[0][0]
+                outline += _BRACE
                 continue
             if "|" in inside:
                 self._places.append(tuple(inside.split("|")))
-            elif _NAME.fullmatch(inside):
-                self._places.append(inside)
+            elif _NAME.fullmatch(inside.strip()):
+                self._places.append(inside.strip())
             else:
                 literal += found[0]
+                outline += found[0]
                 continue
+            outline += _PLACE
             self._parts.append(literal)
             literal = ""
         self._parts.append(literal + text[end:])
+        if _NESTED.search(outline + text[end:]):
+            msg = (
+                f"The prompt {text[:80]!r} has braces within alternatives, which are not filled in "
+                "there: give them as an axis, {name}, or write all alternatives in one {a|b|c}."
+            )
+            raise ParameterError(msg)
         self.fields = tuple(dict.fromkeys(p for p in self._places if isinstance(p, str)))
         self.count = 1
         for place in self._places:

@@ -45,7 +45,7 @@ def split_values(name: str, text: str) -> list[str]:
     """Return values that commas separate, or ``||`` where that is in the text.
 
     A value in quotes may hold a comma, also with blanks around it; a backslash takes the next
-    comma, quote or backslash as it is.
+    comma, quote or backslash as it is, and a doubled quote inside of quotes is one, as in CSV.
     """
     values: list[str] = []
     for piece in _pieces(name, text):
@@ -77,6 +77,10 @@ def _split(name: str, text: str, separator: str) -> list[str]:
             piece, fresh = "", True
             index += len(separator)
             continue
+        if quote and text.startswith(quote * 2, index):
+            piece += quote * 2
+            index += 2
+            continue
         if quote:
             quote = "" if sign == quote else quote
         elif fresh and sign in QUOTES:
@@ -92,7 +96,7 @@ def _split(name: str, text: str, separator: str) -> list[str]:
 
 def _unquoted(value: str) -> str:
     if value[0] in QUOTES and len(value) > 1 and value[-1] == value[0]:
-        value = value[1:-1]
+        value = value[1:-1].replace(value[0] * 2, value[0])
     return re.sub(r"\\([,\\\"'|])", r"\1", value)
 
 

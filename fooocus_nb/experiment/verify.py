@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import Counter, deque
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb._background import wait_future
@@ -28,6 +28,7 @@ from fooocus_nb.experiment.causes import (
 )
 from fooocus_nb.experiment.folder import resolved
 from fooocus_nb.experiment.hashing import sha256
+from fooocus_nb.experiment.identity import plain_number
 from fooocus_nb.experiment.remaking import PROMPTS, Remade, Remaker, ScratchRun, read_image
 from fooocus_nb.experiment.similarity import Similarity
 from fooocus_nb.experiment.sweep_workers import is_elsewhere, workers_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from fooocus_nb.engine.core import Engine
     from fooocus_nb.experiment.folder import RunStore
+    from fooocus_nb.experiment.index import RunIndex
     from fooocus_nb.experiment.members import RunImage, RunImages
 
     #: Called with how many images are done, of how many, and the last row.
@@ -64,6 +66,10 @@ class VerifiedRun(Protocol):
     def images(self) -> RunImages:
         """All images."""
 
+    @property
+    def index(self) -> RunIndex:
+        """What its files say."""
+
 
 def verify_run(
     run: VerifiedRun,
@@ -78,6 +84,10 @@ def verify_run(
     engines = _engines_of(engine)
     images = chosen(run, sample)
     damaged = tuple(_damaged(run.store, images))
+    if sample is None:  # what was removed before the run was opened isn't among its images
+        shown = {image.file for image in images}
+        gone = (path for path in run.index.gone() if path not in shown)
+        damaged += tuple(PurePosixPath(path).stem for path in gone)
     with contextlib.ExitStack() as stack:
         if keep is None:
             place = Path(
@@ -118,6 +128,7 @@ def chosen(run: VerifiedRun, sample: Any) -> list[RunImage]:
     total = len(images)
     if sample is None:
         return list(images)
+    sample = plain_number(sample)
     if isinstance(sample, float) and 0 < sample <= 1:
         sample = max(1, round(sample * total))
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:

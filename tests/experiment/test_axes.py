@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import unicodedata
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ from fooocus_nb.fooocus.transport.data_uris import encode_data_uri
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class Performance(str, enum.Enum):  # noqa: UP042 - its text is not its value
+    SPEED = "Speed"
 
 
 def ids(sweep: Sweep, seed: int = 1) -> list[str]:
@@ -118,6 +123,25 @@ def test_a_sample_is_the_same_each_time_and_in_any_order_of_the_axes() -> None:
         Sweep(**axes, sample=0)
 
 
+def test_values_of_a_condition_are_given_as_those_of_an_axis() -> None:
+    axes = {"guidance_scale": [3, 5], "seed": range(4)}
+    for some in (np.array([0, 1]), {0, 1}, (each for each in (0, 1)), range(2)):
+        sweep = Sweep(**axes, exclude={"seed": some, "guidance_scale": np.float64(3)})
+        assert len(sweep.cells()) == 6
+    assert len(Sweep(**axes, sample=np.int64(3)).cells()) == 3
+
+
+def test_a_table_of_pandas_is_values_that_go_together() -> None:
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"width": [512, 768], "height": [768, 512]})
+    sweep = Sweep(zip=table, seed=[1, 2], exclude={"seed": pd.Series([2])})
+    assert len(sweep.cells()) == 2
+    lists = {"width": [512, 768], "height": [768, 512]}
+    assert ids(Sweep(zip=table, seed=1)) == ids(Sweep(zip=lists, seed=1))
+    with pytest.raises(ParameterError, match="must be a mapping"):
+        Sweep(zip="width")
+
+
 # -- identity ---------------------------------------------------------------------------------
 
 
@@ -135,6 +159,8 @@ def test_a_sample_is_the_same_each_time_and_in_any_order_of_the_axes() -> None:
         ({"loras": [("x", 0.5)]}, {"loras": [[["x", np.float32(0.5)]]]}),
         ({"aspect_ratio": "1152x896"}, {"aspect_ratio": "1152×896 <span>∣ 9:7</span>"}),
         ({"base_model": None, "steps": 3}, {"steps": 3}),
+        ({"loras": [("x", 0.5)]}, {"loras": [["x", 0.5]]}),
+        ({"performance": "Speed"}, {"performance": Performance.SPEED}),
     ],
 )
 def test_equal_values_are_one_cell(one: dict, other: dict) -> None:
@@ -146,10 +172,16 @@ def test_true_is_not_one() -> None:
     assert len(Sweep(sharpness=[3, 3.0, np.int64(3)]).cells()) == 1
 
 
-@pytest.mark.parametrize("seed", [3.5, -2, True, 2**63, "x", float("nan")])
+@pytest.mark.parametrize("seed", [3.5, -2, True, 2**63, "x", float("nan"), -1.5])
 def test_what_is_no_seed_is_refused(seed: object) -> None:
     with pytest.raises(ParameterError, match=r"seed=.*whole number"):
         Sweep(seed=[seed])
+
+
+def test_a_seed_that_a_float_has_rounded_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"seed=.*rounded.*Int64"):
+        Sweep(seed=np.array([6687881544318117707], dtype=float))
+    assert Sweep(seed=[7.0, float(2**53 - 1)]).axes["image_seed"] == ("7", str(2**53 - 1))
 
 
 def test_what_no_parameter_takes_is_refused() -> None:
@@ -162,7 +194,10 @@ def test_what_no_parameter_takes_is_refused() -> None:
 
 
 def test_one_seed_is_drawn_for_the_whole_sweep() -> None:
-    for given_seed in ({}, {"seed": -1}, {"seed": "-1"}, {"base": {"seed": -1}}):
+    for given_seed in (
+        *({}, {"seed": -1}, {"seed": "-1"}, {"base": {"seed": -1}}),
+        *({"seed": np.int64(-1)}, {"seed": -1.0}, {"seed": np.array([-1])}),
+    ):
         sweep = Sweep(guidance_scale=[3, 5, 7], **given_seed)
         seeds = {cell.values["image_seed"] for cell in sweep.cells()}
         assert seeds == {str(sweep.drawn_seed)}
@@ -223,10 +258,25 @@ def test_a_folder_a_pattern_and_a_list_of_images(tmp_path: Path) -> None:
     assert given_task == Upscale(tmp_path / "a.png", "1.5x")
     with pytest.raises(ParameterError, match=r"b\.pgn.*matches no file.*b\.png"):
         Sweep(image=f"{tmp_path}/?b.pgn*", task=task)
+    image_file(tmp_path, "._a.png")  # as macOS leaves it on a disk of another system
+    assert ids(Sweep(image=tmp_path, task=task)) == ids(by_folder)
+    guides = Sweep(image_prompts=f"{tmp_path}/*.png")
+    assert [c.values["image_prompts"][0]["image"]["name"] for c in guides.cells()] == [
+        "a.png",
+        "b.png",
+    ]
+    web = Sweep(image="https://example.org/a.png?size=[1]", task=task).cells()[0]
+    assert web.axes["image"] == {"url": "https://example.org/a.png?size=[1]"}
     with pytest.raises(ParameterError, match="needs a task"):
         Sweep(image=tmp_path)
     with pytest.raises(ParameterError, match="cannot be read"):
         Sweep(image=tmp_path / "gone.png", task=task)
+    with pytest.raises(ParameterError, match="cannot be read"):
+        Sweep(image="~nobody-of-that-name/a.png", task=task)
+    with pytest.raises(ParameterError, match=r"\*\.png.*is an axis"):
+        Sweep(base={"image": f"{tmp_path}/*.png"}, task=task)
+    with pytest.raises(ParameterError, match=r"task='upscale'.*Upscale"):
+        Sweep(image=tmp_path, task="upscale")
 
 
 def test_an_image_is_its_bytes_wherever_it_lies_and_whatever_it_is_called(tmp_path: Path) -> None:
@@ -326,6 +376,15 @@ def test_alternatives_are_each_of_them_and_doubled_braces_are_braces() -> None:
     ]  # fmt: skip
     (cell,) = Sweep(prompt="{{a}} and {{b|c}} and {0.5}", seed=1).cells()
     assert cell.values["prompt"] == "{a} and {b|c} and {0.5}"
+    (cell,) = Sweep(prompt="a { animal }", animal="cat", seed=1).cells()
+    assert cell.values["prompt"] == "a cat"
+    (cell,) = Sweep(prompt="{{a|{animal}}}", animal="cat", seed=1).cells()
+    assert cell.values["prompt"] == "{a|cat}"
+    for nested in ("{a|{b|c}}", "{{a|b}|c}", "{a|{animal}}"):
+        with pytest.raises(ParameterError, match="within alternatives"):
+            Sweep(prompt=nested.replace("{{", "{x {"), animal=["cat"])
+    with pytest.raises(ParameterError, match=r"\{seed\}.*seed can't be filled in"):
+        Sweep(prompt="a {seed}", seed=[1, 2])
     with pytest.raises(ParameterError, match=r"\{anmal\}.*animal.*\{\{anmal\}\}"):
         Sweep(prompt="a {anmal}", animal=["cat"])
 
@@ -352,6 +411,8 @@ def test_alternatives_are_each_of_them_and_doubled_braces_are_braces() -> None:
         ('prompt="a || b", "c"', "prompt", ["a || b", "c"]),
         (r'prompt=say \"hi\", x', "prompt", ['say "hi"', "x"]),
         ('prompt="", x', "prompt", ["", "x"]),
+        ('prompt="say ""hi"", you", "c"', "prompt", ['say "hi", you', "c"]),
+        ('prompt=\'it\'\'s, that\', c', "prompt", ["it's, that", "c"]),
         ("prompt=a=b,c", "prompt", ["a=b", "c"]),
     ],
 )  # fmt: skip
@@ -382,6 +443,10 @@ def test_any_text_can_be_written_in_quotes(values: list[str]) -> None:
     written = ",  ".join(
         '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
     )
+    as_csv = ", ".join(
+        '"' + value.replace("\\", "\\\\").replace('"', '""') + '"' for value in values
+    )
+    assert parse_axis(f"x={as_csv}") == parse_axis(f"x={written}")
     name, found = parse_axis(f"x={written}")
     ranges = [value for value in values if ".." in value]
     if not ranges:

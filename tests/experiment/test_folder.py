@@ -315,6 +315,20 @@ def test_where_the_index_cannot_be_written_it_is_in_memory_and_said_once(
     again.close()
 
 
+def test_a_folder_that_is_out_of_reach_for_a_moment_ends_no_thread(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    make(run, "a")
+    run.flush()
+    (tmp_path / "run").rename(tmp_path / "away")
+    run.index.save(always=True)
+    (tmp_path / "away").rename(tmp_path / "run")
+    make(run, "b")
+    assert run.flush(30)
+    again = reopen(run)
+    assert again.made_cells() == {"a", "b"}
+    again.close()
+
+
 # -- file systems that refuse ---------------------------------------------------------------------
 
 
@@ -518,6 +532,70 @@ def test_a_manifest_edited_by_hand_is_shown_and_said(tmp_path: Path) -> None:
     assert again.images[0].manifest.edited
     assert again.is_made("a")
     assert path.read_text().count("a dog") == 1  # nothing of it was written over
+    again.close()
+
+
+def test_what_an_index_does_not_know_of_an_edited_manifest_is_said_once_it_is_read(
+    tmp_path: Path,
+) -> None:
+    run = open_run(tmp_path / "run")
+    made = make(run, "a")
+    run.close()
+    path = run.path / "manifests" / made.name
+    path.write_text(path.read_text().replace("a cat", "a dog"))
+    again = open_run(run.path)
+    assert again.images[0].manifest.edited
+    assert again.images[0].parameters["prompt"] == "a dog"
+    assert any(made.name in notice for notice in again.notices)
+    again.close()
+
+
+@pytest.mark.filterwarnings("ignore::fooocus_nb.errors.RunWarning")
+@pytest.mark.parametrize("index", ["kept", "gone"])
+@pytest.mark.parametrize(
+    ("said", "instead", "words"),
+    [
+        ('"images/', '"/etc/', "no path inside of a run"),
+        ('"version":1', '"version":2', "newer"),
+        ('"number":1', '"number":-1', "number"),
+        ('"cell":"a",', '"cell":"a",,', "no JSON since somebody has changed it"),
+    ],
+)
+def test_a_manifest_that_says_what_cannot_be_is_left_out_and_named(
+    tmp_path: Path, index: str, said: str, instead: str, words: str
+) -> None:
+    run = open_run(tmp_path / "run")
+    made = make(run, "a")
+    run.close()
+    path = run.path / "manifests" / made.name
+    assert said in path.read_text()
+    path.write_text(path.read_text().replace(said, instead))
+    if index == "gone":
+        (run.path / "index.sqlite").unlink()
+    again = open_run(run.path)
+    if index == "kept":
+        with pytest.raises(RunError, match=f"{made.name}.*{words}"):
+            _ = again.images[0].manifest
+    assert len(again.images) == 0
+    assert any(made.name in notice and words in notice for notice in again.notices)
+    assert not again.is_made("a")
+    shared = again.share(tmp_path / "run.html", notebook=False)
+    assert any(made.name in note and words in note for note in shared.notes)
+    assert instead in path.read_text()  # it is theirs
+    again.close()
+
+
+def test_a_number_that_json_does_not_have_is_null(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    made = make(run, "a")
+    run.close()
+    path = run.path / "manifests" / made.name
+    path.write_text(path.read_text().replace('"parameters":{', '"parameters":{"sharpness":NaN,', 1))
+    again = open_run(run.path)
+    assert again.images[0].manifest.parameters["sharpness"] is None
+    assert again.images[0].manifest.edited
+    again.share(tmp_path / "run.html", notebook=False)
+    assert open_run(tmp_path / "run.html").images[0].manifest.parameters["sharpness"] is None
     again.close()
 
 

@@ -218,6 +218,15 @@ def test_an_image_that_cannot_be_measured_does_not_stop_the_others(made_run):
     assert "UnidentifiedImageError" in table.column("reason")[0]
 
 
+def test_numbers_of_numpy_and_far_too_large_ones(made_run):
+    run = made_run(guidance_scale=[3, 5])
+    run.rate(run.images[0], np.int64(3))
+    assert run.images[0].rating == 3
+    found = run.measure("large", lambda image: 10 ** (image.number_in_request * 400))
+    assert [row["reason"] for row in found] == ["too large a number"] * 2
+    assert list(run.measure("seeds", lambda image: 2**64).column("seeds")) == [2.0**64] * 2
+
+
 def test_bad_measures(made_run):
     run = made_run(guidance_scale=[3, 5])
     with pytest.raises(ParameterError, match="cannot be the name"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import PIL.Image
 import pytest
 from IPython.core.error import UsageError
 
-from fooocus_nb import ParameterError, Upscale, open_run
+from fooocus_nb import Enhance, ImagePrompt, ParameterError, Upscale, open_run
 from fooocus_nb.experiment.plan_file import read_plan
 from fooocus_nb.magics.parsing import GenerateOptions, parse
 from fooocus_nb.options.sweeps import typed_axes
@@ -59,6 +60,30 @@ def test_files_of_a_plan_lie_beside_it(tmp_path: Path) -> None:
     sweep = read_plan(path)
     (cell,) = sweep.cells()
     assert sweep.parameters(cell)["task"] == Upscale(tmp_path / "photos" / "a.png", "1.5x")
+    path.write_text(
+        '[axes]\nimage_prompts = ["photos/*.png", [{image = "photos/a.png", weight = 0.5}]]\n'
+        '[base]\nenhance = [{prompt = "a face", detect = "face"}]\nloras = [["wave", 0.5]]\n'
+    )
+    sweep = read_plan(path)
+    one, other = (sweep.parameters(cell) for cell in sweep.cells())
+    assert one["image_prompts"] == [ImagePrompt(tmp_path / "photos" / "a.png")]
+    assert other["image_prompts"] == [ImagePrompt(tmp_path / "photos" / "a.png", weight=0.5)]
+    assert one["enhance"] == [Enhance(prompt="a face", detect="face")]
+
+
+def test_a_plan_of_any_editor_with_ranges_in_its_conditions(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        '[axes]\nseed = "1..6"\n[[exclude]]\nseed = "1..2"\n[[later]]\nseed = ["5..6"]\n',
+        encoding="utf-8-sig",
+    )
+    cells = read_plan(path).cells()
+    assert [(c.values["image_seed"], c.later) for c in cells] == [
+        ("3", False),
+        ("4", False),
+        ("5", True),
+        ("6", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +95,10 @@ def test_files_of_a_plan_lie_beside_it(tmp_path: Path) -> None:
         ("[task]\ndo = 'upscail'", "'upscale'"),
         ("[task]\ndo = 'upscale'\nbye = 2", "no 'bye'.*'by'"),
         ("[axes\n", "no TOML file"),
+        ("zip = 3", r"begins with the line \[zip\]"),
+        ("[base]\ntask = 'upscale'", "task='upscale'"),
+        ("[axes]\nimage_prompts = [{imag = 'a.png'}]", "no 'imag'.*'image'"),
+        ("[axes]\nimage_prompts = [{weight = 1}]", "image"),
     ],
 )
 def test_a_plan_with_a_slip_of_the_pen(tmp_path: Path, text: str, match: str) -> None:
@@ -79,6 +108,9 @@ def test_a_plan_with_a_slip_of_the_pen(tmp_path: Path, text: str, match: str) ->
         read_plan(path)
     with pytest.raises(ParameterError, match="cannot be read"):
         read_plan(tmp_path / "none.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ParameterError, match="no plain file"):
+        read_plan(tmp_path / "pipe.toml")
 
 
 def test_the_command_makes_a_plan_and_goes_on_with_it(tmp_path: Path, demo: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.engine.facts import facts_of
+from fooocus_nb.engine.jobs.observers import Outcome
 from fooocus_nb.errors import (
     ConfigurationError,
     DiskFull,
@@ -21,6 +23,7 @@ from fooocus_nb.errors import (
 )
 from fooocus_nb.experiment.folder import Position, RunFolder
 from fooocus_nb.experiment.run import current_run, open_run
+from fooocus_nb.results import Result
 
 from .runs import SEED, files_of, listed_in
 
@@ -155,6 +158,31 @@ def test_what_was_done_before_a_stop_is_kept(
     assert [image.seed for image in run.images] == [image.seed for image in result]
     assert sorted(events(run)) == ["interrupted", "interrupted", "sent"]
     assert files_of(run.path) == listed_in(run)
+
+
+@pytest.mark.parametrize(
+    ("images", "stopped", "event"),
+    [(0, True, "interrupted"), (1, True, "interrupted"), (1, False, "failed"), (2, False, "made")],
+)
+def test_what_came_of_an_attempt_says_how_it_ended(
+    tmp_path: Path, images: int, stopped: bool, event: str
+) -> None:
+    result = Result(
+        [], elapsed=1.0, log=(), parameters={}, prompt="x", engine="demo", stopped=stopped
+    )
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    with open_run(tmp_path / "run") as run:
+        attempt = run.recorder.begin("cell", 1)
+        attempt.sent({"prompt": "x", "image_number": 2, "image_seed": 7}, seed=7)
+        for number in range(images):
+            attempt.add_image(f"{number}.png", buffer.getvalue())
+        attempt.ended(Outcome(result, None, (), frozenset()))
+        assert events(run) == ["sent", event]
+        assert run.is_made("cell") is (event == "made")
+        assert [failure.error["type"] for failure in run.failures] == (
+            ["GenerationError"] if event == "failed" else []
+        )
 
 
 def test_a_run_that_cannot_be_written_to_is_said_before_anything_is_generated(

@@ -148,6 +148,62 @@ def test_a_text_keeps_what_is_no_path():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ('password = "geheim!"', 'password = "***"'),
+        ('os.environ["CIVITAI_TOKEN"] = "geheim123"', 'os.environ["CIVITAI_TOKEN"] = "***"'),
+        ("os.environ.setdefault('HF_TOKEN', 'geheim')", "os.environ.setdefault('HF_TOKEN', '***')"),
+        ('api_key: str = "geheim"', 'api_key: str = "***"'),
+        ("AWS_SECRET_ACCESS_KEY=geheim/K7", "AWS_SECRET_ACCESS_KEY=***"),
+        ("%env HF_TOKEN geheim123", "%env HF_TOKEN ***"),
+        ("curl -u anna:geheim https://box.lan/x", "curl -u *** https://host/x"),
+        ('wandb.login(key="0123456789abcdef0123")', 'wandb.login(key="***")'),
+        ("my password is geheim, see", "my password is ***, see"),
+        ("AKIAIOSFODNN7EXAMPLE", "***"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***"),
+        ("scp a anna@10.0.0.4:/data/x", "scp a somebody@host:x"),
+        ("mail anna@uni.example.org", "mail somebody@host"),
+        ("on 192.168.1.5:7865 now", "on host now"),
+        ("rsync gpu:/home/anna/x .", "rsync gpu:x ."),
+        ("PATH=/home/anna/x:/home/anna/y", "PATH=y"),
+        ("cc -L/home/anna/lib", "cc -Llib"),
+        ("cd /home/anna", "cd ~"),
+        ("/home/anna", "~"),
+        ("C:\\Users\\Anna Smith\\a b.png", "a b.png"),
+        ("see C:\\Users\\Anna Smith\\Pictures\\a.png now", "see a.png now"),
+        ("see C:/Users/Anna now", "see ~ now"),
+    ],
+)
+def test_secrets_places_and_people_in_code_and_notes(text, shared):
+    assert Scrubber().text(text) == shared
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token = getpass()",
+        'token = os.environ["HF_TOKEN"]',
+        'if password == "x": pass',
+        'tokenizer = "clip", max_tokens = "5", sort_key = "seed"',
+        'styles = ["secret", "garden"]',
+        "y = A@B.T + a@b.mean()",
+        "@pytest.fixture",
+        "pip install git+https://github.com/u/r@v1.0",
+        "ratio 16:9/4:3, driver 535.104.05",
+    ],
+)
+def test_code_that_holds_no_secret_stays(text):
+    assert Scrubber().text(text) == text
+
+
+def test_a_path_of_windows_in_a_prompt_is_cut():
+    scrub = Scrubber()
+    assert scrub.text("a cat, C:\\Users\\Anna Smith\\a.png", "prompt") == "a cat, ~/a.png"
+    assert scrub.text(r"in D:\sd\a.png, \(masked\)", "prompt") == r"in a.png, \(masked\)"
+    assert scrub.text(r"a \(b:\(c\)\), 1:1/2", "prompt") == r"a \(b:\(c\)\), 1:1/2"
+
+
 def test_a_manifest_edited_by_hand_stays_recognisable(made_run, tmp_path):
     run = made_run(guidance_scale=[3, 5])
     manifest = next(run.manifests)
@@ -219,6 +275,9 @@ def test_what_is_no_shared_run_is_told_so(made_run, tmp_path):
         other.write_bytes(data)
         with pytest.raises(RunError, match=words):
             fooocus_nb.open_run(other)
+    # A browser that saves it may put a comment before it.
+    other.write_bytes(b"<!-- saved from url=(0014)about:internet -->\r\n" + page.read_bytes())
+    assert len(fooocus_nb.open_run(other).images) == 1
     newer = json.dumps({"format": "fooocus-nb run", "version": 99, "id": "x"}).encode()
     with zipfile.ZipFile(tmp_path / "newer.zip", "w") as archive:
         archive.writestr("a/run.json", newer)

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from fooocus_nb import GenerationError, ParameterError, RunError, Sweep, Upscale, open_run
+from fooocus_nb.experiment.grid_data import grid_data
 from fooocus_nb.experiment.launch import Options, prepare
 from fooocus_nb.experiment.workers import EngineWorker
 from fooocus_nb.widgets.sweep_widget import SweepWidget
@@ -92,6 +93,16 @@ def test_several_images_of_a_cell_and_cells_left_for_later(demo: Engine, tmp_pat
     assert run.counts["missing"] == 1
     run = sweep.run(demo, tmp_path / "run", limit=1)
     assert run.counts["missing"] == 1
+    run.close()
+
+
+def test_how_many_images_a_cell_has_can_be_an_axis(demo: Engine, tmp_path: Path) -> None:
+    base = {name: value for name, value in SMALL.items() if name != "image_number"}
+    sweep = Sweep(prompt="a", image_number=[1, 2], seed=[1, 10], base=base)
+    run = sweep.run(demo, tmp_path / "run")
+    assert seeds(run) == [1, 1, 2, 10, 10, 11]
+    assert [axis.label for axis in grid_data(run).axes] == ["image_number", "seed", "image"]
+    assert [row["image_number"] for row in run.table()] == [1, 1, 2, 2, 2, 2]
     run.close()
 
 
@@ -375,6 +386,21 @@ def test_a_broken_input_image_is_told_before_anything_is_sent(demo: Engine, tmp_
     sweep = Sweep(image=tmp_path / "bad.png", task=Upscale())
     with pytest.raises(ParameterError, match=r"bad\.png is not an image"):
         sweep.run(demo, tmp_path / "run")
+    assert "0x" not in str(sweep.plan(demo))  # no address of an object
+
+
+def test_an_input_image_that_was_changed_since_is_no_cell_of_the_sweep(
+    demo: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.png"
+    PIL.Image.new("RGB", (64, 64), "red").save(path)
+    sweep = Sweep(image=path, task=Upscale(), seed=1)
+    path.touch()  # the same bytes, another time
+    assert sweep.plan(demo).ok
+    PIL.Image.new("RGB", (64, 64), "blue").save(path)
+    with pytest.raises(ParameterError, match=r"photo\.png.*has changed"):
+        sweep.run(demo, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_folder_of_another_sweep_is_refused_with_the_difference(

@@ -67,6 +67,23 @@ def test_seeds_stay_whole_in_pandas_whatever_is_missing(made_run):
     assert frame["reason"].isna().all()
 
 
+def test_columns_without_a_value_have_their_type_in_pandas(made_run):
+    pytest.importorskip("pandas")
+    frame = made_run(guidance_scale=[3, 5]).to_pandas()
+    assert str(frame["rating"].dtype) == str(frame["width"].dtype) == "Int64"
+
+
+def test_a_path_that_cannot_be_is_an_error_of_ours(made_run):
+    run = made_run(guidance_scale=[3, 5])
+    for path in ("~nobody-of-that-name/a.png", 5):
+        with pytest.raises(ParameterError, match="path="):
+            run.contact_sheet(path)
+        with pytest.raises(ParameterError, match="path="):
+            run.table().to_csv(path)
+    with pytest.raises(ParameterError, match="notebook="):
+        run.share(run.path / "a.zip", notebook="~nobody-of-that-name/a.ipynb")
+
+
 def test_without_pandas_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigurationError, match="pip install pandas"):

@@ -135,6 +135,13 @@ def test_what_is_gone_or_changed_is_told(demo: Engine, tmp_path: Path) -> None:
     assert found.damaged == (first.key, second.key)
     assert dict(found.badges) == {"available": False, "functional": True, "reproduced": True}
     assert exit_code(found) == NOT_AVAILABLE
+    # Opened anew, what is gone isn't among the images any more.
+    run = open_run(run.path)
+    assert len(run.images) == 1
+    found = run.verify(demo)
+    run.close()
+    assert set(found.damaged) == {first.key, second.key}
+    assert exit_code(found) == NOT_AVAILABLE
 
 
 def test_what_cannot_be_made_here_is_told(demo: Engine, tmp_path: Path) -> None:
