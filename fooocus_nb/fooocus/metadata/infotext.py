@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata._lora_records import (
+    hashed_loras,
     is_lora_weight,
     recorded_loras,
     weighted_loras,
@@ -175,8 +176,6 @@ _SAME = re.compile(r"\s{0,9}(?P<label>[A-Z][\w \-/]{0,80})(?:,|$)")
 #: A slot for a LoRA, by the name of our parameter.
 _SLOT = re.compile(r"lora_(\d+)_(?:model|weight|enabled)")
 _HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
-#: In the texts of 2.2.0: `name: hash: weight`.
-_HASH_AND_WEIGHT = re.compile(rf"(.+): [0-9a-f]{{4,64}}: ({NUMBER.pattern})", re.DOTALL)
 #: A width and a height, with whatever may follow, such as their ratio.
 _SIZE = re.compile(r"\s*(\d{1,9})\s*[x×*]\s*(\d{1,9})")
 #: The longest side that the page lets one ask for; what is upscaled may be larger.
@@ -259,11 +258,8 @@ def load_a1111(text: str) -> dict[str, Any]:
         raw["refiner_model"] = _HASH.sub("", str(raw["refiner_model"]))
     if "lora_weights" in raw:
         raw["loras"] = weighted_loras(str(raw.pop("lora_weights")))
-    elif "lora_hashes" in raw:
-        parts = str(raw["lora_hashes"]).split(", ")
-        found = [_HASH_AND_WEIGHT.fullmatch(part) for part in parts]
-        if loras := [(match[1], float(match[2])) for match in found if match]:
-            raw["loras"] = loras
+    elif loras := hashed_loras(str(raw.get("lora_hashes", ""))):
+        raw["loras"] = loras
     return raw
 
 

@@ -161,6 +161,8 @@ def test_a_lora_of_another_performance_is_the_users() -> None:
 def test_the_loras_of_2_2_0_stand_beside_their_hashes() -> None:
     text = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcdef1234: 0.5, b: 12345678: 1.0"'
     assert parameters(text)["loras"] == [("a", 0.5), ("b", 1.0)]
+    comma = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcd1234: -0.5, b, c: 1234: 1.0, d: 1234: 1"'
+    assert parameters(comma)["loras"] == [("a", -0.5), ("b, c", 1.0), ("d", 1.0)]
     plain = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcdef1234"'  # A1111: the prompt has weights
     assert "loras" not in parameters(plain)
 
