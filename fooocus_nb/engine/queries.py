@@ -411,6 +411,10 @@ def _read(answer: list[Any], image: Any) -> Metadata:
     if not found:
         return _read_here(image)
     text = found if isinstance(found, str) else json.dumps(found)
+    with contextlib.suppress(MetadataError):
+        here = _read_here(image)
+        if here.text == text:  # the file tells more: whether letters were lost in it
+            return here
     return parse_metadata(text, scheme if isinstance(scheme, str) else None)
 
 

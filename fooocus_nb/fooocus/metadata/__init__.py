@@ -63,7 +63,15 @@ SCHEMES = ("fooocus", "a1111")
 _SIMPLE = "simple"
 _BOM = "\ufeff"
 #: What the log pages up to 2.1.852 don't say of themselves.
-_BEFORE_VERSIONS = (2, 1)
+_BEFORE_VERSIONS = (2, 1, 0)
+#: What tells another program's JSON, and that program.
+_OTHER_PROGRAMS = {
+    "nodes": "ComfyUI",
+    "generation_mode": "InvokeAI",
+    "app_version": "InvokeAI",
+    "model_weights": "InvokeAI",
+    "sui_image_params": "SwarmUI",
+}
 
 
 @dataclass(frozen=True)
@@ -86,9 +94,10 @@ class Metadata:
     missing : tuple of str
         What decided the image and isn't told, by the names of parameters; ``input_image`` is an
         image that it was made from. The scheme ``a1111``, for one, has no styles:
-        :meth:`Engine.read_metadata` finds them. Generating from such parameters warns
-        (:class:`~fooocus_nb.IncompleteMetadata`). Whether an image was given is told by no scheme
-        of Fooocus's own; it is named where the rest shows it.
+        :meth:`Engine.read_metadata` finds them. ``prompt`` and ``negative_prompt`` are there all
+        the same, but letters of them were written as question marks. Generating from such
+        parameters warns (:class:`~fooocus_nb.IncompleteMetadata`). Whether an image was given is
+        told by no scheme of Fooocus's own; it is named where the rest shows it.
     """
 
     scheme: str
@@ -139,6 +148,10 @@ def parse_metadata(text: str, scheme: str | None = None) -> Metadata:
     MetadataError
         When it is too large or not what the scheme promises.
     """
+    return _parsed(text, scheme)
+
+
+def _parsed(text: str, scheme: str | None, *, ascii_only: bool = False) -> Metadata:
     if len(text) > MAX_TEXT:
         msg = f"The text is too large: {len(text)} characters, at most {MAX_TEXT}."
         raise MetadataError(msg)
@@ -147,14 +160,38 @@ def parse_metadata(text: str, scheme: str | None = None) -> Metadata:
     if scheme is None or scheme.casefold() == _SIMPLE:
         scheme = written
     _check_scheme(scheme)
-    return _metadata(scheme, load_json(plain) if scheme == "fooocus" else load_a1111(plain), text)
+    if scheme == "fooocus":
+        return _metadata(scheme, load_json(plain), text)  # JSON escapes all other letters
+    return _metadata(scheme, load_a1111(plain), text, ascii_only=ascii_only)
 
 
 def _metadata(
-    scheme: str, raw: Mapping[str, Any], text: str, *, version: tuple[int, int] | None = None
+    scheme: str,
+    raw: Mapping[str, Any],
+    text: str,
+    *,
+    version: tuple[int, int, int] | None = None,
+    ascii_only: bool = False,
 ) -> Metadata:
-    values, missing = complete(raw, scheme, parameters_of(raw), version=version)
+    if scheme == "fooocus":
+        _refuse_others(raw)
+    values, missing = complete(
+        raw, scheme, parameters_of(raw), version=version, ascii_only=ascii_only
+    )
+    if raw and not values and not missing:
+        msg = "Nothing that it says is a parameter of Fooocus: it is another program's."
+        raise MetadataError(msg)
     return Metadata(scheme, _marked(values, missing, text), raw, text, missing)
+
+
+def _refuse_others(raw: Mapping[str, Any]) -> None:
+    """Refuse another program's record, whose values mean something else under the same names."""
+    found = [program for key, program in _OTHER_PROGRAMS.items() if key in raw]
+    if any(isinstance(value, Mapping) and "class_type" in value for value in raw.values()):
+        found.append("ComfyUI")
+    if found:
+        msg = f"It is the metadata of {found[0]}, which can't be made into parameters of Fooocus."
+        raise MetadataError(msg)
 
 
 def with_styles(metadata: Metadata, styles: Sequence[str]) -> Metadata:
@@ -166,13 +203,17 @@ def with_styles(metadata: Metadata, styles: Sequence[str]) -> Metadata:
 
 
 def _marked(values: Mapping[str, Any], missing: tuple[str, ...], record: str) -> NamedValues:
-    """Let what tells one image from another, its seed, also tell what is missing beside it."""
-    for name in ("image_seed", "prompt"):
-        if name in values:
-            text = "".join(values[name])  # a str again, without the mark of before
-            marked = PartialRecord(text, missing, record) if missing else text
-            return NamedValues({**values, name: marked})
-    return NamedValues(values)
+    """Let what tells one image from another, its seed, also tell what is missing beside it.
+
+    A text that isn't whole itself tells so, too, as another one may be given in its place.
+    """
+    found = dict(values)
+    teller = next((name for name in ("image_seed", "prompt") if name in values), None)
+    partial = [name for name in missing if isinstance(values.get(name), str)]
+    for name in filter(None, (teller, *partial)):
+        text = "".join(values[name])  # a str again, without the mark of before
+        found[name] = PartialRecord(text, missing, record) if missing else text
+    return NamedValues(found)
 
 
 def bare_image(metadata: Metadata) -> bytes:
@@ -244,11 +285,17 @@ def read_metadata(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYT
     with _naming(file):
         fields = read_fields(read_plain_file(file, max_bytes))
         if "parameters" in fields:
-            return parse_metadata(fields["parameters"], fields.get("fooocus_scheme") or None)
+            scheme = fields.get("fooocus_scheme") or None
+            return _parsed(
+                fields["parameters"], scheme, ascii_only=fields.get("charset") == "ascii"
+            )
         # Forks write theirs as a comment, where anybody may have written anything.
         comment = fields.get("comment", "")
         if comment.lstrip(_BOM).lstrip().startswith("{") or "Steps: " in comment:
             return parse_metadata(comment)
+        if "program" in fields:
+            msg = f"It holds no metadata of Fooocus, but of {fields['program']}."
+            raise MetadataError(msg)
         msg = (
             "It holds no metadata of Fooocus. Fooocus embeds it only when asked to "
             "(save_metadata_to_images=True); the log.html beside the image may know more."
@@ -304,6 +351,7 @@ def write_metadata(
 # -- the log page ---------------------------------------------------------------------------
 
 _TAG = re.compile(r"<(?:img|button)\b[^<>]*>", re.IGNORECASE)
+_PAGE_BEGIN = re.compile(r"\s*(<!doctype html>)?\s*<html", re.IGNORECASE)
 #: Each image of Fooocus's own pages has a division.
 _BLOCK = re.compile(r"""<div id=["'][^"'<>]{1,200}["']""")
 _SRC = re.compile(r"""\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
@@ -382,7 +430,9 @@ def parse_log(page: bytes, *, skip_damaged: bool = False) -> list[tuple[str, Met
 def _entries(page: bytes, *, skip_damaged: bool = False) -> Iterator[tuple[str, Metadata]]:
     """Yield what :func:`parse_log` returns, of a page of any size."""
     text = page.decode("utf-8", errors="replace")
-    if text.rfind("<") > text.rfind(">") or "<" not in text:
+    # A part of a page may be read on purpose, to its last tag.
+    is_cut = _PAGE_BEGIN.match(text) and "</html>" not in text and not skip_damaged
+    if is_cut or text.rfind("<") > text.rfind(">") or "<" not in text:
         msg = "It is no log page, or it is truncated."
         raise MetadataError(msg)
     image = ""
@@ -402,7 +452,10 @@ def _entries(page: bytes, *, skip_damaged: bool = False) -> Iterator[tuple[str, 
                         yield image, parse_metadata(unquote(found[1], errors="strict"), "fooocus")
                     except (MetadataError, UnicodeDecodeError) as error:
                         _complain(image, error, skip_damaged=skip_damaged)
-            rows = {} if copied else rows_of(block)
+            rows, after = ({}, 0) if copied else rows_of(block)
+            if rows and "</div>" not in block[after:]:
+                msg = "the page ends within it"
+                raise MetadataError(msg)
             if rows and image:
                 text_of_rows = dump_json(rows)
                 raw = load_json(text_of_rows)

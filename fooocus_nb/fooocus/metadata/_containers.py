@@ -42,10 +42,23 @@ _UTF8_BOM = b"\xef\xbb\xbf"
 #: A PNG text chunk or JPEG segment in which forks of Fooocus write.
 _COMMENT = "comment"
 _KNOWN_SCHEMES = ("fooocus", "a1111", "simple")
+#: The PNG text chunks of other programs' records, and those programs.
+_PROGRAMS = {
+    "invokeai_metadata": "InvokeAI",
+    "invokeai_graph": "InvokeAI",
+    "sd-metadata": "InvokeAI",
+    "dream": "InvokeAI",
+    "workflow": "ComfyUI",
+    "prompt": "ComfyUI",
+}
 
 
 def read_fields(data: bytes) -> dict[str, str]:
-    """Return ``parameters``, ``fooocus_scheme``, ``software`` and ``comment`` where they are."""
+    """Return ``parameters``, ``fooocus_scheme``, ``software`` and ``comment`` where they are.
+
+    ``program`` is the one of which there is a record of another kind; ``charset`` is ``ascii``
+    where the parameters are a text in EXIF without any other letter.
+    """
     kind = _kind(data)
     if kind == "PNG":
         return _png_fields(data)
@@ -118,6 +131,8 @@ def _png_fields(data: bytes) -> dict[str, str]:
             if zlib.crc32(kind + body) != struct.unpack(">I", data[end - 4 : end])[0]:
                 raise _truncated("PNG")
             fields.setdefault(name, _png_text(kind, body))
+        elif name in _PROGRAMS:
+            fields.setdefault("program", _PROGRAMS[name])
     return fields if "parameters" in fields else {**fields, **exif}
 
 
@@ -396,6 +411,8 @@ def _directory_fields(exif: bytes, entries: list[bytes]) -> dict[str, str]:
         elif count > _MAX_WORD:
             continue
         fields[names[tag]] = _exif_text(value)
+        if names[tag] == "parameters" and kind == _ASCII and value.isascii():
+            fields["charset"] = "ascii"
     return fields
 
 

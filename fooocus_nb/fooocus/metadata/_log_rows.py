@@ -19,8 +19,11 @@ _CELL_END = re.compile(r"</td></tr>")
 _BREAK = re.compile(r" ?</?br ?/?> ?")
 
 
-def rows_of(block: str) -> dict[str, str]:
-    """Return label and value of each row of an image's division; values aren't escaped there."""
+def rows_of(block: str) -> tuple[dict[str, str], int]:
+    """Return label and value of each row of an image's division, and where the last one ends.
+
+    Values aren't escaped there.
+    """
     found: dict[str, str] = {}
     for start, end in ((_CELL, _CELL_END), (_LABEL, _END)):
         at = 0
@@ -34,5 +37,5 @@ def rows_of(block: str) -> dict[str, str]:
             found.setdefault(name, _BREAK.sub("\n", block[label.end() : close.start()]))
             at = close.end()
         if found:
-            return found
-    return found
+            return found, at
+    return found, 0

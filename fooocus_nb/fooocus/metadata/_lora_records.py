@@ -10,7 +10,14 @@ from typing import Any
 from fooocus_nb.fooocus.metadata._record_values import NUMBER, number_of, refuse
 from fooocus_nb.fooocus.performance import own_loras
 
-__all__ = ["Lora", "is_lora_weight", "recorded_loras", "weighted_loras", "written_loras"]
+__all__ = [
+    "Lora",
+    "hashed_loras",
+    "is_lora_weight",
+    "recorded_loras",
+    "weighted_loras",
+    "written_loras",
+]
 
 Lora = tuple[str, float]
 
@@ -19,6 +26,8 @@ _COMBINED = re.compile(r"lora(?:_combined)?(?:_\d+)?")
 #: The label of the log pages up to 2.1.83.
 _WEIGHT = re.compile(r"LoRA \[(?P<name>.*)\] weight", re.IGNORECASE | re.DOTALL)
 _ENABLED = re.compile(r"(True|False) : (?=.* : )")
+#: `name: hash: 0.5`, of the plain texts of 2.2.0 to 2.3.0.
+_HASH_AND_WEIGHT = re.compile(rf"(.*): [0-9a-f]{{4,64}}: ({NUMBER.pattern})", re.DOTALL)
 #: `0.5 - name`, beside a hash.
 _WEIGHT_FIRST = re.compile(rf"({NUMBER.pattern}) - (.+)", re.DOTALL)
 #: `<name:0.5>`
@@ -133,4 +142,20 @@ def weighted_loras(text: str) -> list[Lora]:
             pending.append(part)
     if any(part.strip() for part in pending):
         refuse("loras", text)
+    return found
+
+
+def hashed_loras(text: str) -> list[Lora]:
+    """Return the LoRAs of ``name: hash: 0.5, other: hash: 1.0``; none of hashes without weights.
+
+    A name may hold commas.
+    """
+    found: list[Lora] = []
+    pending: list[str] = []
+    for part in text.split(", "):
+        if match := _HASH_AND_WEIGHT.fullmatch(part):
+            found.append((", ".join([*pending, match[1]]), float(match[2])))
+            pending = []
+        else:
+            pending.append(part)
     return found

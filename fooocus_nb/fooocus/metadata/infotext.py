@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata._lora_records import (
+    hashed_loras,
     is_lora_weight,
     recorded_loras,
     weighted_loras,
     written_loras,
 )
 from fooocus_nb.fooocus.metadata._record_values import NUMBER, number_of, refuse
+from fooocus_nb.fooocus.metadata.style_texts import EXPANSION
 
 __all__ = ["dump_a1111", "dump_json", "load_a1111", "load_json", "parameters_of", "raw_of"]
 
@@ -63,6 +65,7 @@ _SHORT = {
 #: What the A1111 text, the log page and forks call a key, in lower case, where it is not the key
 #: itself.
 _LABELS = {
+    "base_clip_skip": "clip_skip",
     "base_model_name": "base_model",
     "cfg": "guidance_scale",
     "cfg_mimicking_from_tsnr": "adaptive_cfg",
@@ -82,8 +85,16 @@ _LABELS = {
     "scheduler_name": "scheduler",
     "size": "resolution",
     "style": "styles",
+    "switch": "overwrite_switch",
     "vae_name": "vae",
 }
+#: Rows of MRE's log page that hold several values, by key, and the keys of those.
+_SEVERAL = {
+    "performance": ("performance", "steps", "overwrite_switch"),
+    "sampler_&_scheduler": ("sampler", "scheduler"),
+    "cfg_&_clip_skips": ("guidance_scale", "clip_skip"),
+}
+_MRE_EXPANSION = "fooocus_v2_(prompt_expansion)"
 #: The order and the labels of the last line of the A1111 text.
 _A1111 = {
     "steps": "Steps",
@@ -165,8 +176,8 @@ _SAME = re.compile(r"\s{0,9}(?P<label>[A-Z][\w \-/]{0,80})(?:,|$)")
 #: A slot for a LoRA, by the name of our parameter.
 _SLOT = re.compile(r"lora_(\d+)_(?:model|weight|enabled)")
 _HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
-#: In the texts of 2.2.0: `name: hash: weight`.
-_HASH_AND_WEIGHT = re.compile(rf"(.+): [0-9a-f]{{4,64}}: ({NUMBER.pattern})", re.DOTALL)
+#: A width and a height, with whatever may follow, such as their ratio.
+_SIZE = re.compile(r"\s*(\d{1,9})\s*[x×*]\s*(\d{1,9})")
 #: The longest side that the page lets one ask for; what is upscaled may be larger.
 _MAX_SIDE = 2048
 #: No honest list of styles is longer; `ast` would need a lot of memory for much more.
@@ -191,7 +202,18 @@ def load_json(text: str) -> dict[str, Any]:
         raise MetadataError(msg)
     # A key's own name counts more than a label that means the same.
     own = {name: entry for name, entry in value.items() if _key(name) == name}
-    return {**{_key(name): entry for name, entry in value.items()}, **own}
+    return _spread({**{_key(name): entry for name, entry in value.items()}, **own})
+
+
+def _spread(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a raw mapping with the values that share a row apart."""
+    for row, keys in _SEVERAL.items():
+        parts = _literal(raw[row]) if str(raw.get(row, ""))[:1] == "(" else None
+        if isinstance(parts, tuple):
+            raw |= zip(keys, parts, strict=False)
+    if raw.get(_MRE_EXPANSION):
+        raw["prompt_expansion"] = True
+    return raw
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -236,11 +258,8 @@ def load_a1111(text: str) -> dict[str, Any]:
         raw["refiner_model"] = _HASH.sub("", str(raw["refiner_model"]))
     if "lora_weights" in raw:
         raw["loras"] = weighted_loras(str(raw.pop("lora_weights")))
-    elif "lora_hashes" in raw:
-        parts = str(raw["lora_hashes"]).split(", ")
-        found = [_HASH_AND_WEIGHT.fullmatch(part) for part in parts]
-        if loras := [(match[1], float(match[2])) for match in found if match]:
-            raw["loras"] = loras
+    elif loras := hashed_loras(str(raw.get("lora_hashes", ""))):
+        raw["loras"] = loras
     return raw
 
 
@@ -265,15 +284,17 @@ def _setting_value(line: str, label: str, at: int) -> tuple[str, int]:
     """Return the value that begins somewhere, and where the comma after it is, or -1."""
     end = line.find(",", at)
     plain = line[at : end if end >= 0 else None].strip()
-    if not line.startswith('"', at):
+    if not line.startswith(('"', "[", "{"), at):
         return plain, end
     try:
         value, after = json.JSONDecoder().raw_decode(line, at)
-    except ValueError as error:
-        if end < 0:
+    except (ValueError, RecursionError) as error:
+        if end < 0 and line[at] == '"':
             msg = f"The value of {label!r} is a broken quotation."
             raise MetadataError(msg) from error
         return plain, end
+    if not isinstance(value, str):  # a list of Civitai's, with commas and labels of its own
+        return line[at:after], line.find(",", after)
     # Fooocus quotes for a comma, a colon and a new line alone: else the quotes are the text's own.
     if re.match(r"\s*(,|$)", line[after : after + 100]) and _quoted(value) != value:
         return value, line.find(",", after)
@@ -377,6 +398,10 @@ def parameters_of(raw: Mapping[str, Any]) -> dict[str, Any]:
             raise MetadataError(msg)
         if key != "resolution" or max(numbers) <= _MAX_SIDE:
             found.update(zip(names, numbers, strict=True))
+    if "clip_skip" in found:  # some count it from the end, as -2
+        found["clip_skip"] = abs(found["clip_skip"])
+    if raw.get("prompt_expansion") is True and EXPANSION not in found.get("style_selections", ()):
+        found["style_selections"] = [EXPANSION, *found.get("style_selections", ())]
     if "freeu_b1" in found or raw.get("freeu") is not None:
         found["freeu_enabled"] = "freeu_b1" in found or raw["freeu"] is True
     loras = recorded_loras(raw)
@@ -389,6 +414,8 @@ def _sides(raw: Mapping[str, Any]) -> list[int | float]:
     """Return width and height, which forks write singly."""
     if raw.get("resolution") is None and "width" in raw and "height" in raw:
         return [*_numbers(raw["width"]), *_numbers(raw["height"])]
+    if size := _SIZE.match(str(raw.get("resolution"))[:200]):
+        return [int(size[1]), int(size[2])]
     return _numbers(raw.get("resolution"))
 
 
@@ -446,13 +473,20 @@ def _list_of(key: str, value: object) -> list[str]:
     if value in ("", "None"):
         return []
     if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value.strip()) if len(value) <= _MAX_LITERAL else None
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            value = None
+        value = _literal(value)
     if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         return list(value)
     return refuse(key, value)
+
+
+def _literal(text: object) -> object:
+    """Return the Python value that a text stands for; None for anything else."""
+    if not isinstance(text, str) or len(text) > _MAX_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 def _numbers(value: object) -> list[int | float]:

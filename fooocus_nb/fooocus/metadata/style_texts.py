@@ -126,6 +126,8 @@ class _Search:
         }
         self._blocks = {name: block for name, block in blocks.items() if any(block)}
         self._bare = {name for name in self._blocks if _PLACE not in texts[name].prompt}
+        # Whether a style must have taken the prompt in: the full one doesn't begin with it then.
+        self._is_taken_in = False
         # The same styles in another order, where the order makes no difference.
         self._seen: set[tuple[int, int, frozenset[str]]] = set()
         self._best: tuple[int, list[str]] | None = None
@@ -136,6 +138,7 @@ class _Search:
             self._go_on(at, 0, [], self._bare)
         if self._best is None or self._best[0]:
             self._seen.clear()
+            self._is_taken_in = True
             self._go_on(0, 0, [], set(self._blocks))
         if self._best is None:
             return None
@@ -161,6 +164,8 @@ class _Search:
         """Keep the styles if what is left is the rest of the prompts, and least of an expansion."""
         if self._full_negative[negative_at:] != self._negative_end:
             return
+        if self._is_taken_in and self._bare.issuperset(styles):
+            return
         rest = _after(self._full, at, self._end)
         if rest is None:
             return
@@ -171,9 +176,11 @@ class _Search:
             self._best = len(expansion), styles
 
     def _is_expansion(self, text: str) -> bool:
-        """Tell whether a text may go on with the prompt: it begins with the prompt's first word."""
-        word = re.match(r"\w+", self._first)
-        return bool(self._first) and (word is None or text.startswith(word[0]))
+        """Tell whether a text may go on with the prompt, which it repeats but for its blanks."""
+        prompt, expanded = (re.sub(r"\s+", "", part) for part in (self._first, text))
+        if not prompt:
+            return bool(self._first)
+        return expanded.startswith(prompt) and expanded[len(prompt) :][:1] in ("", ",")
 
 
 def _after(full: str, at: int, block: str) -> int | None:

@@ -35,6 +35,8 @@ __all__ = ["Request", "build_request", "incomplete", "wire_value"]
 
 #: Stands for the seed where the server is a fork that takes none.
 NO_SEED = -1
+#: What is there though it is named as missing: some of its letters are lost.
+_TEXTS = ("prompt", "negative_prompt")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def build_request(
         given={**kept, "image_seed": seed},
         seed=seed,
         warnings=tuple(find_ineffective(schema, values, checked)),
-        missing=tuple(_missing(schema, prompt, parameters, checked)),
+        missing=tuple(dict.fromkeys(_missing(schema, prompt, parameters, checked))),
     )
 
 
@@ -123,9 +125,16 @@ def _missing(
     schema: Schema, prompt: str, parameters: Mapping[str, Any], checked: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what the record behind the parameters left out and what isn't given now either."""
+    not_whole = [
+        canonical_name(name)
+        for name, value in {**parameters, "prompt": prompt}.items()
+        if isinstance(value, PartialRecord) and canonical_name(name) in value.missing
+    ]
     for value in (prompt, *parameters.values()):
         for name in value.missing if isinstance(value, PartialRecord) else ():
-            if name == INPUT_IMAGE:
+            if name in not_whole:
+                given = False
+            elif name == INPUT_IMAGE:
                 given = any(
                     checked[other] is not None and schema.parameters[other].is_image
                     for other in checked
@@ -138,8 +147,10 @@ def _missing(
 
 def incomplete(missing: tuple[str, ...]) -> str:
     """Say in a sentence what the record behind the parameters left out."""
-    names = [name for name in missing if name != INPUT_IMAGE]
+    names = [name for name in missing if name != INPUT_IMAGE and name not in _TEXTS]
     facts = [f"does not tell {', '.join(names)}; the server's defaults are used"] if names else []
+    if texts := [name for name in missing if name in _TEXTS]:
+        facts.append(f"has question marks in the place of other letters in {', '.join(texts)}")
     if INPUT_IMAGE in missing:
         facts.append("holds no input image, which this image was made from")
     return (

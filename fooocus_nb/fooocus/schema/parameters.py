@@ -263,8 +263,8 @@ class Parameter:
             raise self._wrong(value, f"{self.default!r}: the server offers nothing else")
         if value in choices or value == self.default:
             return value
-        by_plain = {plain(choice).casefold(): choice for choice in reversed(choices)}
-        if (found := by_plain.get(plain(value).casefold())) is not None:
+        by_plain = {_folded(choice): choice for choice in reversed(choices)}
+        if (found := by_plain.get(_folded(value))) is not None:
             return found
         size = plain(value).casefold()
         sized = [choice for choice in choices if plain(choice).split(" ")[0].casefold() == size]
@@ -274,6 +274,9 @@ class Parameter:
         stems = [choice for choice in choices if _stem(choice) == value.casefold()]
         if len(stems) == 1:
             return stems[0]
+        if stems:
+            alike = ", ".join(stems[:8])
+            raise self._wrong(value, f"one of those with this name: {alike}")
         hint = nearest(value, [plain(choice) for choice in choices])
         raise self._wrong(value, f"one of: {self.allowed}", hint)
 
@@ -282,12 +285,18 @@ class Parameter:
             value = [value]
         if not hasattr(value, "__iter__"):
             raise self._wrong(value, "a list of: " + self.allowed)
-        return list(dict.fromkeys(self._check_choice(item) for item in value))
+        # One may be there twice: Fooocus may draw a random style that is chosen already.
+        return [self._check_choice(item) for item in value]
 
     def _wrong(self, value: Any, allowed: str, hint: str = "") -> ParameterError:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         return ParameterError(f"{self.name}={shown} is not possible: it must be {allowed}.{hint}")
+
+
+def _folded(choice: str) -> str:
+    """Return a choice as spellings are compared; a log page of Windows has its backslashes."""
+    return plain(choice).casefold().replace("\\", "/")
 
 
 def _stem(choice: str) -> str:

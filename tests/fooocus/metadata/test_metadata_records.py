@@ -9,6 +9,7 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -127,6 +128,31 @@ def test_the_performances_own_lora_is_left_out(mode: str, name: str) -> None:
     assert parameters(chosen)["loras"] == [(own, 0.3)]
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["FooocusPlus 1.0.0", "1.0.9.Hotfix 2", "Fooocus v0.2", "Fooocus v2.6.5 (mashb1t)", "", None],
+)
+def test_the_log_of_a_fork_says_that_there_is_no_lora_by_naming_none(version: str | None) -> None:
+    whole = complete(vae="Default (model)", version=version)
+    del whole["loras"], whole["clip_skip"]
+    found = parse_metadata(json.dumps(whole))
+    assert found.parameters["loras"] == []
+    assert found.parameters["clip_skip"] == 1
+    assert found.missing == ()
+    with_one = parameters({**whole, "lora_combined_1": "a.safetensors : 0.1"})
+    assert with_one["loras"] == [("a.safetensors", 0.1)]
+
+
+def test_a_fork_of_an_older_fooocus_has_no_clip_skip_and_may_lack_the_steps() -> None:
+    whole = complete(version="0.2")
+    del whole["loras"], whole["clip_skip"]
+    found = parse_metadata(json.dumps(whole))
+    assert "clip_skip" not in found.parameters
+    assert found.missing == ()
+    del whole["steps"]
+    assert "overwrite_step" in parse_metadata(json.dumps(whole)).missing
+
+
 def test_a_lora_of_another_performance_is_the_users() -> None:
     record = {"performance": "Speed", "loras": [["sdxl_lcm_lora", 1.0, "h"]]}
     assert parameters(record)["loras"] == [("sdxl_lcm_lora", 1.0)]
@@ -135,6 +161,8 @@ def test_a_lora_of_another_performance_is_the_users() -> None:
 def test_the_loras_of_2_2_0_stand_beside_their_hashes() -> None:
     text = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcdef1234: 0.5, b: 12345678: 1.0"'
     assert parameters(text)["loras"] == [("a", 0.5), ("b", 1.0)]
+    comma = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcd1234: -0.5, b, c: 1234: 1.0, d: 1234: 1"'
+    assert parameters(comma)["loras"] == [("a", -0.5), ("b, c", 1.0), ("d", 1.0)]
     plain = 'x\nSteps: 3, Seed: 1, Lora hashes: "a: abcdef1234"'  # A1111: the prompt has weights
     assert "loras" not in parameters(plain)
 
@@ -289,6 +317,12 @@ def test_a_record_of_mre() -> None:
     assert found.parameters["width"] == 896
     changed = parse_metadata(json.dumps({**record, "freeu": True, "img2img": True}))
     assert changed.missing == ("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2", "input_image")
+    assert found.parameters["overwrite_switch"] == 20
+    more = {"prompt_expansion": True, "base_clip_skip": -2, "revision": True}
+    expanded = parse_metadata(json.dumps({**record, **more}))
+    assert expanded.parameters["styles"] == ["Fooocus V2", "x"]
+    assert expanded.parameters["clip_skip"] == 2
+    assert expanded.missing == ("input_image",)
 
 
 @pytest.mark.parametrize("text", ['{"Prompt": "a", "Seed": "5"}', "a\nSteps: 3, Seed: 5"])
@@ -326,6 +360,42 @@ def test_what_fooocus_leaves_out_because_it_is_off() -> None:
     assert "clip_skip" not in old.parameters  # there was none
     text = parse_metadata("x\nSteps: 3, Seed: 1, Version: Fooocus v2.5.5")
     assert text.parameters["refiner_model"] == "None"
+
+
+def test_the_log_of_2_2_0_has_no_steps() -> None:
+    """From 2.2.1 on they are left out where they are the performance mode's own."""
+    record = complete()
+    del record["steps"]
+    for version in ("Fooocus v2.2.0", "Fooocus v2.2.0-rc1"):
+        found = parse_metadata(json.dumps({**record, "version": version}))
+        assert "steps" not in found.parameters
+        assert found.missing == ("overwrite_step",)
+    later = parse_metadata(json.dumps({**record, "version": "Fooocus v2.2.1"}))
+    assert later.parameters["steps"] == 30
+
+
+@pytest.mark.parametrize("scheme", ["fooocus", "a1111"])
+def test_a_refiners_settings_are_left_out_where_they_are_off(scheme: str) -> None:
+    """What a server's own preset has for them must not take their place."""
+    text = encode_metadata(complete(refiner_model="r"), scheme)
+    found = parameters(text)
+    assert (found["overwrite_switch"], found["refiner_swap_method"]) == (-1, "joint")
+    chosen = complete(refiner_model="r", overwrite_switch=12, refiner_swap_method="vae")
+    found = parameters(encode_metadata(chosen, scheme))
+    assert (found["overwrite_switch"], found["refiner_swap_method"]) == (12, "vae")
+    assert "overwrite_switch" not in parameters(complete())  # without one it does nothing
+
+
+@pytest.mark.parametrize("version", ["v2.1.864", "v2.1.852"])
+def test_each_name_is_missing_once(version: str) -> None:
+    record = complete(version=version, refiner_model="r")
+    del record["steps"]
+    missing = parse_metadata(json.dumps(record)).missing
+    assert sorted(missing) == sorted(set(missing))
+    assert set(missing) == {
+        *("overwrite_step", "adaptive_cfg", "freeu_enabled"),
+        *("overwrite_switch", "refiner_swap_method"),
+    }
 
 
 def test_a_refiner_in_plain_text_lacks_its_switch() -> None:
@@ -368,6 +438,128 @@ def test_an_image_that_it_was_made_from_is_missing(more: dict[str, Any]) -> None
 )
 def test_a_text_to_image_is_not_mistaken(more: dict[str, Any]) -> None:
     assert parse_metadata(json.dumps(complete(**more))).missing == ()
+
+
+def plain(prompt: str, negative: str = "fog") -> str:
+    """Return the plain text of 2.5.5, in which quotes are for commas, colons and new lines."""
+
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n") else text
+
+    return (
+        f"{prompt}\nNegative prompt: {negative}\nSteps: 30, Sampler: DPM++ 2M SDE Karras, Seed: 5, "
+        'Size: 1152x896, CFG scale: 4.0, Sharpness: 2.0, ADM Guidance: "(1.5, 0.8, 0.3)", '
+        f"Model: m, Performance: Speed, Scheduler: karras, VAE: Default (model), "
+        f"Raw prompt: {quoted(prompt)}, Raw negative prompt: {quoted(negative)}, Clip skip: 2, "
+        "Version: Fooocus v2.5.5"
+    )
+
+
+def fooocuss_own(kind: str, text: str) -> bytes:
+    """Return an image with a text as Fooocus writes it: into EXIF by Pillow, so in ASCII."""
+    if kind == "png":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("parameters", text)
+        info.add_text("fooocus_scheme", "a1111")
+        return image(kind, pnginfo=info)
+    exif = Image.Exif()
+    exif[0x9286], exif[0x0131], exif[0x927C] = text, "Fooocus v2.5.5", "a1111"
+    return image(kind, exif=exif)
+
+
+LETTERS = ["灯塔 at dusk", "München, fog", "café, warm light", "Ångström", "Москва", "a 🦊🦊"]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+@pytest.mark.parametrize("prompt", LETTERS)
+def test_letters_that_fooocus_lost_are_missing(tmp_path: Path, kind: str, prompt: str) -> None:
+    file = tmp_path / "x.bin"
+    file.write_bytes(fooocuss_own(kind, plain(prompt)))
+    found = read_metadata(file)
+    assert found.parameters["prompt"] == prompt.encode("ascii", "replace").decode()
+    assert set(found.missing) == {"style_selections", "prompt"}
+    assert found.parameters["prompt"].missing == found.missing
+    file.write_bytes(fooocuss_own(kind, plain("a lighthouse", prompt)))
+    assert set(read_metadata(file).missing) == {"style_selections", "negative_prompt"}
+
+
+@pytest.mark.parametrize("prompt", ["who is it?", "why? because, that is why"])
+def test_a_question_is_no_lost_letter(tmp_path: Path, prompt: str) -> None:
+    file = tmp_path / "x.jpeg"
+    file.write_bytes(fooocuss_own("jpeg", plain(prompt)))
+    assert read_metadata(file).missing == ("style_selections",)
+
+
+@pytest.mark.parametrize("prompt", [*LETTERS, "what?? no"])
+def test_a_png_keeps_all_letters(tmp_path: Path, prompt: str) -> None:
+    file = tmp_path / "x.png"
+    file.write_bytes(fooocuss_own("png", plain(prompt)))
+    found = read_metadata(file)
+    assert found.parameters["prompt"] == prompt
+    assert found.missing == ("style_selections",)
+
+
+# -- what is another program's ----------------------------------------------------------------
+
+OTHERS = {
+    "ComfyUI": [
+        {"3": {"class_type": "KSampler", "inputs": {"seed": 5, "steps": 20, "cfg": 8.0}}},
+        {"last_node_id": 9, "nodes": [], "links": [], "version": 0.4},
+    ],
+    "InvokeAI": [
+        {
+            "generation_mode": "sdxl_txt2img", "positive_prompt": "a cat", "seed": 5, "steps": 30,
+            "cfg_scale": 7.0, "model": {"name": "x", "base": "sdxl"}, "app_version": "4.2.0",
+        },
+        {"model_weights": "stable-diffusion-1.5", "image": {"seed": 42, "steps": 50}},
+    ],
+    "SwarmUI": [{"sui_image_params": {"prompt": "a cat", "seed": 5}}],
+    "another program": [{"uc": "fog", "request_type": "PromptGenerateRequest"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("program", "record"), [(name, record) for name in OTHERS for record in OTHERS[name]]
+)
+def test_another_programs_record_is_called_so(program: str, record: dict[str, Any]) -> None:
+    with pytest.raises(MetadataError, match=program):
+        parse_metadata(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "program"),
+    [
+        *(("invokeai_metadata", "InvokeAI"), ("sd-metadata", "InvokeAI"), ("Dream", "InvokeAI")),
+        *(("prompt", "ComfyUI"), ("workflow", "ComfyUI")),
+    ],
+)
+def test_another_programs_file_is_called_so(tmp_path: Path, chunk: str, program: str) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text(chunk, '{"seed": 5}')
+    file = tmp_path / "x.png"
+    file.write_bytes(image("png", pnginfo=info))
+    with pytest.raises(MetadataError, match=f"no metadata of Fooocus, but of {program}"):
+        read_metadata(file)
+    write_metadata(file, {"prompt": "ours"})
+    assert read_metadata(file).parameters == {"prompt": "ours"}
+
+
+def test_civitais_resources_have_commas_and_labels_of_their_own() -> None:
+    resources = json.dumps(
+        [
+            {"type": "checkpoint", "modelVersionId": 456, "modelName": "J, VAE: x, Model: y"},
+            {"type": "lora", "weight": 0.8, "modelName": "a, Scheduler: lcm"},
+        ]
+    )
+    text = (
+        "a cat\nNegative prompt: fog\nSteps: 30, Sampler: Euler, Schedule type: Karras, Seed: 1, "
+        f"Civitai resources: {resources}, Civitai metadata: {{}}, Size: 1024x768"
+    )
+    found = parse_metadata(text)
+    assert "vae" not in found.parameters
+    assert found.parameters["scheduler"] == "karras"
+    assert found.parameters["width"] == 1024
+    assert found.missing == ("style_selections", "base_model", "loras")
 
 
 # -- where other programs put it --------------------------------------------------------------
@@ -555,6 +747,75 @@ def test_the_loras_of_2_1_852_share_a_label() -> None:
     rows = [*ROWS[:-1], ("LoRA", "a.safetensors : 0.5"), ("LoRA", "b.safetensors : 1.0")]
     ((_, found),) = parse_log(old_page("x.png", rows, "2.1.852").encode())
     assert found.parameters["loras"] == [("a.safetensors", 0.5), ("b.safetensors", 1.0)]
+
+
+def test_a_log_page_of_mre() -> None:
+    rows = [
+        ("Prompt", "a pier"), ("Negative Prompt", "fog"),
+        ("Fooocus V2 (Prompt Expansion)", "a pier, calm"), ("Styles", "['x']"),
+        ("Real Prompt", "['a pier']"), ("Seed", "7"), ("Resolution", "1152×896 (9:7)"),
+        ("Performance", "('Speed', 30, 20)"), ("Sampler & Scheduler", "('euler', 'karras')"),
+        ("Sharpness", "2.0"), ("CFG & CLIP Skips", "(7.0, -2, -2)"),
+        ("Base Model", "m.safetensors"), ("Refiner Model", "None"), ("FreeU", "False"),
+        ("Image-2-Image", "False"),
+        ("Revision", "False"), ("Canny", "False"), ("LoRA [a.safetensors] weight", "0.5"),
+        ("Software", "Fooocus 2.0.78.5 MRE"),
+    ]  # fmt: skip
+    ((_, found),) = parse_log(old_page("x.png", rows, "2.0").encode())
+    assert found.parameters == {
+        "prompt": "a pier", "negative_prompt": "fog", "styles": ["Fooocus V2", "x"], "seed": "7",
+        "width": 1152, "height": 896, "performance": "Speed", "steps": 30, "overwrite_switch": 20,
+        "sampler": "euler", "scheduler": "karras", "sharpness": 2.0, "guidance_scale": 7.0,
+        "clip_skip": 2, "base_model": "m.safetensors", "refiner_model": "None",
+        "freeu_enabled": False, "loras": [("a.safetensors", 0.5)],
+    }  # fmt: skip
+    assert "input_image" not in found.missing
+
+
+def newer_page(*names: str) -> str:
+    """Return a page as 2.5.5 writes it, of images with two LoRAs each."""
+    blocks = ""
+    for name in names:
+        raw = {**complete(), "lora_combined_1": "a : 0.5", "lora_combined_2": "b : 1.0"}
+        del raw["loras"]
+        rows = "".join(
+            f"<tr><td class='label'>{key}</td><td class='value'>{value}</td></tr>\n"
+            for key, value in raw.items()
+        )
+        blocks += (
+            f'<div id="{name.replace(".", "_")}" class="image-container"><hr><table><tr>\n'
+            f"<td><a href=\"{name}\"><img src='{name}' loading='lazy'/></a><div>{name}</div></td>"
+            f"<td><table class='metadata'>{rows}</table></br><button onclick=\"to_clipboard("
+            f"'{quote(json.dumps(raw, indent=0), safe='')}')\">Copy to Clipboard</button></td>"
+            "</tr></table></div>\n\n"
+        )
+    return (
+        "<!DOCTYPE html><html><head><title>Fooocus Log</title></head><body>"
+        f"<!--fooocus-log-split-->\n\n{blocks}\n<!--fooocus-log-split--></body></html>"
+    )
+
+
+@pytest.mark.parametrize("skip_damaged", [False, True])
+@pytest.mark.parametrize("form", ["2.0", "2.1.828", "2.1.852", "2.5.5"])
+def test_a_page_that_ends_early_gives_whole_entries_or_none(form: str, skip_damaged: bool) -> None:
+    rows = [*ROWS, ("LoRA [b.safetensors] weight", "1.0")]
+    page = (
+        newer_page("one.png", "two.png")
+        if form == "2.5.5"
+        else old_page("one.png", rows, form) + old_page("two.png", rows, form)
+    ).encode()
+    whole = parse_log(page)
+    assert len(whole) == 2
+    assert len(whole[1][1].parameters["loras"]) == 2
+    counts = set()
+    for end in range(len(page)):
+        try:
+            found = parse_log(page[:end], skip_damaged=skip_damaged)
+        except MetadataError:
+            continue
+        assert found == whole[: len(found)]
+        counts.add(len(found))
+    assert not skip_damaged or counts == {0, 1, 2}
 
 
 def test_a_page_that_went_on_over_an_update(tmp_path: Path) -> None:

@@ -83,6 +83,30 @@ def test_a_prompt_of_another_making_has_no_styles_or_none_that_are_known() -> No
     assert find_styles(raw(["a cat"], ["color"], "a cat", ""), TEXTS, CHOICES) is None
 
 
+@pytest.mark.parametrize(
+    ("styles", "unknown"),
+    [
+        ([], "a cat in oil"),
+        ([], "a cats, colors"),
+        ([], "a cat, in oil"),  # the prompt is said once: no style took it in, none is left for it
+        (["Ink"], "a cat in oil"),
+        (["Glow", "Grain"], "art of a cat, a cat"),
+    ],
+)
+def test_an_unknown_styles_text_is_no_expansion(styles: list[str], unknown: str) -> None:
+    """Taken for one, the image would silently be made in another way."""
+    positives, negatives = full_prompts(TEXTS, styles, "a cat", "fog")
+    positives = [*positives, unknown] if styles else [unknown]
+    assert find_styles(raw(positives, negatives, "a cat", "fog"), TEXTS, CHOICES) is None
+
+
+def test_an_expansion_has_its_own_blanks() -> None:
+    """The language model takes the blanks before a comma away."""
+    positives, negatives = full_prompts(TEXTS, [], "a cat , dogs", "")
+    positives.append("a cat, dogs, deep colors")
+    assert find_styles(raw(positives, negatives, "a cat , dogs", ""), TEXTS, CHOICES) == [EXPANSION]
+
+
 def test_styles_that_the_page_does_not_offer_are_not_found() -> None:
     positives, negatives = full_prompts(TEXTS, ["Ink"], "a cat", "")
     assert find_styles(raw(positives, negatives, "a cat", ""), TEXTS, ["Grain"]) is None
