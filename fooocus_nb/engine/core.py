@@ -46,7 +46,7 @@ from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_page, open_panel
-from fooocus_nb.results.file_names import ImageFacts
+from fooocus_nb.results.file_names import ImageFacts, image_name
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.thumbnails import is_image
 
@@ -673,7 +673,7 @@ class Engine(ImageTasks):
     ) -> Path:
         """Copy an image of a trial into the folder of the trial."""
         data = await self._lifecycle.require_client().fetch(server_path)
-        target = folder / Path(server_path.replace("\\", "/")).name
+        target = folder / image_name(server_path)
         await asyncio.to_thread(target.write_bytes, data)
         return target
 

@@ -11,13 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    InvalidURI,
-)
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
 from fooocus_nb.fooocus.transport import (
@@ -39,6 +33,8 @@ __all__ = ["Gradio3Transport"]
 
 #: Seconds to open a websocket: a server that loads a model holds its GIL for long.
 OPEN_TIMEOUT = 30.0
+#: Seconds to hand in a call's values, images among them, over a slow line.
+SEND_TIMEOUT = 300.0
 #: Seconds for the closing handshake of a websocket; nothing depends on it.
 CLOSE_TIMEOUT = 1.0
 #: How often to join the queue again when the server hung up before it had our data.
@@ -54,6 +50,14 @@ MAX_MESSAGES = 10_000_000
 MAX_UNREAD = 100_000
 #: With this code a websocket is closed on which too large a message comes.
 TOO_BIG = 1009
+
+
+class _Connect(connect):
+    """Opens a websocket where it was asked for, and nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow no redirection: it may lead to another host, which would get the images."""
+        return exc
 
 
 class _HungUpEarlyError(Exception):
@@ -123,7 +127,7 @@ class Gradio3Transport(Transport):
             if status >= 500:
                 raise ConnectionLost(msg) from error
             raise UnsupportedServer(msg) from error
-        except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, InvalidURI) as error:
+        except (OSError, WebSocketException) as error:
             raise self._lost(error) from error
         self._sockets.add(socket)
         try:
@@ -137,14 +141,14 @@ class Gradio3Transport(Transport):
     async def _connect(self) -> ClientConnection:
         before = self._http.logins_done
         try:
-            return await connect(self._queue_url(), **self._options())
+            return await _Connect(self._queue_url(), **self._options())
         except InvalidStatus as error:
             # Starlette refuses a websocket with 403; a proxy says 401, and why.
             refused = error.response.status_code in (401, 403)
             headers = {name.lower(): value for name, value in error.response.headers.raw_items()}
             if not refused or not await self._http.log_in_again(headers, before):
                 raise
-        return await connect(self._queue_url(), **self._options())
+        return await _Connect(self._queue_url(), **self._options())
 
     def _queue_url(self) -> str:
         return "ws" + self.url.removeprefix("http") + "/queue/join"
@@ -181,8 +185,9 @@ class Gradio3Transport(Transport):
                         await socket.send(json.dumps(identity))
                     elif kind == "send_data":
                         handed_in = True
-                        await socket.send(json.dumps({**identity, "data": data}))
-                except ConnectionError as error:
+                        async with asyncio.timeout(SEND_TIMEOUT):
+                            await socket.send(json.dumps({**identity, "data": data}))
+                except (ConnectionError, TimeoutError) as error:
                     lost = self._lost(error)
                     lost.handed_in = handed_in
                     raise lost from error

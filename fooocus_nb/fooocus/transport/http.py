@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import ipaddress
 import json as json_module
 import os
@@ -49,8 +50,10 @@ ANSWER_TIMEOUT = 300.0
 MAX_REDIRECTS = 5
 #: A proxy may want a login, and then the server behind it.
 LOGIN_ROUNDS = 2
-#: Far more than a page with thousands of models has; small values take more room than their text.
-MAX_VALUES = 500_000
+#: Far more than a page with thousands of models has; small values take more room than their text,
+#: and lists and objects the most, with or without a comma between them.
+MAX_VALUES = 300_000
+_BEFORE_VALUES = (b",", b"[", b"{")
 #: Where httpx, and curl, look for the certificates to trust, beside their own.
 TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SPACE = re.compile(r"\s")
@@ -101,7 +104,9 @@ def parse_json(data: bytes | str, limit: int) -> object:
     if isinstance(data, str):
         data = data.encode("utf-8", "replace")
     # A text takes four bytes a character as soon as one of them is far from ASCII.
-    if len(data) > (limit if data.isascii() else limit // 4) or data.count(b",") > MAX_VALUES:
+    if len(data) > (limit if data.isascii() else limit // 4):
+        return None
+    if sum(map(data.count, _BEFORE_VALUES)) > MAX_VALUES:
         return None
     try:
         return json_module.loads(data)
@@ -222,25 +227,39 @@ class HttpSession:
     def _redirected(self, target: httpx.URL, location: str) -> httpx.URL:
         """Return where a redirection leads; another host than the one that was named is refused."""
         there = target.join(location)
-        if there.scheme not in ("http", "https") or there.host != httpx.URL(self.url).host:
+        elsewhere = self._elsewhere(there)
+        if elsewhere:
             where = str(there.copy_with(userinfo=b"", query=None, fragment=None))[:200]
             msg = (
-                f"The server at {self.url} sends us on to another host, {where}, where nothing is "
+                f"The server at {self.url} sends us on to {elsewhere}, {where}, where nothing is "
                 "asked unless you name it. If you know it, connect to that address."
             )
             raise UnsupportedServer(msg)
         return there.copy_with(userinfo=b"")
 
+    def _elsewhere(self, there: httpx.URL) -> str:
+        """Return what is wrong with an address to go on to; nothing where it is the same host."""
+        own = httpx.URL(self.url)
+        if there.scheme not in ("http", "https") or there.host != own.host:
+            return "another host"
+        if own.scheme == "https" and there.scheme == "http":
+            return "an address without encryption"
+        # On a machine of many users another port is another user's, who would get the login.
+        if self.logins and there.scheme == own.scheme and there.port != own.port:
+            return "another port"
+        return ""
+
     async def _content(self, answer: httpx.Response, what: str, limit: int) -> bytes:
         if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             msg = f"The server at {self.url} packed its answer to {what}, which was not asked for."
             raise ConnectionLost(msg)
-        data = bytearray()
+        # Its content is not copied when it is read as a whole, as that of a bytearray is.
+        data = io.BytesIO()
         async for part in answer.aiter_raw():
-            if len(data) + len(part) > limit:
+            if data.tell() + len(part) > limit:
                 raise self.too_large(what, limit)
-            data += part
-        return bytes(data)
+            data.write(part)
+        return data.getvalue()
 
     def too_large(self, what: str, limit: int) -> ConnectionLost:
         """Return the error for an answer that does not end within its bounds."""
