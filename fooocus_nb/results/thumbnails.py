@@ -33,7 +33,7 @@ MAX_OVERVIEW_BYTES = 10_000
 MAX_PIXELS = 64_000_000
 #: A preview is as large as the image that is being made, or smaller.
 MAX_PREVIEW_PIXELS = 16_000_000
-#: What an image of a server may be; what other formats hold may be a program, as in EPS.
+#: What an image of a server may be.
 _SERVED = frozenset({"AVIF", "BMP", "GIF", "HEIF", "JPEG", "JXL", "MPO", "PNG", "TIFF", "WEBP"})
 _QUALITIES = (82, 70, 55, 40)
 _OVERVIEW_SIDES = (224, 176, 128, 96)
@@ -93,9 +93,12 @@ def is_image(data: bytes) -> bool:
 
 
 def require_pixels(image: PIL.Image.Image, limit: int) -> None:
-    """Raise Pillow's own error for an image that has more pixels than this."""
+    """Raise Pillow's own error for an image that has more pixels than this, or is no pixels."""
     import PIL.Image
 
+    if image.format == "EPS":  # a program, which Pillow lets Ghostscript run
+        msg = "an EPS is not shown"
+        raise PIL.UnidentifiedImageError(msg)
     if image.width * image.height > limit:
         msg = f"{image.width} x {image.height} pixels are more than {limit:,}"
         raise PIL.Image.DecompressionBombError(msg)

@@ -300,6 +300,9 @@ def _from_bytes(name: str, data: bytes) -> str:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.format == "EPS":  # Pillow would let Ghostscript run it
+                msg = "an EPS is a program; save it as PNG"
+                raise ValueError(msg)
             image.verify()
             mime = Image.MIME.get(image.format or "", "image/png")
     except (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import json
 import re
 from collections import deque
@@ -41,8 +42,6 @@ CLOSE_TIMEOUT = 1.0
 JOIN_ATTEMPTS = 3
 #: Since its version 15 websockets obeys the environment's proxy, unless told not to.
 _TAKES_PROXY = "proxy" in inspect.signature(connect).parameters
-#: Since its version 14 it hands out bytes where that is asked.
-_DECODES = "decode" in inspect.signature(ClientConnection.recv).parameters
 #: How a message begins that tells the state of a generation, in full.
 _STATE = re.compile(rb'\s*\{\s*"msg"\s*:\s*"process_generating"')
 #: How many messages a call may have, and how many may wait unread.
@@ -282,8 +281,22 @@ class _Inbox:
 
 async def _received(socket: ClientConnection) -> bytes:
     """Return the next message; as text it could take four times the room."""
-    data = await (socket.recv(decode=False) if _DECODES else socket.recv())
-    return data.encode("utf-8", "replace") if isinstance(data, str) else data
+    # Put together as its fragments come: recv() keeps them all, and the smallest take the most.
+    whole = b""
+    joined: io.BytesIO | None = None
+    async for piece in socket.recv_streaming(decode=False):
+        if joined is None and not whole:
+            whole = piece
+        else:
+            joined = joined or _holding(whole)
+            joined.write(piece)
+    return whole if joined is None else joined.getvalue()
+
+
+def _holding(data: bytes) -> io.BytesIO:
+    buffer = io.BytesIO()
+    buffer.write(data)
+    return buffer
 
 
 def _decode(data: bytes, limit: int) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import io
 import ipaddress
 import json as json_module
 import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -48,6 +48,8 @@ READ_TIMEOUT = 30.0
 #: Seconds for a whole answer where the call names none: an image over a slow line.
 ANSWER_TIMEOUT = 300.0
 MAX_REDIRECTS = 5
+#: Gradio sets two for a login; each answer could set more, and all are sent with each request.
+MAX_COOKIES = 50
 #: A proxy may want a login, and then the server behind it.
 LOGIN_ROUNDS = 2
 #: Far more than a page with thousands of models has; small values take more room than their text,
@@ -202,6 +204,7 @@ class HttpSession:
                     async with self._client.stream(
                         method, target, json=json, files=files, timeout=limits
                     ) as answer:
+                        self._bound_cookies()
                         if follow and answer.has_redirect_location:
                             target = self._redirected(target, answer.headers["location"])
                             continue
@@ -215,6 +218,11 @@ class HttpSession:
                         )
         msg = f"The server at {self.url} redirects more than {MAX_REDIRECTS} times."
         raise UnsupportedServer(msg)
+
+    def _bound_cookies(self) -> None:
+        """Forget all cookies where they are too many; a login is then repeated."""
+        if len(self._client.cookies.jar) > MAX_COOKIES:
+            self._client.cookies.clear()
 
     def _is_address(self, path: str) -> bool:
         """Whether a path leads to the server, as httpx reads it."""
@@ -276,7 +284,11 @@ class HttpSession:
         for attempt in range(LOGIN_ROUNDS + 1):
             before = self._logged_in
             with self._our_errors(what):
-                async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
+                async with contextlib.AsyncExitStack() as stack:
+                    stream = self._client.stream("GET", self.url + path, timeout=limits)
+                    async with asyncio.timeout(silence):  # its head may come in drops
+                        answer = await stack.enter_async_context(stream)
+                    self._bound_cookies()
                     if answer.status_code == 200:
                         async for line in self._lines(answer.aiter_raw(), what):
                             if line.startswith(b"data:"):
@@ -305,7 +317,7 @@ class HttpSession:
             if len(rest) > self.max_message:
                 raise self.too_large(what, self.max_message)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _our_errors(self, what: str) -> Iterator[None]:
         """Raise our exceptions for httpx's."""
         try:
