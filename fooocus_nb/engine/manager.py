@@ -16,7 +16,6 @@ from fooocus_nb.engine.config import (
     checked_seconds,
     configuration,
     configured_path,
-    shown,
 )
 from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
@@ -24,6 +23,7 @@ from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, FooocusError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
+from fooocus_nb.fooocus.given import shown
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 from fooocus_nb.results.file_names import NamePattern
 from fooocus_nb.results.output_folder import OutputFolder
@@ -537,6 +537,9 @@ def get(name: str) -> Engine:
     ConfigurationError
         When there is none of that name.
     """
+    if not isinstance(name, str):
+        msg = f"name={shown(name)} is not possible: an engine's name is a text."
+        raise ConfigurationError(msg)
     with _lock:
         if name in _engines:
             return _engines[name].engine

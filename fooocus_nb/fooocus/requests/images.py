@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fooocus_nb._background import run_sync
 from fooocus_nb._secrets import redact
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.given import path_of
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
@@ -182,7 +183,7 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
-        value = _read(name, value)
+        value = _read(name, path_of(name, value, ParameterError))
     if isinstance(value, (bytes, bytearray)):
         return _from_bytes(name, bytes(value))
     return _from_image(name, value)
@@ -286,10 +287,10 @@ def _blank(size: tuple[int, int]) -> str:
     return _from_image("mask", Image.new("RGB", size))
 
 
-def _read(name: str, path: str | os.PathLike[str]) -> bytes:
+def _read(name: str, path: Path) -> bytes:
     try:
-        return read_plain_file(Path(path).expanduser(), max_file_bytes())
-    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a null byte
+        return read_plain_file(path.expanduser(), max_file_bytes())
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home
         reason = getattr(error, "strerror", None) or error
         msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
         raise ParameterError(msg) from error
@@ -322,7 +323,7 @@ def _from_image(name: str, value: Any) -> str:
 
     try:
         image = value if isinstance(value, Image.Image) else Image.fromarray(value)
-    except (TypeError, ValueError, AttributeError, OverflowError, MemoryError, OSError) as error:
+    except Exception as error:  # any object may be given
         msg = (
             f"{name}= is a {type(value).__name__}, but must be a path, bytes, a PIL image or an "
             "array of 8-bit pixels."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
 import json
@@ -38,6 +39,8 @@ OPEN_TIMEOUT = 30.0
 SEND_TIMEOUT = 300.0
 #: Seconds for the closing handshake of a websocket; nothing depends on it.
 CLOSE_TIMEOUT = 1.0
+#: How often to look whether what we send is taken.
+LOOK_SECONDS = 1.0
 #: How often to join the queue again when the server hung up before it had our data.
 JOIN_ATTEMPTS = 3
 #: Since its version 15 websockets obeys the environment's proxy, unless told not to.
@@ -245,16 +248,25 @@ class _Inbox:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def take(self) -> bytes:
-        """Return the next message; what ended the connection is raised behind the last."""
+    async def take(self) -> str:
+        """Return the next message as text; what ended the connection is raised behind the last."""
         while not self._messages:
             if self._error is not None:
                 raise self._error
+            self._require_taken()
             self._arrived.clear()
-            await self._arrived.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), LOOK_SECONDS)
         message = self._messages.popleft()
         self._size -= len(message)
-        return message
+        return message.decode("utf-8", "replace")
+
+    def _require_taken(self) -> None:
+        """Raise where the answers to pings pile up, since the server reads none of them."""
+        waiting = self._socket.transport.get_write_buffer_size()
+        if waiting > self._limit // 8:
+            msg = f"it takes nothing of {waiting / 1e6:.0f} MB of answers to its pings"
+            raise ConnectionError(msg)
 
     async def _read(self) -> None:
         try:
@@ -268,11 +280,16 @@ class _Inbox:
     def _keep(self, message: bytes) -> None:
         self._messages.append(message)
         self._size += len(message)
-        if self._size <= self._limit and len(self._messages) <= MAX_UNREAD:
+        # A large one takes its room several times while it is read, so fewer of them may wait.
+        large = len(message) > self._limit // 16
+        room = self._limit // 8 if large else self._limit
+        if self._size <= room and len(self._messages) <= MAX_UNREAD:
             return
         # Each tells the whole state, so an older one is no loss.
         place = next((n for n, each in enumerate(self._messages) if _STATE.match(each)), None)
         if place is None or place == len(self._messages) - 1:
+            if large and self._size <= self._limit // 2:
+                return
             msg = f"it sends more than {self._limit / 1e6:g} MB that nobody can take"
             raise ConnectionError(msg)
         self._size -= len(self._messages[place])
@@ -299,6 +316,6 @@ def _holding(data: bytes) -> io.BytesIO:
     return buffer
 
 
-def _decode(data: bytes, limit: int) -> dict[str, Any]:
+def _decode(data: str, limit: int) -> dict[str, Any]:
     answer = parse_json(data, limit)
     return answer if isinstance(answer, dict) else {}

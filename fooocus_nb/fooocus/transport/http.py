@@ -55,7 +55,7 @@ LOGIN_ROUNDS = 2
 #: Far more than a page with thousands of models has; small values take more room than their text,
 #: and lists and objects the most, with or without a comma between them.
 MAX_VALUES = 300_000
-_BEFORE_VALUES = (b",", b"[", b"{")
+_BEFORE_VALUES = (",", "[", "{")
 #: Where httpx, and curl, look for the certificates to trust, beside their own.
 TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SPACE = re.compile(r"\s")
@@ -101,17 +101,16 @@ def prefix_of(value: object, url: str) -> str:
     return text.rstrip("/")
 
 
-def parse_json(data: bytes | str, limit: int) -> object:
+def parse_json(data: bytes | bytearray | str, limit: int) -> object:
     """Parse JSON of unknown origin; None for what is none, or too large, too deep or too much."""
-    if isinstance(data, str):
-        data = data.encode("utf-8", "replace")
     # A text takes four bytes a character as soon as one of them is far from ASCII.
     if len(data) > (limit if data.isascii() else limit // 4):
         return None
-    if sum(map(data.count, _BEFORE_VALUES)) > MAX_VALUES:
+    text = data if isinstance(data, str) else str(data, "utf-8", "replace")
+    if sum(map(text.count, _BEFORE_VALUES)) > MAX_VALUES:
         return None
     try:
-        return json_module.loads(data)
+        return json_module.loads(text)
     except (ValueError, RecursionError):
         return None
 
@@ -292,7 +291,8 @@ class HttpSession:
                     if answer.status_code == 200:
                         async for line in self._lines(answer.aiter_raw(), what):
                             if line.startswith(b"data:"):
-                                event = parse_json(line.removeprefix(b"data:"), self.max_message)
+                                del line[: len(b"data:")]
+                                event = parse_json(line, self.max_message)
                                 if isinstance(event, dict):
                                     yield event, len(line)
                         return
@@ -304,16 +304,16 @@ class HttpSession:
         msg = f"The server at {self.url} has no event stream ({refused.status})."
         raise ConnectionLost(msg)
 
-    async def _lines(self, parts: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]:
+    async def _lines(self, parts: AsyncIterator[bytes], what: str) -> AsyncIterator[bytearray]:
         """Yield the lines of a stream; one that does not end within the bounds is an error."""
         rest = bytearray()
         async for part in parts:
             rest += part
             if b"\n" in part:
-                *lines, last = bytes(rest).split(b"\n")
-                rest = bytearray(last)
-                for line in lines:
-                    yield line.removesuffix(b"\r")
+                *lines, rest = rest.split(b"\n")
+                lines.reverse()
+                while lines:  # let each go as it is taken: one may be as large as a message
+                    yield lines.pop()
             if len(rest) > self.max_message:
                 raise self.too_large(what, self.max_message)
 
