@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fooocus_nb._secrets import remember_environment
 from fooocus_nb.engine.folders import new_log_folder, runtime_paths
 from fooocus_nb.engine.names import NAME_LABEL, listed_name, unique_name, user_label
 from fooocus_nb.engine.old_logs import mark_failed
@@ -265,7 +264,6 @@ def spawn(name: str, settings: ProcessSettings, runtime_dir: Path, key: str) -> 
             args=settings.args,
             env=settings.env,
         )
-        remember_environment(launch.env)
         spec = ChildSpec(
             argv=launch.argv,
             cwd=launch.cwd,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
-from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
+from fooocus_nb._secrets import (
+    redact_words,
+    remember_environment,
+    remember_secret,
+    secrets_in,
+)
 from fooocus_nb.engine.config import (
     Lifetime,
     ProcessSettings,
@@ -30,7 +36,6 @@ from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -198,6 +203,8 @@ def start(
     _check_words(args, env)
     args = tuple(args)
     _warn_of_visible_secrets(args)
+    # Also where the engine is another kernel's: what it prints comes here as it printed it.
+    remember_environment({**os.environ, **{str(k): str(v) for k, v in (env or {}).items()}})
     login = None if auth is None else parse_login(auth)
     settings = _settings(
         path,

@@ -13,7 +13,7 @@ from fooocus_nb.errors import FooocusError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["only_our_errors", "path_of", "shown", "size_of"]
+__all__ = ["count_of", "only_our_errors", "path_of", "shown", "size_of"]
 
 #: What an error shows of a value.
 MAX_SHOWN = 80
@@ -45,12 +45,21 @@ def path_of(name: str, given: object, error: type[FooocusError]) -> Path:
 
 def size_of(name: str, given: object, error: type[FooocusError]) -> int:
     """Return a number of bytes, or raise what says that it is none."""
+    return _whole(name, given, error, 1, "give a number of bytes above 0")
+
+
+def count_of(name: str, given: object, error: type[FooocusError]) -> int:
+    """Return a whole number from 0 up, or raise what says that it is none."""
+    return _whole(name, given, error, 0, "give a whole number from 0 up")
+
+
+def _whole(name: str, given: object, error: type[FooocusError], least: int, right: str) -> int:
     try:
         number = -1 if isinstance(given, bool) else operator.index(given)  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001 - the value's own
         number = -1
-    if not 0 < number <= MAX_SIZE:
-        msg = f"{name}={shown(given)} is not possible: give a number of bytes above 0."
+    if not least <= number <= MAX_SIZE:
+        msg = f"{name}={shown(given)} is not possible: {right}."
         raise error(msg)
     return number
 

@@ -181,6 +181,21 @@ def test_a_command_line_is_for_everybody_and_an_environment_is_not() -> None:
     assert (folder / "environ").stat().st_mode & 0o777 == 0o400
 
 
+def test_a_secret_of_the_environment_that_an_engine_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, without its name; shown in every kernel that uses the engine, and nowhere."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nprint('bare', os.environ['HF_TOKEN'], os.environ['HTTP_PROXY'], flush=True)\n"
+    )
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:proxy-{SECRET}@127.0.0.1:1")
+    env = {"HF_TOKEN": SECRET, "PYTHONPATH": str(tmp_path)}
+    engine = fooocus_nb.start(demo=True, env=env, share=True)
+    engine.generate("x", **SMALL)
+    assert any("bare ***" in line for line in engine.tail(1000))
+    look_for_the_secret(engine)
+
+
 def test_secrets_that_an_engine_prints(tmp_path: Path) -> None:
     code = f"print('Looking in https://me:{SECRET}@host/simple --hf-token {SECRET} key')"
     printed = subprocess.run(
