@@ -46,8 +46,11 @@ _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     # Strings for the terminal, such as a title or the clipboard, with what is in them.
     r"|(?:\x1b[\]P^_X]|[\x9d\x90\x9e\x9f\x98])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+#: Halves of characters, which nothing that is shown or sent can hold.
+_HALVES = re.compile("[\ud800-\udfff]")
 
 #: The order in which people look for them; all others come behind, as recorded.
 _FIRST = (
@@ -141,7 +144,7 @@ class Card:
 
 def clean(text: object) -> str:
     """Return text without terminal colours and without characters that steer a screen."""
-    return _CONTROL.sub("", str(text))
+    return _HALVES.sub("\ufffd", _CONTROL.sub("", str(text)))
 
 
 def clip(text: object, limit: int = MAX_VALUE) -> str:

@@ -7,13 +7,14 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "MASK",
     "redact",
     "redact_words",
     "remember_address",
+    "remember_environment",
     "remember_secret",
     "secrets_in",
     "signs",
@@ -24,15 +25,23 @@ MASK = "***"
 MIN_SECRET = 4
 #: What a text has at least one of where it holds a secret in a known form. Looking for these first
 #: keeps a flood of log lines cheap.
-_SIGNS = ("@", "auth", "passw", "secret", "token", "api", "bearer", "hf_", "gh", "sk-")
+_SIGNS = (
+    *("@", "auth", "pass", "secret", "token", "api", "key", "signature", "credential"),
+    *("sig=", "bearer", "hf_", "gh", "glpat-", "sk-", "eyj"),
+)
 #: The same, longer, where a look at every byte that an engine prints must cost little.
 SURE_SIGNS = (
-    *("@", "auth", "passw", "secret", "token", "api_key", "api-key", "apikey", "bearer", "hf_"),
-    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-"),
+    *("@", "auth", "passw", "passphrase", "secret", "token", "api_key", "api-key", "apikey"),
+    *("access_key", "access-key", "accesskey", "private_key", "signature=", "sig=", "credential"),
+    *("bearer", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-"),
+    "eyj",
 )
 #: What our own advice says in the place of a login: masked, it would explain nothing.
 _EXAMPLE = r"(?!user:secret(?:[\s\"']|$))"
-_NAMES = r"(?:auth|password|passwd|secret|token|api[-_]?key)"
+_NAMES = (
+    r"(?:auth|password|passwd|passphrase|secret|token|(?:api|access|private)[-_]?key"
+    r"|credentials?|signature)"
+)
 _FORMS = (
     # user:password@host
     (re.compile(r"(?<=://)[^\s/?#'\"<>]+@"), f"{MASK}@"),
@@ -54,11 +63,22 @@ _FORMS = (
         re.compile(rf"(?i)((?<!-)\b[\w-]*{_NAMES}=[\"']?){_EXAMPLE}[^\s\"'&,;(){{}}\[\]<>]+"),
         rf"\1{MASK}",
     ),
+    # An address that is signed, as storage services give them out.
+    (re.compile(r"(?i)([?&](?:sig|key)=)[^\s\"'&<>]+"), rf"\1{MASK}"),
     # What services give out.
-    (re.compile(r"\b(?:hf_|gh[opusr]_|github_pat_|sk-)[\w-]{16,}"), MASK),
+    (re.compile(r"\b(?:hf_|gh[opusr]_|github_pat_|glpat-|sk-)[\w-]{16,}"), MASK),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
 )
 _OPTION = re.compile(rf"(?i)--?[\w-]*{_NAMES}")
 _LOGIN_IN_ADDRESS = re.compile(r"://([^\s/?#'\"<>]+)@")
+#: How the variables are called that hold a secret by itself, and what they hold where they hold
+#: none: a switch, or where a secret is.
+_VARIABLE = re.compile(rf"(?i)(?:\w*_)?{_NAMES}")
+_NO_SECRET = re.compile(
+    r"(?i)true|false|none|null|default|enabled?|disabled?|required|optional|\W*|[/~.].*|\w:[\\/].*"
+)
+#: Nobody has told us of those, so a short one may be any word.
+MIN_FROM_ENVIRONMENT = 8
 
 _lock = threading.Lock()
 _remembered: set[str] = set()
@@ -71,10 +91,46 @@ def remember_secret(secret: str) -> None:
     if len(secret) < MIN_SECRET:
         return
     with _lock:
-        _remembered.add(secret)
+        _remembered.update(_spellings(secret))
         # The longest first: one may begin another.
-        words = "|".join(map(re.escape, sorted(_remembered, key=len, reverse=True)))
-        _pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+        words = sorted(_remembered, key=len, reverse=True)
+        _pattern = re.compile("|".join(map(_by_itself, words)))
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return how a secret may stand in addresses, in JSON, in HTML and in Python."""
+    if secret.isascii() and secret.replace("-", "a").isalnum():
+        return {secret}
+    # The guardian, which is to be small, has most of these for nothing.
+    import json
+    from html import escape
+    from urllib.parse import quote, quote_plus
+
+    plain = secret.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return {
+        *(secret, plain, quote(plain), quote(plain, safe=""), quote_plus(plain)),
+        *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+        *(escape(secret), repr(secret)[1:-1]),
+    }
+
+
+def _by_itself(word: str) -> str:
+    """Return the pattern of a word that is no part of a longer one."""
+    before = r"(?<!\w)" if word[0].isalnum() or word[0] == "_" else ""
+    behind = r"(?!\w)" if word[-1].isalnum() or word[-1] == "_" else ""
+    return f"{before}{re.escape(word)}{behind}"
+
+
+def remember_environment(environment: Mapping[str, str]) -> None:
+    """Mask the passwords and tokens among environment variables from now on."""
+    for name, value in environment.items():
+        if login := _LOGIN_IN_ADDRESS.search(value):
+            user, colon, password = login[1].partition(":")
+            remember_secret(password if colon else user)
+        elif _VARIABLE.fullmatch(name) and _NO_SECRET.fullmatch(value) is None:
+            for secret in (value, value.partition(":")[2]):  # there may be a user before it
+                if len(secret) >= MIN_FROM_ENVIRONMENT:
+                    remember_secret(secret)
 
 
 def remember_address(address: str) -> None:

@@ -136,7 +136,8 @@ class FooocusError(Exception):
 
     _longest = MAX_MESSAGE
 
-    # Whatever it quotes, no message holds a secret, and none is longer than a screen or two.
+    # Whatever it quotes, no message holds a secret or steers a terminal, and none is longer than a
+    # screen or two.
     def __init__(self, *args: object) -> None:
         fitting = (_fit(each, self._longest) if isinstance(each, str) else each for each in args)
         super().__init__(*fitting)
@@ -342,8 +343,8 @@ class CorruptedModel(GenerationError):
 
 
 def _fit(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return a text without secrets, its middle left out where it is too long."""
-    text = redact(text)
+    """Return a text for any screen and without secrets, its middle left out where too long."""
+    text = clean(redact(text))
     if len(text) <= limit:
         return text
     end = limit // 4
@@ -402,7 +403,7 @@ def warn_user(message: str, category: type[Warning]) -> None:
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "fooocus_nb":
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(_fit(message), category, stacklevel=level)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

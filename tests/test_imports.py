@@ -50,7 +50,7 @@ INSIDE: Mapping[str, tuple[set[str], ...]] = {
         {"guardian", "process", "registry"},
     ),
     "fooocus": (
-        {"limits", "performance", "plain_files", "whole_files"},
+        {"given", "limits", "performance", "plain_files", "whole_files"},
         {"transport"},
         {"events"},
         {"outputs"},

@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from fooocus_nb import __version__
-from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import FAILED, INTERRUPTED, NO_ENGINE, WRONG_USAGE, NoEngine, UsageError
 from fooocus_nb.cli.command_line import CommandParser, wants_json
 from fooocus_nb.cli.commands import commands
@@ -63,18 +62,18 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
     except UsageError as error:
         text = str(error)
         told = text if text.startswith(program) else f"{program}: {text}"
-        print(f"{error.usage}{in_words_of('shell', told)}", file=sys.stderr)
+        report.note(f"{error.usage}{in_words_of('shell', told)}")
         return WRONG_USAGE, error
     except NoEngine as error:
-        _print_error(program, error.error)
+        report.note(f"{program}: {in_words_of('shell', str(error.error))}")
         return NO_ENGINE, error.error
     except ParameterError as error:
-        _print_error(program, error)
+        report.note(f"{program}: {in_words_of('shell', str(error))}")
         return WRONG_USAGE, error
     except BrokenPipeError:
         raise
     except (FooocusError, OSError) as error:
-        _print_error(program, error)
+        report.note(f"{program}: {in_words_of('shell', str(error))}")
         return FAILED, error
     except Exception as error:  # noqa: BLE001 - a fault of ours; who asked for JSON gets it, too
         traceback.print_exc()
@@ -83,12 +82,8 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         text = str(error)
         # Tasks that the interrupt has ended would tell of it at the very end, with a traceback.
         logging.getLogger("asyncio").disabled = True
-        print(f"{program}: {text or 'interrupted'}", file=sys.stderr)
+        report.note(f"{program}: {text or 'interrupted'}")
         return INTERRUPTED, KeyboardInterrupt(text or "interrupted")
-
-
-def _print_error(program: str, error: BaseException) -> None:
-    print(f"{program}: {redact(in_words_of('shell', str(error)))}", file=sys.stderr)
 
 
 def _program() -> str:

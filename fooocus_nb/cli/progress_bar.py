@@ -6,6 +6,8 @@ import itertools
 import shutil
 from typing import TYPE_CHECKING
 
+from fooocus_nb._html import clean
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -39,6 +41,8 @@ class ProgressBar:
 
     def show(self, done: int, total: int, elapsed: float, title: str, detail: str = "") -> None:
         """Show how many steps are done and what runs now; only a terminal shows `detail`."""
+        # One line each: what an engine, a server or a file's name says must not steer the terminal.
+        title, detail = (" ".join(clean(text).split()) for text in (title, detail))
         if self._redraws:
             self._redraw(done, total, elapsed, f"{title}: {detail}" if detail else title)
         elif title != self._title:

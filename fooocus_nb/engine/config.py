@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from traitlets import Unicode
@@ -13,10 +12,12 @@ from traitlets.config import Configurable
 
 from fooocus_nb.engine.names import running_shell
 from fooocus_nb.errors import ConfigurationError
+from fooocus_nb.fooocus.given import path_of, shown
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from fooocus_nb.fooocus.checkout.installation import Installation
 
@@ -28,13 +29,10 @@ __all__ = [
     "checked_seconds",
     "configuration",
     "configured_path",
-    "shown",
 ]
 
 #: Longer waits are none: the system's clocks do not count so far.
 MAX_SECONDS = 1e9
-#: What an error shows of a value.
-MAX_SHOWN = 80
 
 #: Whether an engine ends with its last user, or goes on without one.
 Lifetime = Literal["kernel", "detached"]
@@ -71,15 +69,7 @@ def configured_path(path: str | os.PathLike[str] | None) -> Path:
 
 def checked_path(name: str, given: object) -> Path:
     """Return a path, or raise what says that no system could have it."""
-    try:
-        found = Path(given)  # type: ignore[arg-type]
-        if b"\0" in os.fsencode(found):
-            msg = "it holds a NUL character"
-            raise ValueError(msg)
-    except (TypeError, ValueError) as error:
-        msg = f"{name}={shown(given)} is no path that can be used: {error}."
-        raise ConfigurationError(msg) from error
-    return found
+    return path_of(name, given, ConfigurationError)
 
 
 def checked_seconds(
@@ -87,8 +77,9 @@ def checked_seconds(
 ) -> float:
     """Return a number of seconds, or raise what says that it is none."""
     try:
-        number = math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
-    except (OverflowError, TypeError, ValueError):
+        odd = type(given).__name__ in ("bool", "bool_")  # numpy has its own
+        number = math.nan if odd else float(given)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - the value's own
         number = math.nan
     enough = number >= 0 if zero else number > 0
     if isinstance(given, str) or not enough or not (number <= MAX_SECONDS or endless):
@@ -96,15 +87,6 @@ def checked_seconds(
         msg = f"{name}={shown(given)} is not possible: give a number of seconds {least}{more}."
         raise ConfigurationError(msg)
     return number
-
-
-def shown(value: object) -> str:
-    """Return a value as an error shows it."""
-    try:
-        text = repr(value)
-    except ValueError:  # a number of more digits than Python writes
-        return f"({type(value).__name__})"
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,13 @@ from fooocus_nb.errors import (
     FooocusError,
     GenerationError,
 )
+from fooocus_nb.fooocus.given import count_of
 from fooocus_nb.fooocus.logs.diagnosis import notices
 from fooocus_nb.fooocus.requests import build_request
 from fooocus_nb.fooocus.requests.images import download, refuse_url
 from fooocus_nb.fooocus.schema.parameters import Catalogue, plain
 from fooocus_nb.results._views import open_gallery, open_log, open_monitor, open_page, open_panel
-from fooocus_nb.results.file_names import ImageFacts
+from fooocus_nb.results.file_names import ImageFacts, image_name
 from fooocus_nb.results.history import ImageHistory
 from fooocus_nb.results.thumbnails import is_image
 
@@ -90,8 +91,6 @@ class Engine(ImageTasks):
         What messages and the magics call it.
     owned : bool
         Whether we started it, and so may stop it and read its log.
-    stall_timeout : float
-        Seconds without any sign of life after which a generation fails. Default 900.
     last_result : Result or None
         The result of the last generation, also when it failed or was interrupted.
     allow_urls, allow_private_urls : bool
@@ -108,7 +107,7 @@ class Engine(ImageTasks):
     ) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
-        self.stall_timeout = STALL_TIMEOUT
+        self._stall_timeout = STALL_TIMEOUT
         self.last_result: Result | None = None
         self.allow_urls = self.allow_private_urls = False
         self._lifecycle = lifecycle
@@ -254,7 +253,7 @@ class Engine(ImageTasks):
         list of str
             Oldest first; empty for an engine that we only connected to.
         """
-        return self._lifecycle.tail(n)
+        return self._lifecycle.tail(count_of("n", n, ConfigurationError))
 
     def notices(self) -> tuple[Notice, ...]:
         """Return what the log says that is no failure but worth knowing, such as ignored settings.
@@ -447,6 +446,18 @@ class Engine(ImageTasks):
     @watch_interval.setter
     def watch_interval(self, seconds: float) -> None:
         self._lifecycle.watchdog.interval = checked_seconds("watch_interval", seconds)
+
+    @property
+    def stall_timeout(self) -> float:
+        """Seconds without any sign of life after which a generation fails.
+
+        Default 900; may be set at any time.
+        """
+        return self._stall_timeout
+
+    @stall_timeout.setter
+    def stall_timeout(self, seconds: float) -> None:
+        self._stall_timeout = checked_seconds("stall_timeout", seconds, endless=True)
 
     @property
     def answer_timeout(self) -> float:
@@ -676,7 +687,7 @@ class Engine(ImageTasks):
     ) -> Path:
         """Copy an image of a trial into the folder of the trial."""
         data = await self._lifecycle.require_client().fetch(server_path)
-        target = folder / Path(server_path.replace("\\", "/")).name
+        target = folder / image_name(server_path)
         await asyncio.to_thread(target.write_bytes, data)
         return target
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from fooocus_nb._background import async_twin
-from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
+from fooocus_nb._secrets import (
+    redact_words,
+    remember_environment,
+    remember_secret,
+    secrets_in,
+)
 from fooocus_nb.engine.config import (
     Lifetime,
     ProcessSettings,
     checked_seconds,
     configuration,
     configured_path,
-    shown,
 )
 from fooocus_nb.engine.folders import resolved, runtime_paths
 from fooocus_nb.engine.names import unique_name
@@ -24,13 +29,13 @@ from fooocus_nb.engine.sleeping import checked_sleep_after
 from fooocus_nb.engine.state import RUNNING, EngineState
 from fooocus_nb.errors import ConfigurationError, FooocusError, nearest, warn_user
 from fooocus_nb.fooocus.checkout.login_file import logins_of
+from fooocus_nb.fooocus.given import shown
 from fooocus_nb.fooocus.transport.login import login_from_environment, parse_login, split_login
 from fooocus_nb.results.file_names import NamePattern
 from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -198,6 +203,8 @@ def start(
     _check_words(args, env)
     args = tuple(args)
     _warn_of_visible_secrets(args)
+    # Also where the engine is another kernel's: what it prints comes here as it printed it.
+    remember_environment({**os.environ, **{str(k): str(v) for k, v in (env or {}).items()}})
     login = None if auth is None else parse_login(auth)
     settings = _settings(
         path,
@@ -538,6 +545,9 @@ def get(name: str) -> Engine:
     ConfigurationError
         When there is none of that name.
     """
+    if not isinstance(name, str):
+        msg = f"name={shown(name)} is not possible: an engine's name is a text."
+        raise ConfigurationError(msg)
     with _lock:
         if name in _engines:
             return _engines[name].engine

@@ -20,6 +20,7 @@ from fooocus_nb.engine.config import checked_seconds
 from fooocus_nb.engine.health import PROBE_TIMEOUT, measure_usage, web_server_answers
 from fooocus_nb.engine.state import FAILED, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.fooocus.given import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,8 @@ class RestartPolicy:
     def __post_init__(self) -> None:
         for name in ("window", "first_delay", "longest_delay"):
             object.__setattr__(self, name, checked_seconds(name, getattr(self, name), zero=True))
-        if isinstance(self.limit, bool) or self.limit < 1:
-            msg = f'limit={self.limit!r}: give a whole number from 1 up, or restart="{NEVER}".'
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
+            msg = f'limit={shown(self.limit)}: give a whole number from 1 up, or restart="{NEVER}".'
             raise ConfigurationError(msg)
 
     def delay(self, before: int) -> float | None:
@@ -94,14 +95,15 @@ class RestartPolicy:
 
 def restart_policy(given: RestartPolicy | str | None) -> RestartPolicy | None:
     """Return the policy that ``start(restart=...)`` means; None never restarts."""
-    if given is None or given == NEVER:
-        return None
-    if given == ON_FAILURE:
-        return RestartPolicy()
     if isinstance(given, RestartPolicy):
         return given
-    hint = nearest(str(given), (NEVER, ON_FAILURE))
-    msg = f'restart={given!r}: give "{NEVER}", "{ON_FAILURE}" or a RestartPolicy.{hint}'
+    word = given if isinstance(given, str) else ""
+    if given is None or word == NEVER:
+        return None
+    if word == ON_FAILURE:
+        return RestartPolicy()
+    hint = nearest(word, (NEVER, ON_FAILURE))
+    msg = f'restart={shown(given)}: give "{NEVER}", "{ON_FAILURE}" or a RestartPolicy.{hint}'
     raise ConfigurationError(msg)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import DiskFull, OutputError, ParameterError, RunError
+from fooocus_nb.fooocus.given import path_of, shown
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results.output_folder import FULL_DISK
 
@@ -145,10 +146,10 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 def resolved(path: str | os.PathLike[str], name: str) -> Path:
     """Return the absolute path that was given as the parameter `name`, or raise a RunError."""
     try:
-        place = Path(path).expanduser().resolve()
+        place = path_of(name, path, RunError).expanduser().resolve()
         place.is_file()  # raises for a name that no system takes
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        msg = f"{name}={path!r} is no path that can be used: {error}."
+        msg = f"{name}={shown(path)} is no path that can be used: {error}."
         raise RunError(msg) from error
     return place
 

@@ -17,6 +17,7 @@ from fooocus_nb.engine.health import gpus as graphics_cards
 from fooocus_nb.engine.manager import running, start
 from fooocus_nb.errors import ConfigurationError, EngineError, EngineStopped, FooocusError
 from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
+from fooocus_nb.fooocus.given import only_our_errors, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -336,7 +337,12 @@ def _gpu_of_each(
         raise ConfigurationError(msg)
     visible = visible_gpus()
     if gpus is not None:
-        return _named(engines, list(gpus), visible)
+        with only_our_errors(f"gpus={shown(gpus)}", ConfigurationError):
+            listed = list(itertools.islice(gpus, MAX_ENGINES + 1))
+        if len(listed) > MAX_ENGINES:
+            msg = f"gpus={shown(gpus)} is not possible: it names more than {MAX_ENGINES}."
+            raise ConfigurationError(msg)
+        return _named(engines, listed, visible)
     if demo:
         return [None] * (engines or 1)
     if visible is None:

@@ -21,6 +21,7 @@ from fooocus_nb.experiment.identity import (
     value_text,
 )
 from fooocus_nb.experiment.templates import Template
+from fooocus_nb.fooocus.given import only_our_errors
 from fooocus_nb.fooocus.schema.parameters import MAX_SEED, canonical_name
 
 if TYPE_CHECKING:
@@ -93,22 +94,23 @@ class Sweep:
         **axes: Any,
     ) -> None:
         self._images = InputImages()
-        made = [make_axis(name, value, self._images) for name, value in axes.items()]
-        groups = _groups(zip)
-        made += [zip_axis(group, self._images) for group in groups]
-        _refuse_twice([name for axis in made for name in axis.names])
-        fixed, several = self._base(base or {}, {name for axis in made for name in axis.names})
-        names = [*(name for axis in (*made, *several) for name in axis.names), *fixed]
-        self._maker = CellMaker(
-            axes=(*made, *several),
-            base=fixed,
-            where=conditions_of("where", where, names, self._images),
-            exclude=conditions_of("exclude", exclude, names, self._images),
-            later=conditions_of("later", later, names, self._images),
-            sample=_sample(sample),
-            sample_seed=sample_seed,
-        )
-        self._maker.check()
+        with only_our_errors("a value of the sweep", ParameterError):
+            made = [make_axis(name, value, self._images) for name, value in axes.items()]
+            groups = _groups(zip)
+            made += [zip_axis(group, self._images) for group in groups]
+            _refuse_twice([name for axis in made for name in axis.names])
+            fixed, several = self._base(base or {}, {name for axis in made for name in axis.names})
+            names = [*(name for axis in (*made, *several) for name in axis.names), *fixed]
+            self._maker = CellMaker(
+                axes=(*made, *several),
+                base=fixed,
+                where=conditions_of("where", where, names, self._images),
+                exclude=conditions_of("exclude", exclude, names, self._images),
+                later=conditions_of("later", later, names, self._images),
+                sample=_sample(sample),
+                sample_seed=sample_seed,
+            )
+            self._maker.check()
         #: What seeds follow from where none is given; a run's folder may know an earlier one.
         self._root = secrets.randbelow(MAX_SEED + 1)
 

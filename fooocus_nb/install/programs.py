@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fooocus_nb._secrets import redact, remember_address
+from fooocus_nb._secrets import redact, remember_address, remember_environment
 from fooocus_nb.errors import FooocusError, InstallError
 from fooocus_nb.supervisor import ChildSpec, Process
 from fooocus_nb.supervisor.system import creation_time, without_debugger
@@ -198,8 +198,9 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _remember_indexes(environment: Mapping[str, str]) -> None:
-    """Mask what is secret in the addresses that pip and uv take from the environment, and print."""
+def _remember_secrets(environment: Mapping[str, str]) -> None:
+    """Mask what is secret in what pip, uv and git take from the environment, and may print."""
+    remember_environment(environment)
     for name, value in environment.items():
         if _ADDRESSED.search(name.upper()):
             for address in value.split():
@@ -217,7 +218,7 @@ class Programs:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        _remember_indexes(os.environ)
+        _remember_secrets(os.environ)
 
     def run(
         self,

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import clean
+from fooocus_nb._secrets import redact
 from fooocus_nb.engine import manager
 from fooocus_nb.widgets.start_monitor import StartMonitor
 
@@ -41,8 +42,8 @@ class Session:
         return manager.get(name) if name else manager.current()
 
     def write(self, text: str) -> None:
-        """Print a line without control characters."""
-        sys.stdout.write(f"{clean(text)}\n")
+        """Print a line without control characters and secrets."""
+        sys.stdout.write(f"{clean(redact(text))}\n")
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[StartMonitor]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fooocus_nb import _html
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.given import path_of
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import open_plain_file, read_plain_file
 from fooocus_nb.fooocus.schema.named_values import NamedValues
@@ -59,7 +61,7 @@ class Image:
     def __init__(
         self, path: Path | str, *, seed: int | None, parameters: Mapping[str, Any]
     ) -> None:
-        self._path = Path(path)
+        self._path = path_of("path", path, ParameterError)
         self.seed = seed
         self._parameters: Mapping[str, Any] = dict(parameters)
 

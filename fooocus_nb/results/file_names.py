@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["FIELDS", "ImageFacts", "NamePattern", "folded", "is_inside", "safe_name"]
+__all__ = ["FIELDS", "ImageFacts", "NamePattern", "folded", "image_name", "is_inside", "safe_name"]
 
 #: What a pattern may name beside the parameters of the image.
 FIELDS = ("date", "time", "seed", "prompt", "number", "index", "name", "engine", "input")
@@ -36,6 +36,11 @@ MAX_PATTERN = 500
 #: What a value may fill; a width such as ``{seed:>1000000000}`` would fill the memory.
 MAX_WIDTH = 100
 DEFAULT_NAME = "image"
+#: How files of images end; anything else would be opened by something else than a viewer.
+IMAGE_ENDINGS = frozenset(
+    {"avif", "bmp", "gif", "heic", "jfif", "jpeg", "jpg", "jxl", "png", "tif", "tiff", "webp"}
+)
+DEFAULT_ENDING = "png"
 
 _BAD = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])$")
@@ -159,6 +164,15 @@ def safe_name(text: str, limit: int = MAX_BYTES) -> str:
     if _RESERVED.match(name.partition(".")[0].rstrip(" ").casefold()):
         name = f"_{name}"
     return name or DEFAULT_NAME
+
+
+def image_name(path: str) -> str:
+    """Return the name of an image's file at its source, as every file system takes it."""
+    name = PurePosixPath(path.replace("\\", "/")).name
+    stem, _, ending = name.rpartition(".")
+    if not stem or ending.lower() not in IMAGE_ENDINGS:
+        stem, ending = name, DEFAULT_ENDING
+    return f"{safe_name(stem)}.{ending}"
 
 
 def folded(name: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fooocus_nb.errors import DiskFull, OutputError
 from fooocus_nb.fooocus.limits import max_file_bytes
-from fooocus_nb.fooocus.plain_files import open_plain_file
-from fooocus_nb.results.file_names import ImageFacts, folded, is_inside, safe_name
+from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.results.file_names import ImageFacts, folded, image_name, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,6 @@ __all__ = ["FULL_DISK", "OutputFolder"]
 
 #: The errors of a full disk. A quota is one that is full for one user; not every platform has one.
 FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-#: What an image is where its name does not say it; and how long such a word may be.
-DEFAULT_ENDING, ENDING_BYTES = "png", 8
 
 
 class OutputFolder:
@@ -107,7 +105,7 @@ class OutputFolder:
     def _wanted(self, name: str, facts: ImageFacts | None) -> Path:
         """Return where an image is to go; its folder is there then."""
         if self.names is None or facts is None:
-            return self.folder / name
+            return self.folder / image_name(name)
         known = ImageFacts({"name": Path(name).stem, **facts.values}, facts.parameters)
         *folders, stem = self.names.path(known)
         parent = self.folder
@@ -115,7 +113,7 @@ class OutputFolder:
             parent = self._subfolder(parent, part)
         if not is_inside(parent, self.folder):  # a link leads elsewhere
             parent = self.folder
-        return parent / f"{stem}.{safe_name(Path(name).suffix[1:] or DEFAULT_ENDING, ENDING_BYTES)}"
+        return parent / f"{stem}{Path(image_name(name)).suffix}"
 
     def _subfolder(self, parent: Path, name: str) -> Path:
         """Make and return a folder, or the one that a file system may take for it."""
@@ -189,8 +187,7 @@ class OutputFolder:
 
 
 def _plain_bytes(source: Path) -> bytes:
-    with open_plain_file(source, max_file_bytes()) as stream:
-        return stream.read()
+    return read_plain_file(source, max_file_bytes())
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -15,12 +15,26 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-__all__ = ["is_image", "overview_png", "preview_jpeg", "small_image", "webp_thumbnail"]
+__all__ = [
+    "is_image",
+    "overview_png",
+    "preview_jpeg",
+    "require_pixels",
+    "small_image",
+    "webp_thumbnail",
+]
 
 #: A thumbnail in base64 must stay below 60 KB, so its bytes below three quarters of that.
 MAX_THUMBNAIL_BYTES = 44_000
 #: The PNG fallback stands beside the HTML in every saved notebook, so it is kept smaller still.
 MAX_OVERVIEW_BYTES = 10_000
+#: An image may unfold to a thousand times its file: more pixels than this are not decoded to be
+#: shown small. Upscaled four times, the largest image of SDXL has half of it.
+MAX_PIXELS = 64_000_000
+#: A preview is as large as the image that is being made, or smaller.
+MAX_PREVIEW_PIXELS = 16_000_000
+#: What an image of a server may be.
+_SERVED = frozenset({"AVIF", "BMP", "GIF", "HEIF", "JPEG", "JXL", "MPO", "PNG", "TIFF", "WEBP"})
 _QUALITIES = (82, 70, 55, 40)
 _OVERVIEW_SIDES = (224, 176, 128, 96)
 _OVERVIEW_TILES = 9
@@ -43,12 +57,17 @@ def webp_thumbnail(
 
 
 def preview_jpeg(
-    data: bytes, max_side: int = 512, max_bytes: int = MAX_THUMBNAIL_BYTES
+    data: bytes,
+    max_side: int = 512,
+    max_bytes: int = MAX_THUMBNAIL_BYTES,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[bytes, int, int]:
     """Return a preview from the engine as a small JPEG."""
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as opened:
+        require_pixels(opened, max_pixels)
         # The bilinear filter at this size costs a tenth of the default and shows no difference.
         opened.draft("RGB", (max_side, max_side))
         image = opened.convert("RGB")
@@ -66,11 +85,23 @@ def is_image(data: bytes) -> bool:
 
     try:
         with PIL.Image.open(io.BytesIO(data)) as opened:
-            return opened.width > 0 and opened.height > 0
+            return opened.format in _SERVED and opened.width > 0 and opened.height > 0
     except PIL.Image.DecompressionBombError:
         return True  # whoever asked for one so large shall have its file
     except (OSError, SyntaxError, ValueError, struct.error):
         return False
+
+
+def require_pixels(image: PIL.Image.Image, limit: int) -> None:
+    """Raise Pillow's own error for an image that has more pixels than this, or is no pixels."""
+    import PIL.Image
+
+    if image.format == "EPS":  # a program, which Pillow lets Ghostscript run
+        msg = "an EPS is not shown"
+        raise PIL.UnidentifiedImageError(msg)
+    if image.width * image.height > limit:
+        msg = f"{image.width} x {image.height} pixels are more than {limit:,}"
+        raise PIL.Image.DecompressionBombError(msg)
 
 
 def overview_png(paths: Sequence[Path], max_bytes: int = MAX_OVERVIEW_BYTES) -> bytes:
@@ -109,6 +140,7 @@ def small_image(path: Path, max_side: int, *, gap: float = 3.0) -> PIL.Image.Ima
     import PIL.Image
 
     with open_plain_file(path, max_file_bytes()) as file, PIL.Image.open(file) as opened:
+        require_pixels(opened, MAX_PIXELS)
         opened.draft("RGB", (max_side, max_side))
         image = _flattened(opened)
     image.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=gap)

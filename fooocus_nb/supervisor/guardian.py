@@ -22,7 +22,12 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb._secrets import redact_words, remember_secret, secrets_in
+from fooocus_nb._secrets import (
+    redact_words,
+    remember_environment,
+    remember_secret,
+    secrets_in,
+)
 from fooocus_nb.supervisor import _place, _platform
 from fooocus_nb.supervisor._drain import Client, Output
 from fooocus_nb.supervisor._resources import usage_of
@@ -132,6 +137,7 @@ class Guardian:
             self._watcher.add_output(pipe)
         for secret in secrets_in(self._spec["argv"]).values():
             remember_secret(secret)
+        remember_environment(self._spec["env"])
         writer = RotatingWriter(
             self._spec["log_path"], self._spec["log_bytes"], self._spec["log_backups"]
         )

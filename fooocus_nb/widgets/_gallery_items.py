@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb._html import clean, clip, parameter_rows
 from fooocus_nb.engine.grants import grant
 from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.fooocus.given import path_of, shown
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import read_log, read_metadata
 from fooocus_nb.fooocus.plain_files import UnfitFileError, open_plain_file
@@ -64,34 +65,46 @@ def items_of(source: Any, *, recursive: bool = True) -> Iterator[Path | Image]:
         yield source
     elif isinstance(source, (str, os.PathLike)):
         path = _expanded(source)
-        if path.is_dir():
+        kind = _kind(path)
+        if kind == "folder":
             yield from _images_in(path, recursive=recursive)
-        elif path.is_file():
+        elif kind == "file":
             yield path
         else:
-            msg = f"gallery(source={str(source)!r}): there is no folder and no file of that name."
+            msg = (
+                f"gallery(source={shown(str(path))}): there is no folder and no file of that name."
+            )
             raise ParameterError(msg)
     elif isinstance(source, Result) or hasattr(source, "__iter__"):
         for part in source:
             # A file of a list may be missing: then its card says so, and the others show.
             if isinstance(part, (str, os.PathLike)) and not isinstance(part, Image):
                 path = _expanded(part)
-                yield from items_of(path, recursive=recursive) if path.is_dir() else (path,)
+                folder = _kind(path) == "folder"
+                yield from items_of(path, recursive=recursive) if folder else (path,)
             else:
                 yield from items_of(part, recursive=recursive)
     else:
         msg = (
-            f"gallery(source={clip(repr(source), 80)}): it must be a folder, a file, an Image, a "
+            f"gallery(source={shown(source)}): it must be a folder, a file, an Image, a "
             "Result, or a list of these."
         )
         raise ParameterError(msg)
 
 
-def _expanded(path: str | os.PathLike[str]) -> Path:
+def _kind(path: Path) -> str:
     try:
-        return Path(path).expanduser()
+        return "folder" if path.is_dir() else "file" if path.is_file() else ""
+    except OSError:  # a name that is too long
+        return ""
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    plain = path_of("gallery(source)", path, ParameterError)
+    try:
+        return plain.expanduser()
     except RuntimeError as error:
-        where = os.fspath(path)
+        where = os.fspath(plain)
         msg = f"gallery(source={where!r}): nothing tells where that home is. Give the whole path."
         raise ParameterError(msg) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -13,6 +12,7 @@ from fooocus_nb import _html
 from fooocus_nb._html import clip, parameter_rows
 from fooocus_nb.engine.manager import name_to_say
 from fooocus_nb.errors import EngineError, ParameterError
+from fooocus_nb.fooocus.given import only_our_errors, path_of
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.results import Image, static_bundle
 from fooocus_nb.results.cell import cell_of
@@ -321,5 +321,8 @@ def gallery(
     ParameterError
         When there is no such folder or file, or `source` is none of these.
     """
-    title = Path(source).name if isinstance(source, (str, os.PathLike)) else "Gallery"
-    return Gallery(source, title=title or "Gallery", recursive=recursive)
+    title = "Gallery"
+    if isinstance(source, (str, os.PathLike)):
+        title = path_of("gallery(source)", source, ParameterError).name or title
+    with only_our_errors("gallery(source)", ParameterError):  # it may be any iterable
+        return Gallery(source, title=title, recursive=recursive)

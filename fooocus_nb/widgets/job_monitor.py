@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._html import duration
-from fooocus_nb.results.thumbnails import preview_jpeg
+from fooocus_nb.results.thumbnails import MAX_PIXELS, MAX_PREVIEW_PIXELS, preview_jpeg
 from fooocus_nb.widgets._html import View, images_text, note_html
 from fooocus_nb.widgets.display_backends import choose_backend, own_bundle
 from fooocus_nb.widgets.renderer import Renderer
@@ -32,6 +33,7 @@ __all__ = [
     "note_bundle",
     "result_bundle",
     "small_jpeg",
+    "small_preview",
 ]
 
 #: Every update carries the preview again, so it is small and changes less often.
@@ -229,7 +231,7 @@ class JobViewBuilder:
         if time.monotonic() - self._jpeg_time < PREVIEW_INTERVAL and self._jpeg:
             return
         self._preview = preview
-        if jpeg := small_jpeg(preview.data, PREVIEW_SIDE, PREVIEW_BYTES):
+        if jpeg := small_preview(preview):
             self._jpeg, self._jpeg_time = jpeg, time.monotonic()
 
     def _finished(self, paths: tuple[Path, ...]) -> tuple[bytes, ...]:
@@ -262,10 +264,18 @@ class Pace:
         return steps / elapsed if steps >= 2 and elapsed > 0.2 else None
 
 
-def small_jpeg(data: bytes, side: int, limit: int) -> bytes:
-    """Return an image as a small JPEG; empty where it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, SyntaxError):
-        jpeg, _, _ = preview_jpeg(data, side, limit)
+def small_preview(preview: Preview, side: int = PREVIEW_SIDE) -> bytes:
+    """Return a preview as a small JPEG; empty where it cannot be read."""
+    return small_jpeg(preview.data, side, PREVIEW_BYTES, max_pixels=MAX_PREVIEW_PIXELS)
+
+
+def small_jpeg(data: bytes, side: int, limit: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Return an image as a small JPEG; empty where it cannot be read, or is too large for that."""
+    import PIL.Image
+
+    bomb = PIL.Image.DecompressionBombError
+    with contextlib.suppress(OSError, ValueError, SyntaxError, MemoryError, struct.error, bomb):
+        jpeg, _, _ = preview_jpeg(data, side, limit, max_pixels=max_pixels)
         return jpeg
     return b""
 

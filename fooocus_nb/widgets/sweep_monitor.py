@@ -9,7 +9,7 @@ from fooocus_nb._html import data_uri, duration, escape
 from fooocus_nb.results.thumbnails import webp_thumbnail
 from fooocus_nb.widgets._html import View, images_text, note, page
 from fooocus_nb.widgets.display_backends import WidgetBackend, choose_backend
-from fooocus_nb.widgets.job_monitor import PREVIEW_BYTES, small_jpeg
+from fooocus_nb.widgets.job_monitor import small_jpeg, small_preview
 from fooocus_nb.widgets.renderer import Renderer
 from fooocus_nb.widgets.sweep_widget import SweepWidget, grid_shape
 
@@ -106,7 +106,7 @@ class SweepMonitor:
         preview = job.snapshot().preview
         if preview is None or preview is self._previews[0]:
             return b""
-        self._previews = preview, small_jpeg(preview.data, PREVIEW_SIDE, PREVIEW_BYTES)
+        self._previews = preview, small_preview(preview, PREVIEW_SIDE)
         return self._previews[1]
 
     # -- without widgets --------------------------------------------------------------------

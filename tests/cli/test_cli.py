@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import uuid
@@ -163,6 +164,16 @@ def test_the_bar_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal("utf-8")
     ProgressBar(terminal).show(1, 2, 1.0, "long " * 50)
     assert len(terminal.written().removeprefix("\r\x1b[2K")) < 40
+
+
+def test_what_a_progress_bar_says_cannot_steer_the_terminal():
+    terminal = Terminal("utf-8")
+    bar = ProgressBar(terminal)
+    bar.show(0, 2, 1.0, "a\x1b]52;c;cHduZWQ=\x07b", "c\n\x9b2Jd\u202ee\ud800")
+    bar.close()
+    written = terminal.written().replace("\r\x1b[2K", "")
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800]", written)
+    assert "ab: c de" in written
 
 
 def test_only_a_terminal_shows_details() -> None:

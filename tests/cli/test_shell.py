@@ -450,7 +450,7 @@ def test_what_is_noted_hides_secrets(capsys) -> None:
 
 def test_nobody_can_answer_without_a_standard_input(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    screen = install._Screen(io.StringIO(), yes=False)
+    screen = install._Screen(Report(json=False), yes=False)
     with pytest.raises(fooocus_nb.InstallError, match="Nobody can answer"):
         screen.confirm("Install it?")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -179,6 +181,21 @@ def test_a_command_line_is_for_everybody_and_an_environment_is_not() -> None:
     assert (folder / "environ").stat().st_mode & 0o777 == 0o400
 
 
+def test_a_secret_of_the_environment_that_an_engine_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, without its name; shown in every kernel that uses the engine, and nowhere."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nprint('bare', os.environ['HF_TOKEN'], os.environ['HTTP_PROXY'], flush=True)\n"
+    )
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:proxy-{SECRET}@127.0.0.1:1")
+    env = {"HF_TOKEN": SECRET, "PYTHONPATH": str(tmp_path)}
+    engine = fooocus_nb.start(demo=True, env=env, share=True)
+    engine.generate("x", **SMALL)
+    assert any("bare ***" in line for line in engine.tail(1000))
+    look_for_the_secret(engine)
+
+
 def test_secrets_that_an_engine_prints(tmp_path: Path) -> None:
     code = f"print('Looking in https://me:{SECRET}@host/simple --hf-token {SECRET} key')"
     printed = subprocess.run(
@@ -206,6 +223,14 @@ def test_secrets_that_an_engine_prints(tmp_path: Path) -> None:
         ("Authorization: Basic bWU6YQ==", "Authorization: ***"),
         ("HF_TOKEN=hf_abc next", "HF_TOKEN=*** next"),
         ("hf_abcdefghijklmnopqrstuv", "***"),
+        ("glpat-abcdefghijklmnopqrstuv", "***"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_1", "***"),
+        ("https://b/x.png?X-Amz-Signature=ab1&w=3", "https://b/x.png?X-Amz-Signature=***&w=3"),
+        ("https://b/x.png?se=2026&sig=ab%3D", "https://b/x.png?se=2026&sig=***"),
+        ("AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY=***"),
+        ('{"passphrase": "abc"}', '{"passphrase": "***"}'),
+        ("signature of key=3, keyword: 'monkey'", "signature of key=3, keyword: 'monkey'"),
+        ("PWD=/home/me/fooocus", "PWD=/home/me/fooocus"),
         (
             "a photo of a token, secretly painted @home",
             "a photo of a token, secretly painted @home",
@@ -237,3 +262,13 @@ def test_a_known_secret_is_masked_wherever_it_stands_by_itself() -> None:
     error = GenerationError("the server says open-sesame-17!", log=["x open-sesame-17"])
     assert "open-sesame-17" not in f"{error} {error!r} {error.log} {error.message}"
     assert redact("reopen-sesame-177") == "reopen-sesame-177"
+
+
+def test_a_known_secret_is_masked_however_it_is_written() -> None:
+    secret = '#öpen/"sés&me'
+    remember_secret(secret)
+    for written in (
+        *(secret, quote(secret), quote(secret, safe=""), json.dumps(secret), repr(secret)),
+        *(json.dumps(secret, ensure_ascii=False), html.escape(secret), f"x{secret}"),
+    ):
+        assert "pen" not in redact(f"it says {written}!")

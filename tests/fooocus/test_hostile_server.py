@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import functools
+import hashlib
 import json
 import socket
 import subprocess
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 import fooocus_nb
@@ -32,7 +37,10 @@ from fooocus_nb.fooocus.limits import (
 from fooocus_nb.fooocus.requests.images import download, encode_image
 from fooocus_nb.fooocus.transport.gradio3 import Gradio3Transport
 from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
-from fooocus_nb.fooocus.transport.http import parse_json, prefix_of
+from fooocus_nb.fooocus.transport.http import HttpSession, parse_json, prefix_of
+from fooocus_nb.fooocus.transport.login import Login
+
+from ..lanes import slow_but
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
+#: What a websocket's key is put together with.
+WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 WINDOWS = sys.platform == "win32"
 PAGE = {"protocol": "sse_v1", "components": [], "dependencies": [{"outputs": [], "inputs": []}]}
 MOST = 100_000_000
@@ -75,6 +85,25 @@ async def serving(handle: Handler, host: str = "127.0.0.1") -> AsyncIterator[str
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@contextlib.asynccontextmanager
+async def heads(reply: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve one answer, and note the heads of the requests."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(reply)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+    finally:
+        server.close()
+
+
 def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -85,6 +114,31 @@ async def without_end(writer: asyncio.StreamWriter, piece: bytes, head: bytes = 
     while True:
         writer.write(piece)
         await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def flooding(first: bytes, frames: bytes) -> AsyncIterator[str]:
+    """Serve websockets that write frames as they are, again and again, and read nothing."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            named = dict(line.split(b": ", 1) for line in head.splitlines() if b": " in line)
+            key = {name.lower(): value for name, value in named.items()}[b"sec-websocket-key"]
+            told = base64.b64encode(hashlib.sha1(key + WEBSOCKET).digest())
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + told + b"\r\n\r\n" + first
+            )
+            while True:
+                writer.write(frames)
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1000)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
 
 
 # -- without end: each stage in a process of its own, whose memory is looked at ----------------
@@ -180,20 +234,168 @@ STAGES = {
                     await asyncio.sleep(0.05)
         handle = None
     """,
+    "large messages": """
+        far = True
+        def hosted():
+            text = json.dumps({"msg": "process_generating", "output": {"data": ["x" * 16_000_000]}})
+            frame = bytes([0x81, 127]) + len(text).to_bytes(8, "big") + text.encode()
+            return flooding(b"", frame)
+        async def talk(url):
+            async with asyncio.timeout(5):
+                async for message in Gradio3Transport(url).call(1, [], "s"):
+                    await asyncio.sleep(0.1)
+    """,
+    "fragments of nothing": """
+        far = True
+        def hosted():
+            return flooding(bytes([1, 0]), bytes([0, 0]) * 50_000)
+        async def talk(url):
+            async with asyncio.timeout(5):
+                async for _ in Gradio3Transport(url).call(1, [], "s"):
+                    pass
+    """,
+    "pings whose answers nobody reads": """
+        far = True
+        def hosted():
+            return flooding(b"", (bytes([0x89, 125]) + b"x" * 125) * 5_000)
+        async def talk(url):
+            os.environ[MESSAGE_VARIABLE] = "8000000"
+            async for _ in Gradio3Transport(url).call(1, [], "s"):
+                pass
+    """,
+    "lists in lists": """
+        far = True
+        async def handle(path, reader, writer):
+            nested = b"[" * 900 + b"]" * 900
+            writer.write(answer(b"[" + b",".join([nested] * 15_000) + b"]"))
+        async def talk(url):
+            await Gradio3Transport(url, timeout=60).config()
+    """,
+    "objects": """
+        far = True
+        async def handle(path, reader, writer):
+            each = b",".join(b'{"%d":[]}' % number for number in range(400_000))
+            writer.write(answer(b"[" + each + b"]"))
+        async def talk(url):
+            await Gradio3Transport(url, timeout=60).config()
+    """,
+    "updates that add up": """
+        far = True
+        async def handle(path, reader, writer):
+            if "join" in path:
+                writer.write(answer(b'{"event_id": "e"}'))
+                return
+            def event(data):
+                told = {"msg": "process_generating", "event_id": "e", "output": {"data": data}}
+                return f"data: {json.dumps(told)}\\n\\n".encode()
+            piece = event([[["append", [], "x" * 4_000_000]]])
+            writer.write(b"HTTP/1.1 200 OK\\r\\n\\r\\n" + event(["x"]))
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        async def talk(url):
+            page = {**PAGE, "protocol": "sse_v3"}
+            async for _ in Gradio4Transport(url, page).call(0, [], "s"):
+                pass
+    """,
+    "previews": """
+        far = True
+        async def handle(path, reader, writer):
+            if "file=" in path:
+                writer.write(answer(b"\\x89PNG" + b"x" * 60_000_000))
+            elif "join" in path:
+                writer.write(answer(b'{"event_id": "e"}'))
+            else:
+                told = {"msg": "process_generating", "event_id": "e",
+                        "output": {"data": [{"path": "/x.png"}]}}
+                done = {"msg": "process_completed", "event_id": "e", "success": False,
+                        "output": {"error": "the end"}}
+                events = "".join(f"data: {json.dumps(each)}\\n\\n" for each in [told] * 3 + [done])
+                writer.write(b"HTTP/1.1 200 OK\\r\\n\\r\\n" + events.encode())
+        async def talk(url):
+            page = {**PAGE, "components": [{"id": 1, "type": "image"}],
+                    "dependencies": [{"outputs": [1], "inputs": []}]}
+            async for message in Gradio4Transport(url, page).call(0, [], "s"):
+                pass
+            raise EngineError(f"{url}: {message.error}")
+    """,
+    "the head of a stream in drops": """
+        async def handle(path, reader, writer):
+            if "join" in path:
+                writer.write(answer(b'{"event_id": "e"}'))
+                return
+            writer.write(b"HTTP/1.1 200 OK\\r\\n")
+            while True:
+                writer.write(b"X: y\\r\\n")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        async def talk(url):
+            from fooocus_nb.fooocus.transport import gradio4
+            gradio4.SILENCE = 1.0
+            async for _ in Gradio4Transport(url, PAGE).call(0, [], "s"):
+                pass
+    """,
+    "cookies": """
+        async def handle(path, reader, writer):
+            lines = [f"Set-Cookie: {len(path)}-{n}-{id(writer)}={'x' * 3000}" for n in range(30)]
+            writer.write(answer(b"{}", "200 OK", *lines))
+        async def talk(url):
+            transport = Gradio3Transport(url)
+            for number in range(600):
+                await transport.config()
+            raise EngineError(url)
+    """,
+    "an image from the web in drops": """
+        async def handle(path, reader, writer):
+            writer.write(b"HTTP/1.1 200 OK\\r\\n")
+            while True:
+                writer.write(b"X: y\\r\\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        async def talk(url):
+            from fooocus_nb.fooocus.requests import images
+            images.WHOLE_TIMEOUT = 1.5
+            await asyncio.to_thread(download, "image", url, private=True)
+    """,
+    "an image from the web": """
+        async def handle(path, reader, writer):
+            await without_end(writer, b"\\x89PNG" + b"x" * 1_000_000)
+        async def talk(url):
+            await asyncio.to_thread(download, "image", url, private=True)
+    """,
 }
+EVERYDAY = (
+    *("config", "config in drops", "file", "headers", "packed", "post", "events in one line"),
+    *("events of others", "a websocket's message", "messages that are not read", "lists in lists"),
+    *("updates that add up", "an image from the web in drops"),
+)
 FRAME = """
-import asyncio, json, resource, sys
+import asyncio, json, os, resource, sys
 sys.path.insert(0, {folder!r})
-from test_hostile_server import *
+from tests.fooocus.test_hostile_server import *
 import httpx, websockets.asyncio.server
 from gradio_client import utils
+far = False
+def hosted():
+    return serving(handle)
 {stage}
 async def main():
-    if handle is None:
+    if sys.argv[1:]:
+        async with hosted() as url:
+            print(url, flush=True)
+            await asyncio.Event().wait()
+    elif far:
+        with subprocess.Popen(sys.orig_argv + ["serve"], stdout=subprocess.PIPE) as server:
+            try:
+                await talk(server.stdout.readline().decode().strip())
+            finally:
+                server.kill()
+    elif handle is None:
         await talk("")
-        return
-    async with serving(handle) as url:
-        await talk(url)
+    else:
+        async with serving(handle) as url:
+            await talk(url)
 def peak():
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -202,13 +404,15 @@ try:
     asyncio.run(asyncio.wait_for(main(), 110))
 except FooocusError as error:
     print(json.dumps([type(error).__name__, str(error), peak() - before]))
+except TimeoutError:
+    print(json.dumps(["EngineTimeout", "127.0.0.1 does not end", peak() - before]))
 """
 
 
 @pytest.mark.skipif(WINDOWS, reason="asks POSIX for the memory")
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", slow_but(STAGES, *EVERYDAY))
 def test_what_does_not_end_is_bounded(stage: str) -> None:
-    code = FRAME.format(folder=str(Path(__file__).parent), stage=textwrap.dedent(STAGES[stage]))
+    code = FRAME.format(folder=str(Path(__file__).parents[2]), stage=textwrap.dedent(STAGES[stage]))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
@@ -272,6 +476,106 @@ def test_a_redirection_to_another_host_is_not_followed(location: str) -> None:
 
     run(talk())
     assert not asked
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.1"], ids=["another host", "another port"])
+def test_a_websocket_is_opened_nowhere_else(host: str) -> None:
+    """It would get the prompt and the images that the user gives."""
+    asked = []
+
+    async def other(path: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        asked.append(path)
+
+    async def talk() -> None:
+        async with serving(other, host) as elsewhere:
+            there = elsewhere.replace("http", "ws") + "/queue/join"
+
+            async def handle(path: str, reader: object, writer: asyncio.StreamWriter) -> None:
+                writer.write(answer(b"", "302 Found", f"Location: {there}"))
+
+            async with serving(handle) as url:
+                transport = Gradio3Transport(url)
+                with pytest.raises(UnsupportedServer, match="302"):
+                    async for _ in transport.call(1, ["a prompt"], "s"):
+                        pass
+                await transport.aclose()
+
+    run(talk())
+    assert not asked
+
+
+def test_a_login_is_carried_to_no_other_port() -> None:
+    """Another user may listen there."""
+    asked = []
+
+    async def other(path: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        asked.append(path)
+        writer.write(answer(b"{}"))
+
+    async def talk() -> None:
+        async with serving(other) as elsewhere:
+
+            async def handle(path: str, reader: object, writer: asyncio.StreamWriter) -> None:
+                writer.write(answer(b"", "302 Found", f"Location: {elsewhere}/config"))
+
+            async with serving(handle) as url:
+                transport = Gradio3Transport(url, logins=[Login("me", "sesame-4711")])
+                with pytest.raises(UnsupportedServer, match="another port"):
+                    await transport.config()
+                await transport.aclose()
+
+    run(talk())
+    assert not asked
+
+
+class Nothing(httpx.AsyncByteStream):
+    """An empty body."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
+@pytest.mark.parametrize(
+    ("own", "there", "followed"),
+    [
+        ("http://host", "https://host/config", True),
+        ("http://host:7865", "https://host/config", True),
+        ("https://host", "/new/config", True),
+        ("https://host", "http://host/config", False),
+        ("https://host", "https://host.example/config", False),
+        ("https://host", "https://host@other/config", False),
+        ("https://host", "//other/config", False),
+        ("https://host", "ftp://host/config", False),
+        ("https://host", "file:///etc/passwd", False),
+        ("https://host", "data:text/plain,x", False),
+        ("https://host", "javascript:x", False),
+    ],
+)
+def test_which_redirections_are_followed(
+    monkeypatch: pytest.MonkeyPatch, own: str, there: str, followed: bool
+) -> None:
+    statuses = [302, 200]
+
+    def reply(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(statuses.pop(0), headers={"Location": there}, stream=Nothing())
+
+    making = functools.partial(httpx.AsyncClient, transport=httpx.MockTransport(reply))
+    monkeypatch.setattr(httpx, "AsyncClient", making)
+
+    async def talk() -> None:
+        session = HttpSession(own)
+        try:
+            asking = session.request("GET", "/config", follow=True)
+            if followed:
+                assert (await asking).redirected
+            else:
+                with pytest.raises(FooocusError):
+                    await asking
+                assert statuses == [200]
+        finally:
+            await session.aclose()
+
+    run(talk())
 
 
 def test_a_redirection_without_end() -> None:
@@ -376,8 +680,56 @@ def test_a_path_that_cannot_be_sent() -> None:
     run(talk())
 
 
+@pytest.mark.parametrize("secret_in", ["login", "query", "redirection"])
+def test_no_error_of_a_download_holds_a_secret(secret_in: str) -> None:
+    """Nor does any of its causes, which are shown below it."""
+    secret = "sesame-4711-there"
+
+    async def handle(path: str, reader: object, writer: asyncio.StreamWriter) -> None:
+        if secret_in == "redirection" and "token" not in path:
+            writer.write(answer(b"", "302 Found", f"Location: /x?token={secret}"))
+        else:
+            writer.write(answer(b"", "404 Not Found"))
+
+    async def talk() -> str:
+        async with serving(handle) as url:
+            given = {
+                "login": url.replace("://", f"://me:{secret}@"),
+                "query": f"{url}/x.png?X-Amz-Signature={secret}",
+                "redirection": url,
+            }[secret_in]
+            with pytest.raises(ParameterError) as caught:
+                await asyncio.to_thread(download, "image", given, private=True)
+            return "".join(traceback.format_exception(caught.value))
+
+    assert secret not in str(run(talk()))
+
+
+def test_a_login_of_an_image_is_sent_to_its_own_host_only() -> None:
+    async def talk() -> None:
+        async with (
+            heads(answer(b"image")) as (other, seen),
+            heads(answer(b"", "302 Found", f"Location: {other}/x")) as (own, first),
+        ):
+            given = own.replace("://", "://me:sesame-4711@")
+            assert await asyncio.to_thread(download, "image", given, private=True) == b"image"
+        assert b"authorization: basic" in first[0].lower()
+        assert b"authorization" not in seen[0].lower()
+
+    run(talk())
+
+
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "[" + "0," * 600_000 + "0]", "9" * 10_000, "{", '"' + "é" * 300 + '"']
+    "text",
+    [
+        "[" * 100_000,
+        "[" + "0," * 600_000 + "0]",
+        "[" + ("[" * 900 + "]" * 900 + ",") * 400 + "0]",
+        "[" + ('{"a":' * 900 + "0" + "}" * 900 + ",") * 400 + "0]",
+        "9" * 10_000,
+        "{",
+        '"' + "é" * 300 + '"',
+    ],
 )
 def test_json_that_would_cost_too_much(text: str) -> None:
     assert parse_json(text.encode(), 1000 if "é" in text else 32_000_000) is None

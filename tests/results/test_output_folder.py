@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fooocus_nb.errors import FooocusError, OutputError
+from fooocus_nb.fooocus.limits import FILE_VARIABLE
 from fooocus_nb.results.output_folder import OutputFolder
 
 
@@ -36,6 +37,35 @@ def test_another_image_of_the_same_name_is_never_overwritten(tmp_path):
 def test_a_name_from_a_server_cannot_leave_the_folder(tmp_path):
     outputs = OutputFolder(tmp_path / "out")
     assert outputs.write("../../evil.png", b"x").parent == tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("/", "image.png"),
+        ("", "image.png"),
+        ("/tmp/..", "_.png"),
+        ("..\\..\\evil.png", "evil.png"),
+        ("C:\\x\\nul.png", "_nul.png"),
+        ("CON.webp", "_CON.webp"),
+        ("aux", "_aux.png"),
+        ("a:b|c?.jpg", "a_b_c_.jpg"),
+        (".bashrc", "_bashrc.png"),
+        ("-rf.png", "_rf.png"),
+        ("sitecustomize.py", "sitecustomize.py.png"),
+        ("page.html", "page.html.png"),
+        ("run.ipynb", "run.ipynb.png"),
+        ("gpj\u202e.exe", "gpj_.exe.png"),
+        ("a\x00\x1b[31m\n\ud800.png", "a_[31m_.png"),
+        ("x" * 5000 + ".PNG", "x" * 120 + ".PNG"),
+        ("2024-01-02_03-04-05_6789.png", "2024-01-02_03-04-05_6789.png"),
+        ("Ünïcode 日本.webp", "Ünïcode 日本.webp"),
+    ],
+)
+def test_every_name_of_a_server_is_one_that_any_file_system_takes(tmp_path, given, name):
+    written = OutputFolder(tmp_path / "out").write(given, b"x")
+    assert written == tmp_path / "out" / name
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_folder_that_cannot_be_made_says_where_the_image_still_is(tmp_path):
@@ -173,6 +203,24 @@ def test_links_are_respected(tmp_path, monkeypatch, links):
     assert folder.is_symlink()
     assert (real / "a.png").is_symlink()
     assert not (tmp_path / "gone.png").exists()
+
+
+def test_a_file_that_grows_while_it_is_read_has_an_end(tmp_path, monkeypatch):
+    """Each look at it finds more; nothing over the bound is taken."""
+    monkeypatch.setenv(FILE_VARIABLE, "1000")
+    source = tmp_path / "a.png"
+    source.write_bytes(b"x" * 900)
+    real = os.fstat
+
+    def growing(handle):
+        found = real(handle)
+        with source.open("ab") as file:
+            file.write(b"x" * 900)
+        return found
+
+    monkeypatch.setattr(os, "fstat", growing)
+    with pytest.raises(OutputError, match="too large"):
+        OutputFolder(tmp_path / "out").copy(source)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes and links are POSIX's")

@@ -6,12 +6,13 @@ import itertools
 import sys
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fooocus_nb._secrets import redact, secrets_in
+from fooocus_nb._secrets import redact, remember_environment, secrets_in
 from fooocus_nb.supervisor import ChildSpec, Process
 from fooocus_nb.supervisor._masking import MAX_WAITING, Masker
 
@@ -100,6 +101,65 @@ def test_the_log_on_the_disk_is_masked(tmp_path: Path) -> None:
         assert b"bare ***" in log
     finally:
         process.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HF_TOKEN", "plain-4711-word", "plain-4711-word"),
+        ("CIVITAI_API_KEY", "0123456789abcdef", "0123456789abcdef"),
+        ("HTTPS_PROXY", "http://me:p4ss+w0rd@proxy:3128", "p4ss+w0rd"),
+        ("PIP_INDEX_URL", "https://t0ken-4711@host/simple", "t0ken-4711"),
+        ("JUPYTER_TOKEN", "0123456789abcdef/+", "0123456789abcdef/+"),
+        ("MY_AUTH", "someone:s3cr et/x", "s3cr et/x"),
+    ],
+)
+def test_a_secret_of_the_environment_is_masked_where_a_program_prints_it(
+    tmp_path: Path, name: str, value: str, secret: str
+) -> None:
+    """As it is, in an address, in JSON and as Python shows it."""
+    code = (
+        "import json, os, urllib.parse as u; s = os.environ['S']; print('bare', s);"
+        "print('in', u.quote(s, safe=''), json.dumps(s), repr(s)); print('the end', flush=True)"
+    )
+    spec = ChildSpec(
+        argv=(sys.executable, "-c", code),
+        cwd=tmp_path,
+        env={name: value, "S": secret},
+        name="masked",
+        run_dir=_made(tmp_path / "run-masked02"),
+        log_path=tmp_path / "log" / "engine.log",
+    )
+    process = Process.start(spec)
+    try:
+        process.wait(timeout=30)
+    finally:
+        process.stop()
+    log = _read(spec.log_path).decode()
+    assert "bare ***" in log
+    assert "the end" in log
+    assert secret not in log
+    assert quote(secret, safe="") not in log
+
+
+def test_what_is_no_secret_of_an_environment_is_not_masked() -> None:
+    remember_environment(
+        {
+            "XAUTHORITY": "/home/me/.Xauthority-4711",
+            "SSH_AUTH_SOCK": "agent-4711-socket",
+            "TOKENIZERS_PARALLELISM": "parallel-4711",
+            "X_AUTH": "disabled",
+            "API_KEY": "short",
+            "TOKEN": "/run/secrets/token-4711",
+            "PWD": "folder-4711-word",
+            "HTTP_PROXY": "http://proxy-4711:3128",
+        }
+    )
+    text = (
+        "/home/me/.Xauthority-4711 agent-4711-socket parallel-4711 disabled short "
+        "/run/secrets/token-4711 folder-4711-word http://proxy-4711:3128"
+    )
+    assert redact(text) == text
 
 
 def _made(folder: Path) -> Path:

@@ -6,15 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from fooocus_nb._secrets import redact
 from fooocus_nb.cli.command import Command
 from fooocus_nb.cli.progress_bar import ProgressBar
 from fooocus_nb.errors import InstallError
 
 if TYPE_CHECKING:
     import argparse
-    from typing import TextIO
 
+    from fooocus_nb.cli.report import Report
     from fooocus_nb.install import Progress
 
 
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Install Fooocus, and print the doctor's report on it."""
     from fooocus_nb.install import install
 
-    screen = _Screen(sys.stderr, yes=options.yes)
+    screen = _Screen(options.report, yes=options.yes)
     try:
         done = install(
             options.directory,
@@ -58,15 +57,15 @@ def run(options: argparse.Namespace) -> int:
 class _Screen:
     """Shows the steps as a bar, and what stays as lines above it."""
 
-    def __init__(self, stream: TextIO, *, yes: bool) -> None:
-        self._stream = stream
+    def __init__(self, report: Report, *, yes: bool) -> None:
+        self._report = report
         self._yes = yes
-        self._bar = ProgressBar(stream)
+        self._bar = ProgressBar(sys.stderr)
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
         self._bar.close()
-        print(redact(text), file=self._stream, flush=True)
+        self._report.note(text)
 
     def update(self, progress: Progress) -> None:
         elapsed = time.monotonic() - self._began
@@ -79,7 +78,7 @@ class _Screen:
         if sys.stdin is None or not sys.stdin.isatty():
             msg = "Nobody can answer here: --yes agrees to exactly what --from and --ref name."
             raise InstallError(msg)
-        print("[y/N] ", end="", file=self._stream, flush=True)
+        print("[y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from PIL import ImageChops
 from fooocus_nb.errors import FooocusError
 from fooocus_nb.fooocus.requests.images import open_data_uri
 from fooocus_nb.fooocus.transport.data_uris import is_data_uri
+from fooocus_nb.results.thumbnails import MAX_PIXELS, require_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,7 @@ def shows_the_same(path: Path, given: str) -> bool:
     """Whether a file shows just what an image, given as a data URI, does."""
     try:
         with PIL.Image.open(path) as image:
+            require_pixels(image, MAX_PIXELS)
             exact, one = image.format in _EXACT, image.convert("RGB")
         other = open_data_uri("image", given).convert("RGB")
     except (OSError, ValueError, FooocusError, PIL.Image.DecompressionBombError) as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fooocus_nb.errors import ConfigurationError, nearest
+from fooocus_nb.fooocus.given import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -221,7 +222,7 @@ def _python_flags(python: Path) -> tuple[str, ...]:
 
 def _check_port(port: int) -> None:
     if isinstance(port, bool) or not hasattr(port, "__index__") or not 1 <= port <= 65535:
-        msg = f"port={port!r}: a port is a number from 1 to 65535."
+        msg = f"port={shown(port)}: a port is a number from 1 to 65535."
         raise ConfigurationError(msg)
 
 
@@ -233,7 +234,7 @@ def as_gpu(given: int | str) -> int | str:
     if type(number) is int and number >= 0:
         return number
     msg = (
-        f"gpu={given!r}: give the index of the GPU, from 0 up, or the name that nvidia-smi -L "
+        f"gpu={shown(given)}: give the index of the GPU, from 0 up, or the name that nvidia-smi -L "
         "shows, such as 'GPU-8932f937-...' or 'MIG-...'."
     )
     raise ConfigurationError(msg)

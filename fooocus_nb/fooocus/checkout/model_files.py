@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import RestoreError
+from fooocus_nb.fooocus.given import only_our_errors, path_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,14 +78,17 @@ def restore_model(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         When there is no such file, another one has its name by now (nothing is ever overwritten),
         or it is not whole.
     """
+    plain = path_of("path", path, RestoreError)
     try:
-        given = Path(path).expanduser()
+        given = plain.expanduser()
     except RuntimeError as error:
-        msg = f"{os.fspath(path)!r}: nothing tells where that home is. Give the whole path."
+        msg = f"{os.fspath(plain)!r}: nothing tells where that home is. Give the whole path."
         raise RestoreError(msg) from error
-    source = given if given.name.endswith(SUFFIX) else given.with_name(given.name + SUFFIX)
-    target = source.with_name(source.name.removesuffix(SUFFIX))
-    if not source.is_file():
+    with only_our_errors(f"path={shown(path)}", RestoreError):  # such as a name that is too long
+        source = given if given.name.endswith(SUFFIX) else given.with_name(given.name + SUFFIX)
+        target = source.with_name(source.name.removesuffix(SUFFIX))
+        found = source.is_file()
+    if not found:
         there = f" {target} has its own name." if target.is_file() else ""
         msg = f"There is no file {str(source)!r}.{there}"
         raise RestoreError(msg)

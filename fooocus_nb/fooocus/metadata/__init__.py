@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from fooocus_nb.errors import MetadataError
+from fooocus_nb.fooocus.given import only_our_errors, path_of, shown, size_of
 from fooocus_nb.fooocus.limits import MAX_FILE_BYTES
 from fooocus_nb.fooocus.metadata._completeness import complete
 from fooocus_nb.fooocus.metadata._containers import (
@@ -248,15 +249,16 @@ def encode_metadata(values: Mapping[str, Any], scheme: str = "fooocus") -> str:
     if not isinstance(values, Mapping):
         msg = f"There is no metadata in a value of type {type(values).__name__}: give it by name."
         raise MetadataError(msg)
-    raw = raw_of(values)
-    if scheme == "a1111":
-        return dump_a1111(raw)
-    return dump_json({**raw, "metadata_scheme": scheme})
+    with only_our_errors("metadata=", MetadataError):
+        raw = raw_of(values)
+        if scheme == "a1111":
+            return dump_a1111(raw)
+        return dump_json({**raw, "metadata_scheme": scheme})
 
 
 def _check_scheme(scheme: str) -> None:
-    if scheme not in SCHEMES:
-        msg = f"There is no metadata scheme {scheme[:40]!r}; there are {' and '.join(SCHEMES)}."
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        msg = f"There is no metadata scheme {shown(scheme)}; there are {' and '.join(SCHEMES)}."
         raise MetadataError(msg)
 
 
@@ -281,9 +283,9 @@ def read_metadata(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYT
         When it holds no metadata of Fooocus, or is damaged, hostile, too large, no plain file or
         unreadable.
     """
-    file = Path(path)
+    file, limit = _given(path, max_bytes)
     with _naming(file):
-        fields = read_fields(read_plain_file(file, max_bytes))
+        fields = read_fields(read_plain_file(file, limit))
         if "parameters" in fields:
             scheme = fields.get("fooocus_scheme") or None
             return _parsed(
@@ -332,7 +334,7 @@ def write_metadata(
     MetadataError
         When the file is no such image or cannot be written, or the values cannot.
     """
-    file = Path(path)
+    file, limit = _given(path, max_bytes)
     with _naming(file):
         raw: Mapping[str, Any]
         if isinstance(metadata, Metadata):
@@ -345,7 +347,7 @@ def write_metadata(
         fields = {"parameters": text, "fooocus_scheme": chosen}
         if raw.get("version"):
             fields["software"] = str(raw["version"])
-        _replace(file, write_fields(read_plain_file(file, max_bytes), fields))
+        _replace(file, write_fields(read_plain_file(file, limit), fields))
 
 
 # -- the log page ---------------------------------------------------------------------------
@@ -395,9 +397,9 @@ def read_log(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -
     MetadataError
         When the page cannot be read or an entry in it is damaged.
     """
-    file = Path(path)
+    file, limit = _given(path, max_bytes)
     with _naming(file):
-        page = read_plain_file(file, max_bytes)
+        page = read_plain_file(file, limit)
         return [LogEntry(file.parent / name, found) for name, found in _entries(page)]
 
 
@@ -488,7 +490,7 @@ def append_log(path: str | os.PathLike[str], image: str, values: Mapping[str, An
     MetadataError
         When the page cannot be written or the values cannot.
     """
-    file = Path(path)
+    file = path_of("path", path, MetadataError)
     with _naming(file):
         page = _PAGE
         if file.exists():
@@ -519,6 +521,10 @@ def _block(image: str, raw: Mapping[str, Any]) -> str:
 
 
 # -- files ----------------------------------------------------------------------------------
+
+
+def _given(path: object, max_bytes: object) -> tuple[Path, int]:
+    return path_of("path", path, MetadataError), size_of("max_bytes", max_bytes, MetadataError)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from fooocus_nb.errors import MetadataError
@@ -434,7 +434,7 @@ def raw_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
         raw.setdefault("resolution", f"({aspect[0]}, {aspect[1]})")
     if not values.pop("freeu_enabled", True):
         raw.pop("freeu", None)
-    if isinstance(values.get("styles"), Sequence) and not isinstance(values["styles"], str):
+    if isinstance(values.get("styles"), list | tuple):
         values["styles"] = str([str(style) for style in values["styles"]])
     if "seed" in values:
         values["seed"] = str(values["seed"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb._secrets import redact
-from fooocus_nb.errors import FooocusError, ParameterError
+from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.given import only_our_errors
 from fooocus_nb.fooocus.requests.images import (
     encode_image,
     encode_mask,
@@ -81,14 +81,14 @@ def build_request(
     fetch: Fetch = refuse_url,
 ) -> Request:
     """Check the values that a user gives, and return them with the server's other defaults."""
-    with _only_our_errors("the parameters"):
+    with only_our_errors("the parameters", ParameterError):
         given = expand(schema, _resolve(schema, prompt, parameters))
     if "image_seed" in schema.parameters:
         most = schema.parameters["image_seed"].largest_drawn
         given.setdefault("image_seed", (rng or secrets.SystemRandom()).randint(0, most))
     checked = {}
     for name, value in given.items():
-        with _only_our_errors(f"{name}="):
+        with only_our_errors(f"{name}=", ParameterError):
             checked[name] = wire_value(schema.parameters[name], value, fetch)
     values = {**schema.parameters.defaults, **checked}
     check_inpainting(values)
@@ -103,22 +103,6 @@ def build_request(
         warnings=tuple(find_ineffective(schema, values, checked)),
         missing=tuple(dict.fromkeys(_missing(schema, prompt, parameters, checked))),
     )
-
-
-@contextlib.contextmanager
-def _only_our_errors(what: str) -> Iterator[None]:
-    """Raise a ParameterError for what a value itself raises: any object may be given."""
-    try:
-        yield
-    except FooocusError:
-        raise
-    except Exception as error:
-        try:
-            reason = str(error)
-        except Exception:  # noqa: BLE001 - the value's own
-            reason = ""
-        msg = f"{what} cannot be used: {type(error).__name__}{reason and ': '}{reason}."
-        raise ParameterError(msg) from error
 
 
 def _missing(

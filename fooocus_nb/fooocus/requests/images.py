@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import ipaddress
 import os
 import re
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fooocus_nb._background import run_sync
+from fooocus_nb._secrets import redact
 from fooocus_nb.errors import ParameterError
+from fooocus_nb.fooocus.given import path_of
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
+from fooocus_nb.fooocus.transport.login import split_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +45,8 @@ __all__ = [
 ]
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-#: Seconds between two pieces of an image that is fetched from a web address, and for all of it.
+#: Seconds between two pieces of an image that is fetched from a web address, and for all of it,
+#: the way to it included.
 TIMEOUT = 30.0
 WHOLE_TIMEOUT = 120.0
 MAX_REDIRECTS = 5
@@ -74,27 +79,51 @@ def refuse_url(name: str, url: str) -> NoReturn:
 
 def download(name: str, url: str, *, private: bool = False) -> bytes:
     """Fetch an image from the web; from private networks only where that is allowed."""
+    try:
+        return run_sync(_downloaded(name, url, private), WHOLE_TIMEOUT)
+    except TimeoutError as error:
+        msg = f"{name}={_short(url)!r} did not come within {WHOLE_TIMEOUT:g} s."
+        raise ParameterError(msg) from error
+
+
+async def _downloaded(name: str, url: str, private: bool) -> bytes:
     import httpx
 
+    # Apart from the address, since httpx's own errors show all of that.
+    bare, login = split_login(url)
+    auth = httpx.BasicAuth(login.user, login.secret) if login else None
     try:
-        with httpx.Client(timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
-            target = httpx.URL(url)
+        first = target = httpx.URL(bare)
+        async with httpx.AsyncClient(
+            timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
+        ) as client:
             for _ in range(MAX_REDIRECTS + 1):
+                same = (target.scheme, target.netloc) == (first.scheme, first.netloc)
                 # To the very address that was looked at: asked again, a name may lead elsewhere.
                 request = client.build_request(
                     "GET",
-                    target.copy_with(host=_address_of(name, target, private)),
+                    target.copy_with(host=await _address_of(name, target, private)),
                     headers={"Host": target.netloc.decode("ascii")},
                     extensions={"sni_hostname": target.host},
                 )
-                with contextlib.closing(client.send(request, stream=True)) as answer:
+                answer = await client.send(request, stream=True, auth=auth if same else None)
+                async with contextlib.aclosing(answer):
                     if answer.has_redirect_location:
                         target = target.join(answer.headers["location"])
                         continue
-                    answer.raise_for_status()
-                    return _limited(name, url, answer)
+                    if answer.status_code != 200:
+                        msg = f"{name}={_short(url)!r} cannot be fetched: {answer.status_code}."
+                        raise ParameterError(msg)
+                    return await _limited(name, url, answer)
     # An ImportError says what a proxy that the environment names would take.
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        OSError,
+        OverflowError,
+        ValueError,
+        ImportError,
+    ) as error:
         if isinstance(error, ParameterError):
             raise
         msg = f"{name}={_short(url)!r} cannot be fetched: {error}."
@@ -103,27 +132,25 @@ def download(name: str, url: str, *, private: bool = False) -> bytes:
     raise ParameterError(msg)
 
 
-def _limited(name: str, url: str, answer: httpx.Response) -> bytes:
-    limit, end = max_file_bytes(), time.monotonic() + WHOLE_TIMEOUT
-    data = bytearray()
-    for part in answer.iter_raw():
-        data += part
-        if len(data) > limit:
+async def _limited(name: str, url: str, answer: httpx.Response) -> bytes:
+    limit = max_file_bytes()
+    data = io.BytesIO()
+    async for part in answer.aiter_raw():
+        data.write(part)
+        if data.tell() > limit:
             msg = f"{name}={_short(url)!r} is larger than {limit / 1e6:g} MB."
             raise ParameterError(msg)
-        if time.monotonic() > end:
-            msg = f"{name}={_short(url)!r} did not come within {WHOLE_TIMEOUT:g} s."
-            raise ParameterError(msg)
-    return bytes(data)
+    return data.getvalue()
 
 
-def _address_of(name: str, url: httpx.URL, private: bool) -> str:
+async def _address_of(name: str, url: httpx.URL, private: bool) -> str:
     """Return where a host is; other schemes, and addresses that are not public, are refused."""
     if url.scheme not in ("http", "https"):
         msg = f"{name}={_short(str(url))!r}: only http and https can be fetched."
         raise ParameterError(msg)
     port = url.port or (443 if url.scheme == "https" else 80)
-    answers = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+    loop = asyncio.get_running_loop()
+    answers = await loop.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
     found = [str(address[0]) for *_, address in answers]
     for each in found:
         address = ipaddress.ip_address(each.partition("%")[0])
@@ -139,6 +166,7 @@ def _address_of(name: str, url: httpx.URL, private: bool) -> str:
 
 
 def _short(url: str) -> str:
+    url = redact(url)  # before it is cut: half a secret would not be known any more
     return url if len(url) <= 100 else url[:97] + "..."
 
 
@@ -163,7 +191,7 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
-        value = _read(name, value)
+        value = _read(name, path_of(name, value, ParameterError))
     if isinstance(value, (bytes, bytearray)):
         return _from_bytes(name, bytes(value))
     return _from_image(name, value)
@@ -267,10 +295,10 @@ def _blank(size: tuple[int, int]) -> str:
     return _from_image("mask", Image.new("RGB", size))
 
 
-def _read(name: str, path: str | os.PathLike[str]) -> bytes:
+def _read(name: str, path: Path) -> bytes:
     try:
-        return read_plain_file(Path(path).expanduser(), max_file_bytes())
-    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a null byte
+        return read_plain_file(path.expanduser(), max_file_bytes())
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home
         reason = getattr(error, "strerror", None) or error
         msg = f"{name}={os.fspath(path)!r} cannot be read: {reason}."
         raise ParameterError(msg) from error
@@ -281,6 +309,9 @@ def _from_bytes(name: str, data: bytes) -> str:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.format == "EPS":  # Pillow would let Ghostscript run it
+                msg = "an EPS is a program; save it as PNG"
+                raise ValueError(msg)
             image.verify()
             mime = Image.MIME.get(image.format or "", "image/png")
     except (
@@ -300,7 +331,7 @@ def _from_image(name: str, value: Any) -> str:
 
     try:
         image = value if isinstance(value, Image.Image) else Image.fromarray(value)
-    except (TypeError, ValueError, AttributeError, OverflowError, MemoryError, OSError) as error:
+    except Exception as error:  # any object may be given
         msg = (
             f"{name}= is a {type(value).__name__}, but must be a path, bytes, a PIL image or an "
             "array of 8-bit pixels."

@@ -161,10 +161,10 @@ class Transport(ABC):
         """Return the description of the functions with a name; None where the wire has none."""
         return None
 
-    async def fetch(self, path: str) -> bytes:
+    async def fetch(self, path: str, limit: int | None = None) -> bytes:
         """Return the bytes of a file that the server offers, by the path that the server gave."""
         # Never redirected: the server would send us to any address that is put for a path.
-        limit = self._http.max_file
+        limit = limit or self._http.max_file
         answer = await self._http.request("GET", self._file_url(path), limit=limit)
         if answer.status != 200:
             msg = f"The server at {self.url} does not give out {path!r} ({answer.status})."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import io
 import json
 import re
 from collections import deque
@@ -11,13 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    InvalidURI,
-)
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from fooocus_nb.errors import ConnectionLost, GenerationError, UnsupportedServer
 from fooocus_nb.fooocus.transport import (
@@ -39,14 +35,16 @@ __all__ = ["Gradio3Transport"]
 
 #: Seconds to open a websocket: a server that loads a model holds its GIL for long.
 OPEN_TIMEOUT = 30.0
+#: Seconds to hand in a call's values, images among them, over a slow line.
+SEND_TIMEOUT = 300.0
 #: Seconds for the closing handshake of a websocket; nothing depends on it.
 CLOSE_TIMEOUT = 1.0
+#: How often to look whether what we send is taken.
+LOOK_SECONDS = 1.0
 #: How often to join the queue again when the server hung up before it had our data.
 JOIN_ATTEMPTS = 3
 #: Since its version 15 websockets obeys the environment's proxy, unless told not to.
 _TAKES_PROXY = "proxy" in inspect.signature(connect).parameters
-#: Since its version 14 it hands out bytes where that is asked.
-_DECODES = "decode" in inspect.signature(ClientConnection.recv).parameters
 #: How a message begins that tells the state of a generation, in full.
 _STATE = re.compile(rb'\s*\{\s*"msg"\s*:\s*"process_generating"')
 #: How many messages a call may have, and how many may wait unread.
@@ -54,6 +52,14 @@ MAX_MESSAGES = 10_000_000
 MAX_UNREAD = 100_000
 #: With this code a websocket is closed on which too large a message comes.
 TOO_BIG = 1009
+
+
+class _Connect(connect):
+    """Opens a websocket where it was asked for, and nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow no redirection: it may lead to another host, which would get the images."""
+        return exc
 
 
 class _HungUpEarlyError(Exception):
@@ -123,7 +129,7 @@ class Gradio3Transport(Transport):
             if status >= 500:
                 raise ConnectionLost(msg) from error
             raise UnsupportedServer(msg) from error
-        except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, InvalidURI) as error:
+        except (OSError, WebSocketException) as error:
             raise self._lost(error) from error
         self._sockets.add(socket)
         try:
@@ -137,14 +143,14 @@ class Gradio3Transport(Transport):
     async def _connect(self) -> ClientConnection:
         before = self._http.logins_done
         try:
-            return await connect(self._queue_url(), **self._options())
+            return await _Connect(self._queue_url(), **self._options())
         except InvalidStatus as error:
             # Starlette refuses a websocket with 403; a proxy says 401, and why.
             refused = error.response.status_code in (401, 403)
             headers = {name.lower(): value for name, value in error.response.headers.raw_items()}
             if not refused or not await self._http.log_in_again(headers, before):
                 raise
-        return await connect(self._queue_url(), **self._options())
+        return await _Connect(self._queue_url(), **self._options())
 
     def _queue_url(self) -> str:
         return "ws" + self.url.removeprefix("http") + "/queue/join"
@@ -181,8 +187,9 @@ class Gradio3Transport(Transport):
                         await socket.send(json.dumps(identity))
                     elif kind == "send_data":
                         handed_in = True
-                        await socket.send(json.dumps({**identity, "data": data}))
-                except ConnectionError as error:
+                        async with asyncio.timeout(SEND_TIMEOUT):
+                            await socket.send(json.dumps({**identity, "data": data}))
+                except (ConnectionError, TimeoutError) as error:
                     lost = self._lost(error)
                     lost.handed_in = handed_in
                     raise lost from error
@@ -241,16 +248,25 @@ class _Inbox:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def take(self) -> bytes:
-        """Return the next message; what ended the connection is raised behind the last."""
+    async def take(self) -> str:
+        """Return the next message as text; what ended the connection is raised behind the last."""
         while not self._messages:
             if self._error is not None:
                 raise self._error
+            self._require_taken()
             self._arrived.clear()
-            await self._arrived.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), LOOK_SECONDS)
         message = self._messages.popleft()
         self._size -= len(message)
-        return message
+        return message.decode("utf-8", "replace")
+
+    def _require_taken(self) -> None:
+        """Raise where the answers to pings pile up, since the server reads none of them."""
+        waiting = self._socket.transport.get_write_buffer_size()
+        if waiting > self._limit // 8:
+            msg = f"it takes nothing of {waiting / 1e6:.0f} MB of answers to its pings"
+            raise ConnectionError(msg)
 
     async def _read(self) -> None:
         try:
@@ -264,11 +280,16 @@ class _Inbox:
     def _keep(self, message: bytes) -> None:
         self._messages.append(message)
         self._size += len(message)
-        if self._size <= self._limit and len(self._messages) <= MAX_UNREAD:
+        # A large one takes its room several times while it is read, so fewer of them may wait.
+        large = len(message) > self._limit // 16
+        room = self._limit // 8 if large else self._limit
+        if self._size <= room and len(self._messages) <= MAX_UNREAD:
             return
         # Each tells the whole state, so an older one is no loss.
         place = next((n for n, each in enumerate(self._messages) if _STATE.match(each)), None)
         if place is None or place == len(self._messages) - 1:
+            if large and self._size <= self._limit // 2:
+                return
             msg = f"it sends more than {self._limit / 1e6:g} MB that nobody can take"
             raise ConnectionError(msg)
         self._size -= len(self._messages[place])
@@ -277,10 +298,24 @@ class _Inbox:
 
 async def _received(socket: ClientConnection) -> bytes:
     """Return the next message; as text it could take four times the room."""
-    data = await (socket.recv(decode=False) if _DECODES else socket.recv())
-    return data.encode("utf-8", "replace") if isinstance(data, str) else data
+    # Put together as its fragments come: recv() keeps them all, and the smallest take the most.
+    whole = b""
+    joined: io.BytesIO | None = None
+    async for piece in socket.recv_streaming(decode=False):
+        if joined is None and not whole:
+            whole = piece
+        else:
+            joined = joined or _holding(whole)
+            joined.write(piece)
+    return whole if joined is None else joined.getvalue()
 
 
-def _decode(data: bytes, limit: int) -> dict[str, Any]:
+def _holding(data: bytes) -> io.BytesIO:
+    buffer = io.BytesIO()
+    buffer.write(data)
+    return buffer
+
+
+def _decode(data: str, limit: int) -> dict[str, Any]:
     answer = parse_json(data, limit)
     return answer if isinstance(answer, dict) else {}

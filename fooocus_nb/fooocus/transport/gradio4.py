@@ -230,8 +230,7 @@ class Gradio4Transport(Transport):
         return found
 
     async def _body(self, fn_index: int, data: Sequence[Any], session_hash: str) -> dict[str, Any]:
-        inputs = self._function(fn_index).get("inputs") or ()
-        kinds = [self._kinds.get(number, "") for number in inputs]
+        kinds = self._kinds_of(self._function(fn_index).get("inputs"))
         kinds += [""] * (len(data) - len(kinds))
         values = [
             await _to_wire(kind, value, self._upload)
@@ -308,20 +307,26 @@ class Gradio4Transport(Transport):
             return data
         before = last + [None] * (len(data) - len(last))
         try:
-            return [utils.apply_diff(old, new) for old, new in zip(before, data, strict=True)]
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+            whole = [utils.apply_diff(old, new) for old, new in zip(before, data, strict=True)]
+        except (
+            *(AttributeError, IndexError, KeyError, OverflowError, RecursionError),
+            *(TypeError, ValueError),
+        ) as error:
             msg = f"The server at {self.url} sent an update that does not fit the last one."
             raise ConnectionLost(msg) from error
+        if _weight(whole) > self._http.max_message:  # each may add to the last
+            raise self._http.too_large("a call", self._http.max_message)
+        return whole
 
     async def _outward(self, fn_index: int, data: Any, *, stale: bool) -> tuple[Any, ...]:
         """Return outputs in the form of Gradio 3: images, but not galleries, as data URIs."""
         if not isinstance(data, list):
             return ()
         function = self._function(fn_index)
-        kinds = [self._kinds.get(number) for number in function["outputs"]]
-        if function.get("api_name") in self._image_endpoints and "gallery" not in kinds:
+        kinds = self._kinds_of(function.get("outputs"))
+        if str(function.get("api_name")) in self._image_endpoints and "gallery" not in kinds:
             return tuple(data)
-        kinds += [None] * (len(data) - len(kinds))
+        kinds += [""] * (len(data) - len(kinds))
         return tuple(
             [
                 await self._image(kind, value, stale=stale)
@@ -329,10 +334,15 @@ class Gradio4Transport(Transport):
             ]
         )
 
-    async def _image(self, kind: str | None, value: Any, *, stale: bool) -> Any:
+    def _kinds_of(self, numbers: Any) -> list[str]:
+        """Return what kinds of components a function names, which may be any JSON."""
+        listed = numbers if isinstance(numbers, list) else []
+        return [self._kinds.get(each, "") if isinstance(each, int) else "" for each in listed]
+
+    async def _image(self, kind: str, value: Any, *, stale: bool) -> Any:
         if isinstance(value, dict) and {"background", "layers"} <= set(value):
             path = _file_path(value["background"]) or _file_path(value.get("composite"))
-            return None if path is None else encode_data_uri(await self.fetch(path))
+            return None if path is None else await self._fetched(path)
         update = isinstance(value, dict) and value.get("__type__") == "update"
         path = _file_path(value.get("value") if update else value) if kind == "image" else None
         if path is None:
@@ -341,10 +351,14 @@ class Gradio4Transport(Transport):
             # The next message is here already: nobody needs to see this preview any more.
             return {"__type__": "update"}
         try:
-            image: Any = encode_data_uri(await self.fetch(path))
+            image: Any = await self._fetched(path)
         except EngineError:
             return {"__type__": "update"}  # a preview that is gone already
         return {**value, "value": image} if update else image
+
+    async def _fetched(self, path: str) -> str:
+        """Return an image that is part of a message as the message would hold it."""
+        return encode_data_uri(await self.fetch(path, self._http.max_message))
 
 
 def _import_gradio_client() -> Any:
@@ -491,6 +505,20 @@ def _png(image: PIL.Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _weight(value: Any) -> int:
+    """Return roughly how many bytes a value of JSON takes."""
+    total, level = 0, [value]
+    while level:
+        total += sum(len(each) if isinstance(each, str) else 64 for each in level)
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in ((*each, *each.values()) if isinstance(each, dict) else each)
+        ]
+    return total
 
 
 def _file_path(value: Any) -> str | None:

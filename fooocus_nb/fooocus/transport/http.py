@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import io
 import ipaddress
 import json as json_module
 import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -54,10 +55,14 @@ READ_TIMEOUT = 30.0
 #: Seconds for a whole answer where the call names none: an image over a slow line.
 ANSWER_TIMEOUT = 300.0
 MAX_REDIRECTS = 5
+#: Gradio sets two for a login; each answer could set more, and all are sent with each request.
+MAX_COOKIES = 50
 #: A proxy may want a login, and then the server behind it.
 LOGIN_ROUNDS = 2
-#: Far more than a page with thousands of models has; small values take more room than their text.
-MAX_VALUES = 500_000
+#: Far more than a page with thousands of models has; small values take more room than their text,
+#: and lists and objects the most, with or without a comma between them.
+MAX_VALUES = 300_000
+_BEFORE_VALUES = (",", "[", "{")
 #: Where httpx, and curl, look for the certificates to trust, beside their own.
 TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 #: Where httpx looks for proxies, and in lower case.
@@ -105,15 +110,16 @@ def prefix_of(value: object, url: str) -> str:
     return text.rstrip("/")
 
 
-def parse_json(data: bytes | str, limit: int) -> object:
+def parse_json(data: bytes | bytearray | str, limit: int) -> object:
     """Parse JSON of unknown origin; None for what is none, or too large, too deep or too much."""
-    if isinstance(data, str):
-        data = data.encode("utf-8", "replace")
     # A text takes four bytes a character as soon as one of them is far from ASCII.
-    if len(data) > (limit if data.isascii() else limit // 4) or data.count(b",") > MAX_VALUES:
+    if len(data) > (limit if data.isascii() else limit // 4):
+        return None
+    text = data if isinstance(data, str) else str(data, "utf-8", "replace")
+    if sum(map(text.count, _BEFORE_VALUES)) > MAX_VALUES:
         return None
     try:
-        return json_module.loads(data)
+        return json_module.loads(text)
     except (ValueError, RecursionError):
         return None
 
@@ -237,6 +243,7 @@ class HttpSession:
                     async with self._client.stream(
                         method, target, json=json, files=files, timeout=limits
                     ) as answer:
+                        self._bound_cookies()
                         if follow and answer.has_redirect_location:
                             target = self._redirected(target, answer.headers["location"])
                             continue
@@ -251,6 +258,11 @@ class HttpSession:
         msg = f"The server at {self.url} redirects more than {MAX_REDIRECTS} times."
         raise UnsupportedServer(msg)
 
+    def _bound_cookies(self) -> None:
+        """Forget all cookies where they are too many; a login is then repeated."""
+        if len(self._client.cookies.jar) > MAX_COOKIES:
+            self._client.cookies.clear()
+
     def _is_address(self, path: str) -> bool:
         """Whether a path leads to the server, as httpx reads it."""
         try:
@@ -262,25 +274,39 @@ class HttpSession:
     def _redirected(self, target: httpx.URL, location: str) -> httpx.URL:
         """Return where a redirection leads; another host than the one that was named is refused."""
         there = target.join(location)
-        if there.scheme not in ("http", "https") or there.host != httpx.URL(self.url).host:
+        elsewhere = self._elsewhere(there)
+        if elsewhere:
             where = str(there.copy_with(userinfo=b"", query=None, fragment=None))[:200]
             msg = (
-                f"The server at {self.url} sends us on to another host, {where}, where nothing is "
+                f"The server at {self.url} sends us on to {elsewhere}, {where}, where nothing is "
                 "asked unless you name it. If you know it, connect to that address."
             )
             raise UnsupportedServer(msg)
         return there.copy_with(userinfo=b"")
 
+    def _elsewhere(self, there: httpx.URL) -> str:
+        """Return what is wrong with an address to go on to; nothing where it is the same host."""
+        own = httpx.URL(self.url)
+        if there.scheme not in ("http", "https") or there.host != own.host:
+            return "another host"
+        if own.scheme == "https" and there.scheme == "http":
+            return "an address without encryption"
+        # On a machine of many users another port is another user's, who would get the login.
+        if self.logins and there.scheme == own.scheme and there.port != own.port:
+            return "another port"
+        return ""
+
     async def _content(self, answer: httpx.Response, what: str, limit: int) -> bytes:
         if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             msg = f"The server at {self.url} packed its answer to {what}, which was not asked for."
             raise ConnectionLost(msg)
-        data = bytearray()
+        # Its content is not copied when it is read as a whole, as that of a bytearray is.
+        data = io.BytesIO()
         async for part in answer.aiter_raw():
-            if len(data) + len(part) > limit:
+            if data.tell() + len(part) > limit:
                 raise self.too_large(what, limit)
-            data += part
-        return bytes(data)
+            data.write(part)
+        return data.getvalue()
 
     def too_large(self, what: str, limit: int) -> ConnectionLost:
         """Return the error for an answer that does not end within its bounds."""
@@ -297,11 +323,16 @@ class HttpSession:
         for attempt in range(LOGIN_ROUNDS + 1):
             before = self._logged_in
             with self._our_errors(what):
-                async with self._client.stream("GET", self.url + path, timeout=limits) as answer:
+                async with contextlib.AsyncExitStack() as stack:
+                    stream = self._client.stream("GET", self.url + path, timeout=limits)
+                    async with asyncio.timeout(silence):  # its head may come in drops
+                        answer = await stack.enter_async_context(stream)
+                    self._bound_cookies()
                     if answer.status_code == 200:
                         async for line in self._lines(answer.aiter_raw(), what):
                             if line.startswith(b"data:"):
-                                event = parse_json(line.removeprefix(b"data:"), self.max_message)
+                                del line[: len(b"data:")]
+                                event = parse_json(line, self.max_message)
                                 if isinstance(event, dict):
                                     yield event, len(line)
                         return
@@ -313,20 +344,20 @@ class HttpSession:
         msg = f"The server at {self.url} has no event stream ({refused.status})."
         raise ConnectionLost(msg)
 
-    async def _lines(self, parts: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]:
+    async def _lines(self, parts: AsyncIterator[bytes], what: str) -> AsyncIterator[bytearray]:
         """Yield the lines of a stream; one that does not end within the bounds is an error."""
         rest = bytearray()
         async for part in parts:
             rest += part
             if b"\n" in part:
-                *lines, last = bytes(rest).split(b"\n")
-                rest = bytearray(last)
-                for line in lines:
-                    yield line.removesuffix(b"\r")
+                *lines, rest = rest.split(b"\n")
+                lines.reverse()
+                while lines:  # let each go as it is taken: one may be as large as a message
+                    yield lines.pop()
             if len(rest) > self.max_message:
                 raise self.too_large(what, self.max_message)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _our_errors(self, what: str) -> Iterator[None]:
         """Raise our exceptions for httpx's."""
         try:

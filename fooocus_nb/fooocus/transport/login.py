@@ -24,7 +24,7 @@ class Login:
     secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        remember_secret(self.secret)
+        remember_secret(self.secret or self.user)  # a token may be the user's name
         remember_secret(self.basic.partition(" ")[2])
 
     @property
