@@ -156,10 +156,11 @@ def resolved(path: str | os.PathLike[str], name: str) -> Path:
 
 def given_path(path: str | os.PathLike[str], name: str) -> Path:
     """Return a path that was given as the parameter `name`, or raise a ParameterError."""
+    given = path_of(name, path, ParameterError)
     try:
-        return Path(path).expanduser()
-    except (RuntimeError, TypeError, ValueError) as error:  # such as an unknown user's home
-        msg = f"{name}={path!r} is no path that can be used: {error}"
+        return given.expanduser()
+    except RuntimeError as error:  # an unknown user's home
+        msg = f"{name}={shown(path)} is no path that can be used: {error}"
         raise ParameterError(msg.removesuffix(".") + ".") from error
 
 
