@@ -17,6 +17,8 @@ from fooocus_nb.engine.state import EngineState
 from fooocus_nb.fooocus.outputs import WAITING_FOR_WORKER
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fooocus_nb.engine.child_process import EngineProcess
     from fooocus_nb.fooocus.client import Client
 
@@ -26,6 +28,7 @@ __all__ = [
     "ResourceUsage",
     "ask_nvidia_smi",
     "check_health",
+    "environment_of",
     "gpu_memory_of",
     "gpus",
     "measure_usage",
@@ -122,6 +125,16 @@ def memory_of(pid: int | None) -> int | None:
         with contextlib.suppress(psutil.Error):  # it ended meanwhile
             total += process.memory_info().rss
     return total
+
+
+def environment_of(pid: int, names: Collection[str]) -> dict[str, str] | None:
+    """Return variables that a process was started with; None where not all can be known."""
+    try:
+        known = psutil.Process(pid).environ()
+    except (psutil.Error, OSError, NotImplementedError):
+        return None
+    found = {name: known[name] for name in names if name in known}
+    return found if len(found) == len(set(names)) else None
 
 
 def _with_descendants(pid: int) -> list[psutil.Process]:

@@ -37,6 +37,7 @@ __all__ = [
     "Listed",
     "asleep",
     "engines",
+    "find",
     "named",
     "survey",
 ]
@@ -329,6 +330,29 @@ def _sleeper(known: Mapping[str, Any]) -> EngineInfo:
         log_path=Path(known["log_path"]),
         _entry=None,
     )
+
+
+def find(name: str) -> Listed | Asleep:
+    """Return the engine of a name or a process id that runs, or of a name that sleeps.
+
+    Raises
+    ------
+    AmbiguousName
+        When several that run answer to it.
+    ConfigurationError
+        When there is none.
+    """
+    found = survey(probe=False)
+    try:
+        info = named(name, [listed.info for listed in found])
+    except AmbiguousName:
+        raise
+    except ConfigurationError:
+        for sleeper in asleep({listed.info.name for listed in found}):
+            if sleeper.info.name == name:
+                return sleeper
+        raise
+    return next(listed for listed in found if listed.info is info)
 
 
 def named(name: str, found: Sequence[EngineInfo]) -> EngineInfo:

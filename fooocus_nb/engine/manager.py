@@ -328,6 +328,7 @@ def reattach(
     ConfigurationError
         When it runs, and was started in another way than is known here.
     """
+    from fooocus_nb.engine.health import environment_of
     from fooocus_nb.engine.sharing import fits
     from fooocus_nb.supervisor.registry import Registry
 
@@ -339,10 +340,12 @@ def reattach(
     if not found:
         return None
     known = {key: value for key, value in arguments.items() if value is not None}
-    env = known.pop("env", [])
+    # Their values stand nowhere but in the engine itself.
+    env = [str(each) for each in known.pop("env", [])]
+    values = environment_of(found[0].pid, env) if env else {}
     name = known.pop("name", None)
     try:
-        settings = None if env else _settings(**{k: v for k, v in known.items() if k in _DECIDING})
+        settings = _settings(**{k: v for k, v in known.items() if k in _DECIDING}, env=values or {})
     except FooocusError:  # the checkout has moved
         settings = None
     if settings is None or not fits(found[0], settings):
@@ -353,7 +356,7 @@ def reattach(
         )
         raise ConfigurationError(msg)
     name = name if isinstance(name, str) and name not in running() else None
-    return start(**known, name=name, on_progress=on_progress)
+    return start(**known, env=values, name=name, on_progress=on_progress)
 
 
 def _propose_connecting(settings: ProcessSettings) -> None:

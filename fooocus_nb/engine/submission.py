@@ -90,13 +90,19 @@ def submit_asked(engine: object, request: Request, session_hash: str) -> Job:
     return _send(engine, request, session_hash)
 
 
-def resubmit(engine: object, requested: CellRequest) -> Job:
-    """Submit what an earlier kernel had written down, and the engine has never begun with."""
+def resubmit(engine: object, requested: CellRequest) -> Job | None:
+    """Submit what an earlier kernel had written down, and the engine has never begun with.
+
+    None where it began with images that have not been kept.
+    """
     if requested.request is None:
         msg = f"{requested.session_hash} is no generation"
         raise ValueError(msg)
+    request = requested.whole_request
+    if request is None:
+        return None
     records_of(engine).resume(requested)
-    return _send(engine, requested.request, requested.session_hash)
+    return _send(engine, request, requested.session_hash)
 
 
 def records_of(engine: object) -> CellRequests:

@@ -121,13 +121,13 @@ class _Generations:
         return again
 
     def _send(self, engine: Engine, requested: CellRequest) -> Job | None:
-        if requested.left_out:
+        job = resubmit(engine, requested)
+        if job is None:
             self.plan.notes.append(
-                f"{_named(requested)}: it was not begun, and the images for it are not kept. Run "
-                "its cell again."
+                f"{_named(requested)}: it was not begun, and the images for it are not kept any "
+                "more. Run its cell again."
             )
-            return None
-        return resubmit(engine, requested)
+        return job
 
     def drop(self) -> None:
         """Ask no more for what was not sent, because somebody has stopped all of it."""

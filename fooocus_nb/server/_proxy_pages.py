@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from fooocus_nb.engine.listing import AmbiguousName, asleep, named, survey
+from fooocus_nb.engine.listing import AmbiguousName, Asleep, find
 from fooocus_nb.engine.page_records import page_records
 from fooocus_nb.errors import ConfigurationError
 from fooocus_nb.supervisor.registry import Entry
@@ -158,21 +158,15 @@ _AGAIN = (
 
 def _find(name: str) -> Engine:
     """Return the running engine of a name."""
-    found = survey(probe=False)
     try:
-        info = named(name, [listed.info for listed in found])
+        found = find(name)
     except AmbiguousName as error:
         raise Refused(409, str(error)) from error
     except ConfigurationError as error:
-        connected = [record for record in page_records() if record.name == name]
-        if not connected:
-            sleeper = next((one for one in asleep() if one.info.name == name), None)
-            text = str(error) if sleeper is None else sleeper.advice
-            raise Refused(404 if sleeper is None else 409, text) from error
-        record = connected[-1]
-        return Engine(name, record.url, (str(record.path), record.url), record)
-    listed = next(listed for listed in found if listed.info is info)
-    entry = listed.entry
+        return _connected(name, Refused(404, str(error)))
+    if isinstance(found, Asleep):
+        return _connected(name, Refused(409, found.advice))
+    info, entry = found.info, found.entry
     if entry.elsewhere is not None:
         text = f"Engine {name!r} was started {entry.elsewhere}: open its page from there."
         raise Refused(404, text)
@@ -183,6 +177,14 @@ def _find(name: str) -> Engine:
     engine = Engine(info.name, info.url, _key(entry), entry)
     _prove(engine)
     return engine
+
+
+def _connected(name: str, refused: Refused) -> Engine:
+    """Return the engine of a name that a kernel is only connected to; else it is refused."""
+    for record in reversed(page_records()):
+        if record.name == name:
+            return Engine(name, record.url, (str(record.path), record.url), record)
+    raise refused
 
 
 def _key(entry: Entry) -> tuple[str, ...]:

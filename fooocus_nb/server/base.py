@@ -57,9 +57,6 @@ async def find_engine(services: Services, name: str) -> Listed | Asleep:
     except AmbiguousName as error:
         raise RefusedError(409, str(error)) from error
     except ConfigurationError as error:
-        for sleeper in await services.directory.asleep():
-            if sleeper.info.name == name:
-                return sleeper
         raise RefusedError(404, str(error)) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fooocus_nb._html import clip
 from fooocus_nb.engine.health import gpu_memory_of
-from fooocus_nb.engine.listing import Asleep, Listed, asleep, named, survey
+from fooocus_nb.engine.listing import Asleep, Listed, asleep, find, survey
 from fooocus_nb.engine.names import users_in
 
 if TYPE_CHECKING:
@@ -61,14 +61,12 @@ class Directory:
         """Return all engines without asking any web server."""
         return await self._run(lambda: survey(probe=False))
 
-    async def engine(self, name: str) -> Listed:
+    async def engine(self, name: str) -> Listed | Asleep:
         """Return the engine of a name or a process id, as it is at this moment.
 
         A ConfigurationError says that there is none, or several.
         """
-        found = await self.glance()
-        chosen = named(name, [listed.info for listed in found])
-        return next(listed for listed in found if listed.info is chosen)
+        return await self._run(lambda: find(name))
 
     async def describe(self, listed: Listed) -> dict[str, Any]:
         """Return what is told of an engine, fit for JSON."""

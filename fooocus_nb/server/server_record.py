@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-__all__ = ["ServerRecord", "adopt_dead"]
+__all__ = ["ServerRecord", "records_of_dead"]
 
 PREFIX = "server-"
 #: What is larger was not written by us.
@@ -38,11 +38,14 @@ class ServerRecord:
         self._path: Path | None = None
         self._written: frozenset[str] = frozenset()
 
-    def write(self, kernels: Collection[str]) -> None:
-        """Write down the ids of its kernels, where they have changed; a full disk is no error."""
+    def write(self, kernels: Collection[str]) -> bool:
+        """Write down the ids of its kernels, where they have changed; whether they stand there.
+
+        A full disk is no error.
+        """
         now = frozenset(sorted(kernels)[-MAX_KERNELS:])
         if now == self._written:
-            return
+            return True
         content = {
             "pid": os.getpid(),
             "created": creation_time(os.getpid()),
@@ -54,6 +57,7 @@ class ServerRecord:
             with writing_whole(path, private=True) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")
             self._path, self._written = path, now
+        return now == self._written
 
     def remove(self) -> None:
         """Remove it: the server has ended in order."""
@@ -63,13 +67,17 @@ class ServerRecord:
             self._path, self._written = None, frozenset()
 
 
-def adopt_dead() -> set[str]:
-    """Return the ids of the kernels of servers that were killed, and remove their records."""
-    kernels: set[str] = set()
+def records_of_dead() -> dict[Path, frozenset[str]]:
+    """Return the records of servers that were killed, each with the ids of its kernels.
+
+    Whoever takes them over removes the records once its own has the ids: it may be killed before.
+    """
+    found: dict[Path, frozenset[str]] = {}
     for path in _records():
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            kernels |= _kernels_of_dead(path)
-    return kernels
+            if (kernels := _kernels_of_dead(path)) is not None:
+                found[path] = kernels
+    return found
 
 
 def _records() -> Iterator[Path]:
@@ -78,19 +86,19 @@ def _records() -> Iterator[Path]:
             yield from sorted(folder.glob(f"{PREFIX}*.json"))
 
 
-def _kernels_of_dead(path: Path) -> set[str]:
-    """Return the kernels of one that was killed; none of one that runs, or cannot be judged."""
+def _kernels_of_dead(path: Path) -> frozenset[str] | None:
+    """Return the kernels of one that was killed; None of one that runs, or cannot be judged."""
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode) or (
         sys.platform != "win32" and status.st_uid != os.getuid()
     ):
-        return set()
+        return None
     known = json.loads(read_plain_file(path, MAX_BYTES))
     pid, created = known["pid"], known["created"]
     if not isinstance(pid, int) or not isinstance(created, str) or where(known["place"]):
-        return set()
+        return None
     if creation_time(pid) == created:
-        return set()
-    kernels = {each for each in known["kernels"] if isinstance(each, str) and len(each) <= MAX_ID}
-    path.unlink()
-    return kernels
+        return None
+    return frozenset(
+        each for each in known["kernels"] if isinstance(each, str) and len(each) <= MAX_ID
+    )

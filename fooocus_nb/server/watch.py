@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from fooocus_nb.engine.listing import survey
 from fooocus_nb.engine.names import users_in
 from fooocus_nb.server.backstop import Backstop, end, is_left_behind
-from fooocus_nb.server.server_record import ServerRecord, adopt_dead
+from fooocus_nb.server.server_record import ServerRecord, records_of_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from fooocus_nb.engine.listing import Listed
     from fooocus_nb.server.directory import Directory
@@ -90,7 +91,19 @@ class Watch:
     async def _adopt(self) -> None:
         """Take over the kernels of servers that were killed."""
         loop = asyncio.get_running_loop()
-        self._backstop.note_kernels(await loop.run_in_executor(self._pool, adopt_dead))
+        found = await loop.run_in_executor(self._pool, records_of_dead)
+        for kernels in found.values():
+            self._backstop.note_kernels(kernels)
+        await loop.run_in_executor(
+            self._pool, self._replace, tuple(self._backstop.kernels), tuple(found)
+        )
+
+    def _replace(self, kernels: Collection[str], records: Collection[Path]) -> None:
+        """Remove records of others once ours has what is in them."""
+        if self._record.write(kernels):
+            for path in records:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     async def look(self) -> None:
         """Look once."""

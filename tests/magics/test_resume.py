@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import PIL.Image
 import pytest
 
 from fooocus_nb.magics.saved_notebook import SavedNotebook
@@ -120,6 +121,52 @@ def test_who_knows_the_secret_resumes_and_others_are_told(folder, kernel_in) -> 
     assert "start it as the notebook did" in notebook.run("%fooocus resume", fails=True).error
     notebook.run(f"%fooocus start --demo --keep -- --hf-mirror {MIRROR}")
     assert len(shown_in(notebook.run("%fooocus resume"))) == 2
+
+
+def test_what_was_never_sent_and_begins_with_an_image_is_sent_with_it(notebook, folder) -> None:
+    PIL.Image.effect_noise((300, 300), 90).convert("RGB").save(folder / "photo.png")
+    images, asked = folder / "fooocus-outputs", folder / "state" / "fooocus-nb" / "asked"
+    kill_in(
+        notebook,
+        f"%%fooocus --seed 10 -n 1 --repeat 3 {SMALL} --image-prompt photo.png\na dog",
+        lambda: len(list(images.glob("*.png"))) == 1,
+    )
+    # Kept as long as somebody may have to send them: one file for those that are alike.
+    kept = [path.stat() for path in asked.glob("*/values-*")]
+    assert kept
+    assert len({status.st_ino for status in kept}) == 1
+    assert {status.st_mode & 0o777 for status in kept} == {0o600}
+    (folder / "photo.png").unlink()
+    notebook.run("%load_ext fooocus_nb")
+    cell = notebook.run("%fooocus resume -o found")
+    notebook.run("import fooocus_nb")
+    assert len(shown_in(cell)) == 3
+    assert seeds_sent(notebook) == [10, 11, 12]
+    assert list(asked.glob("*/values-*")) == []
+
+
+SECRET = "sesame-4712"
+WITH_ENV = (
+    "%load_ext fooocus_nb\nimport fooocus_nb\nfooocus_nb.start(demo=True, lifetime='detached', "
+    f"env={{'HF_TOKEN': '{SECRET}', 'FOOOCUS_DEMO_STEP_SECONDS': '0.06'}})"
+)
+
+
+def test_an_engine_with_variables_of_its_own_is_attached_to_again(folder, kernel_in) -> None:
+    notebook = kernel_in(folder, **_places(folder))
+    notebook.run(WITH_ENV)
+    kill_in(
+        notebook,
+        f"%%fooocus --seed 10 -n 1 --repeat 2 {SMALL}\na dog",
+        lambda: len(list((folder / "fooocus-outputs").glob("*.png"))) == 1,
+    )
+    # Their values are kept nowhere but in the engine.
+    kept = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+    notebook.run("%load_ext fooocus_nb")
+    assert len(shown_in(notebook.run("%fooocus resume"))) == 2
+    notebook.run("import fooocus_nb")
+    assert seeds_sent(notebook) == [10, 11]
 
 
 def test_generations_of_a_killed_kernel_are_shown_once_and_made_once(notebook, folder) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import jupyter_server
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from fooocus_nb.engine import sleeping
+from fooocus_nb.engine import listing, sleeping
 from fooocus_nb.engine.state import EngineState
+from fooocus_nb.server.versions import why_no_page
 
 from .conftest import SMALL
 from .live import until
@@ -43,6 +46,26 @@ async def test_an_engine_that_sleeps_is_listed_and_can_be_asked_nothing(
     await until(lambda: engine.state is EngineState.READY)
     told = (await ask("/engines/tired")).json
     assert (told["state"], told["pid"]) == ("ready", engine.pid)
+
+
+async def test_one_that_lost_its_name_to_one_that_runs_is_found_by_its_number(
+    ask, start_demo, http_server_client, jp_base_url, jp_auth_header, monkeypatch
+) -> None:
+    engine = start_demo(name="tired")
+    assert engine.sleep()
+    running: Any = SimpleNamespace(info=SimpleNamespace(name="tired", pid=1))
+    monkeypatch.setattr(listing, "survey", lambda **_: [running])
+    assert listing.find("tired") is running
+    refused = await ask("/engines/tired-2/stop", "POST")
+    assert (refused.status, "is asleep" in refused.message) == (409, True)
+    if why_no_page() is None:
+        with pytest.raises(HTTPClientError) as page:
+            await http_server_client.fetch(
+                f"{jp_base_url}fooocus-nb/ui/tired-2/",
+                headers=jp_auth_header,
+                follow_redirects=False,
+            )
+        assert page.value.code == 409
 
 
 @pytest.fixture

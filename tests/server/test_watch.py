@@ -23,7 +23,7 @@ from fooocus_nb.engine.listing import survey
 from fooocus_nb.errors import EngineError
 from fooocus_nb.server.backstop import Backstop, end, is_left_behind
 from fooocus_nb.server.events import SCHEMA_ID, Changes
-from fooocus_nb.server.server_record import ServerRecord, adopt_dead
+from fooocus_nb.server.server_record import ServerRecord, records_of_dead
 from fooocus_nb.server.watch import Watch, is_moving
 from fooocus_nb.supervisor.system import creation_time, here
 
@@ -118,21 +118,33 @@ async def test_the_server_is_active_while_something_moves_and_only_then(
     assert settings["last_activity_times"]["fooocus_nb"] == ended
 
 
-async def test_it_looks_on_where_a_record_of_another_server_cannot_be_read(monkeypatch):
+@pytest.mark.parametrize("full", [False, True])
+async def test_it_looks_on_where_a_record_of_another_server_cannot_be_read(
+    alone, monkeypatch, full
+):
     looks: list[int] = []
     failures = iter([RuntimeError("no such place")])
 
-    def adopt() -> set[str]:
+    def adopt() -> dict[Path, frozenset[str]]:
         for failure in failures:
             raise failure
-        return {"adopted"}
+        return {alone / "server-dead.json": frozenset({"adopted"})}
 
     async def glance() -> list[Any]:
         looks.append(1)
         return []
 
-    monkeypatch.setattr("fooocus_nb.server.watch.adopt_dead", adopt)
-    monkeypatch.setattr(ServerRecord, "write", lambda *_: None)
+    monkeypatch.setattr("fooocus_nb.server.watch.records_of_dead", adopt)
+    dead = alone / "server-dead.json"
+    dead.touch()
+    written: list[Any] = []
+
+    def write(_record: ServerRecord, kernels: Any) -> bool:
+        # What has been taken over stands nowhere else yet.
+        written.append((tuple(kernels), dead.exists()))
+        return not full
+
+    monkeypatch.setattr(ServerRecord, "write", write)
     backstop = Backstop(10.0)
     with ThreadPoolExecutor(1) as pool:
         watch = Watch(
@@ -148,6 +160,8 @@ async def test_it_looks_on_where_a_record_of_another_server_cannot_be_read(monke
         await until(lambda: looks)
         await watch.stop()
     assert "adopted" in backstop.kernels
+    assert written[0] == (("adopted",), True)
+    assert dead.exists() == full  # then the next server takes it over
 
 
 def test_what_is_silent_for_long_does_not_move():
@@ -318,7 +332,7 @@ def test_a_record_is_followed_only_of_a_server_that_was_killed(alone, monkeypatc
     record = ServerRecord()
     record.write(["a", "b"])
     (path,) = alone.glob("server-*.json")
-    assert adopt_dead() == set()  # it runs
+    assert records_of_dead() == {}  # it runs
     assert path.exists()
     known = json.loads(path.read_text())
     cases = {
@@ -332,12 +346,12 @@ def test_a_record_is_followed_only_of_a_server_that_was_killed(alone, monkeypatc
     (alone / "server-torn.json").write_text("{")
     (alone / "server-deep.json").write_text("[" * 100_000)
     (alone / "server-link.json").symlink_to(path)
-    assert adopt_dead() == {"a", "b"}
-    left = {each.name for each in alone.glob("server-*.json")} - {path.name}
-    assert left == {
-        f"server-{name}.json" for name in ("elsewhere", "damaged", "torn", "deep", "link")
+    found = records_of_dead()
+    assert {each.name: kernels for each, kernels in found.items()} == {
+        "server-killed.json": {"a", "b"},
+        "server-replaced.json": {"a", "b"},
     }
-    assert adopt_dead() == set()
+    assert records_of_dead() == found  # as long as nobody has taken them over
     record.remove()
     assert not path.exists()
 
@@ -408,3 +422,5 @@ def test_what_a_killed_server_leaves_is_ended_by_the_next(server, alone):
     assert processes[0].is_running()
     server("--FooocusExtension.backstop_grace=0.3")
     assert_gone(processes, alone)
+    (record,) = alone.glob("server-*.json")  # its own, which has taken over what the other said
+    assert identity in record.read_text()

@@ -29,6 +29,7 @@ from fooocus_nb.engine.names import notebook_path, running_shell
 from fooocus_nb.fooocus.client import new_session_hash
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import Request
+from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ MAX_BYTES = 8 << 20
 #: On users' disks: it keeps its name, whatever the modules are called.
 FOLDER = "asked"
 ENGINE_PREFIX = "engine-"
+#: The images of one generation, as they are sent: a file of its own, which goes when it has ended.
+VALUES_PREFIX, VALUES_SUFFIX = "values-", ".txt"
+#: How large all of them may be for one notebook; what is beyond that is not kept.
+MAX_VALUES_BYTES = 256 << 20
 WAITING, DONE, STOPPED, FAILED = "waiting", "done", "stopped", "failed"
 _STATES = frozenset({WAITING, DONE, STOPPED, FAILED})
 
@@ -110,7 +115,7 @@ class CellRequest:
     kernel: int
     kernel_created: str | None
     request: Request | None = None
-    #: The parameters that are too large to be kept: images.
+    #: The parameters that are too large for the record: images. See :attr:`whole_request`.
     left_out: tuple[str, ...] = ()
     output_dir: Path | None = None
     #: The folder of a sweep's run, and its cells.
@@ -118,6 +123,19 @@ class CellRequest:
     cells: tuple[str, ...] = ()
     ended: float | None = None
     images: tuple[FinishedImage, ...] = field(default=())
+
+    @property
+    def whole_request(self) -> Request | None:
+        """The request with its images; None for a sweep, or where they have not been kept."""
+        if self.request is None or not self.left_out:
+            return self.request
+        path = _values_file(_folder_of(self.execution.notebook), self.session_hash)
+        try:
+            known = json.loads(read_plain_file(path, MAX_VALUES_BYTES))
+            large = {name: known[name] for name in self.left_out}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return replace(self.request, values={**self.request.values, **large})
 
     @property
     def sent(self) -> bool:
@@ -163,6 +181,7 @@ class CellRequests:
         self._run_dir = run_dir
         self._arguments = arguments
         self._files: dict[str, Path] = {}
+        self._values: dict[str, Path] = {}
         self._told: set[tuple[str, Path]] = set()
 
     @property
@@ -173,15 +192,17 @@ class CellRequests:
     def ask(self, request: Request, output_dir: Path) -> str:
         """Write down a generation that is about to be submitted; return its session hash."""
         kept = small(request.values)
+        large = {name: value for name, value in request.values.items() if name not in kept}
         return self._ask(
+            large,
             request=Request(kept, small(request.given), request.seed),
-            left_out=tuple(name for name in request.values if name not in kept),
+            left_out=tuple(large),
             output_dir=output_dir,
         )
 
     def ask_sweep(self, run: Path, cells: Iterable[str]) -> str:
         """Write down a sweep that is about to be made; return what :meth:`end` takes."""
-        return self._ask(run=run, cells=tuple(cells))
+        return self._ask({}, run=run, cells=tuple(cells))
 
     def resume(self, requested: CellRequest) -> None:
         """Look after what an earlier kernel has asked for, and this one goes on with."""
@@ -195,11 +216,8 @@ class CellRequests:
             self._change(session_hash, state=STOPPED, ended=time.time())
 
     def end(self, session_hash: str, state: str, images: Collection[Image] = ()) -> None:
-        """Note how one has ended, unless it was left to a later kernel."""
+        """Note how one has ended."""
         if session_hash not in self._files:  # of a script or a sweep's cell: no image need be read
-            return
-        run_dir = self._run_dir()
-        if run_dir is not None and record_path(run_dir, session_hash).exists():
             return
         found = []
         for image in images:
@@ -207,7 +225,7 @@ class CellRequests:
                 found.append(FinishedImage(image.path, image.sha256, image.seed))
         self._change(session_hash, state=state, ended=time.time(), images=tuple(found))
 
-    def _ask(self, **what: Any) -> str:
+    def _ask(self, large: Mapping[str, Any], **what: Any) -> str:
         session_hash, execution, run_dir = new_session_hash(), this_execution(), self._run_dir()
         if execution is None or run_dir is None:
             return session_hash
@@ -227,9 +245,28 @@ class CellRequests:
             folder = _notebook_folder(execution.notebook)
             self._tell_start(folder, execution.notebook, run_dir)
             path = _file(folder, session_hash)
+            if large:
+                self._keep_values(_values_file(folder, session_hash), large)
             replace_file(path, _content(requested))
             self._files[session_hash] = path
         return session_hash
+
+    def _keep_values(self, path: Path, large: Mapping[str, Any]) -> None:
+        """Keep the images of a generation until it has ended; those of many are one file."""
+        data = json.dumps(large).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        known = self._values.get(digest)
+        with contextlib.suppress(OSError):
+            if known is not None:
+                os.link(known, path)
+                self._values[digest] = path
+                return
+        if len(data) + _kept_bytes(path.parent) > MAX_VALUES_BYTES:
+            return
+        with contextlib.suppress(OSError):
+            with writing_whole(path, private=True) as part:
+                part.write_bytes(data)
+            self._values[digest] = path
 
     def _tell_start(self, folder: Path, notebook: str, run_dir: Path) -> None:
         """Write down how the engine was started, and remove what is old; once for each start."""
@@ -243,6 +280,9 @@ class CellRequests:
     def _change(self, session_hash: str, **changes: Any) -> None:
         path = self._files.get(session_hash)
         if path is not None:
+            # First: whoever is killed before the second leaves no images behind for two weeks.
+            with contextlib.suppress(OSError):
+                _values_file(path.parent, session_hash).unlink(missing_ok=True)
             with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
                 replace_file(path, _content(replace(_read(path), **changes)))
 
@@ -292,6 +332,20 @@ def _file(folder: Path, session_hash: str) -> Path:
     return folder / f"{session_hash}.json"
 
 
+def _values_file(folder: Path, session_hash: str) -> Path:
+    return folder / f"{VALUES_PREFIX}{session_hash}{VALUES_SUFFIX}"
+
+
+def _kept_bytes(folder: Path) -> float:
+    """Return how much all images in a folder take; what has several names counts once."""
+    total = 0.0
+    for path in folder.glob(f"{VALUES_PREFIX}*{VALUES_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            total += status.st_size / max(status.st_nlink, 1)
+    return total
+
+
 def _time(path: Path) -> float:
     try:
         return path.stat().st_mtime
@@ -305,6 +359,9 @@ def _remove_old(folder: Path) -> None:
     files = sorted(folder.glob("*.json"), key=_time, reverse=True)
     for place, path in enumerate(files):
         if place >= MAX_RECORDS or _time(path) < oldest:
+            path.unlink(missing_ok=True)
+    for path in folder.glob(f"{VALUES_PREFIX}*{VALUES_SUFFIX}"):
+        if not _file(folder, path.name[len(VALUES_PREFIX) : -len(VALUES_SUFFIX)]).exists():
             path.unlink(missing_ok=True)
     for other in folder.parent.iterdir():
         # A folder is as old as the last file that came or went.

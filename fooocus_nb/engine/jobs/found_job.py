@@ -72,7 +72,7 @@ class FoundJob(Job):
         # detached.
         return self._outputs.taken
 
-    def _write_record(self) -> Callable[[], None]:
+    def _write_record(self) -> Callable[[Callable[[], None]], None]:
         return self._context.records.adopt(self._record.path)
 
     async def _command(self, verb: str) -> None:

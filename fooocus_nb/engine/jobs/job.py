@@ -87,8 +87,17 @@ CONTROL_TIMEOUT = 5.0
 EARLY_SECONDS = 1.0
 
 
-def _keep_record() -> None:
-    """Leave a record where it is."""
+def _without_record(note: Callable[[], None]) -> None:
+    """Note the end of a job that has no record."""
+    note()
+
+
+def _keep_record(_note: Callable[[], None]) -> None:
+    """Leave a record where it is, and the end unsaid: a later kernel goes on with it."""
+
+
+def _note_nothing() -> None:
+    """Say nothing of how a job has ended."""
 
 
 class Job:
@@ -152,6 +161,7 @@ class Job:
             taken=self._taken,
         )
         self._runner: asyncio.Task[Any] | None = None
+        self._end_record: Callable[[Callable[[], None]], None] = _without_record
         self._result: Result | None = None
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()  # so that nobody who waits can cancel it
@@ -427,13 +437,19 @@ class Job:
         await self._observers.ended(outcome)
 
     async def _note_end(self, made: Result | None, error: BaseException | None) -> None:
-        """Write down how it ended, for who goes on with what its notebook had asked for."""
+        """Write down how it ended, for who goes on with what its notebook had asked for.
+
+        Only then is its record removed: without both it would be taken for one that was never sent.
+        """
         if never_begun(self):
+            await asyncio.to_thread(self._end_record, _note_nothing)
             return
         stopped = isinstance(error, GenerationStopped) or (made is not None and made.stopped)
         state = STOPPED if stopped else DONE if error is None else FAILED
         images = tuple(made) if made is not None else ()
-        await asyncio.to_thread(self._context.cell_requests.end, self._session, state, images)
+        end = self._context.cell_requests.end
+        note = functools.partial(end, self._session, state, images)
+        await asyncio.to_thread(self._end_record, note)
 
     async def _outcome(self) -> Result:
         self._started = asyncio.Event()
@@ -459,7 +475,7 @@ class Job:
             self._stream.begin()
             self._context.sessions[self._session] = self
             unsubscribe = self._context.subscribe_log(self._take_line)
-            remove_record = self._write_record()
+            self._end_record = self._write_record()
             try:
                 await self._observers.sending()
                 await self._run_with_liveness()
@@ -472,12 +488,11 @@ class Job:
                 if not isinstance(error, FooocusError):
                     # Such as that of a Python that is ending: it starts no thread any more. The
                     # engine goes on, and a later kernel finds the generation by its record.
-                    remove_record = _keep_record
+                    self._end_record = _keep_record
                 raise
             finally:
                 self._context.sessions.pop(self._session, None)
                 unsubscribe()
-                remove_record()
                 self._result = self._made()
                 self._context.publish(self._result)
             return self._result
@@ -502,8 +517,8 @@ class Job:
                 await self._send("stop")
             raise
 
-    def _write_record(self) -> Callable[[], None]:
-        """Write the job's record for later kernels, and return what removes it."""
+    def _write_record(self) -> Callable[[Callable[[], None]], None]:
+        """Write the record for later kernels, and return what notes its end and removes it."""
         return self._context.records.write(
             self.request, session_hash=self._session, output_dir=self._context.outputs.folder
         )

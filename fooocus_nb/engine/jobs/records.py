@@ -86,20 +86,29 @@ class JobRecords:
         self._run_dir = run_dir
         self._written: set[Path] = set()
 
-    def write(self, request: Request, *, session_hash: str, output_dir: Path) -> Callable[[], None]:
-        """Write the record of a job that is about to be sent; return what removes it at its end."""
+    def write(
+        self, request: Request, *, session_hash: str, output_dir: Path
+    ) -> Callable[[Callable[[], None]], None]:
+        """Write the record of a job that is about to be sent; return what :meth:`adopt` does."""
         run_dir = self._run_dir()
         if run_dir is None:
-            return lambda: None
+            return self.adopt(None)
         return self.adopt(write(run_dir, request, session_hash=session_hash, output_dir=output_dir))
 
-    def adopt(self, path: Path | None) -> Callable[[], None]:
-        """Look after a record that is there already; return what removes it at its end."""
+    def adopt(self, path: Path | None) -> Callable[[Callable[[], None]], None]:
+        """Look after a record that is there already; return what is called at its end.
+
+        That calls what notes the end, and removes the record then; neither where the record has
+        been left to a later kernel.
+        """
         if path is not None:
             self._written.add(path)
 
-        def ended() -> None:
-            if path is not None and path in self._written:
+        def ended(note: Callable[[], None]) -> None:
+            if path is None:
+                note()
+            elif path in self._written:
+                note()
                 self._written.discard(path)
                 remove(path)
 

@@ -80,16 +80,22 @@ export class EngineCommands {
     return context.startsWith(CONTEXT) ? context.slice(CONTEXT.length) : undefined;
   }
 
-  // The engine that is meant: the given one, the only one, or the one that the user picks.
-  async _pick(name, title) {
+  // The engine that is meant: the given one, the only one, or the one that the user picks. What it
+  // does is known `afresh` then, where that is wanted.
+  async _pick(name, title, { afresh = false } = {}) {
     const { InputDialog, showDialog, Dialog } = this._packages.apputils;
-    if (name) return name;
+    if (name) {
+      if (afresh) await this._list.refresh();
+      return name;
+    }
     await this._list.refresh();
     const names = this._list.engines.map((engine) => engine.name);
     if (names.length === 1) return names[0];
     if (names.length) {
       const picked = await InputDialog.getItem({ title, items: names, okLabel: "Choose" });
-      return picked.button.accept ? picked.value : undefined;
+      if (!picked.button.accept) return undefined;
+      if (afresh) await this._list.refresh(); // the user has taken a while
+      return picked.value;
     }
     if (await this._toldFailure()) return undefined;
     const body = "Start one in a notebook: %load_ext fooocus_nb, then %fooocus start.";
@@ -155,9 +161,9 @@ export class EngineCommands {
 
   async stop(given) {
     const { Dialog, showDialog } = this._packages.apputils;
-    const name = await this._pick(given, "Stop which engine?");
+    // Whether to ask depends on what it does now.
+    const name = await this._pick(given, "Stop which engine?", { afresh: true });
     if (!name) return;
-    await this._list.refresh(); // whether to ask depends on what it does now
     if (await this._toldFailure()) return;
     const engine = this._list.engines.find((each) => each.name === name);
     if (!engine) return;

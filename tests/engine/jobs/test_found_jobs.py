@@ -160,3 +160,27 @@ def test_records_are_small_whole_and_tolerant(tmp_path):
     records.remove(path)
     records.remove(path)
     assert records_in(tmp_path) == []
+
+
+def test_how_a_job_has_ended_is_noted_before_its_record_goes(tmp_path):
+    """Else a kernel that is killed between the two leaves what looks as if it was never sent."""
+    from fooocus_nb.engine.jobs import records
+    from fooocus_nb.fooocus.requests import Request
+
+    kept = records.JobRecords(lambda: tmp_path)
+    path = records.record_path(tmp_path, "abc")
+    noted: list[bool] = []
+
+    def write():
+        return kept.write(Request({}, {}, 1), session_hash="abc", output_dir=tmp_path)
+
+    write()(lambda: noted.append(path.exists()))
+    assert (noted, path.exists()) == ([True], False)
+    ended, leave = write(), kept.orphan_all()
+    ended(lambda: noted.append(False))
+    leave()
+    assert (noted, path.exists()) == ([True], True)  # a later kernel says it
+    records.JobRecords(lambda: None).write(
+        Request({}, {}, 1), session_hash="abc", output_dir=tmp_path
+    )(lambda: noted.append(True))
+    assert noted == [True, True]

@@ -67,3 +67,27 @@ for (const accept of [false, true]) {
     assert.deepEqual(stopped, accept ? ["one", "three"] : []);
   });
 }
+
+for (const [what, given, names, refreshes] of [
+  ["the only engine", undefined, ["one"], 1],
+  ["an engine by its name", "one", ["one", "two"], 1],
+  ["one that was picked, which takes a while", undefined, ["one", "two"], 2],
+]) {
+  test(`the server is asked what ${what} does before it is stopped, and not twice`, async () => {
+    const { EngineCommands } = load(["../../labextension/static/commands.js"], ["EngineCommands"]);
+    let asked = 0;
+    const stopped = [];
+    const list = {
+      engines: names.map((name) => ({ name, state: "ready" })),
+      failure: "",
+      async refresh() { asked += 1; },
+      async stop(name) { stopped.push(name); },
+    };
+    const apputils = {
+      Dialog: {},
+      InputDialog: { getItem: async () => ({ button: { accept: true }, value: "one" }) },
+    };
+    await new EngineCommands({}, { apputils }, list).stop(given);
+    assert.deepEqual([asked, stopped], [refreshes, ["one"]]);
+  });
+}
