@@ -31,6 +31,8 @@ from fooocus_nb.fooocus.logs._log_events import (
     is_foreign,
 )
 from fooocus_nb.fooocus.logs._rule_builders import VENDORS
+from fooocus_nb.fooocus.logs.dropped_loras import dropped_loras
+from fooocus_nb.fooocus.logs.notice_rules import DROPPED
 from fooocus_nb.fooocus.logs.package_rules import distribution_of, with_distribution
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
@@ -167,8 +169,13 @@ def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
     """
     found: dict[str, Notice] = {}
     of_kind: Counter[str] = Counter()
-    for line in _cleaned(lines):
+    clean = _cleaned(lines)
+    dropped = dropped_loras(clean)
+    for line in clean:
         quoted = QUOTED.match(line) is not None
+        if names := dropped.get(line):
+            meaning = DROPPED.meaning.format(name=", ".join(names))
+            found.setdefault(line, Notice(meaning, DROPPED.remedy, line))
         for rule in NOTICES:
             if quoted and not rule.quoted:
                 continue

@@ -9,10 +9,18 @@ import re
 
 from fooocus_nb.fooocus.logs._rule_builders import NoticeRule
 
-__all__ = ["NOTICES"]
+__all__ = ["DROPPED", "NOTICES"]
 
 #: What Python's logging, and some forks, put before a line.
 _LEVEL = r"(?:(?:ERROR|WARNING)(?::\w+)?: ?|\[(?:ERROR|WARNING|Warning|Error)\] )?"
+
+#: Told by what is not said after a line, so it is none of the table.
+DROPPED = NoticeRule(
+    re.compile(r"^Request to load LoRAs "),
+    "Fooocus has left out a LoRA without a word: {name}. It was made for another kind of model.",
+    "Take one that was made for SDXL, as the checkpoint is.",
+    "Request to load LoRAs [('sd15.safetensors', 0.5)] for model [sdxl.safetensors].",
+)
 
 NOTICES = (
     NoticeRule(

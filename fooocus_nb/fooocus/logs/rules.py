@@ -557,7 +557,7 @@ UNRECOVERABLE = tuple(each for each in RULES if each.unrecoverable)
 MIRROR = "use a mirror with args=['--hf-mirror', 'URL'], "
 MIRRORED = "https://huggingface.co/"
 #: What Fooocus says once an image is there: what was raised before has not kept it from that.
-SUCCEEDED = re.compile(r"^(?:Generating and saving|Enhancement image) time: ")
+SUCCEEDED = re.compile(r"^(?:Generating and saving|Enhancement image) time\b")
 #: What pip says once it has got what it wanted, whatever it has warned of before.
 INSTALLED = re.compile(r"^(?:Successfully installed|Requirement already satisfied)\b")
 #: What `launch.py` says of a file that it is about to get.

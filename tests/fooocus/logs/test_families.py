@@ -16,6 +16,7 @@ import pytest
 from fooocus_nb import errors
 from fooocus_nb.fooocus.logs import rules
 from fooocus_nb.fooocus.logs.diagnosis import Diagnosis, diagnose, notices
+from fooocus_nb.fooocus.logs.startup import StartupTracker
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared/field/logs.json"
 
@@ -1084,6 +1085,16 @@ def test_a_lost_gpu_is_told_as_lasting_and_no_other_failure_is() -> None:
     assert (worker.error, worker.unrecoverable) == (errors.WorkerDead, True)
 
 
+@pytest.mark.parametrize(("name", "message"), CASES)
+def test_an_engine_is_given_up_for_what_has_lost_its_gpu_and_for_nothing_else(
+    name: str, message: str
+) -> None:
+    tracker = StartupTracker()
+    for line in (*GENERATION, *message.split("\n"), "Total time: 1.00 seconds"):
+        tracker.feed(line)
+    assert tracker.device_lost is (name == "lost GPU")
+
+
 # -- how a process ends ---------------------------------------------------------------------------
 
 
@@ -1230,6 +1241,43 @@ def test_silent_degradations_are_noticed(word: str, line: str) -> None:
 )
 def test_what_is_as_it_should_be_is_not_noticed(line: str) -> None:
     assert notices([line]) == ()
+
+
+REQUEST = (
+    "Request to load LoRAs [('sdxl.safetensors', 0.1), ('None', 1.0), ('sub/sd15.safetensors', 0.5)"
+    "] for model [/m/juggernaut.safetensors]."
+)
+LOADED = (
+    "Loaded LoRA [/m/loras/sdxl.safetensors] for UNet [/m/juggernaut.safetensors] with 788 keys"
+)
+
+
+def test_a_lora_that_fooocus_leaves_out_without_a_word_is_noticed() -> None:
+    (notice,) = notices([REQUEST, LOADED, "Requested to load SDXLClipModel"])
+    assert "sd15.safetensors" in notice.meaning
+    assert "sdxl.safetensors" not in notice.meaning
+    windows = REQUEST.replace("sub/", "C:\\\\\\\\loras\\\\\\\\")
+    assert len(notices([windows, LOADED, "[Fooocus] Encoding positive #1 ..."])) == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [REQUEST, LOADED],  # it may be about to be loaded
+        [REQUEST, LOADED, LOADED.replace("sdxl.", "sub\\\\sd15."), "Requested to load SDXL"],
+        # It does not fit the refiner, of which nobody expects it.
+        [REQUEST, LOADED, LOADED.replace("sdxl.", "sd15."), REQUEST.replace("jugg", "refiner"),
+         "Requested to load SDXLClipModel"],
+        ["Request to load LoRAs [] for model [/m/x.safetensors].", "Requested to load SDXL"],
+    ],
+)  # fmt: skip
+def test_loras_that_are_loaded_are_not_noticed(lines: list[str]) -> None:
+    assert notices(lines) == ()
+
+
+def test_a_lora_that_was_not_found_is_noticed_once() -> None:
+    lines = [REQUEST, "Lora file not found: sub/sd15.safetensors", LOADED, "Requested to load SDXL"]
+    assert len(notices(lines)) == 1
 
 
 def test_a_lora_with_hundreds_of_parts_does_not_drown_other_notices() -> None:
