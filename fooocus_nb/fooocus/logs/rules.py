@@ -535,7 +535,7 @@ RULES = (
         "models in two places",
         # Elsewhere than on NVIDIA's and AMD's GPUs models are not split.
         all_of(
-            rf"same device|(?:two|different) devices|{_ON_TWO_DEVICES}",
+            rf"same device|at least two devices|different devices|{_ON_TWO_DEVICES}",
             r"\bcuda",
             none_of=r"privateuseone",
         ),

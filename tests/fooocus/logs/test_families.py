@@ -171,6 +171,8 @@ FAMILIES = {
             "RuntimeError: PyTorch was compiled without CUDA: no NVIDIA driver",
             "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
             "RuntimeError: CUDA driver initialization failed, you might not have a CUDA gpu.",
+            "RuntimeError: NVIDIA driver / library version mismatch",
+            "AssertionError: Invalid device id",
             "RuntimeError: Unexpected error from cudaGetDeviceCount(). Did you run some cuda "
             "functions "
             "before calling NumCudaDevices()? Error 804: forward compatibility was attempted",
@@ -700,6 +702,16 @@ FAMILIES = {
         ("pydantic<",),
         ("restart",),
         ("pydantic.errors.PydanticUserError: A non-annotated attribute was detected",),
+        start=True,
+    ),
+    "gradio": Family(
+        "WrongInterpreter",
+        ("gradio",),
+        ("restart",),
+        (
+            "AttributeError: type object 'Image' has no attribute 'update'",
+            "AttributeError: 'Gallery' object has no attribute 'style'",
+        ),
         start=True,
     ),
     "packages that ask for others": Family(
@@ -1360,7 +1372,7 @@ PACKAGE_FRAME = (
     "message",
     [
         "AttributeError: 'BertModel' object has no attribute 'get_other_mask'",
-        "AttributeError: type object 'Image' has no attribute 'update'",
+        "AttributeError: type object 'Image' has no attribute 'other'",
         "TypeError: get_mask() got an unexpected keyword argument 'device'",
     ],
 )
