@@ -155,7 +155,9 @@ NOTICES = (
         "Image is too large. Directly returned the SR image.",
     ),
     NoticeRule(
-        re.compile(r"^\[Enhance\] (?:No \"(?P<what>.*)\" detected, skipping|Skipping)"),
+        re.compile(
+            r"^\[Enhance\] (?:No \"?(?P<what>.*?)\"? (?:detected|found), skipping|Skipping)"
+        ),
         "A step of the enhancement was left out: there was nothing to enhance. {what}",
         "Say in other words what it is to look for (detect=), or lower its thresholds.",
         '[Enhance] No "hand" detected, skipping',

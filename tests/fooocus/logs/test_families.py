@@ -1201,7 +1201,11 @@ NOTICED = {
         "Image is too large. Directly returned the SR image. Usually directly return SR image",
         "[Upscale] Image is too large. Directly returned the SR image.",
     ],
-    "enhancement": ['[Enhance] No "hand" detected, skipping', "[Enhance] Skipping, preconditions"],
+    "enhancement": [
+        '[Enhance] No "hand" detected, skipping',
+        "[Enhance] No mask found, skipping",
+        "[Enhance] Skipping, preconditions aren't met",
+    ],
     "No face": ["No face detected"],
     "refiner": ["Refiner disabled in LCM mode.", "Refiner disabled because both are same."],
     "styles": ["Failed to load style file sdxl_styles_x.json"],
@@ -1451,6 +1455,24 @@ def test_what_an_image_was_finished_after_is_no_failure() -> None:
     request = [TRACEBACK, '  File "/opt/Fooocus/webui.py", line 48, in generate_clicked', "    y()"]
     found = diagnose([*request, "KeyError: 'x'", "Generating and saving time: 8.61 seconds"])
     assert found is not None
+
+
+def test_a_request_that_failed_beside_a_generation_is_not_its_failure() -> None:
+    request = [
+        TRACEBACK,
+        '  File "/env/lib/python3.10/site-packages/gradio/routes.py", line 488, in run_predict',
+        "    output = await app.get_blocks().process_api(",
+        '  File "/opt/Fooocus/webui.py", line 900, in gallery_clicked',
+        "    x()",
+        "TypeError: 'NoneType' object is not subscriptable",
+    ]
+    found = diagnose(request)
+    assert found is not None
+    assert found.error is errors.GenerationError
+    assert diagnose(request, answered=True) is None
+    worker = diagnose([*GENERATION, "KeyError: 'x'", *request], answered=True)
+    assert worker is not None
+    assert "KeyError: 'x'" in worker.cause
 
 
 HARMLESS = [
