@@ -189,7 +189,7 @@ PACKAGES = (
         r"|\w*\(?\)? ?(?:got an unexpected keyword argument '(?:slots|kw_only|strict)'"
         r"|takes no keyword arguments)|dataclass\(\) got an unexpected keyword)"
         r"|AttributeError: '(?:str|int|dict)' object has no attribute '(?:removeprefix|removesuffix"
-        r"|bit_count)'|SyntaxError:)",
+        r"|bit_count)'|SyntaxError: (?!broken PNG|not a \w+ file))",
         WrongInterpreter,
         "Fooocus does not run on this version of Python: {what}",
         RIGHT_PYTHON,

@@ -478,10 +478,12 @@ RULES = (
     ),
     rule(
         "input image unreadable",
-        r"^(?:PIL\.)?UnidentifiedImageError: |^OSError: image file is truncated",
+        r"^(?:PIL\.)?UnidentifiedImageError: |^SyntaxError: (?:broken PNG|not a \w+ file)"
+        r"|^OSError: (?:image file is truncated|.*\bdata stream\b|decoder error|Truncated File "
+        r"Read)",
         GenerationError,
         "The engine could not read an input image: {what}",
-        "Give it as PNG, JPEG or WebP, and look whether its file is whole.",
+        "Give the image as PNG, JPEG or WebP, and look whether its file is whole.",
         "PIL.UnidentifiedImageError: cannot identify image file <_io.BytesIO object at 0x7f>",
     ),
     rule(

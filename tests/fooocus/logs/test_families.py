@@ -270,6 +270,9 @@ FAMILIES = {
             "socket.timeout: The read operation timed out",
             "TimeoutError: [Errno 110] Connection timed out",
             "OSError: [Errno 101] Network is unreachable",
+            "OSError: [Errno 60] Operation timed out",  # on a Mac
+            "OSError: [Errno 54] Connection reset by peer",
+            "OSError: [Errno 65] No route to host",
             "OSError: We couldn't connect to 'https://huggingface.co' to load this file",
         ),
         start=True,
@@ -540,6 +543,16 @@ FAMILIES = {
         ),
         start=True,
     ),
+    "altered downloads": Family(
+        "NetworkError",
+        ("Remove the file", "by hand"),
+        ("Log in",),
+        (
+            "ValueError: SHA256 hash of downloaded file (u2net.onnx) does not match the known one",
+            "OSError: Consistency check failed: file should be of size 69 but has size 12 (x).",
+        ),
+        start=True,
+    ),
     "addresses of downloads": Family(
         "BadConfigFile",
         ("preset", "config.txt"),
@@ -631,6 +644,8 @@ FAMILIES = {
         ("image",),
         ("restart",),
         (
+            "OSError: broken data stream when reading image file",
+            "SyntaxError: broken PNG file (chunk b'x')",
             "cv2.error: OpenCV(4.9.0) color.cpp:182: error: (-215:Assertion failed) !_src.empty() "
             "in function 'cvtColor'",
         ),
