@@ -47,7 +47,10 @@ _DISTRIBUTIONS = {
 }
 
 #: Those of Python's own modules that newer versions have no more.
-_REMOVED = "distutils|imp|cgi|telnetlib|audioop|pipes|asyncore|asynchat|smtpd|crypt|imghdr|sndhdr"
+_REMOVED = (
+    "distutils|imp|cgi|cgitb|telnetlib|audioop|pipes|asyncore|asynchat|smtpd|crypt|imghdr|sndhdr"
+    "|lib2to3|nntplib|uu|xdrlib|aifc|sunau|mailcap|msilib|nis|spwd|ossaudiodev|binhex|chunk"
+)
 #: All others, of the version that we run in.
 _STANDARD_LIBRARY = "|".join(
     name

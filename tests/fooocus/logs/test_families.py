@@ -376,6 +376,8 @@ FAMILIES = {
         ("restart",),
         (
             "ModuleNotFoundError: No module named 'distutils'",
+            "ModuleNotFoundError: No module named 'lib2to3'",
+            "TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'x'",
             "AttributeError: module 'collections' has no attribute 'Mapping'",
             "ImportError: cannot import name 'formatargspec' from 'inspect'",
             "AttributeError: module 'asyncio' has no attribute 'coroutine'",
