@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from fooocus_nb.fooocus.logs.diagnosis import diagnose, notices
+from fooocus_nb.fooocus.logs.notice_rules import DROPPED
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
     NOTICES,
@@ -76,7 +77,9 @@ def page() -> str:
         (code(name), code(error.__name__), cause, remedy)
         for name, (error, cause, remedy) in SIGNALS.items()
     ]
-    noticed = notices([rule.example for rule in NOTICES])
+    # Of a LoRA that is left out, what follows tells.
+    said = [*(rule.example for rule in NOTICES), DROPPED.example, "Requested to load SDXL"]
+    noticed = notices(said)
     rows = [(code(notice.line), notice.meaning, notice.remedy) for notice in noticed]
     parts = (
         HEAD,

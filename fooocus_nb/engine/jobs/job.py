@@ -630,7 +630,8 @@ class Job:
     def _check(self) -> None:
         """Tell a good end from the failures that the server reports as success."""
         context, log = self._context, self.log
-        diagnosis = diagnose(log) if context.logged else None
+        answered = bool(self._collector.final)
+        diagnosis = diagnose(log, answered=answered) if context.logged else None
         if diagnosis is not None and not issubclass(diagnosis.error, GenerationStopped):
             raise context.liveness.diagnosed(diagnosis)
         if not (self._collector.final or self._control.used):

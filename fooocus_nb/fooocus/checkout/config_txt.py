@@ -425,7 +425,10 @@ def _setting(call: ast.Call, parameters: list[str], names: Mapping[str, Any]) ->
     types = _types(given.get("expected_type"), literal(written))
     validator = given.get("validator")
     asked = Function(validator, names) if isinstance(validator, ast.Lambda) else None
-    return Setting(key, types, default, limits=limits_of(validator, names), validator=asked)
+    setting = Setting(key, types, default, limits=limits_of(validator, names), validator=asked)
+    if default is not None and _accepts(setting, default) in (_Verdict.REFUSED, _Verdict.FATAL):
+        return Setting(key, types, default)  # its author, or we, are wrong about it
+    return setting
 
 
 def _default(node: ast.expr | None, names: Mapping[str, Any]) -> Any:

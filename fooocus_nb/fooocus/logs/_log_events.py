@@ -44,6 +44,8 @@ THREAD = re.compile(r"^Exception in thread (?P<thread>[^(]*?)(?: \((?P<target>.*
 WORKER_FRAME = re.compile(
     r'^  File "(?:(?:[^"]*[\\/])?async_worker\.pyc?", line \d+|.*, in worker$)'
 )
+#: Where Gradio hands a request of the page to the function behind it.
+REQUEST_FRAME = re.compile(r"[\\/]gradio[\\/](?:routes|queueing|blocks)\.py")
 #: Where each thread but the main one begins. What a thread has caught itself does not show it, so
 #: a traceback with it has ended a thread, also where the heading cannot be read.
 THREAD_FRAME = re.compile(r'[\\/"]threading\.pyc?", line \d+, in (?:_bootstrap_inner|run)$')
@@ -92,6 +94,11 @@ class Event:
     def own(self) -> bool:
         """Whether it went through Fooocus's own code."""
         return any(not is_foreign(frame[0]) for frame in self.frames)
+
+    @property
+    def of_request(self) -> bool:
+        """Whether it was raised for a request of the page."""
+        return any(REQUEST_FRAME.search(frame[0]) for frame in self.frames)
 
     @property
     def ended_worker(self) -> bool:

@@ -31,6 +31,8 @@ from fooocus_nb.fooocus.logs._log_events import (
     is_foreign,
 )
 from fooocus_nb.fooocus.logs._rule_builders import VENDORS
+from fooocus_nb.fooocus.logs.dropped_loras import dropped_loras
+from fooocus_nb.fooocus.logs.notice_rules import DROPPED
 from fooocus_nb.fooocus.logs.package_rules import distribution_of, with_distribution
 from fooocus_nb.fooocus.logs.rules import (
     BAD_CONFIG,
@@ -119,7 +121,9 @@ class Notice:
     line: str
 
 
-def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosis | None:
+def diagnose(
+    lines: Sequence[str], *, returncode: int | None = None, answered: bool = False
+) -> Diagnosis | None:
     """Say what the engine's log lines mean.
 
     Parameters
@@ -128,6 +132,8 @@ def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosi
         The lines of one generation, or the last lines of an engine that died; oldest first.
     returncode : int, optional
         How the process ended: negative for a signal, as `subprocess` has it.
+    answered : bool
+        Whether the page has answered with images. A request that failed was another one then.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def diagnose(lines: Sequence[str], *, returncode: int | None = None) -> Diagnosi
     events = events_of(clean)
     if returncode is not None:
         return _of_death(events, clean, returncode)
-    found = _of_failure(events)
+    found = _of_failure(events, answered=answered)
     if any(event.ended_worker for event in events):
         return _of_worker(found)
     if found is None:
@@ -167,8 +173,13 @@ def notices(lines: Sequence[str]) -> tuple[Notice, ...]:
     """
     found: dict[str, Notice] = {}
     of_kind: Counter[str] = Counter()
-    for line in _cleaned(lines):
+    clean = _cleaned(lines)
+    dropped = dropped_loras(clean)
+    for line in clean:
         quoted = QUOTED.match(line) is not None
+        if names := dropped.get(line):
+            meaning = DROPPED.meaning.format(name=", ".join(names))
+            found.setdefault(line, Notice(meaning, DROPPED.remedy, line))
         for rule in NOTICES:
             if quoted and not rule.quoted:
                 continue
@@ -229,7 +240,9 @@ def _matter(frames: Sequence[Sequence[str]]) -> Iterator[list[str]]:
 # -- what went wrong ------------------------------------------------------------------------
 
 
-def _of_failure(events: Sequence[Event], *, died: bool = False) -> Diagnosis | None:
+def _of_failure(
+    events: Sequence[Event], *, died: bool = False, answered: bool = False
+) -> Diagnosis | None:
     """Explain the last failure in a log.
 
     An earlier failure's words must not explain a later one's traceback, so one chain of exceptions
@@ -241,7 +254,7 @@ def _of_failure(events: Sequence[Event], *, died: bool = False) -> Diagnosis | N
     end = len(ours)
     for begin in reversed(begins[-MAX_CHAINS:]):
         part, end = ours[begin:end], begin
-        if _went_on(part):
+        if _went_on(part) or (answered and any(event.of_request for event in part)):
             continue
         if found := _of_chain(part, events, died):
             return found

@@ -41,7 +41,8 @@ _NOT_BUILT = (
 _NO_DEVICE = (
     r"no (?:[\w-]+ ){0,3}(?:gpus?|devices?|drivers?)\b|(?:not|wasn't|isn't) (?:compiled|built"
     r"|linked)"
-    r"|found no \w+ driver|driver.{0,40}(?:too old|insufficient|fail|not loaded|shutting down)"
+    r"|found no \w+ driver|driver.{0,40}(?:too old|insufficient|mismatch|fail|not loaded"
+    r"|shutting down)"
     r"|invalid device (?:ordinal|id|index)|device_count\(\) is \d|is supported on macOS|(?:cuda"
     r"|hip|xpu) unknown error|busy or unavailable|initiali[sz]ation"
     r"|not (?:yet )?(?:been )?initiali[sz]ed|forward compatib|count is (?:zero|0)\b"

@@ -11,7 +11,9 @@ __all__ = ["NETWORK", "PROXY"]
 _DISCONNECTED = (
     r"(?s)^(?:\w+\.)*(?:(?:Connection(?:Reset|Aborted|Refused)|BrokenPipe|SSL\w*"
     r"|Protocol)Error\b"
-    r"|timeout: |\w*Error: .*(?:Errno|WinError) -?(?:10[0134]|110|111|113|100[56]\d|1100\d)\b)"
+    r"|timeout: |\w*Error: .*(?:Errno|WinError) -?(?:5[0134]|6[0145]|10[0134]|110|111|113"
+    r"|100[56]\d|1100\d)\b"
+    r"|OSError: .*(?:[Tt]imed out|reset by peer|is unreachable|No route to host))"
 )
 _HTTP = (
     r"(?is)^(?:[a-z_]\w*\.)*(?:\w*HTTP(?:Status)?Error|ClientResponseError|\w*RepoError"
@@ -121,13 +123,26 @@ NETWORK = (
         "urllib.error.HTTPError: HTTP Error 503: Service Unavailable",
         raised=True,
     ),
+    exception_rule(
+        "download altered",
+        all_of(
+            r"\b(?:hash\w*|checksum|sha256|md5)\b.{0,80}(?:mismatch|not match|differ|expected)"
+            r"|invalid hash value|Consistency check failed|file should be of size"
+        ),
+        NetworkError,
+        "What the engine has downloaded is not what it expected: {what}",
+        "Remove the file and start it again: the connection broke, or something on the way has "
+        "altered it. If that does not help, {mirror}or put the file by hand where it belongs.",
+        'RuntimeError: invalid hash value (expected "31e35c80", got "a5f3c1d2")',
+    ),
     rule(
         "no network",
         r"^(?:\w+\.)*(?:URLError|HTTPError|ConnectionError|ConnectError|Connect(?:ion)?Timeout"
         r"|ReadTimeout"
         r"|ReadError|MaxRetryError|NewConnectionError|NameResolutionError|gaierror"
         r"|LocalEntryNotFoundError|OfflineModeIsEnabled|ChunkedEncodingError|RemoteProtocolError"
-        r"|IncompleteRead|RemoteDisconnected|ContentTooShortError|BadStatusLine)\b"
+        r"|IncompleteRead|RemoteDisconnected|ContentTooShortError|BadStatusLine"
+        r"|FileMetadataError)\b"
         r"|^(?:\w+\.)*\w+Error: .*(?:urlopen error|getaddrinfo failed|Name or service not known"
         r"|Temporary failure in name resolution|couldn't connect to"
         r"|(?:[Ff]ailed to|[Cc]ould not|[Uu]nable to) (?:connect to|resolve) |invalid hash value"

@@ -9,10 +9,18 @@ import re
 
 from fooocus_nb.fooocus.logs._rule_builders import NoticeRule
 
-__all__ = ["NOTICES"]
+__all__ = ["DROPPED", "NOTICES"]
 
 #: What Python's logging, and some forks, put before a line.
 _LEVEL = r"(?:(?:ERROR|WARNING)(?::\w+)?: ?|\[(?:ERROR|WARNING|Warning|Error)\] )?"
+
+#: Told by what is not said after a line, so it is none of the table.
+DROPPED = NoticeRule(
+    re.compile(r"^Request to load LoRAs "),
+    "Fooocus has left out a LoRA without a word: {name}. It was made for another kind of model.",
+    "Take one that was made for SDXL, as the checkpoint is.",
+    "Request to load LoRAs [('sd15.safetensors', 0.5)] for model [sdxl.safetensors].",
+)
 
 NOTICES = (
     NoticeRule(
@@ -147,7 +155,9 @@ NOTICES = (
         "Image is too large. Directly returned the SR image.",
     ),
     NoticeRule(
-        re.compile(r"^\[Enhance\] (?:No \"(?P<what>.*)\" detected, skipping|Skipping)"),
+        re.compile(
+            r"^\[Enhance\] (?:No \"?(?P<what>.*?)\"? (?:detected|found), skipping|Skipping)"
+        ),
         "A step of the enhancement was left out: there was nothing to enhance. {what}",
         "Say in other words what it is to look for (detect=), or lower its thresholds.",
         '[Enhance] No "hand" detected, skipping',

@@ -47,7 +47,10 @@ _DISTRIBUTIONS = {
 }
 
 #: Those of Python's own modules that newer versions have no more.
-_REMOVED = "distutils|imp|cgi|telnetlib|audioop|pipes|asyncore|asynchat|smtpd|crypt|imghdr|sndhdr"
+_REMOVED = (
+    "distutils|imp|cgi|cgitb|telnetlib|audioop|pipes|asyncore|asynchat|smtpd|crypt|imghdr|sndhdr"
+    "|lib2to3|nntplib|uu|xdrlib|aifc|sunau|mailcap|msilib|nis|spwd|ossaudiodev|binhex|chunk"
+)
 #: All others, of the version that we run in.
 _STANDARD_LIBRARY = "|".join(
     name
@@ -159,7 +162,8 @@ PACKAGES = (
     rule(
         "checkout incomplete",
         r"^(?:ModuleNotFoundError: No module named '|ImportError: cannot import name '\w+' from ')"
-        r"(?P<module>(?:modules|ldm_patched|extras|sdxl_styles|args_manager|fooocus_version"
+        r"(?P<module>(?:modules|ldm_patched|(?:fooocus_)?extras|backend|comfy|fcbh|enhanced"
+        r"|sdxl_styles|args_manager|fooocus_version"
         r"|fooocusui|webui|shared)\b[\w.]*)",
         StartError,
         "The checkout lacks its own module {module}, or a part of it.",
@@ -188,7 +192,7 @@ PACKAGES = (
         r"|\w*\(?\)? ?(?:got an unexpected keyword argument '(?:slots|kw_only|strict)'"
         r"|takes no keyword arguments)|dataclass\(\) got an unexpected keyword)"
         r"|AttributeError: '(?:str|int|dict)' object has no attribute '(?:removeprefix|removesuffix"
-        r"|bit_count)'|SyntaxError:)",
+        r"|bit_count)'|SyntaxError: (?!broken PNG|not a \w+ file))",
         WrongInterpreter,
         "Fooocus does not run on this version of Python: {what}",
         RIGHT_PYTHON,
@@ -196,7 +200,8 @@ PACKAGES = (
     ),
     rule(
         "source file damaged",
-        r"^(?:IndentationError|TabError|SyntaxError: source code (?:string )?cannot contain null)"
+        r"^(?:IndentationError|TabError|(?:Syntax|Value)Error: source code (?:string )?cannot "
+        r"contain null)"
         r"\b",
         StartError,
         "A file of the checkout was changed, and is no Python any more: {what}",
@@ -388,6 +393,15 @@ PACKAGES = (
         "The engine's Python has another {package} than Fooocus and its packages need: {what}",
         _OTHER_VERSION,
         "ImportError: cannot import name 'cached_download' from 'huggingface_hub'",
+    ),
+    rule(
+        "gradio of another version",
+        r"^AttributeError: (?:type object '[A-Z]\w+' has no attribute 'update'"
+        r"|'[A-Z]\w+' object has no attribute 'style')",
+        WrongInterpreter,
+        "The engine's Python has a newer gradio than this Fooocus knows: {what}",
+        f"Install the version of gradio that the checkout's {REQUIREMENTS} names.",
+        "AttributeError: type object 'Dropdown' has no attribute 'update'",
     ),
     rule(
         "pydantic of another version",

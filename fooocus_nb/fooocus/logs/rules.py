@@ -478,10 +478,12 @@ RULES = (
     ),
     rule(
         "input image unreadable",
-        r"^(?:PIL\.)?UnidentifiedImageError: |^OSError: image file is truncated",
+        r"^(?:PIL\.)?UnidentifiedImageError: |^SyntaxError: (?:broken PNG|not a \w+ file)"
+        r"|^OSError: (?:image file is truncated|.*\bdata stream\b|decoder error|Truncated File "
+        r"Read)",
         GenerationError,
         "The engine could not read an input image: {what}",
-        "Give it as PNG, JPEG or WebP, and look whether its file is whole.",
+        "Give the image as PNG, JPEG or WebP, and look whether its file is whole.",
         "PIL.UnidentifiedImageError: cannot identify image file <_io.BytesIO object at 0x7f>",
     ),
     rule(
@@ -535,7 +537,7 @@ RULES = (
         "models in two places",
         # Elsewhere than on NVIDIA's and AMD's GPUs models are not split.
         all_of(
-            rf"same device|(?:two|different) devices|{_ON_TWO_DEVICES}",
+            rf"same device|at least two devices|different devices|{_ON_TWO_DEVICES}",
             r"\bcuda",
             none_of=r"privateuseone",
         ),
@@ -557,7 +559,7 @@ UNRECOVERABLE = tuple(each for each in RULES if each.unrecoverable)
 MIRROR = "use a mirror with args=['--hf-mirror', 'URL'], "
 MIRRORED = "https://huggingface.co/"
 #: What Fooocus says once an image is there: what was raised before has not kept it from that.
-SUCCEEDED = re.compile(r"^(?:Generating and saving|Enhancement image) time: ")
+SUCCEEDED = re.compile(r"^(?:Generating and saving|Enhancement image) time\b")
 #: What pip says once it has got what it wanted, whatever it has warned of before.
 INSTALLED = re.compile(r"^(?:Successfully installed|Requirement already satisfied)\b")
 #: What `launch.py` says of a file that it is about to get.

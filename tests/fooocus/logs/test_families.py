@@ -16,6 +16,7 @@ import pytest
 from fooocus_nb import errors
 from fooocus_nb.fooocus.logs import rules
 from fooocus_nb.fooocus.logs.diagnosis import Diagnosis, diagnose, notices
+from fooocus_nb.fooocus.logs.startup import StartupTracker
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared/field/logs.json"
 
@@ -170,6 +171,8 @@ FAMILIES = {
             "RuntimeError: PyTorch was compiled without CUDA: no NVIDIA driver",
             "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
             "RuntimeError: CUDA driver initialization failed, you might not have a CUDA gpu.",
+            "RuntimeError: NVIDIA driver / library version mismatch",
+            "AssertionError: Invalid device id",
             "RuntimeError: Unexpected error from cudaGetDeviceCount(). Did you run some cuda "
             "functions "
             "before calling NumCudaDevices()? Error 804: forward compatibility was attempted",
@@ -267,6 +270,9 @@ FAMILIES = {
             "socket.timeout: The read operation timed out",
             "TimeoutError: [Errno 110] Connection timed out",
             "OSError: [Errno 101] Network is unreachable",
+            "OSError: [Errno 60] Operation timed out",  # on a Mac
+            "OSError: [Errno 54] Connection reset by peer",
+            "OSError: [Errno 65] No route to host",
             "OSError: We couldn't connect to 'https://huggingface.co' to load this file",
         ),
         start=True,
@@ -370,6 +376,8 @@ FAMILIES = {
         ("restart",),
         (
             "ModuleNotFoundError: No module named 'distutils'",
+            "ModuleNotFoundError: No module named 'lib2to3'",
+            "TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'x'",
             "AttributeError: module 'collections' has no attribute 'Mapping'",
             "ImportError: cannot import name 'formatargspec' from 'inspect'",
             "AttributeError: module 'asyncio' has no attribute 'coroutine'",
@@ -537,6 +545,16 @@ FAMILIES = {
         ),
         start=True,
     ),
+    "altered downloads": Family(
+        "NetworkError",
+        ("Remove the file", "by hand"),
+        ("Log in",),
+        (
+            "ValueError: SHA256 hash of downloaded file (u2net.onnx) does not match the known one",
+            "OSError: Consistency check failed: file should be of size 69 but has size 12 (x).",
+        ),
+        start=True,
+    ),
     "addresses of downloads": Family(
         "BadConfigFile",
         ("preset", "config.txt"),
@@ -628,6 +646,8 @@ FAMILIES = {
         ("image",),
         ("restart",),
         (
+            "OSError: broken data stream when reading image file",
+            "SyntaxError: broken PNG file (chunk b'x')",
             "cv2.error: OpenCV(4.9.0) color.cpp:182: error: (-215:Assertion failed) !_src.empty() "
             "in function 'cvtColor'",
         ),
@@ -699,6 +719,16 @@ FAMILIES = {
         ("pydantic<",),
         ("restart",),
         ("pydantic.errors.PydanticUserError: A non-annotated attribute was detected",),
+        start=True,
+    ),
+    "gradio": Family(
+        "WrongInterpreter",
+        ("gradio",),
+        ("restart",),
+        (
+            "AttributeError: type object 'Image' has no attribute 'update'",
+            "AttributeError: 'Gallery' object has no attribute 'style'",
+        ),
         start=True,
     ),
     "packages that ask for others": Family(
@@ -1084,6 +1114,16 @@ def test_a_lost_gpu_is_told_as_lasting_and_no_other_failure_is() -> None:
     assert (worker.error, worker.unrecoverable) == (errors.WorkerDead, True)
 
 
+@pytest.mark.parametrize(("name", "message"), CASES)
+def test_an_engine_is_given_up_for_what_has_lost_its_gpu_and_for_nothing_else(
+    name: str, message: str
+) -> None:
+    tracker = StartupTracker()
+    for line in (*GENERATION, *message.split("\n"), "Total time: 1.00 seconds"):
+        tracker.feed(line)
+    assert tracker.device_lost is (name == "lost GPU")
+
+
 # -- how a process ends ---------------------------------------------------------------------------
 
 
@@ -1178,7 +1218,11 @@ NOTICED = {
         "Image is too large. Directly returned the SR image. Usually directly return SR image",
         "[Upscale] Image is too large. Directly returned the SR image.",
     ],
-    "enhancement": ['[Enhance] No "hand" detected, skipping', "[Enhance] Skipping, preconditions"],
+    "enhancement": [
+        '[Enhance] No "hand" detected, skipping',
+        "[Enhance] No mask found, skipping",
+        "[Enhance] Skipping, preconditions aren't met",
+    ],
     "No face": ["No face detected"],
     "refiner": ["Refiner disabled in LCM mode.", "Refiner disabled because both are same."],
     "styles": ["Failed to load style file sdxl_styles_x.json"],
@@ -1230,6 +1274,43 @@ def test_silent_degradations_are_noticed(word: str, line: str) -> None:
 )
 def test_what_is_as_it_should_be_is_not_noticed(line: str) -> None:
     assert notices([line]) == ()
+
+
+REQUEST = (
+    "Request to load LoRAs [('sdxl.safetensors', 0.1), ('None', 1.0), ('sub/sd15.safetensors', 0.5)"
+    "] for model [/m/juggernaut.safetensors]."
+)
+LOADED = (
+    "Loaded LoRA [/m/loras/sdxl.safetensors] for UNet [/m/juggernaut.safetensors] with 788 keys"
+)
+
+
+def test_a_lora_that_fooocus_leaves_out_without_a_word_is_noticed() -> None:
+    (notice,) = notices([REQUEST, LOADED, "Requested to load SDXLClipModel"])
+    assert "sd15.safetensors" in notice.meaning
+    assert "sdxl.safetensors" not in notice.meaning
+    windows = REQUEST.replace("sub/", "C:\\\\\\\\loras\\\\\\\\")
+    assert len(notices([windows, LOADED, "[Fooocus] Encoding positive #1 ..."])) == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [REQUEST, LOADED],  # it may be about to be loaded
+        [REQUEST, LOADED, LOADED.replace("sdxl.", "sub\\\\sd15."), "Requested to load SDXL"],
+        # It does not fit the refiner, of which nobody expects it.
+        [REQUEST, LOADED, LOADED.replace("sdxl.", "sd15."), REQUEST.replace("jugg", "refiner"),
+         "Requested to load SDXLClipModel"],
+        ["Request to load LoRAs [] for model [/m/x.safetensors].", "Requested to load SDXL"],
+    ],
+)  # fmt: skip
+def test_loras_that_are_loaded_are_not_noticed(lines: list[str]) -> None:
+    assert notices(lines) == ()
+
+
+def test_a_lora_that_was_not_found_is_noticed_once() -> None:
+    lines = [REQUEST, "Lora file not found: sub/sd15.safetensors", LOADED, "Requested to load SDXL"]
+    assert len(notices(lines)) == 1
 
 
 def test_a_lora_with_hundreds_of_parts_does_not_drown_other_notices() -> None:
@@ -1312,7 +1393,7 @@ PACKAGE_FRAME = (
     "message",
     [
         "AttributeError: 'BertModel' object has no attribute 'get_other_mask'",
-        "AttributeError: type object 'Image' has no attribute 'update'",
+        "AttributeError: type object 'Image' has no attribute 'other'",
         "TypeError: get_mask() got an unexpected keyword argument 'device'",
     ],
 )
@@ -1391,6 +1472,24 @@ def test_what_an_image_was_finished_after_is_no_failure() -> None:
     request = [TRACEBACK, '  File "/opt/Fooocus/webui.py", line 48, in generate_clicked', "    y()"]
     found = diagnose([*request, "KeyError: 'x'", "Generating and saving time: 8.61 seconds"])
     assert found is not None
+
+
+def test_a_request_that_failed_beside_a_generation_is_not_its_failure() -> None:
+    request = [
+        TRACEBACK,
+        '  File "/env/lib/python3.10/site-packages/gradio/routes.py", line 488, in run_predict',
+        "    output = await app.get_blocks().process_api(",
+        '  File "/opt/Fooocus/webui.py", line 900, in gallery_clicked',
+        "    x()",
+        "TypeError: 'NoneType' object is not subscriptable",
+    ]
+    found = diagnose(request)
+    assert found is not None
+    assert found.error is errors.GenerationError
+    assert diagnose(request, answered=True) is None
+    worker = diagnose([*GENERATION, "KeyError: 'x'", *request], answered=True)
+    assert worker is not None
+    assert "KeyError: 'x'" in worker.cause
 
 
 HARMLESS = [
