@@ -818,6 +818,14 @@ def test_a_page_that_ends_early_gives_whole_entries_or_none(form: str, skip_dama
     assert not skip_damaged or counts == {0, 1, 2}
 
 
+@pytest.mark.parametrize("form", ["2.0", "2.1.828"])
+def test_a_lora_in_two_slots_and_the_order_of_loras(form: str) -> None:
+    loras = [("z, y.safetensors", "0.5"), ("a.safetensors", "1.0"), ("z, y.safetensors", "-0.25")]
+    rows = [*ROWS[:-1], *((f"LoRA [{name}] weight", weight) for name, weight in loras)]
+    ((_, found),) = parse_log(old_page("x.png", rows, form).encode())
+    assert found.parameters["loras"] == [(name, float(weight)) for name, weight in loras]
+
+
 def test_a_page_that_went_on_over_an_update(tmp_path: Path) -> None:
     button = "<button onclick=\"to_clipboard('%7B%22Prompt%22%3A%22new%22%7D')\">Copy</button>"
     new = f'<div id="new_png" class="image-container"><img src="new.png">{button}</div>\n'
