@@ -45,6 +45,14 @@ CONFIGURED = {
     "overwrite_switch": 7,
     "swap_method": "vae",
     "clip_skip": 5,
+    "refiner": "animaPencilXL_v500.safetensors",
+    "lora_3_model": "sd_xl_offset_example-lora_1.0.safetensors",
+    "lora_3_weight": 1.25,
+    "adm_positive": 2.5,
+    "adm_end": 0.9,
+    "sharpness": 21.0,
+    "sampler": "heun",
+    "scheduler": "turbo",
     "overwrite_width": 640,
     "overwrite_height": 384,
     "negative_prompt": "nobody's",
@@ -55,6 +63,7 @@ CONFIGURED = {
 def configured_page() -> Page:
     page = Page(PRESET)
     for key, value in CONFIGURED.items():
+        assert page.default(key) != value
         page.config["components"][page.ids[key] - 1]["props"]["value"] = value
     return page
 
@@ -81,6 +90,17 @@ OUTSIDE = (
 LOST = {"prompt", "negative_prompt"}
 #: Of these the plain text has one name for two, which draw the same image.
 TWINS = {"dpmpp_sde": "dpmpp_sde_gpu", "dpmpp_2m_sde": "dpmpp_2m_sde_gpu"}
+
+
+def test_what_is_left_out_would_show() -> None:
+    """Where a default equals what a record leaves out, nothing that is lost would be noticed."""
+    defaults = SCHEMA.parameters.defaults
+    assert [defaults[f"lora_{slot}_model"] for slot in (1, 3)] == [LORA, LORA]
+    nothing = {
+        "overwrite_step": -1, "overwrite_switch": -1, "refiner_swap_method": "joint",
+        "clip_skip": 1, "refiner_model": "None", "prompt": "", "negative_prompt": "",
+    }  # fmt: skip
+    assert not [name for name, value in nothing.items() if defaults[name] == value]
 
 
 def task_of(request: Request) -> Task:
@@ -169,7 +189,7 @@ def completed(found: Metadata) -> Metadata:
 
 
 @settings(
-    max_examples=examples(60),
+    max_examples=examples(240),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -339,6 +359,7 @@ def test_an_engine_makes_it_again(
 
 def test_no_lora_is_no_lora(engine: fooocus_nb.Engine) -> None:
     """The page's own LoRA isn't applied to an image that was made without."""
+    assert engine.parameters["lora_1_model"].default == LORA
     first = engine.generate(
         "a pier", loras=[], width=96, height=64, steps=1, image_number=1,
         save_metadata_to_images=True,
