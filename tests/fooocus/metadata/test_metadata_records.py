@@ -483,6 +483,16 @@ def test_letters_that_fooocus_lost_are_missing(tmp_path: Path, kind: str, prompt
     assert set(read_metadata(file).missing) == {"style_selections", "negative_prompt"}
 
 
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-8-as-ascii"])
+def test_lost_letters_stay_lost_when_a_viewer_saves_the_file(tmp_path: Path, coding: str) -> None:
+    lost = plain("?? at dusk")
+    file = tmp_path / "x.jpeg"
+    file.write_bytes(image("jpeg", exif=exif_of(COMMENTS[coding](lost))))
+    assert "prompt" in read_metadata(file).missing
+    file.write_bytes(image("jpeg", exif=exif_of(COMMENTS[coding](plain("what?? Ü")))))
+    assert read_metadata(file).missing == ("style_selections",)
+
+
 @pytest.mark.parametrize("prompt", ["who is it?", "why? because, that is why"])
 def test_a_question_is_no_lost_letter(tmp_path: Path, prompt: str) -> None:
     file = tmp_path / "x.jpeg"
