@@ -147,19 +147,30 @@ PROMPTS = st.text(
     ),
     max_size=30,
 )
+#: Hypothesis likes short texts and small numbers; these are like those of people and of Fooocus.
+TYPED = st.sampled_from(
+    [
+        "a cat, at dusk",
+        'a "pier": fog, rain',
+        "灯塔, Nebel, café",
+        "Steps: 3, Seed: 9",
+        "Raw prompt",
+    ]
+)
+SEEDS = st.integers(0, 2**63 - 1)
 #: What each image of a request has its own words for.
 DRAWN = st.sampled_from(["__animal__, ", "__color__ [[cat, dog]]", "[[a, b, c]] of __nobody__"])
 NUMBERS = st.integers(0, 20)
 REQUESTS = st.fixed_dictionaries(
     {
-        "prompt": st.lists(PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join), max_size=3).map(
-            "\n".join
-        ),
-        "negative_prompt": PROMPTS,
+        "prompt": st.lists(
+            TYPED | PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join), max_size=3
+        ).map("\n".join),
+        "negative_prompt": PROMPTS | TYPED,
         "performance": st.sampled_from(list(STEPS)),
         "styles": st.lists(st.sampled_from(STYLES), max_size=4, unique=True),
         "loras": st.lists(st.tuples(st.just(LORA), st.sampled_from([0.1, 0.5, -1.0])), max_size=3),
-        "seed": st.integers(0, 2**63 - 1),
+        "seed": SEEDS | SEEDS.map(lambda seed: 2**63 - 1 - seed),
         "sampler": st.sampled_from(SCHEMA.parameters["sampler_name"].choices),
         "scheduler": st.sampled_from(SCHEMA.parameters["scheduler_name"].choices),
         "base_model": st.sampled_from(MODELS),
