@@ -161,6 +161,7 @@ SEEDS = st.integers(0, 2**63 - 1)
 #: What each image of a request has its own words for.
 DRAWN = st.sampled_from(["__animal__, ", "__color__ [[cat, dog]]", "[[a, b, c]] of __nobody__"])
 NUMBERS = st.integers(0, 20)
+LINES = TYPED | PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join)
 REQUESTS = st.fixed_dictionaries(
     {
         "prompt": st.lists(
