@@ -53,6 +53,7 @@ CONFIGURED = {
     "sharpness": 21.0,
     "sampler": "heun",
     "scheduler": "turbo",
+    "vae": "nobody's.safetensors",
     "overwrite_width": 640,
     "overwrite_height": 384,
     "negative_prompt": "nobody's",
@@ -60,8 +61,12 @@ CONFIGURED = {
 }
 
 
+VAES = ["Default (model)", "mine.v1.safetensors", "folder/other.safetensors"]
+
+
 def configured_page() -> Page:
     page = Page(PRESET)
+    page.config["components"][page.ids["vae"] - 1]["props"]["choices"] = [*VAES, CONFIGURED["vae"]]
     for key, value in CONFIGURED.items():
         assert page.default(key) != value
         page.config["components"][page.ids[key] - 1]["props"]["value"] = value
@@ -161,6 +166,8 @@ SEEDS = st.integers(0, 2**63 - 1)
 #: What each image of a request has its own words for.
 DRAWN = st.sampled_from(["__animal__, ", "__color__ [[cat, dog]]", "[[a, b, c]] of __nobody__"])
 NUMBERS = st.integers(0, 20)
+#: Among hundreds of styles they would hardly ever be drawn.
+SPECIAL_STYLES = st.sampled_from(["Fooocus V2", "Random Style"])
 LINES = TYPED | PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join)
 REQUESTS = st.fixed_dictionaries(
     {
@@ -169,12 +176,13 @@ REQUESTS = st.fixed_dictionaries(
         ).map("\n".join),
         "negative_prompt": PROMPTS | TYPED,
         "performance": st.sampled_from(list(STEPS)),
-        "styles": st.lists(st.sampled_from(STYLES), max_size=4, unique=True),
+        "styles": st.lists(SPECIAL_STYLES | st.sampled_from(STYLES), max_size=4, unique=True),
         "loras": st.lists(st.tuples(st.just(LORA), st.sampled_from([0.1, 0.5, -1.0])), max_size=3),
         "seed": SEEDS | SEEDS.map(lambda seed: 2**63 - 1 - seed),
         "sampler": st.sampled_from(SCHEMA.parameters["sampler_name"].choices),
         "scheduler": st.sampled_from(SCHEMA.parameters["scheduler_name"].choices),
         "base_model": st.sampled_from(MODELS),
+        "vae": st.sampled_from(VAES),
         "refiner_model": st.sampled_from(["None", *MODELS]),
     },
     optional={
