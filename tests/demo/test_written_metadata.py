@@ -45,6 +45,15 @@ CONFIGURED = {
     "overwrite_switch": 7,
     "swap_method": "vae",
     "clip_skip": 5,
+    "refiner": "animaPencilXL_v500.safetensors",
+    "lora_3_model": "sd_xl_offset_example-lora_1.0.safetensors",
+    "lora_3_weight": 1.25,
+    "adm_positive": 2.5,
+    "adm_end": 0.9,
+    "sharpness": 21.0,
+    "sampler": "heun",
+    "scheduler": "turbo",
+    "vae": "nobody's.safetensors",
     "overwrite_width": 640,
     "overwrite_height": 384,
     "negative_prompt": "nobody's",
@@ -52,9 +61,14 @@ CONFIGURED = {
 }
 
 
+VAES = ["Default (model)", "mine.v1.safetensors", "folder/other.safetensors"]
+
+
 def configured_page() -> Page:
     page = Page(PRESET)
+    page.config["components"][page.ids["vae"] - 1]["props"]["choices"] = [*VAES, CONFIGURED["vae"]]
     for key, value in CONFIGURED.items():
+        assert page.default(key) != value
         page.config["components"][page.ids[key] - 1]["props"]["value"] = value
     return page
 
@@ -81,6 +95,17 @@ OUTSIDE = (
 LOST = {"prompt", "negative_prompt"}
 #: Of these the plain text has one name for two, which draw the same image.
 TWINS = {"dpmpp_sde": "dpmpp_sde_gpu", "dpmpp_2m_sde": "dpmpp_2m_sde_gpu"}
+
+
+def test_what_is_left_out_would_show() -> None:
+    """Where a default equals what a record leaves out, nothing that is lost would be noticed."""
+    defaults = SCHEMA.parameters.defaults
+    assert [defaults[f"lora_{slot}_model"] for slot in (1, 3)] == [LORA, LORA]
+    nothing = {
+        "overwrite_step": -1, "overwrite_switch": -1, "refiner_swap_method": "joint",
+        "clip_skip": 1, "refiner_model": "None", "prompt": "", "negative_prompt": "",
+    }  # fmt: skip
+    assert not [name for name, value in nothing.items() if defaults[name] == value]
 
 
 def task_of(request: Request) -> Task:
@@ -127,22 +152,37 @@ PROMPTS = st.text(
     ),
     max_size=30,
 )
+#: Hypothesis likes short texts and small numbers; these are like those of people and of Fooocus.
+TYPED = st.sampled_from(
+    [
+        "a cat, at dusk",
+        'a "pier": fog, rain',
+        "灯塔, Nebel, café",
+        "Steps: 3, Seed: 9",
+        "Raw prompt",
+    ]
+)
+SEEDS = st.integers(0, 2**63 - 1)
 #: What each image of a request has its own words for.
 DRAWN = st.sampled_from(["__animal__, ", "__color__ [[cat, dog]]", "[[a, b, c]] of __nobody__"])
 NUMBERS = st.integers(0, 20)
+#: Among hundreds of styles they would hardly ever be drawn.
+SPECIAL_STYLES = st.sampled_from(["Fooocus V2", "Random Style"])
+LINES = TYPED | PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join)
 REQUESTS = st.fixed_dictionaries(
     {
-        "prompt": st.lists(PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join), max_size=3).map(
-            "\n".join
-        ),
-        "negative_prompt": PROMPTS,
+        "prompt": st.lists(
+            TYPED | PROMPTS | st.tuples(DRAWN, PROMPTS).map("".join), max_size=3
+        ).map("\n".join),
+        "negative_prompt": PROMPTS | TYPED,
         "performance": st.sampled_from(list(STEPS)),
-        "styles": st.lists(st.sampled_from(STYLES), max_size=4, unique=True),
+        "styles": st.lists(SPECIAL_STYLES | st.sampled_from(STYLES), max_size=4, unique=True),
         "loras": st.lists(st.tuples(st.just(LORA), st.sampled_from([0.1, 0.5, -1.0])), max_size=3),
-        "seed": st.integers(0, 2**63 - 1),
+        "seed": SEEDS | SEEDS.map(lambda seed: 2**63 - 1 - seed),
         "sampler": st.sampled_from(SCHEMA.parameters["sampler_name"].choices),
         "scheduler": st.sampled_from(SCHEMA.parameters["scheduler_name"].choices),
         "base_model": st.sampled_from(MODELS),
+        "vae": st.sampled_from(VAES),
         "refiner_model": st.sampled_from(["None", *MODELS]),
     },
     optional={
@@ -169,7 +209,7 @@ def completed(found: Metadata) -> Metadata:
 
 
 @settings(
-    max_examples=examples(60),
+    max_examples=examples(240),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -339,6 +379,7 @@ def test_an_engine_makes_it_again(
 
 def test_no_lora_is_no_lora(engine: fooocus_nb.Engine) -> None:
     """The page's own LoRA isn't applied to an image that was made without."""
+    assert engine.parameters["lora_1_model"].default == LORA
     first = engine.generate(
         "a pier", loras=[], width=96, height=64, steps=1, image_number=1,
         save_metadata_to_images=True,

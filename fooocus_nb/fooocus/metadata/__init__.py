@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
+import json
 import os
 import re
 import secrets
@@ -459,7 +460,7 @@ def _entries(page: bytes, *, skip_damaged: bool = False) -> Iterator[tuple[str, 
                 msg = "the page ends within it"
                 raise MetadataError(msg)
             if rows and image:
-                text_of_rows = dump_json(rows)
+                text_of_rows = json.dumps(rows)  # in the page's order, which is that of the LoRAs
                 raw = load_json(text_of_rows)
                 yield image, _metadata("fooocus", raw, text_of_rows, version=_BEFORE_VERSIONS)
         except MetadataError as error:

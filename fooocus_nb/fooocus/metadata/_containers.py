@@ -411,7 +411,7 @@ def _directory_fields(exif: bytes, entries: list[bytes]) -> dict[str, str]:
         elif count > _MAX_WORD:
             continue
         fields[names[tag]] = _exif_text(value)
-        if names[tag] == "parameters" and kind == _ASCII and value.isascii():
+        if names[tag] == "parameters" and fields["parameters"].isascii():
             fields["charset"] = "ascii"
     return fields
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fooocus_nb.fooocus.metadata._lora_records import lora_of_weight
+
 __all__ = ["rows_of"]
 
 #: Up to 2.1.851: ``<p>Name: <b>value</b>, Name: <b>value</b></p>``.
@@ -31,10 +33,14 @@ def rows_of(block: str) -> tuple[dict[str, str], int]:
             close = end.search(block, label.end())
             if close is None:
                 break
+            value = _BREAK.sub("\n", block[label.end() : close.start()])
             name = label["label"]
-            if name == "LoRA":  # the rows of 2.1.852 all have this name
+            lora = lora_of_weight(name)
+            if lora is not None or name == "LoRA":  # the rows of 2.1.852 all have this name
+                # Numbered, as one may be there twice.
                 name = f"LoRA {sum(key.startswith('LoRA') for key in found) + 1}"
-            found.setdefault(name, _BREAK.sub("\n", block[label.end() : close.start()]))
+                value = value if lora is None else f"{lora} : {value}"
+            found.setdefault(name, value)
             at = close.end()
         if found:
             return found, at

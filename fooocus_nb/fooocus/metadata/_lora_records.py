@@ -13,7 +13,7 @@ from fooocus_nb.fooocus.performance import own_loras
 __all__ = [
     "Lora",
     "hashed_loras",
-    "is_lora_weight",
+    "lora_of_weight",
     "recorded_loras",
     "weighted_loras",
     "written_loras",
@@ -35,9 +35,10 @@ _TAG = re.compile(rf"<([^<>]+):({NUMBER.pattern})>")
 _SUFFIX = re.compile(r"\.(?:safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
 
 
-def is_lora_weight(label: str) -> bool:
-    """Tell whether a label is ``LoRA [NAME] weight``, whose name must be kept as it is."""
-    return _WEIGHT.fullmatch(label) is not None
+def lora_of_weight(label: str) -> str | None:
+    """Return the name in a label ``LoRA [NAME] weight``; None for any other label."""
+    named = _WEIGHT.fullmatch(label)
+    return None if named is None else named["name"]
 
 
 def recorded_loras(raw: Mapping[str, Any]) -> list[Lora] | None:
@@ -82,8 +83,8 @@ def _stem(name: str) -> str:
 def _single(raw: Mapping[str, Any]) -> Iterator[tuple[str, Lora | None]]:
     """Yield key and LoRA of the keys that hold one each; None is a slot that is off."""
     for key, value in raw.items():
-        if named := _WEIGHT.fullmatch(key):
-            yield key, (named["name"], _weight(value))
+        if (name := lora_of_weight(key)) is not None:
+            yield key, (name, _weight(value))
         elif _COMBINED.fullmatch(key) and isinstance(value, str):
             enabled = _ENABLED.match(value)
             if enabled and enabled[1] == "False":

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from fooocus_nb.errors import MetadataError
 from fooocus_nb.fooocus.metadata._lora_records import (
     hashed_loras,
-    is_lora_weight,
+    lora_of_weight,
     recorded_loras,
     weighted_loras,
     written_loras,
@@ -222,7 +222,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _key(label: str) -> str:
-    if is_lora_weight(label):
+    if lora_of_weight(label) is not None:
         return label  # it holds a file's name
     key = re.sub(r"[\s\-/]+", "_", label.strip().casefold())
     return _LABELS.get(key, key)

@@ -23,6 +23,10 @@ _JOINT = ", "
 #: Texts that fit are few, so an honest prompt takes a dozen; this ends a dishonest one in a second.
 _MAX_TRIES = 3_000
 _FOLDER = "sdxl_styles"
+#: Fooocus reads its own files last, in this order, so of one name the last of them counts.
+_OWN_FILES = tuple(
+    f"sdxl_styles_{name}.json" for name in ("fooocus", "sai", "mre", "twri", "diva", "marc_k3nt3l")
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def _negative(text: StyleText) -> list[str]:
 def style_texts_of(checkout: Path) -> dict[str, StyleText]:
     """Return the styles in a checkout's files; none where they can't be read."""
     found: dict[str, StyleText] = {}
-    for path in sorted((checkout / _FOLDER).glob("*.json")):
+    for path in sorted((checkout / _FOLDER).rglob("*.json"), key=_turn):
         try:
             entries = json.loads(read_plain_file(path, MAX_FILE_BYTES))
         except (OSError, ValueError, RecursionError):
@@ -77,6 +81,11 @@ def style_texts_of(checkout: Path) -> dict[str, StyleText]:
                 if isinstance(text, str) and isinstance(negative, str):
                     found[entry["name"]] = StyleText(text, negative)
     return found
+
+
+def _turn(path: Path) -> tuple[int, str]:
+    """Return when Fooocus reads a file of styles, among the others."""
+    return _OWN_FILES.index(path.name) if path.name in _OWN_FILES else -1, str(path)
 
 
 def find_styles(

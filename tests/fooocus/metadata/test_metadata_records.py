@@ -483,6 +483,16 @@ def test_letters_that_fooocus_lost_are_missing(tmp_path: Path, kind: str, prompt
     assert set(read_metadata(file).missing) == {"style_selections", "negative_prompt"}
 
 
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-8-as-ascii"])
+def test_lost_letters_stay_lost_when_a_viewer_saves_the_file(tmp_path: Path, coding: str) -> None:
+    lost = plain("?? at dusk")
+    file = tmp_path / "x.jpeg"
+    file.write_bytes(image("jpeg", exif=exif_of(COMMENTS[coding](lost))))
+    assert "prompt" in read_metadata(file).missing
+    file.write_bytes(image("jpeg", exif=exif_of(COMMENTS[coding](plain("what?? Ü")))))
+    assert read_metadata(file).missing == ("style_selections",)
+
+
 @pytest.mark.parametrize("prompt", ["who is it?", "why? because, that is why"])
 def test_a_question_is_no_lost_letter(tmp_path: Path, prompt: str) -> None:
     file = tmp_path / "x.jpeg"
@@ -816,6 +826,14 @@ def test_a_page_that_ends_early_gives_whole_entries_or_none(form: str, skip_dama
         assert found == whole[: len(found)]
         counts.add(len(found))
     assert not skip_damaged or counts == {0, 1, 2}
+
+
+@pytest.mark.parametrize("form", ["2.0", "2.1.828"])
+def test_a_lora_in_two_slots_and_the_order_of_loras(form: str) -> None:
+    loras = [("z, y.safetensors", "0.5"), ("a.safetensors", "1.0"), ("z, y.safetensors", "-0.25")]
+    rows = [*ROWS[:-1], *((f"LoRA [{name}] weight", weight) for name, weight in loras)]
+    ((_, found),) = parse_log(old_page("x.png", rows, form).encode())
+    assert found.parameters["loras"] == [(name, float(weight)) for name, weight in loras]
 
 
 def test_a_page_that_went_on_over_an_update(tmp_path: Path) -> None:

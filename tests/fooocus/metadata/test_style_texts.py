@@ -138,3 +138,23 @@ def test_the_files_of_a_checkout(tmp_path: Path) -> None:
     full = raw(["lines of a cat"], ["photo"], "a cat", "")
     assert find_styles(full, texts, ["SAI Line Art", "MRE 3D"]) == ["SAI Line Art"]
     assert style_texts_of(tmp_path / "gone") == {}
+
+
+def test_fooocuss_own_files_have_the_last_word(tmp_path: Path) -> None:
+    folder = tmp_path / "sdxl_styles"
+    (folder / "mine").mkdir(parents=True)
+
+    def write(name: str, **texts: str) -> None:
+        entries = [{"name": style, "prompt": text} for style, text in texts.items()]
+        (folder / name).write_text(json.dumps(entries))
+
+    write("zz_mine.json", ink="mine of {prompt}", own="own of {prompt}")
+    write("sdxl_styles_sai.json", ink="sai of {prompt}")
+    write("sdxl_styles_mre.json", ink="mre of {prompt}")
+    write("mine/more.json", more="more of {prompt}")
+    texts = style_texts_of(tmp_path)
+    assert {name: text.prompt for name, text in texts.items()} == {
+        "ink": "mre of {prompt}",
+        "own": "own of {prompt}",
+        "more": "more of {prompt}",
+    }
