@@ -23,6 +23,8 @@ from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartEr
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.supervisor import ChildSpec, Process
 
+from ..lanes import slow_but
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -338,6 +340,46 @@ def test_a_python_that_does_not_know_its_interpreter(registry, tmp_path, executa
     told = f"{code}import fooocus_nb.engine.manager; sys.executable = mine\n{SESSION}"
     done = _run(*python, told, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+LIMITED = """
+import sys, threading
+import fooocus_nb
+
+left, start = int(sys.argv[1]), threading.Thread.start
+
+def limited(thread):
+    global left
+    left -= 1
+    if left < 0:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = limited
+try:
+    engine = fooocus_nb.start(demo=True, timeout=60)
+    engine.generate("a cat", image_number=1, width=64, height=64, steps=1)
+    print("enough")
+except fooocus_nb.EngineError as error:
+    print(type(error).__name__, "ulimit -u" in (error.remedy or ""), len(fooocus_nb.engines()))
+"""
+
+
+@pytest.mark.parametrize("number", slow_but(list("012345"), "3", "5"))
+def test_where_no_further_thread_can_be_had(registry, tmp_path: Path, number: str) -> None:
+    """As under RLIMIT_NPROC, and the limit of a container: one that has started goes on."""
+    done = _run(sys.executable, "-c", LIMITED, number, cwd=tmp_path)
+    assert done.stdout in ("StartError True 0\n", "EngineError True 1\n"), done.stderr
+
+
+def test_where_no_further_process_can_be_had(registry, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(StartError, match=r"Resource temporarily.*\n.*ulimit -u"):
+        fooocus_nb.start(demo=True, name="limited")
+    assert "limited" not in fooocus_nb.running()
 
 
 def test_an_output_folder_that_takes_nothing_is_known_before(start_demo, tmp_path: Path) -> None:
