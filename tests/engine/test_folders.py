@@ -138,6 +138,22 @@ def test_a_run_that_cannot_be_seen_from_here_is_not_taken_for_ended(
     assert not folder.exists()
 
 
+def test_those_of_earlier_boots_count_towards_the_limit(logs: Path, tmp_path, monkeypatch) -> None:
+    """Of a run before the last start of the system nobody can tell from here that it is over."""
+    young, old = make_log(tmp_path, "x" * 2000, days=10), make_log(tmp_path, "x" * 2000, days=20)
+    for folder in (young, old):
+        status = folder.stat()
+        place = json.loads((folder / "place").read_text())
+        (folder / "place").write_text(json.dumps(place | {"boot": "another"}))
+        os.utime(folder / "place", (status.st_mtime, status.st_mtime))
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 4000)
+    newest = make_log(tmp_path)
+    assert set(logs.iterdir()) == {young, old, newest}
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 3000)
+    newer = make_log(tmp_path)
+    assert set(logs.iterdir()) == {young, newest, newer}
+
+
 def test_a_guardian_touches_the_log_of_a_silent_engine(monkeypatch, tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
     argv = (sys.executable, "-I", "-S", "-c", "import time; print('x', flush=True); time.sleep(90)")
