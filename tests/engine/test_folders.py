@@ -146,10 +146,10 @@ def test_those_of_earlier_boots_count_towards_the_limit(logs: Path, tmp_path, mo
         place = json.loads((folder / "place").read_text())
         (folder / "place").write_text(json.dumps(place | {"boot": "another"}))
         os.utime(folder / "place", (status.st_mtime, status.st_mtime))
-    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 4000)
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 6000)
     newest = make_log(tmp_path)
     assert set(logs.iterdir()) == {young, old, newest}
-    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 3000)
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 4000)
     newer = make_log(tmp_path)
     assert set(logs.iterdir()) == {young, newest, newer}
 
