@@ -64,6 +64,8 @@ MAX_SOCKET_PATH = 103
 UNKNOWN = "unknown"
 #: Where a socket can be if not in the usual places: ``/tmp`` may be read-only, or not there.
 SHORT_FOLDERS = ("/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made in it
+#: So much of a run folder's name is in that of the folder for its socket.
+MAX_SUFFIX = 20
 #: How many may wait while the guardian is busy: all kernels of a user, and many listings.
 BACKLOG = 64
 # From <linux/prctl.h> and <linux/fcntl.h>; the standard library has no names for them.
@@ -104,7 +106,7 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
         unix.bind(path)
     except OSError:  # as on a file system without sockets, as some shared ones are
         try:
-            made, path = _bind_elsewhere(unix)
+            made, path = _bind_elsewhere(unix, folder)
         except OSError:
             unix.close()
             raise
@@ -112,14 +114,17 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
     return unix, ["unix", path], made
 
 
-def _bind_elsewhere(unix: socket.socket) -> tuple[str, str]:
-    """Bind a socket in a new folder with a short path; return both."""
+def _bind_elsewhere(unix: socket.socket, folder: str) -> tuple[str, str]:
+    """Bind a socket in a new folder with a short path, instead of in `folder`; return both."""
     import tempfile
 
+    # It ends as that folder's name does, by which it is known as its own when we are dead.
+    suffix = os.path.basename(folder).rpartition("-")[2][:MAX_SUFFIX]  # noqa: PTH119
     failure = OSError(errno.ENOENT, "no folder for a socket", tempfile.gettempdir())
     for parent in dict.fromkeys(("/tmp", tempfile.gettempdir(), *SHORT_FOLDERS)):  # noqa: S108
         try:
-            made = tempfile.mkdtemp(prefix="fnb-", dir=parent)  # it gets mode 0700
+            # It gets mode 0700.
+            made = tempfile.mkdtemp(prefix="fnb-", suffix=f"-{suffix}", dir=parent)
         except OSError as error:
             failure = error
             continue

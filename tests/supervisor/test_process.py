@@ -119,10 +119,10 @@ def test_a_socket_finds_a_place_where_tmp_takes_none(tmp_path, short_folder, mon
     refused = OSError(errno.EROFS, "Read-only file system")
     make, real = tempfile.mkdtemp, socket.socket
 
-    def mkdtemp(prefix: str, dir: str) -> str:  # noqa: A002 - the name that it has
+    def mkdtemp(dir: str, **words: str) -> str:  # noqa: A002 - the name that it has
         if takes == "mkdtemp" and dir == "/tmp":
             raise refused
-        return make(prefix=prefix, dir=dir)
+        return make(dir=dir, **words)
 
     class Socket(real):
         def bind(self, path: str) -> None:
@@ -133,8 +133,9 @@ def test_a_socket_finds_a_place_where_tmp_takes_none(tmp_path, short_folder, mon
     monkeypatch.setattr(tempfile, "tempdir", str(short_folder))
     monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
     monkeypatch.setattr(_platform.socket, "socket", Socket)
-    listener, address, made = _platform.listen(str(tmp_path / ("d" * 120)))
+    listener, address, made = _platform.listen(str(tmp_path / ("d" * 120) / "run-0123abcd"))
     with listener:
+        assert made.endswith("-0123abcd")
         assert Path(address[1]).parent == Path(made)
         assert Path(made).parent == short_folder
         _platform.connect(address, 5).close()
