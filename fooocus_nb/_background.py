@@ -66,7 +66,12 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
     """Start a coroutine on the background loop."""
-    return asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+    try:
+        loop = background_loop()
+    except BaseException:
+        coroutine.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
 
 def wait_future(future: concurrent.futures.Future[T], timeout: float | None = None) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import inspect
 import sys
 import traceback
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "PROCESS_LIMIT",
     "BadConfigFile",
     "ConfigurationError",
     "ConnectionLost",
@@ -64,6 +66,7 @@ __all__ = [
     "WorkerDead",
     "WrongInterpreter",
     "in_words_of",
+    "is_process_limit",
     "nearest",
     "show_plainly",
     "warn_user",
@@ -388,6 +391,26 @@ warnings.simplefilter("always", IgnoredParameter, append=True)
 warnings.simplefilter("always", IncompleteMetadata, append=True)
 warnings.simplefilter("always", RunWarning, append=True)
 warnings.filterwarnings("always", "portable: ", UserWarning, append=True)
+
+
+#: What helps where :func:`is_process_limit` is true.
+PROCESS_LIMIT = (
+    "The limit of processes and threads is reached: end others of yours, such as kernels, or raise "
+    "it, with ulimit -u where the kernel is started or --pids-limit of its container."
+)
+
+
+def is_process_limit(error: BaseException) -> bool:
+    """Return whether an error says that there can be no further process or thread.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.EAGAIN
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

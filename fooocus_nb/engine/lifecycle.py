@@ -20,6 +20,7 @@ from fooocus_nb.engine.sleeping import Sleep
 from fooocus_nb.engine.state import FAILED, FINAL, RUNNING, EngineState, UnresponsiveReason
 from fooocus_nb.engine.watchdog import JOIN_TIMEOUT, Watchdog
 from fooocus_nb.errors import (
+    PROCESS_LIMIT,
     ConfigurationError,
     ConnectionLost,
     EngineError,
@@ -27,6 +28,7 @@ from fooocus_nb.errors import (
     EngineTimeout,
     PortTaken,
     StartError,
+    is_process_limit,
 )
 from fooocus_nb.fooocus.client import Client
 from fooocus_nb.fooocus.logs.startup import StartupTracker
@@ -261,6 +263,7 @@ class EngineLifecycle:
                 raise start_interruption(self.name) from None
             else:
                 self._release(reason, Release.UNLESS_SHARED)
+            self._explain_limit(error)
             raise
         process = self.process
         if process is not None:
@@ -268,8 +271,19 @@ class EngineLifecycle:
             process.child.add_exit_listener(functools.partial(self._exited, process))
         self.reason = None
         self.sleep.started()
-        self.watchdog.begin()
+        try:
+            self.watchdog.begin()
+        except RuntimeError as error:
+            self._release(f"could not be watched: {error}", Release.UNLESS_SHARED)
+            self._explain_limit(error)
+            raise
         self.on_started()
+
+    def _explain_limit(self, error: BaseException) -> None:
+        """Raise what helps, where there can be no further process or thread."""
+        if is_process_limit(error):
+            msg = f"Engine {self.name!r} could not be started: {error}."
+            raise StartError(msg, remedy=PROCESS_LIMIT) from error
 
     def _open(
         self, timeout: float | None, on_tick: Callable[[], None] | None, *, again: bool = True

@@ -77,6 +77,8 @@ class Liveness:
 
     def _alarm(self, _: None) -> None:
         """Wake all work that cannot go on in the state that the engine has just entered."""
+        if not self._alarms:
+            return  # what begins now looks at the state by itself
         entered = self._state.state
 
         async def ring() -> None:

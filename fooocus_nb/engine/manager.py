@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -36,7 +37,7 @@ from fooocus_nb.results.output_folder import OutputFolder
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from fooocus_nb.engine.core import Engine
@@ -67,8 +68,10 @@ class _Started:
     outputs: OutputFolder
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _engines: dict[str, _Started] = {}
+#: The names of those that other threads are starting.
+_starting: set[str] = set()
 
 #: It becomes part of the names of files.
 MAX_NAME = 100
@@ -227,18 +230,18 @@ def start(
         if after is not None:
             same.sleep_after = after
         return same
-    engine_name = _reserve(name, "demo" if demo else "fooocus")
-    engine, lifecycle = assemble(
-        engine_name,
-        settings=settings,
-        outputs=outputs,
-        restart=restart_policy(restart),
-        avoid=_run_dirs(),
-        logins=functools.partial(_logins, login, settings.installation),
-        arguments=_arguments(settings, outputs, after, engine_name),
-    )
-    engine.sleep_after = after
-    return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
+    with _reserved(name, "demo" if demo else "fooocus") as engine_name:
+        engine, lifecycle = assemble(
+            engine_name,
+            settings=settings,
+            outputs=outputs,
+            restart=restart_policy(restart),
+            avoid=_run_dirs(),
+            logins=functools.partial(_logins, login, settings.installation),
+            arguments=_arguments(settings, outputs, after, engine_name),
+        )
+        engine.sleep_after = after
+        return _begin(_Started(engine, lifecycle, outputs), timeout, on_progress)
 
 
 #: The arguments of a start that decide which engine it means.
@@ -501,14 +504,15 @@ def connect_logged(
     bare, in_url = split_login(url)
     login = in_url if auth is None else parse_login(auth)
     outputs = OutputFolder(_output_dir(output_dir), _pattern(names))
-    engine, lifecycle = assemble(
-        _reserve(name, "remote"),
-        url=bare.rstrip("/"),
-        log_file=log_file,
-        outputs=outputs,
-        logins=functools.partial(_logins, login),
-    )
-    return _begin(_Started(engine, lifecycle, outputs), None, None)
+    with _reserved(name, "remote") as engine_name:
+        engine, lifecycle = assemble(
+            engine_name,
+            url=bare.rstrip("/"),
+            log_file=log_file,
+            outputs=outputs,
+            logins=functools.partial(_logins, login),
+        )
+        return _begin(_Started(engine, lifecycle, outputs), None, None)
 
 
 astart = async_twin(start)
@@ -626,21 +630,29 @@ def _pattern(names: str | None) -> NamePattern | None:
     return None if names is None else NamePattern(names)
 
 
-def _reserve(name: str | None, default: str) -> str:
-    """Return a name that no running engine has."""
-    taken = running()
-    if name is not None:
-        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
-            msg = (
-                f"name={str(name)[:MAX_NAME]!r} is not possible: give 1 to {MAX_NAME} printable "
-                "characters."
-            )
-            raise ConfigurationError(msg)
+@contextlib.contextmanager
+def _reserved(name: str | None, default: str) -> Iterator[str]:
+    """Yield a name that no running engine has; nobody else gets it until the block ends."""
+    if name is not None and (
+        not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME
+    ):
+        msg = (
+            f"name={str(name)[:MAX_NAME]!r} is not possible: give 1 to {MAX_NAME} printable "
+            "characters."
+        )
+        raise ConfigurationError(msg)
+    with _lock:
+        taken = running().keys() | _starting
         if name in taken:
             msg = f"An engine named {name!r} runs already. Stop it first, or choose another name=."
             raise ConfigurationError(msg)
-        return name
-    return unique_name(default, taken)
+        chosen = unique_name(default, taken) if name is None else name
+        _starting.add(chosen)
+    try:
+        yield chosen
+    finally:
+        with _lock:
+            _starting.discard(chosen)
 
 
 def _begin(

@@ -92,7 +92,8 @@ def _beyond(most: int, ended: Sequence[_Ended]) -> list[_Ended]:
     for found in sorted(ended, key=lambda found: (_has_failed(found), found.time)):
         if total <= most:
             break
-        if not found.elsewhere:
+        # One that its guardian has not touched for so long is over, wherever it ran.
+        if not found.elsewhere or _days_since(found) > KEPT_DAYS:
             total -= found.size
             removed.append(found)
     return removed
@@ -130,12 +131,17 @@ def _is_elsewhere(folder: Path) -> bool:
 
 
 def _is_too_old(found: _Ended) -> bool:
-    days = (time.time() - found.time) / DAY_SECONDS
+    days = _days_since(found)
     if days <= KEPT_DAYS:
         return False
     if found.elsewhere:
         return days > ELSEWHERE_DAYS
     return days > FAILED_DAYS or not _has_failed(found)
+
+
+def _days_since(found: _Ended) -> float:
+    """Return for how many days nobody has written to a log, or touched it."""
+    return (time.time() - found.time) / DAY_SECONDS
 
 
 def _has_failed(ended: _Ended) -> bool:

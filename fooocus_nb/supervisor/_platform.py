@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -61,6 +62,10 @@ MAX_SOCKET_PATH = 103
 
 #: The pid namespace of a process whose ``/proc`` is that of another one.
 UNKNOWN = "unknown"
+#: Where a socket can be if not in the usual places: ``/tmp`` may be read-only, or not there.
+SHORT_FOLDERS = ("/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made in it
+#: So much of a run folder's name is in that of the folder for its socket.
+MAX_SUFFIX = 20
 #: How many may wait while the guardian is busy: all kernels of a user, and many listings.
 BACKLOG = 64
 # From <linux/prctl.h> and <linux/fcntl.h>; the standard library has no names for them.
@@ -90,28 +95,48 @@ def listen(folder: str) -> tuple[socket.socket, Address, str | None]:
         tcp.bind(("127.0.0.1", 0))
         tcp.listen(BACKLOG)
         return tcp, ["tcp", tcp.getsockname()[1]], None
-    made = None  # a folder, where the path of the given one is too long for a socket
     path = os.path.join(folder, f"{os.getpid()}.sock")  # noqa: PTH118 - the guardian loads little
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        import tempfile
-
-        made = tempfile.mkdtemp(prefix="fnb-", dir="/tmp")  # it gets mode 0700
-        path = os.path.join(made, "guardian.sock")  # noqa: PTH118
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - of a dead guardian that had our process id
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made = None  # a folder, where the given one cannot hold a socket
     try:
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise OSError(errno.ENAMETOOLONG, "too long for a socket", path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - of a dead guardian that had our process id
         unix.bind(path)
-    except OSError:  # a file system without sockets, as some shared ones are
-        if made:
+    except OSError:  # as on a file system without sockets, as some shared ones are
+        try:
+            made, path = _bind_elsewhere(unix, folder)
+        except OSError:
+            unix.close()
             raise
-        import tempfile
-
-        made = tempfile.mkdtemp(prefix="fnb-", dir="/tmp")
-        path = os.path.join(made, "guardian.sock")  # noqa: PTH118
-        unix.bind(path)
     unix.listen(BACKLOG)
     return unix, ["unix", path], made
+
+
+def _bind_elsewhere(unix: socket.socket, folder: str) -> tuple[str, str]:
+    """Bind a socket in a new folder with a short path, instead of in `folder`; return both."""
+    import tempfile
+
+    # It ends as that folder's name does, by which it is known as its own when we are dead.
+    suffix = os.path.basename(folder).rpartition("-")[2][:MAX_SUFFIX]  # noqa: PTH119
+    failure = OSError(errno.ENOENT, "no folder for a socket", tempfile.gettempdir())
+    for parent in dict.fromkeys(("/tmp", tempfile.gettempdir(), *SHORT_FOLDERS)):  # noqa: S108
+        try:
+            # It gets mode 0700.
+            made = tempfile.mkdtemp(prefix="fnb-", suffix=f"-{suffix}", dir=parent)
+        except OSError as error:
+            failure = error
+            continue
+        path = os.path.join(made, "guardian.sock")  # noqa: PTH118
+        try:
+            unix.bind(path)
+        except OSError as error:
+            failure = error
+            os.rmdir(made)  # noqa: PTH106
+            continue
+        return made, path
+    raise failure
 
 
 def is_private(folder: str) -> bool:

@@ -40,6 +40,7 @@ class RotatingWriter:
         self._max_bytes = max(max_bytes, 1)
         self._backups = backups
         self._fd = -1
+        self._file = (0, 0)
         self._size = 0
         self._line_ended = True
         self._unreported = 0
@@ -49,6 +50,7 @@ class RotatingWriter:
     def write(self, data: bytes) -> None:
         """Append `data`, starting a new file first where the current one is full."""
         view = memoryview(data)
+        self._follow_path()
         try:
             if self._unreported:
                 self._report()
@@ -103,7 +105,18 @@ class RotatingWriter:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)  # noqa: PTH103, PTH120
             self._fd = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        self._size, self._file = status.st_size, (status.st_dev, status.st_ino)
+
+    def _follow_path(self) -> None:
+        """Let go of a file that somebody has removed or renamed: nobody would read it any more."""
+        if self._fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            status = os.stat(self._path)  # noqa: PTH116 - the guardian loads little
+            if (status.st_dev, status.st_ino) == self._file:
+                return
+        self.close()
 
     def _rotate(self) -> None:
         self.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import StartError
+from fooocus_nb.errors import PROCESS_LIMIT, StartError, is_process_limit
 from fooocus_nb.supervisor import _platform
 from fooocus_nb.supervisor._debugger import without_debugger
 from fooocus_nb.supervisor.protocol import DEFAULT_GRACE, number, parse_object
@@ -233,7 +233,9 @@ class GuardianHandle:
                 )
         except OSError as error:
             msg = f"The guardian process could not be started: {error}"
-            raise StartError(msg, remedy=f"The command was: {command[0]} ...") from error
+            limited = is_process_limit(error)
+            remedy = PROCESS_LIMIT if limited else f"The command was: {command[0]} ..."
+            raise StartError(msg, remedy=remedy) from error
         return cls(popen.pid, _platform.creation_time(popen.pid), marker, popen)
 
     @classmethod

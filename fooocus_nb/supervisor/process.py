@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fooocus_nb.errors import ConnectionLost, StartError
+from fooocus_nb.errors import PROCESS_LIMIT, ConnectionLost, StartError, is_process_limit
 from fooocus_nb.supervisor import _platform
 from fooocus_nb.supervisor._place import where
 from fooocus_nb.supervisor.guardian_handle import (
@@ -205,8 +205,11 @@ class Process:
             answer = guardian.handshake(specification(spec, token, guardian.marker), timeout)
             if "pid" not in answer:
                 msg = f"{spec.name!r} could not be started: {answer['error']}"
-                command = subprocess.list2cmdline(spec.argv)
-                raise StartError(msg, remedy=f"The command was: {command}")
+                limited = answer.get("kind") == BlockingIOError.__name__ or is_process_limit(
+                    RuntimeError(answer["error"])
+                )
+                command = f"The command was: {subprocess.list2cmdline(spec.argv)}"
+                raise StartError(msg, remedy=PROCESS_LIMIT if limited else command)
             return cls._connected(spec, answer, guardian, token)
         except OSError as error:
             guardian.terminate()

@@ -275,8 +275,11 @@ class Registry:
         """Kill what a guardian that was killed has left running, and remove its folders."""
         if kill:
             _platform.kill_leftovers(entry.marker, KILL_TIMEOUT)
-        for folder in entry.cleanup:
-            if _made_for(folder, entry.run_dir):
+        kind, socket_path = entry.address
+        # A path that was too long for a socket has given it a folder of its own.
+        sockets = [Path(socket_path).parent] if kind == "unix" else []
+        for folder in (*entry.cleanup, *sockets):
+            if folder != entry.run_dir and _made_for(folder, entry.run_dir):
                 shutil.rmtree(folder, ignore_errors=True)
         if entry.run_dir.name.startswith(RUN_PREFIX):
             shutil.rmtree(entry.run_dir, ignore_errors=True)

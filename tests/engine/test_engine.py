@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -369,6 +370,20 @@ def test_engines_have_names(start_demo):
         start_demo(name="mine")
     with pytest.raises(ConfigurationError, match="Did you mean 'mine'"):
         fooocus_nb.get("mien")
+
+
+def test_engines_that_start_at_once_have_names_of_their_own(start_demo):
+    with ThreadPoolExecutor() as pool:
+        engines = list(pool.map(lambda _: start_demo(share=False, timeout=60), range(4)))
+    names = {engine.name for engine in engines}
+    assert len(names) == 4
+    assert names <= set(fooocus_nb.running())
+    assert [fooocus_nb.get(engine.name) for engine in engines] == engines
+    with ThreadPoolExecutor() as pool:
+        twice = [pool.submit(start_demo, name="same", share=False) for _ in range(2)]
+    errors = [future.exception() for future in twice]
+    assert sorted(error is None for error in errors) == [False, True]
+    assert any("named 'same' runs already" in str(error) for error in errors)
 
 
 def test_without_a_path_the_ways_to_say_it_are_named(monkeypatch):

@@ -23,6 +23,8 @@ from fooocus_nb.errors import ConfigurationError, DiskFull, OutputError, StartEr
 from fooocus_nb.fooocus.logs.diagnosis import diagnose
 from fooocus_nb.supervisor import ChildSpec, Process
 
+from ..lanes import slow_but
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -134,6 +136,22 @@ def test_a_run_that_cannot_be_seen_from_here_is_not_taken_for_ended(
     age(folder, 100)  # while it runs, its guardian touches the log
     new_log_folder("later", tmp_path / "ended")
     assert not folder.exists()
+
+
+def test_those_of_earlier_boots_count_towards_the_limit(logs: Path, tmp_path, monkeypatch) -> None:
+    """Of a run before the last start of the system nobody can tell from here that it is over."""
+    young, old = make_log(tmp_path, "x" * 2000, days=10), make_log(tmp_path, "x" * 2000, days=20)
+    for folder in (young, old):
+        status = folder.stat()
+        place = json.loads((folder / "place").read_text())
+        (folder / "place").write_text(json.dumps(place | {"boot": "another"}))
+        os.utime(folder / "place", (status.st_mtime, status.st_mtime))
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 6000)
+    newest = make_log(tmp_path)
+    assert set(logs.iterdir()) == {young, old, newest}
+    monkeypatch.setattr("fooocus_nb.engine.old_logs.MAX_BYTES", 4000)
+    newer = make_log(tmp_path)
+    assert set(logs.iterdir()) == {young, newest, newer}
 
 
 def test_a_guardian_touches_the_log_of_a_silent_engine(monkeypatch, tmp_path: Path) -> None:
@@ -338,6 +356,46 @@ def test_a_python_that_does_not_know_its_interpreter(registry, tmp_path, executa
     told = f"{code}import fooocus_nb.engine.manager; sys.executable = mine\n{SESSION}"
     done = _run(*python, told, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+LIMITED = """
+import sys, threading
+import fooocus_nb
+
+left, start = int(sys.argv[1]), threading.Thread.start
+
+def limited(thread):
+    global left
+    left -= 1
+    if left < 0:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = limited
+try:
+    engine = fooocus_nb.start(demo=True, timeout=60)
+    engine.generate("a cat", image_number=1, width=64, height=64, steps=1)
+    print("enough")
+except fooocus_nb.EngineError as error:
+    print(type(error).__name__, "ulimit -u" in (error.remedy or ""), len(fooocus_nb.engines()))
+"""
+
+
+@pytest.mark.parametrize("number", slow_but(list("012345"), "3", "5"))
+def test_where_no_further_thread_can_be_had(registry, tmp_path: Path, number: str) -> None:
+    """As under RLIMIT_NPROC, and the limit of a container: one that has started goes on."""
+    done = _run(sys.executable, "-c", LIMITED, number, cwd=tmp_path)
+    assert done.stdout in ("StartError True 0\n", "EngineError True 1\n"), done.stderr
+
+
+def test_where_no_further_process_can_be_had(registry, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(StartError, match=r"Resource temporarily.*\n.*ulimit -u"):
+        fooocus_nb.start(demo=True, name="limited")
+    assert "limited" not in fooocus_nb.running()
 
 
 def test_an_output_folder_that_takes_nothing_is_known_before(start_demo, tmp_path: Path) -> None:

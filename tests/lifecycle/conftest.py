@@ -76,9 +76,15 @@ class Household:
         deadline = time.monotonic() + GONE_SECONDS
         while time.monotonic() < deadline and (any(map(_alive, self.family)) or self._left()):
             time.sleep(0.02)
-        alive = [process for process in self.family if _alive(process)]
-        assert not alive
+        self.assert_nobody_runs()
         assert not self._left()
+
+    def assert_nobody_runs(self) -> None:
+        """Wait until nobody is left, whatever is left in files."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while time.monotonic() < deadline and any(map(_alive, self.family)):
+            time.sleep(0.02)
+        assert not [process for process in self.family if _alive(process)]
         assert not self._bearers()
 
     def _left(self) -> list[Path]:

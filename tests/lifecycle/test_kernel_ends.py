@@ -128,6 +128,22 @@ def test_nothing_is_left(kernel: Kernel, end: str) -> None:
     kernel.household.assert_gone()
 
 
+@posix
+@pytest.mark.parametrize("first", slow_but(["kernel", "guardian"], "kernel"))
+def test_nothing_is_left_running_where_the_guardian_is_killed_too(
+    kernel: Kernel, first: str
+) -> None:
+    household = kernel.household
+    both = [household.kernel, household.family[-1]]  # the last one is the guardian
+    for process in both if first == "kernel" else reversed(both):
+        process.kill()
+    household.assert_nobody_runs()
+    # Whoever lists the engines next removes the files.
+    command = [sys.executable, "-m", "fooocus_nb.cli", "ps"]
+    subprocess.run(command, env=household.environment, check=True, timeout=60)
+    household.assert_gone()
+
+
 # -- what interrupts it -----------------------------------------------------------------------
 
 SLEEP = "import time; print('begun', flush=True); time.sleep(60)"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
+import socket
 import stat
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -125,6 +128,35 @@ def test_a_folder_too_deep_for_a_socket(make_spec, tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     other.stop()
     assert not folder.exists()
+
+
+@posix
+@pytest.mark.parametrize("takes", ["mkdtemp", "bind"])
+def test_a_socket_finds_a_place_where_tmp_takes_none(tmp_path, short_folder, monkeypatch, takes):
+    """As in a container whose /tmp is read-only, or on a disk without sockets."""
+    refused = OSError(errno.EROFS, "Read-only file system")
+    make, real = tempfile.mkdtemp, socket.socket
+
+    def mkdtemp(dir: str, **words: str) -> str:  # noqa: A002 - the name that it has
+        if takes == "mkdtemp" and dir == "/tmp":
+            raise refused
+        return make(dir=dir, **words)
+
+    class Socket(real):
+        def bind(self, path: str) -> None:
+            if takes == "bind" and path.startswith("/tmp/fnb-") and str(short_folder) not in path:
+                raise refused
+            super().bind(path)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(short_folder))
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(_platform.socket, "socket", Socket)
+    listener, address, made = _platform.listen(str(tmp_path / ("d" * 120) / "run-0123abcd"))
+    with listener:
+        assert made.endswith("-0123abcd")
+        assert Path(address[1]).parent == Path(made)
+        assert Path(made).parent == short_folder
+        _platform.connect(address, 5).close()
 
 
 @posix

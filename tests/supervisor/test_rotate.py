@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,22 @@ def test_a_real_disk_that_fills_up(tmp_path):
         assert writer.dropped == 300_000 - kept
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+@pytest.mark.parametrize("how", ["folder", "file", "renamed"])
+def test_a_log_that_somebody_removes_is_begun_anew(tmp_path, how):
+    """Else all that follows would go where nobody reads it."""
+    path = tmp_path / "logs" / "engine.log"
+    writer = RotatingWriter(path, 1000, 2)
+    writer.write(b"before\n")
+    if how == "folder":
+        shutil.rmtree(path.parent)
+    elif how == "file":
+        path.unlink()
+    else:
+        path.rename(path.with_name("old.log"))
+    writer.write(b"after\n")
+    writer.close()
+    assert path.read_bytes() == b"after\n"
+    assert writer.dropped == 0

@@ -25,6 +25,7 @@ from fooocus_nb.engine.jobs.recovery import Recovery
 from fooocus_nb.engine.jobs.stream import EventStream
 from fooocus_nb.engine.liveness import GENERATING, LOG_LAG_SECONDS
 from fooocus_nb.errors import (
+    PROCESS_LIMIT,
     ConfigurationError,
     ConnectionLost,
     DiskFull,
@@ -34,6 +35,7 @@ from fooocus_nb.errors import (
     GenerationError,
     GenerationStopped,
     OutputError,
+    is_process_limit,
     show_plainly,
 )
 from fooocus_nb.fooocus.client import new_session_hash
@@ -466,6 +468,11 @@ class Job:
             if isinstance(error, EngineError) and error.result is None:
                 error.result = self._result or self._made()
             self._stream.finish("stopped" if isinstance(error, GenerationStopped) else "failed")
+            if isinstance(error, RuntimeError) and is_process_limit(error):
+                msg = f"The generation could not go on: {error}."
+                failure = EngineError(msg, remedy=PROCESS_LIMIT)
+                failure.result = self._result or self._made()
+                raise failure from error
             raise
         self._stream.finish("stopped" if result.stopped else "done")
         return result
