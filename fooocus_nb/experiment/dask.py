@@ -31,6 +31,8 @@ RESOURCE = "GPU"
 POLL_SECONDS = 1.0
 #: How long a worker that has gone is waited for: a nanny takes a few seconds.
 RECOVER_SECONDS = 30.0
+#: The same where none is left: a busy machine takes longer to start one.
+NONE_SECONDS = 180.0
 #: How long the first worker is waited for.
 FIRST_SECONDS = 60.0
 #: How long a result may take that is there.
@@ -152,16 +154,18 @@ class Cluster:
         return found
 
     def claim(self, timeout: float) -> str:
-        """Return a worker that nobody has, and take it."""
-        deadline = time.monotonic() + timeout
+        """Return a worker that nobody has, and take it; wait longer where there is none at all."""
+        since = time.monotonic()
         while True:
             found = self.addresses(0.0)
             with self._lock:
                 if free := sorted(found - self._claimed):
                     self._claimed.add(free[0])
                     return free[0]
-            if time.monotonic() > deadline:
-                msg = f"No other worker came within {timeout:g} s."
+            # While others go on, the cell of a worker that does not come back soon is theirs.
+            patience = timeout if found else max(timeout, NONE_SECONDS)
+            if time.monotonic() - since > patience:
+                msg = f"No other worker came within {patience:g} s."
                 raise ConnectionLost(msg)
             time.sleep(POLL_SECONDS / 4)
 

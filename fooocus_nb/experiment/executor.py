@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import inspect
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from fooocus_nb._background import wait_future
+from fooocus_nb.engine.manager import start
 from fooocus_nb.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -16,6 +18,7 @@ from fooocus_nb.errors import (
     FooocusError,
     GenerationStopped,
     MissingDependency,
+    nearest,
 )
 from fooocus_nb.experiment.identity import image_entries
 from fooocus_nb.experiment.provenance import Provenance
@@ -155,7 +158,11 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     if wrong := sorted(_OWN & settings.keys()):
         msg = f"{wrong[0]}= has no meaning for workers, each of which has an engine of its own."
         raise ConfigurationError(msg)
+    known = [name for name in inspect.signature(start).parameters if name not in _OWN]
     for name, value in settings.items():
+        if name not in known:
+            msg = f"{name}={value!r}: fooocus_nb.start() takes no {name!r}.{nearest(name, known)}"
+            raise ConfigurationError(msg)
         try:
             pickle.dumps(value)
         except Exception as error:

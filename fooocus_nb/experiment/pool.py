@@ -8,6 +8,7 @@ import itertools
 import os
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,11 +17,12 @@ from fooocus_nb.engine.core import Engine
 from fooocus_nb.engine.health import gpus as graphics_cards
 from fooocus_nb.engine.manager import running, start
 from fooocus_nb.errors import ConfigurationError, EngineError, EngineStopped, FooocusError
+from fooocus_nb.experiment.identity import plain_number
 from fooocus_nb.experiment.workers import NEEDS_RESTART, EngineWorker
 from fooocus_nb.fooocus.given import only_our_errors, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from fooocus_nb.engine.jobs.job import Job
@@ -127,6 +129,7 @@ class Pool:
         self._running: dict[str, Job] = {}
         self._last_error: BaseException | None = None
         self._own: list[Engine] = []
+        engines = plain_number(engines)
         if engines is None or isinstance(engines, int):
             gpu_of_each = _gpu_of_each(engines, gpus, demo=bool(settings.get("demo")))
             self._own = _start_all(gpu_of_each, name, settings)
@@ -337,12 +340,13 @@ def _gpu_of_each(
         raise ConfigurationError(msg)
     visible = visible_gpus()
     if gpus is not None:
+        several = isinstance(gpus, Iterable) and not isinstance(gpus, str)
         with only_our_errors(f"gpus={shown(gpus)}", ConfigurationError):
-            listed = list(itertools.islice(gpus, MAX_ENGINES + 1))
+            listed = list(itertools.islice(gpus if several else [gpus], MAX_ENGINES + 1))
         if len(listed) > MAX_ENGINES:
             msg = f"gpus={shown(gpus)} is not possible: it names more than {MAX_ENGINES}."
             raise ConfigurationError(msg)
-        return _named(engines, listed, visible)
+        return _named(engines, [plain_number(gpu) for gpu in listed], visible)
     if demo:
         return [None] * (engines or 1)
     if visible is None:
@@ -399,7 +403,7 @@ def _too_many(
 def _given(
     engines: Sequence[Engine], gpus: Sequence[int | str] | None, settings: Mapping[str, Any]
 ) -> list[Engine]:
-    found = list(engines)
+    found = list(engines) if isinstance(engines, Iterable) else [engines]
     wrong = [each for each in found if not isinstance(each, Engine)]
     if wrong or not found:
         what = f"{wrong[0]!r} is no engine" if wrong else "it is empty"

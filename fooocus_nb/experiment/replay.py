@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.engine.submission import check_request, submit_request
-from fooocus_nb.errors import MetadataError, ParameterError, RunError, RunWarning, warn_user
+from fooocus_nb.errors import (
+    ConfigurationError,
+    MetadataError,
+    ParameterError,
+    RunError,
+    RunWarning,
+    warn_user,
+)
 from fooocus_nb.experiment.folder import (
     INPUTS,
     MANIFESTS,
@@ -42,6 +49,8 @@ __all__ = ["Recipe", "recipe_of", "replay", "whole_request"]
 
 _HASHED = "sha256:"
 MAX_MANIFEST = 8 << 20
+#: LoRAs as a list, and how the names of their slots begin.
+LORAS, _SLOTS = "loras", "lora_"
 #: So many files are looked through for input images that are given.
 MAX_INPUT_FILES = 10_000
 
@@ -72,12 +81,22 @@ class Recipe:
         """Return the parameters that an engine has, and the names of those that it doesn't."""
         known = engine.parameters
         kept = {name: value for name, value in self.parameters.items() if name in known}
-        return kept, tuple(name for name in self.parameters if name not in known)
+        missing = [name for name in self.parameters if name not in known]
+        # What an image says itself has its LoRAs as a list, which stands for all slots.
+        if LORAS in missing:
+            missing.remove(LORAS)
+            if self.parameters[LORAS] or f"{_SLOTS}1_model" in known:
+                kept[LORAS] = self.parameters[LORAS]
+        return kept, tuple(missing)
 
     def submit(self, engine: Engine, **changes: Any) -> Job:
         """Submit it to an engine, without what that doesn't have."""
         kept, _ = self.fitted(engine)
         changed = {canonical_name(name): value for name, value in changes.items()}
+        if LORAS in changed:  # they fill the slots that the image had its own in
+            kept = {name: value for name, value in kept.items() if not name.startswith(_SLOTS)}
+        elif any(name.startswith(_SLOTS) for name in changed):
+            kept.pop(LORAS, None)
         kept.update(changed)
         known = engine.parameters
         images = {name for name in kept if name in known and known[name].is_image}
@@ -161,6 +180,8 @@ def replay(
         not possible on this engine.
     RunError
         When the manifest can't be read.
+    ConfigurationError
+        When `engine` is none.
     GenerationError
         When the engine fails.
 
@@ -175,6 +196,12 @@ def replay(
         from fooocus_nb.engine.manager import current
 
         engine = current()
+    if not hasattr(engine, "parameters"):
+        msg = (
+            f"A {type(engine).__name__} can't make an image again: give an engine of "
+            "fooocus_nb.start() or connect()."
+        )
+        raise ConfigurationError(msg)
     _, missing = recipe.fitted(engine)
     told = [name for name in missing if parameter_matters(name, recipe.parameters)]
     if told:

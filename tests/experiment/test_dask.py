@@ -12,8 +12,10 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb import ConfigurationError
+from fooocus_nb.errors import ConnectionLost
 
 distributed = pytest.importorskip("distributed")
+Cluster = pytest.importorskip("fooocus_nb.experiment.dask").Cluster
 
 BASE = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "image_number": 1}
 
@@ -68,6 +70,17 @@ def test_an_asynchronous_client_is_refused(client):
                 fooocus_nb.Workers(other)
 
     asyncio.run(ask())
+
+
+def test_a_cluster_without_any_worker_is_waited_for_longer(client, monkeypatch):
+    cluster = Cluster(client)
+    seen = iter([frozenset(), frozenset(), frozenset({"tcp://a"})])
+    monkeypatch.setattr(cluster, "addresses", lambda max_age: next(seen))
+    assert cluster.claim(0.0) == "tcp://a"
+    # Where others go on it is not.
+    monkeypatch.setattr(cluster, "addresses", lambda max_age: frozenset({"tcp://a"}))
+    with pytest.raises(ConnectionLost, match="No other worker came"):
+        cluster.claim(0.0)
 
 
 @pytest.mark.slow

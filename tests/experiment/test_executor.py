@@ -141,6 +141,7 @@ def test_a_killed_process_loses_only_its_cell(executor, tmp_path):
         ({"executor": 3}, "A int can't be given cells"),
         ({"count": 0}, "from 1 to 1000"),
         ({"port": 7865}, "port= has no meaning"),
+        ({"dmeo": True}, "takes no 'dmeo'. Did you mean 'demo'"),
         ({"names": lambda: None}, "names= can't be sent to a worker"),
     ],
 )

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import fooocus_nb
@@ -95,6 +96,11 @@ def test_visible_gpus_are_counted_as_cuda_reads_them(setting, count):
         ({"gpus": ["nonsense"]}, "nvidia-smi -L"),
         ({"engines": []}, "it is empty"),
         ({"engines": ["a"]}, "'a' is no engine"),
+        ({"engines": 2.5}, "2.5 is no engine"),
+        ({"engines": np.int64(3)}, "3 engines can't be had"),
+        ({"gpus": 2}, "gpu 2 can't be had"),
+        ({"gpus": "nonsense"}, "gpu='nonsense'"),
+        ({"gpus": np.array([0, 2])}, "gpu 2 can't be had"),
         ({"engines": 2, "demo": True, "port": 7865}, "port= has no meaning"),
     ],
 )

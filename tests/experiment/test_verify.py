@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -216,6 +217,24 @@ def test_an_image_is_made_again_from_all_that_says_how(demo: Engine, tmp_path: P
     with pytest.raises(ParameterError, match="isn't in the run"):
         fooocus_nb.replay(painted, demo)
     assert fooocus_nb.replay(painted, demo, inputs=moved)[0].sha256 == painted.sha256
+
+
+def test_the_loras_that_an_image_file_names_are_loaded_again(demo: Engine, tmp_path: Path) -> None:
+    name = "sd_xl_offset_example-lora_1.0.safetensors"
+    wanted = {**SMALL, "save_metadata_to_images": True, "loras": [(name, 0.5)]}
+    first = demo.generate("a boat", **wanted)[0]
+    file = tmp_path / "mine.png"
+    file.write_bytes(first.path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = fooocus_nb.replay(file, demo)[0]
+    assert (again.parameters["lora_1_model"], again.parameters["lora_1_weight"]) == (name, 0.5)
+    for source in (file, first):
+        other = fooocus_nb.replay(source, demo, loras=[(name, 0.2)])[0]
+        assert other.parameters["lora_1_weight"] == 0.2
+    assert fooocus_nb.replay(file, demo, loras=[])[0].parameters["lora_1_model"] == "None"
+    with pytest.raises(ConfigurationError, match="A str can't"):
+        fooocus_nb.replay(file, "demo")
 
 
 def test_a_path_in_a_manifest_is_not_followed(demo: Engine, tmp_path: Path) -> None:
