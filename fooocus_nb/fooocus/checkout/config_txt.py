@@ -17,6 +17,7 @@ from typing import Any
 from fooocus_nb.errors import nearest
 from fooocus_nb.fooocus.checkout._limits import Limits, limits_of, literals_of
 from fooocus_nb.fooocus.checkout._source import literal, parse_source
+from fooocus_nb.fooocus.plain_files import read_plain_file
 
 __all__ = ["Problem", "Setting", "Settings", "read_json", "read_settings"]
 
@@ -131,7 +132,7 @@ def read_json(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     try:
         if path.stat().st_size > MAX_BYTES:
             return {}, [Problem(f"{path.name} is too large to be one.", "Remove it.", True)]
-        content = json.loads(path.read_bytes().decode(), object_pairs_hook=collect)
+        content = json.loads(read_plain_file(path, MAX_BYTES).decode(), object_pairs_hook=collect)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         hint = next((hint for word, hint in _HINTS if word in error.msg), "")
