@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import OutputError
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.results.file_names import ImageFacts
 from fooocus_nb.results.output_folder import OutputFolder
@@ -189,11 +190,10 @@ class RunFolder:
 
     def _read(self, key: str) -> dict[str, Any]:
         path = self._state / f"{key}.json"
-        with contextlib.suppress(OSError, ValueError):
-            if path.stat().st_size <= MAX_BYTES:
-                found = json.loads(path.read_bytes())
-                if isinstance(found, dict) and found.get("format") == FORMAT:
-                    return found
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads(read_plain_file(path, MAX_BYTES))
+            if isinstance(found, dict) and found.get("format") == FORMAT:
+                return found
         return {}
 
     def _write(self, key: str, record: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from fooocus_nb.fooocus.checkout.downloads import find_downloads
 from fooocus_nb.fooocus.checkout.installation import read_version
 from fooocus_nb.fooocus.checkout.login_file import AUTH_FILE, logins_of
 from fooocus_nb.fooocus.checkout.model_files import find_renamed_models
+from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 SHOWN = 6
+#: Users and their passwords: a large one is none.
+MAX_AUTH_BYTES = 1_000_000
 
 
 def version_check(checkout: Path) -> Check:
@@ -91,7 +94,7 @@ def login_checks(checkout: Path) -> Iterator[Check]:
 def _users(path: Path) -> int | None:
     """Return how many users with a password a file names; None where Fooocus leaves it."""
     try:
-        content = json.loads(path.read_bytes().decode())
+        content = json.loads(read_plain_file(path, MAX_AUTH_BYTES).decode())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, list) or not content:

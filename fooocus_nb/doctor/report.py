@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb import __version__, _html
+from fooocus_nb._secrets import redact
 from fooocus_nb.errors import in_words_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class Check:
     text: str
     advice: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    # Settings, addresses and what programs say may hold a password; a report is shown to others.
+    def __post_init__(self) -> None:
+        for name in ("text", "advice", "facts"):
+            object.__setattr__(self, name, _masked(getattr(self, name)))
+
+
+def _masked(value: Any) -> Any:
+    """Return a text, or what holds texts, without secrets."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _masked(each) for key, each in value.items()}
+    return [_masked(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class Report:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.engine.names import notebook_name
 from fooocus_nb.errors import FooocusError
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.whole_files import writing_whole
+from fooocus_nb.supervisor.protocol import parse_object
 from fooocus_nb.supervisor.system import creation_time, here, where
 
 if TYPE_CHECKING:
@@ -71,9 +73,7 @@ def asleep_records() -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError):
             for path in sorted(folder.glob(f"{PREFIX}*{ENDING}")):
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                    if path.stat().st_size > MAX_BYTES:
-                        continue
-                    known = json.loads(path.read_bytes())
+                    known = parse_object(read_plain_file(path, MAX_BYTES))
                     if creation_time(int(known["kernel"])) == known["kernel_created"]:
                         yield known
                     elif where(known["place"]) is None:

@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 
 from fooocus_nb.engine.folders import runtime_folder, runtime_paths
 from fooocus_nb.engine.names import listed_name, unique_name
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.supervisor.guardian_handle import require_own
+from fooocus_nb.supervisor.protocol import parse_object
 from fooocus_nb.supervisor.registry import Registry
 from fooocus_nb.supervisor.system import creation_time, here, where
 
@@ -106,8 +108,7 @@ def _paths() -> Iterator[Path]:
 def _read(path: Path) -> PageRecord:
     require_own(path.parent, stat.S_ISDIR)
     require_own(path, stat.S_ISREG)
-    with path.open("rb") as file:
-        known = json.loads(file.read(MAX_BYTES))
+    known = parse_object(read_plain_file(path, MAX_BYTES))
     name, url, pid, created = known["name"], known["url"], known["pid"], known["created"]
     fine = isinstance(name, str) and isinstance(pid, int) and isinstance(created, str)
     if not fine or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:

@@ -34,7 +34,7 @@ from fooocus_nb.experiment.folder import (
     thumbnail_only,
 )
 from fooocus_nb.fooocus.limits import max_file_bytes
-from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.plain_files import ANY_SIZE, open_plain_file, read_plain_file
 from fooocus_nb.results.output_folder import FULL_DISK
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def open_archive(path: Path) -> ArchiveStore:
         When it is no shared run, is damaged, or holds names that lead out of it.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain_file(path, ANY_SIZE) as file:
             head = file.read(4096)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}."

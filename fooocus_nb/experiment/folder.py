@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fooocus_nb.errors import DiskFull, OutputError, ParameterError, RunError
 from fooocus_nb.fooocus.given import path_of, shown
-from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.plain_files import ANY_SIZE, open_plain_file, read_plain_file
 from fooocus_nb.results.output_folder import FULL_DISK
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ class RunFolder:
 
     def _lines_of(self, name: str, position: Position) -> Iterator[dict[str, Any]]:
         try:
-            file = (self.path / name).open("rb")
+            file = open_plain_file(self.path / name, ANY_SIZE)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from fooocus_nb.fooocus.plain_files import read_plain_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -261,10 +263,9 @@ class FileHashes:
             self._known = {}
             if self._cache is not None:
                 with contextlib.suppress(OSError):
-                    if self._cache.stat().st_size <= MAX_CACHE_BYTES:
-                        for line in self._cache.read_bytes().splitlines():
-                            with contextlib.suppress(ValueError, KeyError, TypeError):
-                                self._take(json.loads(line))
+                    for line in read_plain_file(self._cache, MAX_CACHE_BYTES).splitlines():
+                        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                            self._take(json.loads(line))
         return self._known
 
     def _take(self, record: Any) -> None:

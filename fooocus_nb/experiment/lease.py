@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import OutputError
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.supervisor.system import creation_time, here, where
 
 if TYPE_CHECKING:
@@ -194,9 +195,7 @@ class Lease:
         """Return what a lease says of its owner; None where it says nothing."""
         try:
             path = folder / OWNER
-            if path.stat().st_size > MAX_BYTES:
-                return None
-            found = json.loads(path.read_bytes())
+            found = json.loads(read_plain_file(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None

@@ -23,7 +23,7 @@ from fooocus_nb.fooocus.checkout.config_txt import read_settings
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.metadata import parse_log, read_metadata
 from fooocus_nb.fooocus.performance import own_loras
-from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.plain_files import ANY_SIZE, open_plain_file, read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +51,8 @@ GIT_TIMEOUT = 10.0
 SMI_TIMEOUT = 5.0
 #: What an engine says of itself stands within its first lines.
 HEAD_BYTES = 256 << 10
+#: A repository of a hundred thousand branches has less.
+MAX_PACKED_BYTES = 16 << 20
 #: The newest entries of a log page come first, some 10 KB each.
 PAGE_HEAD, PAGE_ENTRY = 64 << 10, 32 << 10
 #: What an engine's log says of its system, by the name in the manifest: the last line counts.
@@ -187,17 +189,21 @@ def _git(checkout: Path, *command: str) -> str | None:
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
 
 
+def _packed(git: Path) -> str:
+    return read_plain_file(git / "packed-refs", MAX_PACKED_BYTES).decode("utf-8")
+
+
 def _head(git: Path) -> str | None:
     """Return the commit that is checked out, without git."""
     try:
-        head = (git / "HEAD").read_text(encoding="ascii").strip()
+        head = read_plain_file(git / "HEAD", HEAD_BYTES).decode("ascii").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
         loose = git.joinpath(*PurePath(name).parts)
         if ".." not in PurePath(name).parts and loose.is_file():
-            return loose.read_text(encoding="ascii").strip()
-        for line in (git / "packed-refs").read_text(encoding="utf-8").splitlines():
+            return read_plain_file(loose, HEAD_BYTES).decode("ascii").strip()
+        for line in _packed(git).splitlines():
             commit, _, packed = line.partition(" ")
             if packed == name:
                 return commit
@@ -246,7 +252,7 @@ def _log_head(path: Path) -> list[str]:
             break
         oldest = older
     try:
-        with oldest.open("rb") as file:
+        with open_plain_file(oldest, ANY_SIZE) as file:
             text = file.read(HEAD_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
@@ -492,7 +498,7 @@ def _page_entries(lines: Iterable[str], names: Sequence[str]) -> dict[str, Promp
         path = Path(page)
         size = PAGE_HEAD + PAGE_ENTRY * len(names)
         with contextlib.suppress(OSError, MetadataError, ValueError):
-            with path.open("rb") as file:
+            with open_plain_file(path, ANY_SIZE) as file:
                 head = file.read(size)
             # The newest entries are the first, and parsing ten of them takes more than a manifest.
             places = [head.rfind(name.encode()) for name in names]

@@ -9,7 +9,11 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["UnfitFileError", "open_plain_file", "read_plain_file"]
+__all__ = ["ANY_SIZE", "UnfitFileError", "open_plain_file", "read_plain_file"]
+
+
+#: For who reads no more of a file than it needs.
+ANY_SIZE = 1 << 62
 
 
 class UnfitFileError(OSError):

@@ -14,6 +14,7 @@ from fooocus_nb._secrets import redact
 from fooocus_nb.doctor.report import format_bytes
 from fooocus_nb.errors import InstallError
 from fooocus_nb.fooocus.checkout.command import environment_for
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.install import _whole
 from fooocus_nb.install.constraints import (
     BUILD_TOOLS,
@@ -40,6 +41,8 @@ __all__ = ["FOLDER", "Environment", "needs_torch"]
 FOLDER = "venv"
 #: A download that is smaller is not told by a line of its own.
 WORTH_A_LINE = 20_000_000
+#: What a checkout requires, and how it starts, is read whole.
+MAX_SOURCE_BYTES = 1_000_000
 _DOWNLOADING = re.compile(r"\s*(?:Downloading|Using cached) (\S+?)(?: \(([\d.]+) ([kMG]?)B\))?\s*$")
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)$")
 _STAGES = re.compile(
@@ -65,7 +68,7 @@ def needs_torch(checkout: Path) -> bool:
     """Whether a checkout wants PyTorch: its launch.py installs it, or its requirements name it."""
     for name, wanting in (("launch.py", _INSTALLS_TORCH), (requirements_of(checkout).name, _NAMED)):
         try:
-            text = (checkout / name).read_text(encoding="utf-8", errors="replace")
+            text = read_plain_file(checkout / name, MAX_SOURCE_BYTES).decode("utf-8", "replace")
         except OSError:
             continue
         if wanting.search(text):
@@ -190,7 +193,12 @@ class Environment:
         """Install what the checkout requires, with the constraints that work today."""
         requirements = requirements_of(self._target.path)
         constrained = self._constrained(torch_stays=True)
-        text = requirements.read_bytes() + Path(constrained[1]).read_bytes()
+        try:
+            wanted = read_plain_file(requirements, MAX_SOURCE_BYTES)
+        except OSError as error:
+            msg = f"{requirements} cannot be read: {error.strerror or error}."
+            raise InstallError(msg) from error
+        text = wanted + Path(constrained[1]).read_bytes()
         key = hashlib.sha256(text).hexdigest()[:16]
         if self._target.step("Packages") == key:
             return

@@ -448,6 +448,15 @@ def test_what_is_noted_hides_secrets(capsys) -> None:
     assert told.out == "--token opensesame.png\n"
 
 
+def test_no_error_steers_the_terminal(capsys) -> None:
+    odd = "a\x1b]52;c;cHduZWQ=\x07b\x9b2Jc\u202e\udcff"
+    assert cli.main(["generate", "--prompts", odd]) == 2
+    assert cli.main(["generate", "x", "--url", f"http://127.0.0.1:1/{odd}"]) == 3
+    told = capsys.readouterr()
+    assert "--prompts abc\ufffd" in told.err
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", told.err + told.out)
+
+
 def test_nobody_can_answer_without_a_standard_input(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     screen = install._Screen(Report(json=False), yes=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -19,14 +20,21 @@ import fooocus_nb
 from fooocus_nb.cli import main
 from fooocus_nb.doctor import Report, Status, adoctor, doctor, machine
 from fooocus_nb.doctor import interpreter as interpreters
+from fooocus_nb.doctor.installation import config_checks, login_checks
 from fooocus_nb.doctor.leftovers import engines_check
 from fooocus_nb.doctor.report import Check
+from fooocus_nb.errors import InstallError
+from fooocus_nb.fooocus.checkout.config_txt import read_settings
+from fooocus_nb.fooocus.checkout.downloads import find_downloads
+from fooocus_nb.fooocus.checkout.installation import find_installation
+from fooocus_nb.fooocus.checkout.login_file import logins_of
+from fooocus_nb.fooocus.checkout.model_files import find_renamed_models
 from fooocus_nb.supervisor.guardian_handle import MARKER_VARIABLE
 
 from .conftest import TORCH, make_old, script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the interpreters are shell scripts")
 
@@ -680,3 +688,45 @@ def test_a_fooocus_that_runs_already_is_proposed(checkout, interpreter, gpu) -> 
     assert f"(process {other.pid})" in check.text
     assert "fooocus_nb.connect('http://127.0.0.1:8080')" in check.advice
     assert check.facts == {"pid": other.pid, "url": "http://127.0.0.1:8080"}
+
+
+def test_a_report_holds_no_secret() -> None:
+    """It is what people paste into an issue."""
+    address = "https://me:sesame-4711@host/model.safetensors?token=sesame-4712"
+    facts = {"urls": [address], "by": {"name": address}, "size": 3}
+    report = Report([Check("x", "x", Status.WARNING, f"see {address}", f"ask {address}", facts)])
+    for shown in (str(report), report.to_json(), report._repr_html_(), repr(report.checks)):
+        assert "sesame" not in shown
+        assert "host/model.safetensors" in shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such files are POSIX's")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.txt", "auth.json", "launch.py", "fooocus_version.py", "modules/config.py"),
+        *("presets/default.json", "args_manager.py", "models/checkpoints/a.safetensors.corrupted"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "endless", "folder", "loop"])
+def test_a_checkout_of_pipes_and_devices_is_looked_at_all_the_same(
+    checkout: Path, name: str, kind: str
+) -> None:
+    file = checkout / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    make: dict[str, Callable[[], object]] = {
+        "pipe": lambda: os.mkfifo(file),
+        "endless": lambda: file.symlink_to("/dev/zero"),
+        "folder": file.mkdir,
+        "loop": lambda: file.symlink_to(file),
+    }
+    make[kind]()
+    settings = read_settings(checkout)
+    find_downloads(settings)
+    find_renamed_models([checkout / "models" / "checkpoints"])
+    assert logins_of(checkout) == []
+    checks = [*config_checks(settings), *login_checks(checkout)]
+    assert all(check.text for check in checks)
+    with contextlib.suppress(InstallError):
+        find_installation(checkout)

@@ -11,6 +11,7 @@ from fooocus_nb.cli.engine_options import add_engine_options, chosen_engine
 from fooocus_nb.cli.input_files import file_hash, image_files
 from fooocus_nb.cli.report import error_document
 from fooocus_nb.errors import FooocusError, OutputError, ParameterError
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.whole_files import writing_whole
 from fooocus_nb.options.values import sides
 
@@ -124,9 +125,12 @@ class _Descriptions:
 
     def _known(self, number: int) -> bool:
         target = self._text_file(number)
-        if target is None or not target.is_file() or target.stat().st_size > MAX_BYTES:
+        if target is None:
             return False
-        text = target.read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            text = read_plain_file(target, MAX_BYTES).decode("utf-8", "replace").strip()
+        except OSError:  # nothing is there, or it is no description
+            return False
         self._remember(number, text, [], target, existing=True)
         return True
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.requests import Request
 from fooocus_nb.fooocus.whole_files import writing_whole
+from fooocus_nb.supervisor.protocol import parse_object
 from fooocus_nb.supervisor.system import creation_time
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def replace_file(path: Path, content: Mapping[str, Any]) -> None:
 def mark_orphaned(path: Path) -> None:
     """Mark a record as one that no kernel looks after any more."""
     with contextlib.suppress(OSError, ValueError):
-        replace_file(path, {**json.loads(path.read_bytes()), "kernel": 0, "kernel_created": None})
+        replace_file(path, {**_content(path), "kernel": 0, "kernel_created": None})
 
 
 def small(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,11 +203,12 @@ def records_in(run_dir: Path) -> list[JobRecord]:
     return sorted(found, key=lambda record: record.started)
 
 
+def _content(path: Path) -> dict[str, Any]:
+    return parse_object(read_plain_file(path, MAX_BYTES))
+
+
 def _read(path: Path) -> JobRecord:
-    if path.stat().st_size > MAX_BYTES:
-        msg = f"{path} is too large"
-        raise ValueError(msg)
-    known = json.loads(path.read_bytes())
+    known = _content(path)
     if not SESSION.fullmatch(known["session"]):
         msg = f"{path} names no session hash"
         raise ValueError(msg)

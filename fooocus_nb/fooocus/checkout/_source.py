@@ -6,6 +6,8 @@ import ast
 import os
 from typing import TYPE_CHECKING, Any
 
+from fooocus_nb.fooocus.plain_files import read_plain_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,9 +27,7 @@ def is_there(path: str | os.PathLike[str]) -> bool:
 def parse_source(path: Path) -> ast.Module | None:
     """Return the syntax tree of a source file; None where it cannot be read."""
     try:
-        if path.stat().st_size > MAX_SOURCE_BYTES:
-            return None
-        return ast.parse(path.read_bytes())
+        return ast.parse(read_plain_file(path, MAX_SOURCE_BYTES))
     except (OSError, *_BROKEN):
         return None
 

@@ -145,7 +145,7 @@ def read_json(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     try:
         if path.stat().st_size > MAX_BYTES:
             return {}, [Problem(f"{path.name} is too large to be one.", "Remove it.", True)]
-        content = json.loads(path.read_bytes().decode(), object_pairs_hook=collect)
+        content = json.loads(read_plain_file(path, MAX_BYTES).decode(), object_pairs_hook=collect)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         hint = next((hint for word, hint in _HINTS if word in error.msg), "")

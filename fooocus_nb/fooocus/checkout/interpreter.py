@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fooocus_nb.errors import InstallError
 from fooocus_nb.fooocus.checkout._source import is_there
+from fooocus_nb.fooocus.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,6 +53,7 @@ SYSTEM_PYTHONS = (
 INSTALLED = ("gradio", "torch")
 #: Conda notes here each environment that it makes, wherever that is.
 CONDA_LIST = "~/.conda/environments.txt"
+MAX_LIST_BYTES = 1_000_000
 #: What tells that a folder is an environment, whatever its name.
 ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 WINDOWS_INTERPRETERS = ("python.exe", "Scripts/python.exe", "bin/python.exe")
@@ -172,9 +174,10 @@ def _conda() -> Iterator[Path]:
     """Yield the conda environments whose name says that they are Fooocus's, the best alone."""
     try:
         listed = Path(os.path.expanduser(CONDA_LIST))  # noqa: PTH111 - pathlib raises without a home
-        lines = listed.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = read_plain_file(listed, MAX_LIST_BYTES).decode("utf-8", "surrogateescape")
     except OSError:
         return
+    lines = text.replace("\0", "").splitlines()
     folders = dict.fromkeys(Path(line.strip()) for line in lines if line.strip())
     named = [
         folder

@@ -46,7 +46,7 @@ class RenamedModel:
 
 def find_renamed_models(folders: Iterable[Path]) -> list[RenamedModel]:
     """Return the renamed model files in some folders and below, checked, each once."""
-    found = {path.resolve() for folder in folders for path in _files(folder)}
+    found = {path for folder in folders for path in _files(folder)}
     return [_checked(path) for path in sorted(found)]
 
 
@@ -54,7 +54,9 @@ def _files(folder: Path) -> Iterator[Path]:
     for root, _, names in os.walk(folder):  # which leaves out what it may not read
         for name in names:
             if name.endswith(SUFFIX):
-                yield Path(root, name)
+                path = Path(os.path.realpath(os.path.join(root, name)))  # noqa: PTH118 - a loop raises
+                if path.is_file():
+                    yield path
 
 
 def restore_model(path: str | os.PathLike[str], *, force: bool = False) -> Path:

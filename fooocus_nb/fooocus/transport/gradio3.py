@@ -255,8 +255,10 @@ class _Inbox:
                 raise self._error
             self._require_taken()
             self._arrived.clear()
+            # Not wait_for(), which in Python 3.11 may swallow that it is cancelled.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._arrived.wait()
         message = self._messages.popleft()
         self._size -= len(message)
         return message.decode("utf-8", "replace")
