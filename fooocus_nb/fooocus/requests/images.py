@@ -38,9 +38,11 @@ __all__ = [
     "is_url",
     "open_data_uri",
     "refuse_url",
+    "why_unreadable",
 ]
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+_OBJECT = re.compile(r" <[\w.]+ object at 0x[0-9a-fA-F]+>")
 #: Seconds between two pieces of an image that is fetched from a web address, and for all of it.
 TIMEOUT = 30.0
 WHOLE_TIMEOUT = 120.0
@@ -159,12 +161,13 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     if isinstance(value, str) and is_data_uri(value):
         return value
     value = image_source(name, value)
+    given = f"{name}="
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
-        value = _read(name, value)
+        given, value = f"{name}={os.fspath(value)!r}", _read(name, value)
     if isinstance(value, (bytes, bytearray)):
-        return _from_bytes(name, bytes(value))
+        return _from_bytes(given, bytes(value))
     return _from_image(name, value)
 
 
@@ -241,7 +244,7 @@ def open_data_uri(name: str, uri: str) -> PIL.Image.Image:
             image.load()
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
 
 
@@ -255,7 +258,7 @@ def _size(name: str, uri: str) -> tuple[int, int]:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION) in _TURNED
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
     return (height, width) if turned else (width, height)
 
@@ -275,7 +278,12 @@ def _read(name: str, path: str | os.PathLike[str]) -> bytes:
         raise ParameterError(msg) from error
 
 
-def _from_bytes(name: str, data: bytes) -> str:
+def why_unreadable(error: Exception) -> str:
+    """Return what Pillow says of a file that is no image, without the name of an object."""
+    return _OBJECT.sub("", str(getattr(error, "strerror", None) or error))
+
+
+def _from_bytes(given: str, data: bytes) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -289,7 +297,7 @@ def _from_bytes(name: str, data: bytes) -> str:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{given} is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
     return encode_data_uri(data, mime)
 
