@@ -15,7 +15,10 @@ _READERS: tuple[Reader, ...] = ("python", "magic", "shell")
 #: name of a command: an error is made far from where it is read, often on another thread.
 _ACTIONS: tuple[tuple[str, str, str], ...] = (
     ("fooocus_nb.start('~/Fooocus')", "%fooocus start --path ~/Fooocus", "--path ~/Fooocus"),
-    ("fooocus_nb.start(demo=True)", "%fooocus start --demo", "fooocus_nb.start(demo=True)"),
+    ("fooocus_nb.start(demo=True)", "%fooocus start --demo", "--demo"),
+    ("demo=True starts", "--demo starts", "--demo starts"),
+    ("share=False and lifetime='detached'", "--new and --keep", "share=False and --keep"),
+    ('give it as ("user", "secret")', "give it as USER:SECRET", "give it as USER:SECRET"),
     ("engine.restart()", "%fooocus restart", "engine.restart()"),
     (
         "engine.wait_ready() waits until it can.",
@@ -61,7 +64,6 @@ _FORM = re.compile("|".join(map(re.escape, sorted(_FORMS, key=len, reverse=True)
 #: Arguments of a start that are flags of Fooocus, or variables of its environment.
 _FLAGS = re.compile(r"(?:args=)?\['(--[^\]]*)'\]")
 _VARIABLES = re.compile(r"env=\{+([^{}]*)\}+")
-_ENVIRONMENT = re.compile(r"(?<![\w-])env=(?=[\s.,;:)]|$)")
 
 
 def _arguments(*names: str) -> re.Pattern[str]:
@@ -70,6 +72,8 @@ def _arguments(*names: str) -> re.Pattern[str]:
 
 #: Switches that are options under the same name.
 _SWITCHES = re.compile(r"(?<![(\w.-])(mix|demo)=True(?=[\s.,:;)]|$)")
+_ANY_FLAGS = _arguments("args")
+_ENVIRONMENT = _arguments("env")
 #: Arguments that are options under the same name.
 _OPTIONS: dict[Reader, re.Pattern[str]] = {
     "magic": _arguments(
@@ -104,6 +108,7 @@ def _arguments_as_options(reader: Reader, text: str) -> str:
     flags = "-- {}" if reader == "magic" else "--flags='{}'"
     text = _FLAGS.sub(lambda found: flags.format(found[1].replace("', '", " ")), text)
     text = _VARIABLES.sub(lambda found: _assignments(reader, found[1]), text)
+    text = _ANY_FLAGS.sub("the flags behind --" if reader == "magic" else "--flags", text)
     text = _ENVIRONMENT.sub("%env" if reader == "magic" else "the environment", text)
     # A command asks for the password; on its line everybody on the machine could read it.
     login = "--auth user:secret" if reader == "magic" else "--auth user"

@@ -200,7 +200,7 @@ class Report:
             status = f"{check.status:<7}"
             if colour:
                 status = f"{_COLOURS[check.status]}{status}\x1b[0m"
-            text = _wrapped(_html.clean(check.text), indent)
+            text = _wrapped(_html.clean(in_words_of(self._reader, check.text)), indent)
             lines.append(f"{status}  {check.title:<{margin}}  {text}")
             if advice := self._advice(check):
                 lines.append(f"{indent}{_wrapped('-> ' + _html.clean(advice), indent)}")
@@ -223,7 +223,10 @@ class Report:
         return " and ".join(parts) + rest + "."
 
     def _repr_html_(self) -> str:
-        rows = "".join(_html_row(check, self._advice(check)) for check in self.checks)
+        rows = "".join(
+            _html_row(check, in_words_of(self._reader, check.text), self._advice(check))
+            for check in self.checks
+        )
         cell = "text-align:left;padding:2px 10px 2px 0"
         head = "".join(
             f'<th scope="col" style="{cell}">{word}</th>' for word in ("", "what", "found")
@@ -234,9 +237,9 @@ class Report:
         )
 
 
-def _html_row(check: Check, advice: str) -> str:
+def _html_row(check: Check, found: str, advice: str) -> str:
     cell = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
-    text = _html.escape(check.text, 2000)
+    text = _html.escape(found, 2000)
     if advice:
         text += f"<br><strong>{_html.escape(advice, 2000)}</strong>"
     mark = f"{_MARKS[check.status]} {check.status}"

@@ -13,6 +13,7 @@ from fooocus_nb.experiment.estimates import images_of, with_defaults
 from fooocus_nb.experiment.identity import canonical_json, image_entries, parameters_of, value_text
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
+from fooocus_nb.fooocus.requests.images import why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -141,9 +142,7 @@ def _check_image(
     except ParameterError as error:  # the file has changed
         checked.problem(str(error))
     except (OSError, SyntaxError, ValueError, KeyError, PIL.Image.DecompressionBombError) as error:
-        reason: object = getattr(error, "strerror", None) or error
-        if isinstance(error, PIL.UnidentifiedImageError):
-            reason = "it is in no format that is known"
+        reason = why_unreadable(error)
         checked.problem(f"{value_text(entry)} is not an image that can be read: {reason}")
 
 

@@ -332,6 +332,10 @@ def test_nothing_is_written_into_a_cell_that_has_ended(notebook):
 
 
 def test_the_doctors_report_is_the_value_of_its_line(notebook, tmp_path):
+    (missing,) = notebook.run(f"%fooocus doctor --path {tmp_path / 'x'}").bundles
+    for text in missing.values():
+        assert "%fooocus install" in text
+        assert "fooocus-nb install" not in text
     cell = notebook.run(f"%fooocus doctor --path {tmp_path}")
     (bundle,) = cell.bundles
     assert "<table" in bundle["text/html"]

@@ -71,6 +71,9 @@ def test_every_parameter_is_an_option(notebook):
         ("%fooocus stop all", "Did you mean '--all'?"),
         ("%fooocus --size 0x64 a cat", "no size such as"),
         ("%fooocus strat?", "Did you mean start?"),
+        ("%fooocus start --demo --path x", "--demo starts the bundled demo engine, so --path and"),
+        ("%fooocus start --demo --keep --new", "--new and --keep contradict each other"),
+        ("%fooocus start --demo --auth me", "give it as USER:SECRET"),
         ("%fooocus start --demo --name demo", "choose another --name."),
         ("%load_ext fooocus_nb\n%%fooocus\na cat", "must be the first line of its cell"),
         ("import os\n\n%%fooocus --seed 3\na cat", "must be the first line of its cell"),
@@ -329,6 +332,10 @@ def test_what_is_advised_is_in_the_language_of_its_reader(notebook):
     assert in_words_of("shell", advice) == (
         "Start it with --flags='--vae-in-fp32 --all-in-fp32', A=1 B=2 before the command, another "
         "--python, and --gpu. A folder_path= and path='x' are none of these; nor is env=1."
+    )
+    advice = "demo=True starts it. Correct args=; share=False and lifetime='detached' contradict."
+    assert in_words_of("magic", advice) == (
+        "--demo starts it. Correct the flags behind --; --new and --keep contradict."
     )
     advice = "engine.stop() there. See engine.parameters. engine.wait_ready() waits for that."
     assert in_words_of("python", advice) == advice

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fooocus_nb._background import run_sync
 from fooocus_nb._secrets import redact
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.given import path_of
+from fooocus_nb.fooocus.given import path_of, shown
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
@@ -42,9 +42,11 @@ __all__ = [
     "is_url",
     "open_data_uri",
     "refuse_url",
+    "why_unreadable",
 ]
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+_OBJECT = re.compile(r" <[\w.]+ object at 0x[0-9a-fA-F]+>")
 #: Seconds between two pieces of an image that is fetched from a web address, and for all of it,
 #: the way to it included.
 TIMEOUT = 30.0
@@ -188,12 +190,14 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
     if isinstance(value, str) and is_data_uri(value):
         return value
     value = image_source(name, value)
+    given = f"{name}="
     if is_url(value):
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
-        value = _read(name, path_of(name, value, ParameterError))
+        place = path_of(name, value, ParameterError)
+        given, value = f"{name}={shown(str(place))}", _read(name, place)
     if isinstance(value, (bytes, bytearray)):
-        return _from_bytes(name, bytes(value))
+        return _from_bytes(given, bytes(value))
     return _from_image(name, value)
 
 
@@ -270,7 +274,7 @@ def open_data_uri(name: str, uri: str) -> PIL.Image.Image:
             image.load()
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
 
 
@@ -284,7 +288,7 @@ def _size(name: str, uri: str) -> tuple[int, int]:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION) in _TURNED
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{name}= is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
     return (height, width) if turned else (width, height)
 
@@ -304,7 +308,12 @@ def _read(name: str, path: Path) -> bytes:
         raise ParameterError(msg) from error
 
 
-def _from_bytes(name: str, data: bytes) -> str:
+def why_unreadable(error: Exception) -> str:
+    """Return what Pillow says of a file that is no image, without the name of an object."""
+    return _OBJECT.sub("", str(getattr(error, "strerror", None) or error))
+
+
+def _from_bytes(given: str, data: bytes) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -321,7 +330,7 @@ def _from_bytes(name: str, data: bytes) -> str:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        msg = f"{name}= is not an image that can be read: {error}."
+        msg = f"{given} is not an image that can be read: {why_unreadable(error)}."
         raise ParameterError(msg) from error
     return encode_data_uri(data, mime)
 

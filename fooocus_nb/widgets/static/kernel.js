@@ -11,6 +11,20 @@ const STATUSES = {
   dead: ENDED, terminating: ENDED,
 };
 
+// A view keeps its keys from the notebook's shortcuts; what saves the notebook still does. Where
+// nobody takes it, it stays the browser's.
+function handOn(event, host) {
+  const { key, code, keyCode, ctrlKey, metaKey, altKey, shiftKey } = event;
+  if (!event.isTrusted || key.toLowerCase() !== "s" || ctrlKey === metaKey || altKey || shiftKey) return;
+  const again = new KeyboardEvent("keydown", {
+    key, code, keyCode, ctrlKey, metaKey, bubbles: true, cancelable: true, composed: true,
+  });
+  if (host.parentElement?.dispatchEvent(again) === false) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
 function watched(render) {
   return (context) => {
     const { model, el: host } = context;
@@ -30,11 +44,14 @@ function watched(render) {
     const onDisposed = () => lose(ENDED);
 
     const kernel = model.widget_manager?.kernel;
+    const onKey = (event) => handOn(event, host);
+    host.addEventListener("keydown", onKey, true);
     model.on("comm_live_update", onLive);
     kernel?.statusChanged?.connect(onStatus);
     kernel?.disposed?.connect(onDisposed);
     if (isCut()) lose(ABSENT);
     return () => {
+      host.removeEventListener("keydown", onKey, true);
       model.off("comm_live_update", onLive);
       kernel?.statusChanged?.disconnect(onStatus);
       kernel?.disposed?.disconnect(onDisposed);

@@ -18,6 +18,7 @@ from fooocus_nb.errors import (
     UnsupportedParameter,
     UnsupportedServer,
 )
+from fooocus_nb.fooocus.requests.images import encode_image
 
 #: The names of the inputs of the app's setter, in its order; the state comes first.
 PICTURE = {"shape": [6, 8, 3], "mean": 7.0}
@@ -503,3 +504,15 @@ def test_a_server_without_these_functions(engine, monkeypatch):
         engine.preset("x")
     assert engine.presets == ()
     assert engine.current_preset is None
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no image")
+    with pytest.raises(ParameterError) as raised:
+        encode_image("image", path)
+    assert str(raised.value) == (
+        f"image={str(path)!r} is not an image that can be read: cannot identify image file."
+    )
+    with pytest.raises(ParameterError, match=r"^image= is not an image .*: cannot identify image"):
+        encode_image("image", b"no image")
