@@ -184,7 +184,9 @@ def name_inputs(calls: Sequence[Sequence[Component]], version: tuple[int, ...] =
     rows = [list({component.id: component for component in call}.values()) for call in calls]
     naming = Naming()
     components: dict[int, Component] = {}
-    for row in _read_rows([row for row in rows if row], version):
+    read = _read_rows([row for row in rows if row], version)
+    _check_known(read)
+    for row in read:
         for component, name, doubt in row.entries():
             components[component.id] = component
             _note(naming, component.id, name, doubt)
@@ -272,12 +274,18 @@ def _read_rows(calls: Sequence[Sequence[Component]], version: tuple[int, ...]) -
             return again
     found = sum(row.known() for row in rows)
     if found < MANY_KNOWN and _known_share(rows) < _ORIGINAL.least_known:
-        if not any(component.elem_id == _PROMPT_ID for component in components):
-            msg = f"only {found} of {len(components)} inputs are known"
-            raise UnsupportedServer(msg)
         for row in rows:
             row.keep_told()
     return rows
+
+
+def _check_known(rows: Sequence[_Row]) -> None:
+    """Refuse another app's page: any may have a prompt and a seed."""
+    found = sum(row.known() for row in rows)
+    components = [component for row in rows for component in row.call]
+    if found < MANY_KNOWN and not any(item.elem_id == _PROMPT_ID for item in components):
+        msg = f"only {found} of {len(components)} inputs are known"
+        raise UnsupportedServer(msg)
 
 
 def _known_share(rows: Sequence[_Row]) -> float:

@@ -224,6 +224,26 @@ def test_a_page_with_hardly_any_known_label_is_read_in_part() -> None:
     assert request.values["negative_prompt"] == "a dog"
 
 
+def test_another_app_with_a_prompt_and_a_seed_is_no_fooocus() -> None:
+    shown = {"Prompt": "textbox", "Negative Prompt": "textbox", "Seed": "number"}
+    shown |= {"Guidance Scale": "slider", "Run": "button", "Result": "gallery"}
+    components = [
+        {"id": number, "type": kind, "props": {"label": label}}
+        for number, (label, kind) in enumerate(shown.items())
+    ]
+    function = {
+        "targets": [[4, "click"]],
+        "inputs": [0, 1, 2, 3],
+        "outputs": [5],
+        "trigger_after": None,
+        "types": {"generator": True},
+        "queue": None,
+    }
+    config = {"title": "SDXL", "components": components, "dependencies": [function]}
+    with pytest.raises(UnsupportedServer, match=r"only \d of 4 inputs are known"):
+        Schema.from_config(config)
+
+
 def test_a_seed_in_a_state_is_set_by_the_step_before() -> None:
     config, setter = page()
     seed = component(config, "image_seed")["id"]
