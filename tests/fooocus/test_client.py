@@ -239,6 +239,23 @@ def test_a_server_that_is_read_in_part_generates_and_keeps_the_doubtful(start_gr
     assert len(events[-1].paths) == 1
 
 
+@pytest.mark.parametrize("seed", [7, 2**63 - 1])
+def test_a_seed_arrives_as_a_number_where_the_page_has_one(start_gradio3, seed):
+    server = start_gradio3("--number-seed")
+
+    async def talk():
+        async with await Client.connect(server.url) as client:
+            values = values_for(client, "a lighthouse", seed=seed, image_number=1)
+            return client.schema, await events_of(client, values)
+
+    schema, events = run(talk())
+    arrived = dict(zip(schema.steps[0].inputs, server.last("task")["values"], strict=True))
+    assert arrived["image_seed"] == seed
+    assert type(arrived["image_seed"]) is int
+    assert isinstance(events[-1], Finished)
+    assert len(events[-1].paths) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [("[" * 60_000, "is no Gradio app"), (" " * (32 * 2**20 + 1), "with more than 32 MB")],

@@ -317,7 +317,10 @@ def build(args, recorder):
                 )
                 negative = gr.Textbox(label="Negative Prompt", elem_id="negative_prompt")
                 gr.Checkbox(label="Random", value=True)
-                seed = gr.Textbox(label="Seed", value="0")
+                if args.number_seed:  # as before 2.1.733
+                    seed = gr.Number(label="Seed", value=0, precision=0)
+                else:
+                    seed = gr.Textbox(label="Seed", value="0")
             with gr.TabItem("Styles"):
                 styles = gr.CheckboxGroup(label="Selected Styles", choices=STYLES, value=STYLES[:3])
             with gr.TabItem("Models"):
@@ -483,6 +486,7 @@ def parser():
     parser.add_argument("--sharpness-label", default="Image Sharpness")
     parser.add_argument("--image-prompts", type=int, default=4)
     parser.add_argument("--enhance-tabs", type=int, default=3)
+    parser.add_argument("--number-seed", action="store_true")
     parser.add_argument("--disable-metadata", action="store_true")
     parser.add_argument("--disable-image-log", action="store_true")
     parser.add_argument("--named-only", action="store_true")

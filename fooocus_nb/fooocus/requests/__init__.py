@@ -100,9 +100,19 @@ def build_request(
         values=values,
         given={**kept, "image_seed": seed},
         seed=seed,
-        warnings=tuple(find_ineffective(schema, values, checked)),
+        warnings=(*_unseeded(schema), *find_ineffective(schema, values, checked)),
         missing=tuple(dict.fromkeys(_missing(schema, prompt, parameters, checked))),
     )
+
+
+def _unseeded(schema: Schema) -> Iterator[str]:
+    """Warn where the seed is one of the inputs that the page does not tell for certain."""
+    for parameter in schema.parameters.doubtful:
+        if "image_seed" in parameter.candidates and "image_seed" not in schema.parameters:
+            yield (
+                f"The server's page does not tell whether {parameter.name!r} is the seed, so it "
+                f"stays at {parameter.default!r}: the same request may give the same image again."
+            )
 
 
 def _missing(
@@ -150,7 +160,7 @@ def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict
         if value is None:
             continue
         unseeded = canonical_name(name) == "image_seed" and "image_seed" not in schema.parameters
-        if unseeded and value == NO_SEED:
+        if (unseeded and value == NO_SEED) or _is_left(schema, name, value):
             continue  # a record of this server, given again
         canonical = name if name in SHORTHANDS else schema.resolve(name)
         if canonical in given:
@@ -158,6 +168,14 @@ def _resolve(schema: Schema, prompt: str, parameters: Mapping[str, Any]) -> dict
             raise ParameterError(msg)
         given[canonical] = value
     return given
+
+
+def _is_left(schema: Schema, name: str, value: Any) -> bool:
+    """Whether it is a doubtful input with the default that it is left at."""
+    parameter = schema.parameters.get(name)
+    if parameter is None or not parameter.doubt or type(value) is not type(parameter.default):
+        return False
+    return bool(value == parameter.default)
 
 
 def wire_value(parameter: Parameter, value: Any, fetch: Fetch = refuse_url) -> Any:

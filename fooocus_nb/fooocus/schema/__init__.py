@@ -208,10 +208,9 @@ class _Reader:
         self._names = self._naming.names
         self._dice = {item.id for step in steps for item in self._dice_of(step)}
         self._parameters = self._make_parameters(steps)
-        for needed in ("prompt", "image_seed"):
-            if needed not in self._parameters:
-                msg = f"none of its inputs is certainly the {needed}"
-                raise UnsupportedServer(msg)
+        if "prompt" not in self._parameters:
+            msg = "none of its inputs is certainly the prompt"
+            raise UnsupportedServer(msg)
         self._task = find_task(steps)
         verbs = find_verbs(self._graph, self._names)
         if "preset" in verbs:

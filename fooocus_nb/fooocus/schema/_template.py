@@ -7,7 +7,7 @@ translated, a range changed in `config.txt`, an input missing or a new one betwe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _number(name: str, label: str, *bounds: float, **more: object) -> Input:
     return Input(name, "number", (label,), bounds=bounds, **more)  # type: ignore[arg-type]
 
 
-_VARY = ("Disabled", "Vary (Subtle)", "Vary (Strong)", "Upscale (1.5x)", "Upscale (2x)")
+# Other lists can be switched off, too: "Disabled" is not its own.
+_VARY = ("Vary (Subtle)", "Vary (Strong)", "Upscale (1.5x)", "Upscale (2x)")
 _ENGINES = ("v1", "v2.5", "v2.6")
 
 _INPAINT = (
@@ -152,6 +153,39 @@ _METADATA = Group(
     ),
 )
 
+# Version 2.0 has these before its models, in one call with all else.
+_ADM = (
+    _number("adm_scaler_positive", "Positive ADM Guidance Scaler", 0.1, 3, 0.001),
+    _number("adm_scaler_negative", "Negative ADM Guidance Scaler", 0.1, 3, 0.001),
+    _number("adm_scaler_end", "ADM Guidance End At Step", *_UNIT),
+)
+_ADAPTIVE_CFG = _number("adaptive_cfg", "CFG Mimicking from TSNR", 1, 30, 0.01)
+_SAMPLING = (
+    Input("sampler_name", "choice", ("Sampler",), choices=("euler", "dpm_2", "dpmpp_2m", "ddim")),
+    Input("scheduler_name", "choice", ("Scheduler",), choices=("normal", "karras", "simple")),
+)
+_OVERWRITE = (
+    _number("overwrite_step", "Forced Overwrite of Sampling Step", -1, 200, 1),
+    _number("overwrite_switch", "Forced Overwrite of Refiner Switch Step", -1, 200, 1),
+    _number("overwrite_width", "Forced Overwrite of Generating Width", -1, 2048, 1),
+    _number("overwrite_height", "Forced Overwrite of Generating Height", -1, 2048, 1),
+    _number(
+        "overwrite_vary_strength",
+        'Forced Overwrite of Denoising Strength of "Vary"',
+        *(-1, 1, 0.001),
+    ),
+    _number(
+        "overwrite_upscale_strength",
+        'Forced Overwrite of Denoising Strength of "Upscale"',
+        *(-1, 1, 0.001),
+    ),
+)
+
+
+def _only_in_2_0(*entries: Input) -> Group:
+    return Group("", tuple(replace(entry, until=(2, 1)) for entry in entries))
+
+
 #: All inputs in the order of the newest version. What moved between versions is here twice.
 TEMPLATE: tuple[Input | Group, ...] = (
     _flag("generate_image_grid", "Generate Image Grid for Each Batch", since=(2, 2), sure=(2, 3)),
@@ -175,7 +209,9 @@ TEMPLATE: tuple[Input | Group, ...] = (
         ("Image Sharpness", "Sampling Sharpness"),
         bounds=(0, 30, 0.001),
     ),
+    _only_in_2_0(*_ADM),
     _number("guidance_scale", "Guidance Scale", 1, 30, 0.01),
+    _only_in_2_0(_ADAPTIVE_CFG, *_SAMPLING, *_OVERWRITE),
     Input(
         "base_model",
         "choice",
@@ -212,29 +248,13 @@ TEMPLATE: tuple[Input | Group, ...] = (
     _flag("disable_intermediate_results", "Disable Intermediate Results", **_NEW),
     _flag("disable_seed_increment", "Disable seed increment", **_NEW),
     _flag("black_out_nsfw", "Black Out NSFW", **_V24),
-    _number("adm_scaler_positive", "Positive ADM Guidance Scaler", 0.1, 3, 0.001),
-    _number("adm_scaler_negative", "Negative ADM Guidance Scaler", 0.1, 3, 0.001),
-    _number("adm_scaler_end", "ADM Guidance End At Step", *_UNIT),
-    _number("adaptive_cfg", "CFG Mimicking from TSNR", 1, 30, 0.01),
+    *_ADM,
+    _ADAPTIVE_CFG,
     _number("clip_skip", "CLIP Skip", 1, 12, 1, **_V24),
-    Input("sampler_name", "choice", ("Sampler",), choices=("euler", "dpm_2", "dpmpp_2m", "ddim")),
-    Input("scheduler_name", "choice", ("Scheduler",), choices=("normal", "karras", "simple")),
+    *_SAMPLING,
     _flag("generate_image_grid", "Generate Image Grid for Each Batch", until=(2, 3)),
     Input("vae_name", "choice", ("VAE",), choices=("Default (model)",), **_V24),  # type: ignore[arg-type]
-    _number("overwrite_step", "Forced Overwrite of Sampling Step", -1, 200, 1),
-    _number("overwrite_switch", "Forced Overwrite of Refiner Switch Step", -1, 200, 1),
-    _number("overwrite_width", "Forced Overwrite of Generating Width", -1, 2048, 1),
-    _number("overwrite_height", "Forced Overwrite of Generating Height", -1, 2048, 1),
-    _number(
-        "overwrite_vary_strength",
-        'Forced Overwrite of Denoising Strength of "Vary"',
-        *(-1, 1, 0.001),
-    ),
-    _number(
-        "overwrite_upscale_strength",
-        'Forced Overwrite of Denoising Strength of "Upscale"',
-        *(-1, 1, 0.001),
-    ),
+    *_OVERWRITE,
     _flag("mixing_image_prompt_and_vary_upscale", "Mixing Image Prompt and Vary/Upscale"),
     _flag("mixing_image_prompt_and_inpaint", "Mixing Image Prompt and Inpaint"),
     _flag("debugging_cn_preprocessor", "Debug Preprocessors", "Debug Preprocessor of ControlNets"),

@@ -63,6 +63,9 @@ class Outputs:
 
 # -- the calls of one generation --------------------------------------------------------------
 
+#: What "Generate" runs, and the one function of it that yields images.
+_Yielding = tuple[list["Function"], "Function"]
+
 
 def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
     """Find the functions that set a task and run it, and all that "Generate" runs."""
@@ -76,15 +79,32 @@ def find_steps(graph: Graph) -> tuple[list[Function], tuple[Function, ...]]:
         (chain, function)
         for chain in chains
         for function in chain
-        if function.generator and _final_gallery(function) is not None
+        if function.runs and function.generator and _final_gallery(function) is not None
     ]
     if not found and not graph.all_by_elem_id("generate_button"):
         graph.by_elem_id("generate_button")
+    found = _of_fooocus(found)
     if len(found) != 1:
         msg = f'{len(found) or "no"} functions behind "Generate" yield images'
         raise UnsupportedServer(msg)
     chain, generator = found[0]
     return [*_setters(_ancestors(chain, generator), generator), generator], tuple(chain)
+
+
+def _of_fooocus(found: list[_Yielding]) -> list[_Yielding]:
+    """Leave out what a fork yields images with beside Fooocus, where ids tell the two apart."""
+    final = [
+        (chain, function)
+        for chain, function in found
+        if any(item.elem_id == "final_gallery" for item in function.outputs)
+    ]
+    found = final or found
+    prompted = [
+        (chain, function)
+        for chain, function in found
+        if any(item.elem_id == "positive_prompt" for step in chain for item in step.inputs)
+    ]
+    return prompted or found
 
 
 def _generate_buttons(graph: Graph) -> list[Component]:
@@ -114,7 +134,7 @@ def _setters(before: Sequence[Function], generator: Function) -> list[Function]:
     kept = {item.id for item in generator.inputs if item.type == "state"}
     taken = len(generator.inputs) - len(kept)
     setters: list[Function] = []
-    for function in reversed(before):
+    for function in reversed([item for item in before if item.runs]):
         if _is_setter(function, kept, MANY if taken else 1):
             setters.insert(0, function)
             kept |= {item.id for item in function.inputs if item.type == "state"}
@@ -164,19 +184,33 @@ def find_outputs(generator: Function) -> Outputs:
 
 def find_control(graph: Graph, elem_id: str, chain: tuple[Function, ...]) -> Function | None:
     """Find what the stop or the skip button does."""
-    # In 2.1 the skip button has no ``elem_id``. It is the one button that "Generate" shows beside
-    # the others and that has none.
-    buttons = graph.all_by_elem_id(elem_id)
-    if not buttons and elem_id == "skip_button":
-        shown = {
-            item.id: item
-            for function in chain
-            for item in function.outputs
-            if item.type == "button" and not item.elem_id
-        }
-        buttons = list(shown.values())
-    clicks = [function for button in buttons for function in graph.triggered_by(button, "click")]
+    buttons = graph.all_by_elem_id(elem_id) or _nameless_control(elem_id, chain)
+    clicks = [
+        function
+        for button in buttons
+        for root in graph.triggered_by(button, "click")
+        # What the page does by itself may come first.
+        for function in ((root,) if root.runs else graph.following(root))
+        if function.runs
+    ]
     return clicks[0] if len(clicks) == 1 else None
+
+
+def _nameless_control(elem_id: str, chain: tuple[Function, ...]) -> list[Component]:
+    """Find a button without ``elem_id`` among those that "Generate" shows."""
+    # In 2.0 and 2.1 neither has one at first, and then only stop has; what is written on them tells
+    # them apart. Where that is translated, skip is the one that has none.
+    shown = {
+        item.id: item
+        for function in chain
+        for item in function.outputs
+        if item.type == "button" and not item.elem_id
+    }
+    word = elem_id.removesuffix("_button")
+    written = [
+        item for item in shown.values() if str(item.props.get("value")).strip().casefold() == word
+    ]
+    return written or (list(shown.values()) if word == "skip" else [])
 
 
 def find_verbs(graph: Graph, names: Mapping[int, str]) -> dict[str, Function]:

@@ -99,6 +99,8 @@ class Function:
     generator: bool
     #: Whether it goes through the queue.
     queued: bool
+    #: Whether the server runs it; else it is the page's own, a link in a chain at the most.
+    runs: bool = True
 
     @property
     def copies(self) -> bool:
@@ -136,16 +138,16 @@ class Graph:
             for position, item in enumerate(config["components"])
         }
         queue = bool(config.get("enable_queue", True))
-        #: All functions that run on the server.
-        self.functions = tuple(
+        everything = tuple(
             self._function(position, item, queue)
             for position, item in enumerate(config["dependencies"])
-            if item.get("backend_fn", True)
         )
-
-        self._by_index = {function.index: function for function in self.functions}
+        #: All functions that run on the server.
+        self.functions = tuple(function for function in everything if function.runs)
+        self._roots = tuple(function for function in everything if function.after is None)
+        self._by_index = {function.index: function for function in everything}
         self._after: dict[int, list[int]] = {}
-        for function in self.functions:
+        for function in everything:
             if function.after is not None:
                 self._after.setdefault(function.after, []).append(function.index)
 
@@ -160,6 +162,7 @@ class Graph:
             after=item.get("trigger_after"),
             generator=bool((item.get("types") or {}).get("generator")),
             queued=queue if queued is None else bool(queued),
+            runs=bool(item.get("backend_fn", True)),
         )
 
     @property
@@ -203,11 +206,7 @@ class Graph:
 
     def triggered_by(self, component: Component, event: str) -> list[Function]:
         """Return the functions that an event of a component starts, without what follows them."""
-        return [
-            function
-            for function in self.functions
-            if function.after is None and (component.id, event) in function.triggers
-        ]
+        return [function for function in self._roots if (component.id, event) in function.triggers]
 
     def following(self, function: Function) -> Iterator[Function]:
         """Yield the functions that run after one, with all that run after those, in their order."""

@@ -47,6 +47,8 @@ TRANSLATED = 8
 MANY_KNOWN = 12
 #: Where more of those that have one place are elsewhere, places tell nothing.
 SHUFFLED = 0.1
+#: The id in the page that no other app has.
+_PROMPT_ID = "positive_prompt"
 #: So far from one that is not in its place, a place alone tells nothing.
 NEAR = 3
 #: So far apart may the ids of three inputs be that stand together in the page.
@@ -182,7 +184,9 @@ def name_inputs(calls: Sequence[Sequence[Component]], version: tuple[int, ...] =
     rows = [list({component.id: component for component in call}.values()) for call in calls]
     naming = Naming()
     components: dict[int, Component] = {}
-    for row in _read_rows([row for row in rows if row], version):
+    read = _read_rows([row for row in rows if row], version)
+    _check_known(read)
+    for row in read:
         for component, name, doubt in row.entries():
             components[component.id] = component
             _note(naming, component.id, name, doubt)
@@ -270,9 +274,18 @@ def _read_rows(calls: Sequence[Sequence[Component]], version: tuple[int, ...]) -
             return again
     found = sum(row.known() for row in rows)
     if found < MANY_KNOWN and _known_share(rows) < _ORIGINAL.least_known:
+        for row in rows:
+            row.keep_told()
+    return rows
+
+
+def _check_known(rows: Sequence[_Row]) -> None:
+    """Refuse another app's page: any may have a prompt and a seed."""
+    found = sum(row.known() for row in rows)
+    components = [component for row in rows for component in row.call]
+    if found < MANY_KNOWN and not any(item.elem_id == _PROMPT_ID for item in components):
         msg = f"only {found} of {len(components)} inputs are known"
         raise UnsupportedServer(msg)
-    return rows
 
 
 def _known_share(rows: Sequence[_Row]) -> float:
@@ -384,7 +397,11 @@ class _Reader:
         known = [outcome for outcome in outcomes if outcome is not None]
         if None not in outcomes or len(known) != 1 or not _has_known_label(self._call[place]):
             return None
-        numbers = [i for i, item in enumerate(_PLACES) if item.name == known[0][:2]]
+        numbers = [
+            number
+            for number, item in enumerate(_PLACES)
+            if item.name == known[0][:2] and self._in_window(item.entry)
+        ]
         return numbers[0] if len(numbers) == 1 and not known[0][0] else None
 
     def _neighbours(self, row: _Row, run: range, places: tuple[int, ...]) -> int:
@@ -442,7 +459,8 @@ class _Reader:
             if isinstance(item, Group):
                 count = len(item.entries)
                 places = [(number + i, self._skip(number + i)) for i in range(count)]
-                skip = 0.0 if item.name else self._costs.optional
+                known = any(self._in_window(entry) for entry in item.entries)
+                skip = self._costs.optional if known and not item.name else 0.0
                 graph.add_group(places, skip, repeats=bool(item.name))
                 number += count
             else:
@@ -503,7 +521,8 @@ class _Reader:
             if place.name not in owners or (taken and nameless):
                 return math.inf
             return self._known_label(component, place)
-        if not component.label or taken:
+        offers = bool(component.choices) and _chooses(component, place.entry)
+        if taken or not (component.label or offers):
             return math.inf
         return self._unknown_label(row, place.entry)
 
@@ -630,6 +649,15 @@ class _Row:
         self.names[place] = None
         names = {_general((outcome[0], 0, outcome[1])) for outcome in outcomes if outcome}
         self.doubts[place] = Doubt(reason, frozenset(names))
+
+    def keep_told(self) -> None:
+        """Doubt what nothing but its place tells, where the page has hardly any known label."""
+        for place, name in enumerate(self.names):
+            component = self.call[place]
+            told = component.elem_id in _BY_ELEM_ID or _has_known_label(component)
+            if name is not None and not (told and not name[0]):
+                reason = f"could be {_general(name)!r}, but only its place would tell"
+                self.doubt(place, reason, [(name[0], name[2], 0)])
 
     def doubt_name(self, name: Name, reason: str) -> None:
         self.doubt(self.names.index(name), reason, [(name[0], name[2], 0)])
@@ -857,6 +885,7 @@ def _are_twins(one: Component, other: Component) -> bool:
 
 def _check_members(row: _Row, group: str, found: Mapping[int, set[int]]) -> None:
     """Doubt a group of which one has members, certain or doubtful, that another lacks."""
+    # Several whole ones before it that the page builds alike are not what others have left.
     if not found:
         return
     entries = _GROUPS[group].entries
@@ -867,8 +896,31 @@ def _check_members(row: _Row, group: str, found: Mapping[int, set[int]]) -> None
     for number, members in found.items():
         missing = ", ".join(entries[i].name for i in sorted(whole - members))
         if missing:
-            row.doubt_group(group, f"may be of another group: {group}_{number} has no {missing}")
+            reason = f"may be of another group: {group}_{number} has no {missing}"
+            row.doubt_group(group, reason, number if _are_alike(row, group, number - 1) else 0)
             return
+
+
+def _are_alike(row: _Row, group: str, last: int) -> bool:
+    """Whether the page tells that the first ones of a group, of which it has several, are alike."""
+    singles = row.single()
+    orders = [order for order in (_BY_ID, _BY_POSITION) if _tells(order, singles)]
+    members = [item for number, item in row.groups().get(group, {}).items() if number <= last]
+    return (
+        len(orders) == 2
+        and len(members) == last > 1
+        and all(
+            len({_distances(item, sorted(item), order) for item in members}) == 1
+            for order in orders
+        )
+    )
+
+
+def _distances(
+    found: Mapping[str, Component], members: Sequence[str], order: Callable[[Component], int]
+) -> tuple[int, ...]:
+    """Return how far from the first one the members of a group stand in the page."""
+    return tuple(order(found[member]) - order(found[members[0]]) for member in members)
 
 
 def _check_numbers(row: _Row, group: str, members: Mapping[int, Mapping[str, Component]]) -> None:
@@ -891,10 +943,6 @@ def _check_distances(
     whole = max(members.values(), key=len)
     for found in members.values():
         shared = [member for member in sorted(whole) if member in found]
-        distances = {
-            tuple(order(one[member]) - order(one[shared[0]]) for member in shared)
-            for one in (whole, found)
-        }
-        if len(distances) > 1:
+        if _distances(whole, shared, order) != _distances(found, shared, order):
             row.doubt_group(group, f"is uncertain: {group}_... do not belong together")
             return

@@ -92,7 +92,8 @@ def parse_message(answer: Mapping[str, Any], outputs: tuple[Any, ...]) -> Messag
         case "process_completed" | "unexpected_error" as kind:
             error = output_of(answer).get("error") or answer.get("message")
             success = kind == "process_completed" and bool(answer.get("success", True))
-            return Completed(outputs, success, None if error is None else str(error))
+            # Some versions of Gradio 4 write out that there is no reason.
+            return Completed(outputs, success, None if error in (None, "None") else str(error))
         case _:
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer
-from fooocus_nb.fooocus.requests import build_request
+from fooocus_nb.fooocus.requests import NO_SEED, build_request
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
@@ -110,6 +111,20 @@ def test_a_doubtful_value_is_never_taken() -> None:
         parameter.check(3)
 
 
+def test_what_was_made_on_a_server_read_in_part_can_be_made_there_again() -> None:
+    config, _ = page()
+    component(config, "sharpness")["props"]["label"] = "Crispness"
+    component(config, "black_out_nsfw")["props"]["label"] = "Family mode"
+    schema = Schema.from_config(config)
+    request = build_request(schema, "a cat", {"guidance_scale": 5, "seed": 7})
+    record = {name: value for name, value in request.record().items() if name != "prompt"}
+    assert record["crispness"] == 2.0
+    assert build_request(schema, "a cat", record).values == request.values
+    component(config, "sharpness")["props"]["value"] = 3
+    with pytest.raises(UnsupportedParameter, match="crispness"):
+        build_request(Schema.from_config(config), "a cat", record)
+
+
 # -- steps ------------------------------------------------------------------------------------
 
 
@@ -140,6 +155,93 @@ def test_a_step_without_outputs_is_no_setter() -> None:
     assert names_of(schema) == NAMES
     assert len(schema.steps) == 2
     assert "fill_the_prompt_again" not in schema.parameters
+
+
+@pytest.mark.parametrize("where", ["root", "setter", "generator", "stop"])
+def test_what_the_page_does_by_itself_is_a_link_of_the_chain(where: str) -> None:
+    """A fork scrolls, plays a sound or hides something before the server is asked."""
+    config, setter = page()
+    expected = Schema.from_config(config)
+    functions = config["dependencies"]
+    root, generator, stop = (
+        functions[index]
+        for index in (
+            setter["trigger_after"],
+            expected.steps[-1].fn_index,
+            expected.stop.fn_index if expected.stop is not None else 0,
+        )
+    )
+    while root["trigger_after"] is not None:
+        root = functions[root["trigger_after"]]
+    follower = {"root": root, "setter": setter, "generator": generator, "stop": stop}[where]
+    functions.append(
+        {
+            **copy.deepcopy(follower),
+            "inputs": [],
+            "outputs": [],
+            "backend_fn": False,
+            "js": "() => {}",
+            "types": {"generator": False},
+        }
+    )
+    follower["trigger_after"] = len(functions) - 1
+    if where in ("root", "stop"):
+        follower["trigger"] = "then"
+    schema = Schema.from_config(config)
+    assert schema.steps == expected.steps
+    assert schema.stop == expected.stop
+    assert schema.skip == expected.skip
+
+
+def test_what_else_yields_images_is_not_the_generation() -> None:
+    config, _ = page()
+    expected = Schema.from_config(config)
+    functions = config["dependencies"]
+    place = expected.steps[-1].fn_index
+    gallery = {"id": 9000, "type": "gallery", "props": {"label": "Faces"}}
+    config["components"].append(gallery)
+    functions.append({**copy.deepcopy(functions[place]), "outputs": [9000]})
+    functions[-1]["trigger_after"] = place
+    assert Schema.from_config(config).steps == expected.steps
+
+
+def test_a_page_with_hardly_any_known_label_is_read_in_part() -> None:
+    """Such as a translated fork with much of its own: what has an id of Fooocus's is left."""
+    config, setter = page()
+    truth = dict(zip(setter["inputs"], NAMES, strict=False))
+    for item in config["components"]:
+        item["props"]["label"] = f"追加 {item['id']}" if item["props"].get("label") else None
+    for number in range(60):
+        props = {"label": f"新しい {number}", "value": False}
+        config["components"].append({"id": 9000 + number, "type": "checkbox", "props": props})
+        setter["inputs"].insert(2 + 3 * number % 150, 9000 + number)
+    schema = Schema.from_config(config)
+    assert "prompt" in schema.parameters
+    assert "negative_prompt" in schema.parameters
+    for number, name in zip(setter["inputs"], names_of(schema), strict=True):
+        assert truth.get(number) == name or not is_known_parameter(str(name))
+    request = build_request(schema, "a cat", {"negative_prompt": "a dog"})
+    assert request.values["negative_prompt"] == "a dog"
+
+
+def test_another_app_with_a_prompt_and_a_seed_is_no_fooocus() -> None:
+    shown = {"Prompt": "textbox", "Negative Prompt": "textbox", "Seed": "number"}
+    shown |= {"Guidance Scale": "slider", "Run": "button", "Result": "gallery"}
+    components = [
+        {"id": number, "type": kind, "props": {"label": label}}
+        for number, (label, kind) in enumerate(shown.items())
+    ]
+    function = {
+        "targets": [[4, "click"]],
+        "inputs": [0, 1, 2, 3],
+        "outputs": [5],
+        "trigger_after": None,
+        "types": {"generator": True},
+        "queue": None,
+    }
+    config = {"title": "SDXL", "components": components, "dependencies": [function]}
+    with pytest.raises(UnsupportedServer, match=r"only \d of 4 inputs are known"):
+        Schema.from_config(config)
 
 
 def test_a_seed_in_a_state_is_set_by_the_step_before() -> None:
@@ -244,6 +346,30 @@ def test_a_copy_of_a_block_is_new_and_the_block_keeps_its_names(with_image: bool
     assert not any(is_known_parameter(str(name)) for name in set(found) - set(kept))
 
 
+def test_what_is_left_behind_whole_groups_does_not_make_them_doubtful() -> None:
+    """A fork has members of a group once more, for something else."""
+    config, setter = page()
+    group = [name.removeprefix("enhance_3_") for name in NAMES if name.startswith("enhance_3_")]
+    left = group[1:10]
+    for number, member in enumerate(left):
+        item = {**copy.deepcopy(component(config, f"enhance_3_{member}")), "id": 9000 + number}
+        config["components"].append(item)
+        setter["inputs"].append(item["id"])
+    schema = Schema.from_config(config)
+    found = names_of(schema)
+    assert found[: -len(left)] == NAMES
+    assert not any(is_known_parameter(str(name)) for name in found[-len(left) :])
+    assert len(schema.parameters.doubtful) == len(left)
+
+
+def test_whole_groups_are_doubtful_where_the_page_does_not_tell_that_they_are() -> None:
+    config, setter = page()
+    gone = [component(config, f"enhance_{name}")["id"] for name in ("1_mask_invert", "2_enabled")]
+    setter["inputs"] = [number for number in setter["inputs"] if number not in gone]
+    schema = Schema.from_config(config)
+    assert not [name for name in names_of(schema) if str(name).startswith("enhance_1_")]
+
+
 def test_two_copies_that_nothing_tells_apart_stay_doubtful() -> None:
     config, setter = page()
     twin = {**copy.deepcopy(component(config, "enhance_uov_method")), "id": 9000}
@@ -294,14 +420,68 @@ def test_what_is_chosen_may_be_a_text_and_a_text_be_chosen(
     assert schema.parameters[name].type == ("choice" if kind == "dropdown" else "text")
 
 
+@pytest.mark.parametrize("name", ["performance_selection", "style_selections", "uov_method"])
+def test_a_list_without_a_label_is_known_by_what_it_offers(name: str) -> None:
+    config, _ = page()
+    component(config, name)["props"] |= {"label": None, "show_label": False}
+    schema = Schema.from_config(config)
+    assert names_of(schema) == NAMES
+    assert not schema.parameters.doubtful
+
+
+@pytest.mark.parametrize("label", ["Mode:", None])
+def test_what_can_be_switched_off_is_not_yet_the_upscaling(label: str | None) -> None:
+    config, _ = page()
+    offered = {"label": label, "choices": ["Disabled", "Vary", "Upscale"], "value": "Disabled"}
+    component(config, "uov_method")["props"] |= offered
+    schema = Schema.from_config(config)
+    assert "uov_method" not in schema.parameters
+    expected = [None if name == "uov_method" else name for name in NAMES]
+    assert [name if name in NAMES else None for name in names_of(schema)] == expected
+
+
+def test_stop_and_skip_are_found_by_what_is_written_on_them() -> None:
+    """Before 2.1.7xx, neither has an elem_id."""
+    config, _ = page()
+    expected = Schema.from_config(config)
+    for item in config["components"]:
+        if item["props"].get("elem_id") in ("stop_button", "skip_button"):
+            item["props"].pop("elem_id")
+    schema = Schema.from_config(config)
+    assert schema.stop == expected.stop
+    assert schema.skip == expected.skip
+    assert schema.stop != schema.skip
+
+
 def test_a_list_of_seeds_is_no_seed() -> None:
     config, setter = page()
     number = component(config, "image_seed")["id"]
     setter["inputs"][setter["inputs"].index(number)] = 9000
     props = {"label": "Seed", "choices": ["random", "fixed"], "value": "random"}
     config["components"].append({"id": 9000, "type": "dropdown", "props": props})
-    with pytest.raises(UnsupportedServer, match="certainly the image_seed"):
-        Schema.from_config(config)
+    schema = Schema.from_config(config)
+    assert names_of(schema) == [name if name != "image_seed" else "seed_2" for name in NAMES]
+    with pytest.raises(UnsupportedParameter, match="seed"):
+        build_request(schema, "a cat", {"seed": 7})
+    request = build_request(schema, "a cat", {})
+    assert request.values["seed_2"] == "random"
+    assert request.seed == NO_SEED
+
+
+def test_a_doubtful_seed_stays_at_its_default_and_that_is_said() -> None:
+    config, _ = page()
+    component(config, "image_seed")["props"]["label"] = "Noise number"
+    component(config, "image_seed")["type"] = "number"
+    schema = Schema.from_config(config)
+    assert names_of(schema) == [n if n != "image_seed" else "noise_number" for n in NAMES]
+    with pytest.raises(UnsupportedParameter, match="noise_number"):
+        schema.resolve("seed")
+    request = build_request(schema, "a cat", {})
+    assert request.values["noise_number"] == schema.parameters["noise_number"].default
+    assert request.seed == NO_SEED
+    assert "noise_number" in request.warnings[0]
+    record = {name: value for name, value in request.record().items() if name != "prompt"}
+    assert build_request(schema, "a cat", record).values == request.values
 
 
 def hidden_aspect_ratio(config: dict[str, Any], setter: dict[str, Any], held: str = "") -> None:
@@ -370,6 +550,59 @@ def test_the_first_versions_have_a_seed_of_digits_and_no_ids() -> None:
     schema = Schema.from_config(config)
     assert names_of(schema) == NAMES
     assert schema.parameters["image_seed"].type == "seed"
+
+
+@pytest.mark.parametrize("value", [0, -1, 3.0, "5", None, "", 10**400, "random"])
+def test_a_seed_is_sent_as_the_page_has_it(value: object) -> None:
+    config, _ = page()
+    component(config, "image_seed")["type"] = "number"
+    component(config, "image_seed")["props"]["value"] = value
+    number = Schema.from_config(config)
+    text = Schema.from_config(CONFIG)
+    for seed in (7, "7", 2**63 - 1):
+        assert build_request(number, "a cat", {"seed": seed}).values["image_seed"] == int(seed)
+        assert build_request(text, "a cat", {"seed": seed}).values["image_seed"] == str(seed)
+    assert type(number.parameters["image_seed"].default) is int
+
+
+def test_a_drawn_seed_is_one_that_the_server_uses_as_it_is() -> None:
+    """Before 2.1.733, Fooocus counted from 0 again behind 2^30 - 1."""
+    config, _ = page()
+    component(config, "image_seed")["type"] = "number"
+    old, new = Schema.from_config(config), Schema.from_config(CONFIG)
+    drawn = [build_request(old, "", {}, rng=random.Random(n)).seed for n in range(20)]
+    assert max(drawn) < 2**30
+    assert max(build_request(new, "", {}, rng=random.Random(n)).seed for n in range(20)) > 2**60
+
+
+IN_2_0 = (
+    *("prompt", "negative_prompt", "style_selections", "performance_selection"),
+    *("aspect_ratios_selection", "image_number", "image_seed", "sharpness"),
+    *("adm_scaler_positive", "adm_scaler_negative", "adm_scaler_end", "guidance_scale"),
+    *("adaptive_cfg", "sampler_name", "scheduler_name"),
+    *("overwrite_step", "overwrite_switch", "overwrite_width", "overwrite_height"),
+    *("overwrite_vary_strength", "overwrite_upscale_strength", "base_model", "refiner_model"),
+    *(f"lora_{number}_{member}" for number in range(1, 6) for member in ("model", "weight")),
+    *("input_image_checkbox", "current_tab", "uov_method", "uov_input_image"),
+    *("outpaint_selections", "inpaint_input_image"),
+)
+
+
+@pytest.mark.parametrize("title", ["Fooocus 2.0.93", "Fooocus"])
+def test_version_2_0_takes_all_in_another_order(title: str) -> None:
+    config, setter = page()
+    by_name = dict(zip(NAMES, setter["inputs"][-len(NAMES) :], strict=True))
+    setter["inputs"] = [by_name[name] for name in IN_2_0]
+    config["title"] = title
+    for item in config["components"]:
+        item["props"].pop("elem_id", None)
+    component(config, "prompt")["props"].pop("label", None)
+    for item in config["components"]:  # what yields images has all else gone
+        if item["type"] == "button" and item["props"].get("value") in ("Generate", "Stop", "Skip"):
+            item["props"].pop("elem_id", None)
+    schema = Schema.from_config(config)
+    assert [name for name in names_of(schema) if name is not None] == list(IN_2_0)
+    assert not schema.parameters.doubtful
 
 
 @pytest.mark.parametrize("label", ["Selected Styles", "Image Style(s)", "Looks"])

@@ -47,6 +47,8 @@ def true_names() -> list[str]:
             names += [] if item.until else [item.name]
             continue
         assert isinstance(item, Group)
+        if all(entry.until for entry in item.entries):
+            continue
         for number in range(1, COUNTS[item.name] + 1):
             prefix = f"{item.name}_{number}_" if item.name else ""
             names += [prefix + entry.name for entry in item.entries]

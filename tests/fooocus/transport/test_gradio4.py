@@ -25,7 +25,7 @@ from fooocus_nb.errors import (
 from fooocus_nb.fooocus.client import Client, new_session_hash
 from fooocus_nb.fooocus.events import Finished, ImageFinished, Preview, Progress, Queued, Started
 from fooocus_nb.fooocus.requests import build_request
-from fooocus_nb.fooocus.transport import Completed, Generating
+from fooocus_nb.fooocus.transport import Completed, Generating, parse_message
 from fooocus_nb.fooocus.transport.gradio4 import Gradio4Transport
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -369,6 +369,13 @@ def test_an_unknown_protocol_is_refused(protocol):
     config = {"version": "4.1.0", "protocol": protocol, "components": [], "dependencies": []}
     with pytest.raises(UnsupportedServer, match=r"Gradio 4\.1\.0 \(protocol"):
         Gradio4Transport("http://127.0.0.1:1", config)
+
+
+@pytest.mark.parametrize("error", [None, "None"])
+def test_a_reason_that_is_not_there_is_none(error):
+    """Gradio 4.9 to 4.21 have written it out."""
+    answer = {"msg": "process_completed", "success": False, "output": {"error": error}}
+    assert parse_message(answer, ()) == Completed((), success=False, error=None)
 
 
 def test_messages_of_the_transport_are_ours(modern_server):
