@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -155,22 +156,11 @@ def test_secrets_stand_in_no_log(lab) -> None:
 @pytest.mark.slow
 def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_path) -> None:
     """By a record, as for an engine that a kernel is only connected to."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    record = tmp_path / "record"
-    command = [modern_gradio, SERVERS / "gradio4_app.py", "--port", str(port)]
-    with (tmp_path / "log").open("wb") as log:
-        child = subprocess.Popen(
-            [*map(str, command), "--record", str(record), "--temp-path", str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    known = record_page("modern", f"http://127.0.0.1:{port}")
-    try:
-        answers(f"http://127.0.0.1:{port}/config")
+    size = {"width": 1400, "height": 1000}
+    with (
+        served(modern_gradio, tmp_path),
+        contextlib.closing(browser.new_context(viewport=size, accept_downloads=True)) as context,
+    ):
         tab = context.new_page()
         tab.set_default_timeout(2 * LAB_MS)  # 5 megapixels without a GPU keep its canvas busy
         tab.goto(f"{lab.url}/fooocus-nb/ui/modern/?token={lab.token}")
@@ -193,9 +183,46 @@ def test_the_page_of_a_gradio_of_today(browser, lab, noise, modern_gradio, tmp_p
         image.click()
         tab.screenshot(path=ARTIFACTS / f"page-of-gradio-{modern_gradio.parts[-3]}.png")
         assert PIL.Image.open(io.BytesIO(save_image(tab, tab))).size == (64, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("later_gradio", [4], indirect=True)
+def test_the_page_of_an_early_gradio_4(browser, lab, later_gradio, tmp_path) -> None:
+    """Without an editor, which keeps that page from sending anything, also without a proxy."""
+    with (
+        served(later_gradio, tmp_path, "--no-editor"),
+        contextlib.closing(browser.new_context()) as context,
+    ):
+        tab = context.new_page()
+        tab.goto(f"{lab.url}/fooocus-nb/ui/modern/?token={lab.token}")
+        expect(tab.locator("#generate_button")).to_be_visible(timeout=LAB_MS)
+        tab.locator("#positive_prompt textarea").fill("early")
+        tab.locator("#generate_button").dispatch_event("click")
+        tab.wait_for_function(
+            "() => document.querySelector('#final_gallery img')?.naturalWidth > 0", timeout=LAB_MS
+        )
+        image = tab.locator("#final_gallery img").first
+        assert image.get_attribute("src").startswith(f"{lab.url}/fooocus-nb/ui/modern/")
+
+
+@contextlib.contextmanager
+def served(python: Path, folder: Path, *flags: str) -> Iterator[None]:
+    """Run the app in a Gradio of its own, recorded as ``modern``."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    places = ("--record", folder / "record", "--temp-path", folder)
+    command = [python, SERVERS / "gradio4_app.py", "--port", port, *places, *flags]
+    with (folder / "log").open("wb") as log:
+        child = subprocess.Popen(
+            [*map(str, command)], stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        )
+    known = record_page("modern", f"http://127.0.0.1:{port}")
+    try:
+        answers(f"http://127.0.0.1:{port}/config")
+        yield
     finally:
         known.path.unlink()
-        context.close()
         child.kill()
         child.wait(10)
 

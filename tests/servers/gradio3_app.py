@@ -490,6 +490,7 @@ def parser():
     parser.add_argument("--disable-metadata", action="store_true")
     parser.add_argument("--disable-image-log", action="store_true")
     parser.add_argument("--named-only", action="store_true")
+    parser.add_argument("--no-editor", action="store_true")
     parser.add_argument("--auth", type=lambda text: tuple(text.split(":")))
     return parser
 

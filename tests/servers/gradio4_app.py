@@ -2,7 +2,8 @@
 
 Runs in an environment of its own, with Gradio 5 or 6. What changed between the versions is here:
 pictures are uploaded files, sketches are an editor with layers. With ``--named-only`` it offers
-nothing but one function with a name, as some forks do.
+nothing but one function with a name, as some forks do. With ``--no-editor`` sketches are plain
+images: the page of Gradio 4.8 sends nothing that has an editor which was never seen among it.
 """
 
 import sys
@@ -15,10 +16,14 @@ import gradio3_app
 from PIL import Image
 
 
+def make_plain_image(label="Image", tool=None, **more):
+    return gr.Image(label=label, sources=["upload"], **{"type": "numpy", **more})
+
+
 def make_image(label="Image", tool=None, **more):
     if tool == "sketch":
         return gr.ImageEditor(label=label, sources=["upload"], type="numpy", **more)
-    return gr.Image(label=label, sources=["upload"], **{"type": "numpy", **more})
+    return make_plain_image(label, **more)
 
 
 def build_named_only(args, recorder):
@@ -42,7 +47,7 @@ def main():
     """Serve until ended."""
     args = gradio3_app.parser().parse_args()
     threading.Thread(target=gradio3_app.end_with_parent, daemon=True).start()
-    gradio3_app.make_image = make_image
+    gradio3_app.make_image = make_plain_image if args.no_editor else make_image
     build = build_named_only if args.named_only else gradio3_app.build
     build(args, gradio3_app.Recorder(Path(args.record))).queue().launch(
         server_name="127.0.0.1",
