@@ -91,6 +91,8 @@ class Engine(ImageTasks):
         What messages and the magics call it.
     owned : bool
         Whether we started it, and so may stop it and read its log.
+    stall_timeout : float
+        Seconds without any sign of life after which a generation fails. Default 900.
     last_result : Result or None
         The result of the last generation, also when it failed or was interrupted.
     allow_urls, allow_private_urls : bool
@@ -107,7 +109,7 @@ class Engine(ImageTasks):
     ) -> None:
         self.name = lifecycle.name
         self.owned = lifecycle.owned
-        self._stall_timeout = STALL_TIMEOUT
+        self.stall_timeout = STALL_TIMEOUT
         self.last_result: Result | None = None
         self.allow_urls = self.allow_private_urls = False
         self._lifecycle = lifecycle
@@ -446,18 +448,6 @@ class Engine(ImageTasks):
     @watch_interval.setter
     def watch_interval(self, seconds: float) -> None:
         self._lifecycle.watchdog.interval = checked_seconds("watch_interval", seconds)
-
-    @property
-    def stall_timeout(self) -> float:
-        """Seconds without any sign of life after which a generation fails.
-
-        Default 900; may be set at any time.
-        """
-        return self._stall_timeout
-
-    @stall_timeout.setter
-    def stall_timeout(self, seconds: float) -> None:
-        self._stall_timeout = checked_seconds("stall_timeout", seconds, endless=True)
 
     @property
     def answer_timeout(self) -> float:
