@@ -14,6 +14,7 @@ import fooocus_nb
 from fooocus_nb import ConfigurationError
 from fooocus_nb.errors import ConnectionLost
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 Cluster = pytest.importorskip("fooocus_nb.experiment.dask").Cluster
 
@@ -22,7 +23,10 @@ BASE = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "image_number"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
+    # A worker that is not back in 15 s is given up with its nanny, which a busy machine exceeds.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "240s"})
     with (
+        patient,
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=2,
