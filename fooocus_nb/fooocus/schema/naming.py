@@ -543,12 +543,14 @@ class _Reader:
         return before.id < here.id < after.id <= before.id + CLOSE
 
     def _known_label(self, component: Component, place: _Place) -> float:
+        if _offers_others(component, place.entry) and not self._in_window(place.entry):
+            return math.inf  # a fork's own list, with a label as common as "Prompt"
         value = place.entry.value
         return 2.0 if value and component.props.get("value") != value else 0.0
 
     def _unknown_label(self, row: int, entry: Input) -> float:
         component = self._call[row]
-        if entry.choices and component.choices and not _chooses(component, entry):
+        if _offers_others(component, entry):
             return math.inf
         if any(choice in entry.never for choice in component.choices):
             return math.inf
@@ -579,6 +581,8 @@ def _anchor(component: Component) -> tuple[str, str] | None:
     if owner is None and not component.elem_id and (component.label or _is_known_value(component)):
         owners = _owners(component)
         owner = next(iter(owners)) if len(owners) == 1 else None
+        if any(_offers_others(component, item.entry) for item in _PLACES if item.name == owner):
+            return None
     return owner if owner is not None and not owner[0] else None
 
 
@@ -605,6 +609,11 @@ def _chooses(component: Component, entry: Input) -> bool:
     if "W×H" in entry.choices:
         return any(_SIZE.match(choice) for choice in component.choices)
     return any(choice in component.choices for choice in entry.choices)
+
+
+def _offers_others(component: Component, entry: Input) -> bool:
+    """Whether it offers nothing of what is an entry's own."""
+    return bool(entry.choices and component.choices) and not _chooses(component, entry)
 
 
 def _is_alike(label: str, entry: Input) -> bool:

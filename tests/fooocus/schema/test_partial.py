@@ -224,6 +224,24 @@ def test_a_page_with_hardly_any_known_label_is_read_in_part() -> None:
     assert request.values["negative_prompt"] == "a dog"
 
 
+@pytest.mark.parametrize("place", [3, 40, -1])
+def test_a_list_with_a_common_label_is_known_by_what_it_offers_too(place: int) -> None:
+    config, setter = page()
+    config["title"] = "Fooocus 2.3.1"
+    gone = {
+        number
+        for name, number in zip(NAMES, setter["inputs"], strict=False)
+        if name.startswith("enhance_")
+    }
+    setter["inputs"] = [number for number in setter["inputs"] if number not in gone]
+    props = {"label": "Prompt", "choices": ["short", "long"], "value": "short"}
+    config["components"].append({"id": 9000, "type": "radio", "props": props})
+    setter["inputs"].insert(place if place >= 0 else len(setter["inputs"]), 9000)
+    schema = Schema.from_config(config)
+    found = dict(zip(setter["inputs"], names_of(schema), strict=True))
+    assert not is_known_parameter(str(found[9000]))
+
+
 def test_another_app_with_a_prompt_and_a_seed_is_no_fooocus() -> None:
     shown = {"Prompt": "textbox", "Negative Prompt": "textbox", "Seed": "number"}
     shown |= {"Guidance Scale": "slider", "Run": "button", "Result": "gallery"}
