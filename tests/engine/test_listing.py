@@ -58,7 +58,7 @@ def test_no_engine_is_no_error(registry, capsys):
     assert run(capsys, "stop", "--all") == "No engine of yours runs.\n"
     assert "No engine" in fooocus_nb.engines()._repr_html_()
     assert json.loads(run(capsys, "ps", "--json")) == []
-    assert "There is no engine named 'x'. None runs." in run(capsys, "stop", "x", code=1)
+    assert "There is no engine named 'x'. None runs." in run(capsys, "stop", "x", code=3)
 
 
 def test_each_engine_has_a_name_of_its_own_and_says_who_uses_it(registry, capsys, peer):

@@ -15,7 +15,13 @@ import pytest
 
 import fooocus_nb
 from fooocus_nb.engine import manager
-from fooocus_nb.errors import ConfigurationError, FooocusError, MetadataError, ParameterError
+from fooocus_nb.errors import (
+    ConfigurationError,
+    EngineStopped,
+    FooocusError,
+    MetadataError,
+    ParameterError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,12 +147,18 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 
+def _begin_nothing(*_: object) -> None:
+    """Start no engine for what is taken."""
+    msg = "nothing is started here"
+    raise EngineStopped(msg)
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_any_object_is_taken_or_refused_in_our_words(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(manager, "_begin", lambda *_: None)  # nothing is started by what is taken
+    monkeypatch.setattr(manager, "_begin", _begin_nothing)
     for odd in ODD:
         with contextlib.suppress(FooocusError):
             CALLS[call](odd)

@@ -186,7 +186,7 @@ def test_secrets_places_and_people_in_code_and_notes(text, shared):
         'token = os.environ["HF_TOKEN"]',
         'if password == "x": pass',
         'tokenizer = "clip", max_tokens = "5", sort_key = "seed"',
-        'styles = ["secret", "garden"]',
+        'styles = ["token", "garden"]',
         "y = A@B.T + a@b.mean()",
         "@pytest.fixture",
         "pip install git+https://github.com/u/r@v1.0",

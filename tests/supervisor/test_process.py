@@ -100,7 +100,7 @@ def test_a_guardian_that_cannot_be_reached_is_told_and_ended(
         until(lambda: pids.is_file() and pids.read_text().endswith("\n"))
         raise problem
 
-    monkeypatch.setattr(_platform, "connect", refused)
+    monkeypatch.setattr(socket.socket, "connect", refused)
     code = f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{os.getppid()}}\\n')" + SLEEP
     with pytest.raises(StartError, match=r"its guardian cannot be reached: (refused|timed out)"):
         Process.start(make_spec(code))

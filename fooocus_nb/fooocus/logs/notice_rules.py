@@ -155,9 +155,8 @@ NOTICES = (
         "Image is too large. Directly returned the SR image.",
     ),
     NoticeRule(
-        re.compile(
-            r"^\[Enhance\] (?:No \"?(?P<what>.*?)\"? (?:detected|found), skipping|Skipping)"
-        ),
+        # Not "Skipping, preconditions aren't met", which follows each generation without one.
+        re.compile(r"^\[Enhance\] No \"?(?P<what>.*?)\"? (?:detected|found), skipping"),
         "A step of the enhancement was left out: there was nothing to enhance. {what}",
         "Say in other words what it is to look for (detect=), or lower its thresholds.",
         '[Enhance] No "hand" detected, skipping',

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fooocus_nb._background import run_sync
 from fooocus_nb._secrets import redact
 from fooocus_nb.errors import ParameterError
-from fooocus_nb.fooocus.given import path_of, shown
+from fooocus_nb.fooocus.given import path_of
 from fooocus_nb.fooocus.limits import max_file_bytes
 from fooocus_nb.fooocus.plain_files import read_plain_file
 from fooocus_nb.fooocus.transport.data_uris import decode_data_uri, encode_data_uri, is_data_uri
@@ -195,7 +195,7 @@ def encode_image(name: str, value: Any, fetch: Fetch = refuse_url) -> str:
         value = fetch(name, value)
     if isinstance(value, (str, os.PathLike)):
         place = path_of(name, value, ParameterError)
-        given, value = f"{name}={shown(str(place))}", _read(name, place)
+        given, value = f"{name}={str(place)!r}", _read(name, place)
     if isinstance(value, (bytes, bytearray)):
         return _from_bytes(given, bytes(value))
     return _from_image(name, value)

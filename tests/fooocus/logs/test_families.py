@@ -1221,7 +1221,6 @@ NOTICED = {
     "enhancement": [
         '[Enhance] No "hand" detected, skipping',
         "[Enhance] No mask found, skipping",
-        "[Enhance] Skipping, preconditions aren't met",
     ],
     "No face": ["No face detected"],
     "refiner": ["Refiner disabled in LCM mode.", "Refiner disabled because both are same."],
@@ -1268,6 +1267,7 @@ def test_silent_degradations_are_noticed(word: str, line: str) -> None:
         "[Prompt Expansion] NaNs were detected, command buffer error",
         "Refiner unloaded.",
         "[Enhance] 1 boxes detected",
+        "[Enhance] Skipping, preconditions aren't met",
         "[Wildcards] processing: Warning: __x__",
         "Loaded LoRA [/x.safetensors] for UNet [/y] with 788 keys at weight 0.1.",
     ],
