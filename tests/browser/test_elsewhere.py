@@ -37,6 +37,7 @@ def outputs(open_notebook) -> list[dict]:
     return [output["data"] for output in notebook.save()["cells"][2]["outputs"]]
 
 
+@pytest.mark.slow
 def test_where_a_widget_stays_raw_the_static_fallback_is_seen(outputs, browser, tmp_path) -> None:
     live = [data for data in outputs if WIDGET in data]
     static = ["".join(data["text/html"]) for data in outputs if WIDGET not in data]

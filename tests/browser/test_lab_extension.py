@@ -186,7 +186,8 @@ def jupyter_server(lab: Any) -> Any:
     return lab
 
 
-@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
+@pytest.mark.slow  # every day one view is reopened, in test_kernel_lost
+@pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_a_layout_without_its_kernel_shows_what_was_in_it(lab, open_notebook, app) -> None:
     notebook = open_notebook(CELLS, app=app)
     for index in range(len(CELLS)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 START = (
@@ -27,6 +28,7 @@ def test_a_plain_call_is_skipped(open_notebook):
     assert "[7, 9]" in notebook.text(2)
 
 
+@pytest.mark.slow
 def test_originals_and_earlier_lines_come_while_the_kernel_is_busy(open_notebook):
     notebook = open_notebook([START, BEFORE, LOG, "engine.gallery()", "engine.logs()", BUSY])
     for index in range(5):

@@ -59,7 +59,8 @@ def percent_of(live: Any) -> Callable[[], int]:
     return lambda: int(bar.get_attribute("aria-valuenow") or 0)
 
 
-@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
+@pytest.mark.slow  # its parts are tried every day, each where it belongs
+@pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_from_the_quickstart_to_a_reopened_notebook(open_notebook, app):
     content = quickstart(LONG, GALLERY, PANEL, SAID)
     notebook = open_notebook(content, app=app, size=WIDE)

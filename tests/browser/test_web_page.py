@@ -116,6 +116,7 @@ def save_image(page: Page, frame: Any) -> bytes:
     return saved.value.path().read_bytes()
 
 
+@pytest.mark.slow
 def test_the_page_of_gradio_3(lab, page, noise, gradio3_checkout, tmp_path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()

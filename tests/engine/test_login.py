@@ -44,6 +44,7 @@ def test_the_checkouts_own_login(gradio3_checkout: Path) -> None:
     look_for_the_secret(engine)
 
 
+@pytest.mark.slow
 def test_a_login_that_is_given_or_in_the_environment(
     gradio3_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from fooocus_nb.errors import ConnectionLost, StartError
 from fooocus_nb.supervisor import Process, _platform
 from fooocus_nb.supervisor.protocol import MESSAGE, frame
 
+from ..lanes import examples
+
 SLEEP = "\ntime.sleep(120)"
 IGNORE_TERM = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')" + SLEEP
 DAEMON = """
@@ -221,10 +223,10 @@ def test_five_megabytes_without_a_newline(start):
 
 
 @linux
-def test_a_gigabyte_while_nobody_reads(start, until, gone):
+def test_a_gigabyte_or_a_quarter_of_it_every_day_while_nobody_reads(start, until, gone):
     process = start(
         "block = b'x' * 99 + b'\\n'\nblock *= 10_000\n"
-        "for _ in range(1000): os.write(1, block)\nprint('written')",
+        f"for _ in range({examples(1000)}): os.write(1, block)\nprint('written')",
         log_bytes=5_000_000,
     )
     go_on = threading.Event()
