@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-__all__ = ["Alignment", "TemplateGraph", "align_row"]
+__all__ = ["Alignment", "RowAlignment", "TemplateGraph"]
 
 _Row = list[float]
 
@@ -76,49 +77,66 @@ class Alignment:
         """Return the outcomes that cost less than so much more."""
         return [outcome for outcome, more in self.ranked if more < margin]
 
-
-def align_row(
-    graph: TemplateGraph,
-    length: int,
-    match: Callable[[int, int], float],
-    insert: Callable[[int], float],
-    outcome: Callable[[int, int | None], Hashable],
-    *,
-    from_start: bool = False,
-) -> list[Alignment]:
-    """Read a row along a template, from the template's start or from anywhere in it."""
-    # `match` and `insert` tell what it costs to read an item as a place of the template, and as
-    # none of them; those with the same `outcome` do not contradict each other. Every item can be
-    # none of them, so there always is one.
-    matches = [[match(row, slot[2]) for slot in graph.slots] for row in range(length)]
-    inserts = [insert(row) for row in range(length)]
-    # Both ends of the template are free: a function may take only a part of all inputs.
-    ends = [0.0 if terminal else math.inf for terminal in graph.terminal]
-    starts = [0.0, *(math.inf for _ in ends[1:])] if from_start else list(ends)
-    forward = _sweep(graph, matches, inserts, starts, backwards=False)
-    backward = _sweep(graph, matches, inserts, ends, backwards=True)
-    alignments = []
-    for row in range(length):
-        before, after = forward[row], backward[row + 1]
-        costs: dict[Hashable, float] = {}
-        for (start, end, place), cost in zip(graph.slots, matches[row], strict=True):
-            _keep_cheapest(costs, outcome, row, place, before[start] + cost + after[end])
-        passed = min(one + other for one, other in zip(before, after, strict=True))
-        _keep_cheapest(costs, outcome, row, None, passed + inserts[row])
-        alignments.append(_rank(costs))
-    return alignments
+    def joined(self, other: Alignment, is_same: Callable[[Hashable, Hashable], bool]) -> Alignment:
+        """Return it with what another template makes of the item, neither being the likelier."""
+        costs = dict(self.ranked)
+        for outcome, more in other.ranked:
+            known = self.outcome if is_same(self.outcome, outcome) else outcome
+            costs[known] = min(more, costs.get(known, math.inf))
+        ranked = sorted(costs.items(), key=lambda item: (item[1], item[0] != self.outcome))
+        return Alignment(tuple(ranked))
 
 
-def _keep_cheapest(
-    costs: dict[Hashable, float],
-    outcome: Callable[[int, int | None], Hashable],
-    row: int,
-    place: int | None,
-    cost: float,
-) -> None:
+class RowAlignment:
+    """A row of items laid along a template, from the template's start or from anywhere in it."""
+
+    # `matches` and `inserts` tell for each item what it costs to read it as a place of the template
+    # that it may have, and as none of them; those with the same `outcome` do not contradict each
+    # other. Every item can be none of them, so there always is one.
+    def __init__(
+        self,
+        graph: TemplateGraph,
+        matches: Iterable[Iterable[tuple[int, float]]],
+        inserts: Sequence[float],
+        outcome: Callable[[int, int | None], Hashable],
+        *,
+        from_start: bool = False,
+    ) -> None:
+        self._graph = graph
+        self._outcome = outcome
+        steps = {place: (start, end, place) for start, end, place in graph.slots}
+        self._matches = [[(*steps[place], cost) for place, cost in row] for row in matches]
+        self._inserts = inserts
+        # Both ends of the template are free: a function may take only a part of all inputs.
+        self._ends = [0.0 if terminal else math.inf for terminal in graph.terminal]
+        starts = [0.0, *(math.inf for _ in self._ends[1:])] if from_start else list(self._ends)
+        self._forward = _sweep(graph, self._matches, self._inserts, starts, backwards=False)
+
+    @property
+    def cost(self) -> float:
+        """What the cheapest reading of the whole row costs."""
+        return min(one + other for one, other in zip(self._forward[-1], self._ends, strict=True))
+
+    @cached_property
+    def items(self) -> list[Alignment]:
+        """What each item may be."""
+        ends = list(self._ends)
+        backward = _sweep(self._graph, self._matches, self._inserts, ends, backwards=True)
+        alignments = []
+        for row, inserted in enumerate(self._inserts):
+            before, after = self._forward[row], backward[row + 1]
+            costs: dict[Hashable, float] = {}
+            for start, end, place, cost in self._matches[row]:
+                _keep_cheapest(costs, self._outcome(row, place), before[start] + cost + after[end])
+            passed = min(one + other for one, other in zip(before, after, strict=True))
+            _keep_cheapest(costs, self._outcome(row, None), passed + inserted)
+            alignments.append(_rank(costs))
+        return alignments
+
+
+def _keep_cheapest(costs: dict[Hashable, float], outcome: Hashable, cost: float) -> None:
     if math.isfinite(cost):
-        name = outcome(row, place)
-        costs[name] = min(cost, costs.get(name, math.inf))
+        costs[outcome] = min(cost, costs.get(outcome, math.inf))
 
 
 def _rank(costs: Mapping[Hashable, float]) -> Alignment:
@@ -129,32 +147,35 @@ def _rank(costs: Mapping[Hashable, float]) -> Alignment:
 
 def _sweep(
     graph: TemplateGraph,
-    matches: list[list[float]],
-    inserts: list[float],
+    matches: list[list[tuple[int, int, int, float]]],
+    inserts: Sequence[float],
     costs: _Row,
     *,
     backwards: bool,
 ) -> list[_Row]:
     """Return what it costs to be at each point before each item, read from one end of the row."""
-    _skip(graph, costs, backwards=backwards)
+    skips = sorted(graph.skips, reverse=backwards)
+    if backwards:
+        skips = [(end, start, cost) for start, end, cost in skips]
+    _skip(skips, costs)
     rows = [costs]
     order = range(len(inserts) - 1, -1, -1) if backwards else range(len(inserts))
     for row in order:
         last = rows[-1]
         costs = [cost + inserts[row] for cost in last]
-        for (start, end, _), cost in zip(graph.slots, matches[row], strict=True):
+        for start, end, _, cost in matches[row]:
             source, target = (end, start) if backwards else (start, end)
             costs[target] = min(costs[target], last[source] + cost)
-        _skip(graph, costs, backwards=backwards)
+        _skip(skips, costs)
         rows.append(costs)
     return rows[::-1] if backwards else rows
 
 
-def _skip(graph: TemplateGraph, costs: _Row, *, backwards: bool) -> None:
+def _skip(skips: list[tuple[int, int, float]], costs: _Row) -> None:
     """Follow the steps that take no item."""
-    steps = sorted(graph.skips, reverse=backwards)
     # Twice: the step back to a group's start opens the way to the steps behind that start.
     for _ in range(2):
-        for start, end, cost in steps:
-            source, target = (end, start) if backwards else (start, end)
-            costs[target] = min(costs[target], costs[source] + cost)
+        for source, target, cost in skips:
+            there = costs[source] + cost
+            if there < costs[target]:
+                costs[target] = there

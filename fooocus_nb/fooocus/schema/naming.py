@@ -18,11 +18,12 @@ import itertools
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from fooocus_nb.errors import UnsupportedServer
-from fooocus_nb.fooocus.schema._alignment import Alignment, TemplateGraph, align_row
+from fooocus_nb.fooocus.schema._alignment import Alignment, RowAlignment, TemplateGraph
 from fooocus_nb.fooocus.schema._template import (
     ADVANCED,
     OTHER_NAMES,
@@ -33,7 +34,15 @@ from fooocus_nb.fooocus.schema._template import (
 from fooocus_nb.fooocus.schema.parameters import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Hashable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from fooocus_nb.fooocus.schema.config import Component
 
@@ -41,6 +50,8 @@ __all__ = ["Doubt", "Naming", "candidate_of", "is_known_parameter", "name_inputs
 
 #: How much more every other alignment must cost before we accept the cheapest.
 MARGIN = 2.0
+#: A version is excluded where the page would have to deviate so much more from its template.
+EXCLUDED = 8.0
 #: So many labels that we do not know, each in its right place, are a translation.
 TRANSLATED = 8
 #: So many known inputs make a page Fooocus's, whatever else a fork added.
@@ -117,6 +128,10 @@ def _places() -> list[_Place]:
     return places
 
 
+def _bounds_of(entry: Input) -> tuple[tuple[int, ...], ...]:
+    return entry.since, entry.sure, entry.until
+
+
 def _number_of(name: str) -> int:
     return next(i for i, place in enumerate(_PLACES) if place.entry.name == name)
 
@@ -158,6 +173,12 @@ _BY_LABEL: dict[tuple[str, str], set[tuple[str, str]]] = {}
 for _place in _PLACES:
     for _label in _place.entry.labels:
         _BY_LABEL.setdefault(_key(_place.entry.kind, _label), set()).add(_place.name)
+
+
+#: The first version of each kind of page that there is.
+_VERSIONS = sorted(
+    {(2, 0), *(bound for place in _PLACES for bound in _bounds_of(place.entry) if bound)}
+)
 
 
 @dataclass(frozen=True)
@@ -258,25 +279,49 @@ def _general(name: Name) -> str:
 
 def _read_rows(calls: Sequence[Sequence[Component]], version: tuple[int, ...]) -> list[_Row]:
     """Read the functions' inputs, first with the original labels, then as a translation."""
-    rows = [_Reader(call, version, _ORIGINAL).names() for call in calls]
+    rows = _read_all(_readers(calls, version, _ORIGINAL))
     if all(row.is_certain() for row in rows) and _known_share(rows) >= _ORIGINAL.least_known:
         return rows
-    translated = [_Reader(call, version, _TRANSLATED) for call in calls]
+    translated = _readers(calls, version, _TRANSLATED)
     components = [component for call in calls for component in call]
     known = sum(_has_known_label(component) for component in components)
     labelled = sum(bool(item.label) and not item.elem_id for item in components)
-    if known < labelled / 2 or _is_translation(translated):
+    foreign = known < labelled / 2 or _is_translation(translated)
+    if foreign:
         again = [
-            row if row.is_certain() and row.known() else reader.names()
-            for row, reader in zip(rows, translated, strict=True)
+            row if row.is_certain() and row.known() else other
+            for row, other in zip(rows, _read_all(translated), strict=True)
         ]
         if _known_share(again) >= _TRANSLATED.least_known:
             return again
     found = sum(row.known() for row in rows)
-    if found < MANY_KNOWN and _known_share(rows) < _ORIGINAL.least_known:
+    if (found < MANY_KNOWN or foreign) and _known_share(rows) < _ORIGINAL.least_known:
         for row in rows:
             row.keep_told()
     return rows
+
+
+def _readers(
+    calls: Sequence[Sequence[Component]], version: tuple[int, ...], costs: _Costs
+) -> list[_Reader]:
+    return [_Reader(_Evidence(call, costs), version) for call in calls]
+
+
+def _read_all(readers: Sequence[_Reader]) -> list[_Row]:
+    """Read the rows, and hold the names against every version that the page may be of."""
+    # A fork may write a version of its own into the title, or none. What the title says holds only
+    # where the page deviates less from its template than from that of another version.
+    if not all(reader.is_told() for reader in readers):
+        others = [[reader.as_of(version) for reader in readers] for version in _VERSIONS]
+        totals = [sum(reader.row.cost for reader in other) for other in others]
+        most = min(totals) + EXCLUDED
+        if any(reader.has_version() for reader in readers):
+            most = min(most, sum(reader.row.cost for reader in readers) + MARGIN)
+        for other, total in zip(others, totals, strict=True):
+            if total < most:
+                for reader, rival in zip(readers, other, strict=True):
+                    reader.hold_against(rival)
+    return [reader.names() for reader in readers]
 
 
 def _check_known(rows: Sequence[_Row]) -> None:
@@ -309,33 +354,173 @@ def _has_known_label(component: Component) -> bool:
     return bool(component.label and _owners(component))
 
 
+#: What it costs to read an input as what it cannot be.
+_NEVER = (math.inf, math.inf)
 #: The place of what has its name by itself, wherever it stands.
 MOVED = -1
 #: What one input may be: group, member, and the member's place in its group.
 _Outcome = tuple[str, str, int]
 
 
+class _Evidence:
+    """What the components of one row tell of themselves, whatever the version is."""
+
+    def __init__(self, call: Sequence[Component], costs: _Costs) -> None:
+        self.call = call
+        self.costs = costs
+        anchors = [_anchor(component) for component in call]
+        #: The names that components have by themselves.
+        self.anchored = {anchor for anchor in anchors if anchor is not None}
+        #: The same for each component. What is there twice has to be told by its place.
+        self.anchors = [anchor if anchors.count(anchor) == 1 else None for anchor in anchors]
+        self._choosing: dict[int, bool] = {}
+        #: For each component what it costs to read it as none of the known inputs.
+        self.inserts = [self._insert(row) for row in range(len(call))]
+        #: For each component the places that it may have, with what each costs where the version
+        #: has it and where it does not.
+        self.matches = [
+            [
+                (number, *found)
+                for number in range(len(_PLACES))
+                if (found := self._match(row, number)) != _NEVER
+            ]
+            for row in range(len(call))
+        ]
+
+    def _insert(self, row: int) -> float:
+        if self.anchors[row] is not None:
+            return self.costs.displaced
+        component = self.call[row]
+        known = _has_known_label(component) or component.elem_id in _BY_ELEM_ID
+        return self.costs.repeated if known else self.costs.insert
+
+    def _match(self, row: int, number: int) -> tuple[float, float]:
+        component, place = self.call[row], _PLACES[number]
+        if component.kind != place.entry.kind and not (
+            _is_seed(component, place) or _is_interchanged(component, place)
+        ):
+            return _NEVER
+        owner = _BY_ELEM_ID.get(component.elem_id)
+        if owner is not None:
+            return (0.0, 0.0) if owner == place.name else _NEVER
+        owners = _owners(component)
+        taken = not place.group and place.name in self.anchored
+        if owners:
+            nameless = not component.label and not _anchor(component)
+            if place.name not in owners or (taken and nameless):
+                return _NEVER
+            return _known_label(component, place)
+        offers = bool(component.choices) and _chooses(component, place.entry)
+        if taken or not (component.label or offers):
+            return _NEVER
+        cost = self._unknown_label(row, place.entry)
+        return cost, cost + self.costs.outside_window
+
+    def _is_known_choice(self, component: Component) -> bool:
+        """Whether it offers what is some entry's own."""
+        if component.id not in self._choosing:
+            self._choosing[component.id] = any(
+                _chooses(component, place.entry) for place in _PLACES
+            )
+        return self._choosing[component.id]
+
+    def _is_in_page_order(self, row: int) -> bool:
+        """Whether the page has it right between the inputs that it stands between in the call."""
+        # Then it was not added as an afterthought: it may be a known input by another label.
+        if not 0 < row < len(self.call) - 1:
+            return False
+        before, here, after = (self.call[i] for i in (row - 1, row, row + 1))
+        return before.id < here.id < after.id <= before.id + CLOSE
+
+    def _unknown_label(self, row: int, entry: Input) -> float:
+        component = self.call[row]
+        if _offers_others(component, entry):
+            return math.inf
+        if any(choice in entry.never for choice in component.choices):
+            return math.inf
+        cost = self.costs.unknown_label
+        if cost > MARGIN and (
+            (entry.choices and component.choices) or _is_alike(component.label, entry)
+        ):
+            cost = MARGIN
+        elif self._is_in_page_order(row):
+            cost = min(cost, self.costs.renamed)
+        if not entry.choices and self._is_known_choice(component):
+            cost += self.costs.missing
+        return cost + self._unusual_bounds(component, entry)
+
+    def _unusual_bounds(self, component: Component, entry: Input) -> float:
+        if entry.bounds is None:
+            return 0.0
+        given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
+        unusual = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
+        return (0.0, self.costs.unusual_bound, math.inf, math.inf)[unusual]
+
+
+def _is_told(component: Component) -> bool:
+    """Whether a component has a label or an id that Fooocus uses."""
+    return component.elem_id in _BY_ELEM_ID or bool(_owners(component))
+
+
+def _known_label(component: Component, place: _Place) -> tuple[float, float]:
+    value = place.entry.value
+    cost = 2.0 if value and component.props.get("value") != value else 0.0
+    # A fork may have a list of its own, with a label as common as "Prompt".
+    return cost, math.inf if _offers_others(component, place.entry) else cost
+
+
 class _Reader:
     """Reads one row of components, with given costs."""
 
-    def __init__(self, call: Sequence[Component], version: tuple[int, ...], costs: _Costs) -> None:
-        self._call = call
+    def __init__(self, evidence: _Evidence, version: tuple[int, ...]) -> None:
+        self._evidence = evidence
+        self._call = evidence.call
+        self._costs = evidence.costs
+        self._anchors = evidence.anchors
         self._version = version
-        self._costs = costs
-        anchors = [_anchor(component) for component in call]
-        self._anchored = {anchor for anchor in anchors if anchor is not None}
-        # What is there twice has to be told by its place.
-        self._anchors = [anchor if anchors.count(anchor) == 1 else None for anchor in anchors]
-        self._choosing: dict[int, bool] = {}
-        self._alignments = align_row(
+        self._inside = [self._in_window(place.entry) for place in _PLACES]
+        self._row = RowAlignment(
             self._graph(),
-            len(call),
-            self._match,
-            self._insert,
+            [self._matches(row) for row in range(len(self._call))],
+            evidence.inserts,
             self._outcome,
             # What takes the prompt begins where the page does.
-            from_start=("", "prompt") in anchors,
+            from_start=("", "prompt") in evidence.anchored,
         )
+
+    @cached_property
+    def _alignments(self) -> list[Alignment]:
+        return list(self._row.items)
+
+    @property
+    def row(self) -> RowAlignment:
+        """The row along the template of its version alone."""
+        return self._row
+
+    def is_told(self) -> bool:
+        """Whether every component has a label or an id that Fooocus uses."""
+        return all(_is_told(item) for item in self._call)
+
+    def has_version(self) -> bool:
+        """Whether the page says what version it is of."""
+        return bool(self._version)
+
+    def as_of(self, version: tuple[int, ...]) -> _Reader:
+        """Return a reader of the same row by the template of another version."""
+        return _Reader(self._evidence, version)
+
+    def hold_against(self, rival: _Reader) -> None:
+        """Doubt what the template of another version would make something else of."""
+        for place, other in enumerate(rival.row.items):
+            own = self._alignments[place]
+            alike = self._is_alike(place, own.outcome)
+            self._alignments[place] = own.joined(other, _is_same_or_new if alike else _is_same)
+
+    def _is_alike(self, place: int, outcome: Hashable) -> bool:
+        """Whether a label has the words of what it is read as."""
+        name = cast("_Outcome", outcome)[:2] if outcome is not None else None
+        label = self._call[place].label
+        return any(_is_alike(label, item.entry) for item in _PLACES if item.name == name)
 
     def unusual(self) -> list[bool]:
         """Return, for each input with an unknown label, whether it has a place."""
@@ -353,9 +538,44 @@ class _Reader:
                 row.doubt(place, f"could be {_either(outcomes)}", outcomes)
         self._settle_repeated(row)
         self._doubt_moved(row)
-        _number(row, self._alignments)
+        self._doubt_contested(row)
+        _number(row, self._alignments, self._look_alikes(row))
         _check_plausible(row)
         return row
+
+    def _look_alikes(self, row: _Row) -> Mapping[str, set[int]]:
+        """Return what is read as new, but may be of a group that stands around or behind it."""
+        found: dict[str, set[int]] = {}
+        last: dict[str, int] = {}
+        for place in range(len(self._call)):
+            outcome = self._within(place)[0]
+            if place in row.doubts or outcome is None or not outcome[0]:
+                continue
+            group = outcome[0]
+            within = range(last.get(group, place), place)
+            last[group] = place
+            strays = {other for other in within if self._may_be(other, outcome[:2])}
+            found.setdefault(group, set()).update(strays, self._whole_before(place, group))
+        return found
+
+    def _whole_before(self, place: int, group: str) -> Iterable[int]:
+        """Return the new inputs before one of a group that could be another whole one."""
+        entries = _GROUPS[group].entries
+        always = [entry for entry in entries if not entry.since]
+        for whole in (entries, always):
+            before = range(place - len(whole), place)
+            if before.start >= 0 and all(
+                self._may_be(other, (group, entry.name))
+                for other, entry in zip(before, whole, strict=True)
+            ):
+                return before
+        return ()
+
+    def _may_be(self, place: int, name: tuple[str, str]) -> bool:
+        """Whether an input that may be new could be a certain one as well."""
+        matches = self._evidence.matches[place]
+        is_new = None in self._within(place)
+        return is_new and any(_PLACES[number].name == name for number, _, _ in matches)
 
     def _settle_repeated(self, row: _Row) -> None:
         """Tell a run of inputs from a fork's copy of it by what stands on both sides."""
@@ -450,6 +670,29 @@ class _Reader:
                 reason = f"could be {_either([outcome])}, but is not where that belongs"
                 row.doubt(place, reason, [outcome])
 
+    def _doubt_contested(self, row: _Row) -> None:
+        """Doubt what only its place tells, where something new beside it could have that place."""
+        if self._costs.unknown_label < self._costs.insert:
+            return  # here both are weighed alike
+        for place in range(len(self._call)):
+            outcome = self._within(place)[0]
+            if place in row.doubts or outcome is None or self._is_alike(place, outcome):
+                continue
+            rivals = [other for other in self._untold(place) if self._may_be(other, outcome[:2])]
+            if rivals:
+                rival = self._call[rivals[0]].describe()
+                reason = f"could be {_either([outcome])}, as {rival} could be, too"
+                row.doubt(place, reason, [outcome])
+
+    def _untold(self, place: int) -> Iterator[int]:
+        """Yield the others between the next two, before and behind, that are told by a label."""
+        for step in (-1, 1):
+            other = place
+            while 0 <= other < len(self._call) and not _is_told(self._call[other]):
+                if other != place:
+                    yield other
+                other += step
+
     # -- the template and its costs -----------------------------------------------------------
 
     def _graph(self) -> TemplateGraph:
@@ -491,13 +734,6 @@ class _Reader:
             return True
         return self._version >= entry.since and not (entry.until and self._version >= entry.until)
 
-    def _insert(self, row: int) -> float:
-        if self._anchors[row] is not None:
-            return self._costs.displaced
-        component = self._call[row]
-        known = _has_known_label(component) or component.elem_id in _BY_ELEM_ID
-        return self._costs.repeated if known else self._costs.insert
-
     def _outcome(self, row: int, number: int | None) -> tuple[str, str, int] | None:
         if number is not None:
             place = _PLACES[number]
@@ -505,74 +741,12 @@ class _Reader:
         anchor = self._anchors[row]
         return None if anchor is None else (*anchor, MOVED)
 
-    def _match(self, row: int, number: int) -> float:
-        component, place = self._call[row], _PLACES[number]
-        if component.kind != place.entry.kind and not (
-            _is_seed(component, place) or _is_interchanged(component, place)
-        ):
-            return math.inf
-        owner = _BY_ELEM_ID.get(component.elem_id)
-        if owner is not None:
-            return 0.0 if owner == place.name else math.inf
-        owners = _owners(component)
-        taken = not place.group and place.name in self._anchored
-        if owners:
-            nameless = not component.label and not _anchor(component)
-            if place.name not in owners or (taken and nameless):
-                return math.inf
-            return self._known_label(component, place)
-        offers = bool(component.choices) and _chooses(component, place.entry)
-        if taken or not (component.label or offers):
-            return math.inf
-        return self._unknown_label(row, place.entry)
-
-    def _is_known_choice(self, component: Component) -> bool:
-        """Whether it offers what is some entry's own."""
-        if component.id not in self._choosing:
-            self._choosing[component.id] = any(
-                _chooses(component, place.entry) for place in _PLACES
-            )
-        return self._choosing[component.id]
-
-    def _is_in_page_order(self, row: int) -> bool:
-        """Whether the page has it right between the inputs that it stands between in the call."""
-        # Then it was not added as an afterthought: it may be a known input by another label.
-        if not 0 < row < len(self._call) - 1:
-            return False
-        before, here, after = (self._call[i] for i in (row - 1, row, row + 1))
-        return before.id < here.id < after.id <= before.id + CLOSE
-
-    def _known_label(self, component: Component, place: _Place) -> float:
-        if _offers_others(component, place.entry) and not self._in_window(place.entry):
-            return math.inf  # a fork's own list, with a label as common as "Prompt"
-        value = place.entry.value
-        return 2.0 if value and component.props.get("value") != value else 0.0
-
-    def _unknown_label(self, row: int, entry: Input) -> float:
-        component = self._call[row]
-        if _offers_others(component, entry):
-            return math.inf
-        if any(choice in entry.never for choice in component.choices):
-            return math.inf
-        cost = self._costs.unknown_label
-        if cost > MARGIN and (
-            (entry.choices and component.choices) or _is_alike(component.label, entry)
-        ):
-            cost = MARGIN
-        elif self._is_in_page_order(row):
-            cost = min(cost, self._costs.renamed)
-        if not entry.choices and self._is_known_choice(component):
-            cost += self._costs.missing
-        if not self._in_window(entry):
-            cost += self._costs.outside_window
-        return cost + self._unusual_bounds(component, entry)
-
-    def _unusual_bounds(self, component: Component, entry: Input) -> float:
-        if entry.bounds is None:
-            return 0.0
-        given = [component.props.get(key) for key in ("minimum", "maximum", "step")]
-        unusual = sum(ours != theirs for ours, theirs in zip(entry.bounds, given, strict=True))
-        return (0.0, self._costs.unusual_bound, math.inf, math.inf)[unusual]
+    def _matches(self, row: int) -> Iterator[tuple[int, float]]:
+        """Yield the places that an input may have, and what each costs."""
+        for number, inside, outside in self._evidence.matches[row]:
+            cost = inside if self._inside[number] else outside
+            if math.isfinite(cost):
+                yield number, cost
 
 
 def _anchor(component: Component) -> tuple[str, str] | None:
@@ -692,7 +866,9 @@ class _Row:
         return groups
 
 
-def _number(row: _Row, alignments: Sequence[Alignment]) -> None:
+def _number(
+    row: _Row, alignments: Sequence[Alignment], look_alikes: Mapping[str, set[int]]
+) -> None:
     """Name what is certain; what repeats gets its number."""
     certain = [
         None if place in row.doubts else cast("_Outcome | None", alignment.outcome)
@@ -718,6 +894,7 @@ def _number(row: _Row, alignments: Sequence[Alignment]) -> None:
             and outcome is None
             and any(owner[0] == group for owner in _all_owners(component))
         }
+        strays |= look_alikes.get(group, set())
         _number_group(row, group, members, maybe, strays)
 
 
@@ -782,6 +959,17 @@ def _fit(
         else:
             left = True
     return here, there, left
+
+
+def _is_same(one: Hashable, other: Hashable) -> bool:
+    """Whether two outcomes are one input, which versions give other names."""
+    names = [cast("_Outcome", outcome)[:2] for outcome in (one, other) if outcome is not None]
+    groups = {group for group, _ in names}
+    return len(names) == 2 and groups == {""} and OTHER_NAMES.get(names[0][1]) == names[1][1]
+
+
+def _is_same_or_new(one: Hashable, other: Hashable) -> bool:
+    return other is None or _is_same(one, other)
 
 
 def _either(outcomes: Iterable[_Outcome | None]) -> str:

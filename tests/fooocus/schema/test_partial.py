@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from fooocus_nb.demo.page import Page
 from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedServer
 from fooocus_nb.fooocus.requests import NO_SEED, build_request
 from fooocus_nb.fooocus.schema import Schema
+from fooocus_nb.fooocus.schema._template import OTHER_NAMES
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
 from ...lanes import examples
+from .test_schema import make_config, translate
 
 FORKS = Path(__file__).resolve().parents[4] / "shared" / "fooocus" / "config" / "forks"
 TRUTHS = sorted(FORKS.glob("*.inputs.json")) if FORKS.is_dir() else []
@@ -708,6 +710,119 @@ def test_no_relabelled_input_gets_the_value_of_another(relabelled: dict[str, str
     for name, true in zip(names_of(schema), NAMES, strict=True):
         assert name is not None
         assert name == true or not is_known_parameter(name)
+
+
+# -- labels, versions and neighbours together -------------------------------------------------
+
+#: Inputs that stand side by side, and that little but their labels tells apart.
+ALIKE = (
+    ("disable_preview", "disable_intermediate_results", "disable_seed_increment", "black_out_nsfw"),
+    (
+        "mixing_image_prompt_and_vary_upscale",
+        "mixing_image_prompt_and_inpaint",
+        "debugging_cn_preprocessor",
+        "skipping_cn_preprocessor",
+    ),
+    ("canny_low_threshold", "canny_high_threshold"),
+    ("freeu_enabled", "freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2"),
+    (
+        "inpaint_mask_upload_checkbox",
+        "inpaint_advanced_masking_checkbox",
+        "invert_mask_checkbox",
+        "save_final_enhanced_image_only",
+    ),
+    ("generate_image_grid", "read_wildcards_in_order", "input_image_checkbox"),
+    ("lora_4_enabled", "lora_5_enabled", "lora_5_model", "lora_5_weight", "input_image_checkbox"),
+    ("ip_1_type", "ip_2_image", "ip_2_stop", "ip_2_weight", "ip_2_type", "ip_3_image"),
+)
+#: The groups of image prompts.
+IP = tuple(f"ip_{n}_{name}" for n in range(1, 5) for name in ("image", "stop", "weight", "type"))
+TITLES = [None, "", *(f" 2.{rest}" for rest in ("0.93", "1.864", "2.1", "3.1", "4.3", "5.5"))]
+#: What came after a version, where the page of 2.4 is like that of it otherwise.
+AFTER = {"2.3.1": ("black_out_nsfw", "clip_skip", "vae_name")}
+
+
+def make_room(config: dict[str, Any], number: int) -> None:
+    """Number the components so that the number behind one is free."""
+    for item in config["components"]:
+        item["id"] += item["id"] > number
+    for function in config["dependencies"]:
+        for key in ("inputs", "outputs", "targets"):
+            function[key] = [other + (other > number) for other in function[key]]
+
+
+def check_names(config: dict[str, Any], truth: dict[int, str]) -> None:
+    """Hold that no input has another's name."""
+    try:
+        schema = Schema.from_config(config)
+    except UnsupportedServer:
+        return
+    setter = max(config["dependencies"], key=lambda item: len(item["inputs"]))
+    for number, name in zip(setter["inputs"], names_of(schema), strict=True):
+        if name is not None and name != "currentTask" and is_known_parameter(name):
+            true = truth.get(number, "")
+            assert name in (true, OTHER_NAMES.get(true))
+
+
+@settings(
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+)
+@given(
+    version=st.sampled_from(["demo", "2.3.1", "2.4.3", "2.5.5"]),
+    title=st.sampled_from(TITLES),
+    run=st.sampled_from(ALIKE),
+    share=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
+    change=st.sampled_from(["", "dropped", "inserted", "built in"]),
+    rnd=st.randoms(use_true_random=False),
+)
+# Of the boxes that a version in the title has not yet, one was taken for the first.
+@example("demo", " 2.1.864", ALIKE[0][:2], 0.0, "", random.Random(0))
+@example("demo", "", ALIKE[0][:2], 0.0, "", random.Random(0))
+@example("2.4.3", "", ALIKE[4], 0.3, "built in", random.Random(0))
+# A box of a group was taken for the one behind the groups.
+@example("2.4.3", " 2.2.1", ALIKE[6], 0.8, "dropped", random.Random(1))
+# Groups were not counted that are translated, whole or from within the first to within the last.
+@example("2.5.5", None, IP[:8], 0.0, "", random.Random(0))
+@example("2.5.5", None, IP[3:15], 0.0, "", random.Random(0))
+def test_changed_labels_and_versions_never_give_an_input_anothers_name(
+    version: str,
+    title: str | None,
+    run: tuple[str, ...],
+    share: float,
+    change: str,
+    rnd: random.Random,
+) -> None:
+    config, names = make_config(version, without=AFTER.get(version, ()))
+    if version == "demo":
+        config, names = page()[0], NAMES
+    config["title"] = config["title"] if title is None else f"Fooocus{title}"
+    setter = max(config["dependencies"], key=lambda item: len(item["inputs"]))
+    truth = dict(zip(setter["inputs"], names, strict=True))
+    foreign = {item["id"]: item["props"].get("label") for item in translate(config)["components"]}
+    for item in config["components"]:
+        chosen = truth.get(item["id"]) in run or rnd.random() < share
+        if chosen and foreign[item["id"]]:
+            item["props"]["label"] = foreign[item["id"]]
+    place = rnd.choice([place for place, name in enumerate(names) if name in run])
+    if change == "dropped":
+        setter["inputs"].pop(place)
+    elif change:
+        near = setter["inputs"][place]
+        added = copy.deepcopy(next(item for item in config["components"] if item["id"] == near))
+        added["props"]["label"] = "Опция"
+        added["props"].pop("elem_id", None)
+        added["id"] = 9000
+        if change == "built in":
+            make_room(config, near)
+            added["id"] = near + 1
+            truth = dict(zip(setter["inputs"], names, strict=True))
+        config["components"].append(added)
+        setter["inputs"].insert(place + 1, added["id"])
+    check_names(config, truth)
 
 
 # -- real pages -------------------------------------------------------------------------------
