@@ -554,7 +554,9 @@ class _Reader:
             group = outcome[0]
             within = range(last.get(group, place), place)
             last[group] = place
-            strays = {other for other in within if self._may_be(other, outcome[:2])}
+            # Less than a whole group's length hides no end of one and beginning of another.
+            hides = len(within) > sum(not entry.since for entry in _GROUPS[group].entries)
+            strays = {other for other in within if hides and self._may_be(other, outcome[:2])}
             found.setdefault(group, set()).update(strays, self._whole_before(place, group))
         return found
 
