@@ -147,6 +147,7 @@ def test_the_page_of_gradio_3(lab, page, noise, gradio3_checkout, tmp_path) -> N
     assert refused.value.code == 404
 
 
+@pytest.mark.slow
 def test_secrets_stand_in_no_log(lab) -> None:
     """After the test above, at the level that says most."""
     log = lab.log.read_text(errors="replace")
