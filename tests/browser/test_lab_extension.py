@@ -120,7 +120,7 @@ def test_engines_are_among_the_running_things(lab, page) -> None:
         lines = page.locator(".fnb-log-lines")
         expect(lines).to_contain_text("App started successful", timeout=LAB_MS)
         with engine.log_path.open("a") as log:
-        log.write("and one more line\n")
+            log.write("and one more line\n")
         expect(lines).to_contain_text("and one more line")
         page.screenshot(path=ARTIFACTS / f"lab-log-{lab.version}.png")
 
