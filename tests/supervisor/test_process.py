@@ -46,10 +46,24 @@ def daemon_pid(process, until):
 # -- starting -------------------------------------------------------------------------------
 
 
-def test_both_streams_arrive_in_order_and_the_exit_code(start):
-    process = start("print('out'); print('err', file=sys.stderr); print('last'); sys.exit(3)")
-    lines = []
-    process.add_listener(lines.append)
+@pytest.fixture
+def start_heard(start, tmp_path):
+    """Start a child that prints once somebody listens: what comes before is in the log alone."""
+
+    def begin(code):
+        cue, lines = tmp_path / "cue", []
+        waiting = f"import time\nwhile not os.path.exists({str(cue)!r}): time.sleep(0.01)\n"
+        process = start(waiting + code)
+        process.add_listener(lines.append)
+        cue.touch()
+        return process, lines
+
+    return begin
+
+
+def test_both_streams_arrive_in_order_and_the_exit_code(start_heard):
+    code = "print('out'); print('err', file=sys.stderr); print('last'); sys.exit(3)"
+    process, lines = start_heard(code)
     assert process.wait(10) == 3
     assert process.tail() == ["out", "err", "last"]
     assert process.tail(1) == ["last"]
@@ -204,24 +218,16 @@ def test_bytes_that_are_not_utf8(start):
     assert set(process.tail()[0]) == {"\ufffd"}
 
 
-def test_a_progress_bar_is_seen_while_it_moves(start, until):
-    process = start("for i in range(200): os.write(1, b'%d%%\\r' % i)\nos.write(1, b'x')" + SLEEP)
-    lines = []
-    process.add_listener(lines.append)
+def test_a_progress_bar_is_seen_while_it_moves(start_heard, until):
+    bar = "for i in range(200): os.write(1, b'%d%%\\r' % i)\nos.write(1, b'x')"
+    process, lines = start_heard(bar + SLEEP)
     until(lambda: len(lines) == 200)
     assert all(line.transient for line in lines)
     assert process.tail() == ["199%"]
 
 
-def test_five_megabytes_without_a_newline(start, tmp_path):
-    cue = tmp_path / "cue"
-    process = start(
-        f"import time\nwhile not os.path.exists({str(cue)!r}): time.sleep(0.01)\n"
-        "os.write(1, b'x' * 5_000_000); print(); print('end')"
-    )
-    lines = []
-    process.add_listener(lines.append)
-    cue.touch()  # what is printed before somebody listens is in the log alone
+def test_five_megabytes_without_a_newline(start_heard):
+    process, lines = start_heard("os.write(1, b'x' * 5_000_000); print(); print('end')")
     assert process.wait(120) == 0
     assert sum(len(line.text) for line in lines) == 5_000_003
     assert process.tail(1) == ["end"]
