@@ -142,9 +142,8 @@ def test_what_was_never_sent_and_begins_with_an_image_is_sent_with_it(notebook, 
     notebook.run("import fooocus_nb")
     assert len(shown_in(cell)) == 3
     assert seeds_sent(notebook) == [10, 11, 12]
-    # One that was kept in the moment of the kill, of no request yet, goes with the next request.
-    values = [path.stem.removeprefix("values-") for path in asked.glob("*/values-*")]
-    assert not [name for name in values if list(asked.glob(f"*/{name}.json"))]
+    # The one whose end the killed kernel could not note keeps its own until it is old.
+    assert len(list(asked.glob("*/values-*"))) <= 1
 
 
 SECRET = "sesame-4712"
