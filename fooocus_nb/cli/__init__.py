@@ -65,15 +65,15 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         report.note(f"{error.usage}{in_words_of('shell', told)}")
         return WRONG_USAGE, error
     except NoEngine as error:
-        report.note(f"{program}: {in_words_of('shell', str(error.error))}")
+        report.note(_told(program, error.error))
         return NO_ENGINE, error.error
     except ParameterError as error:
-        report.note(f"{program}: {in_words_of('shell', str(error))}")
+        report.note(_told(program, error))
         return WRONG_USAGE, error
     except BrokenPipeError:
         raise
     except (FooocusError, OSError) as error:
-        report.note(f"{program}: {in_words_of('shell', str(error))}")
+        report.note(_told(program, error))
         return FAILED, error
     except Exception as error:  # noqa: BLE001 - a fault of ours; who asked for JSON gets it, too
         traceback.print_exc()
@@ -84,6 +84,11 @@ def _run(words: list[str], report: Report) -> tuple[int, BaseException | None]:
         logging.getLogger("asyncio").disabled = True
         report.note(f"{program}: {text or 'interrupted'}")
         return INTERRUPTED, KeyboardInterrupt(text or "interrupted")
+
+
+def _told(program: str, error: BaseException) -> str:
+    """Return an error as a terminal shows it."""
+    return f"{program}: {in_words_of('shell', str(error))}"
 
 
 def _program() -> str:

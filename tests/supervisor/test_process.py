@@ -234,7 +234,8 @@ def test_five_megabytes_without_a_newline(start_heard):
 
 
 @linux
-def test_a_gigabyte_or_a_quarter_of_it_every_day_while_nobody_reads(start, until, gone):
+def test_a_gigabyte_while_nobody_reads(start, until, gone):
+    """A quarter of it in the everyday lane."""
     process = start(
         "block = b'x' * 99 + b'\\n'\nblock *= 10_000\n"
         f"for _ in range({examples(1000)}): os.write(1, block)\nprint('written')",
