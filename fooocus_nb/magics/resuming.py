@@ -17,7 +17,12 @@ from IPython.core.error import UsageError
 
 from fooocus_nb.engine import manager
 from fooocus_nb.engine.interrupts import interruption, interruption_of
-from fooocus_nb.engine.jobs.cell_requests import WAITING, cell_requests_in, started_with
+from fooocus_nb.engine.jobs.cell_requests import (
+    FAILED,
+    WAITING,
+    cell_requests_in,
+    started_with,
+)
 from fooocus_nb.engine.jobs.job import never_begun, session_hash_of
 from fooocus_nb.engine.names import notebook_path
 from fooocus_nb.engine.state import EngineState
@@ -236,6 +241,11 @@ def _steps(
             if launch is not None:
                 yield launch
         else:
+            plan.notes += [
+                f"{_named(requested)}: it has failed. Run its cell again."
+                for requested in part
+                if requested.state == FAILED
+            ]
             made = yield _Generations(plan, part)
             if made is not None:
                 results.append(made)

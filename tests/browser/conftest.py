@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,27 +224,56 @@ def _set(config: Path, plugin: str, settings: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """Run one Chromium for a module.
+def playwright() -> Iterator[Playwright]:
+    """Run Playwright for a module.
 
-    Not for the session: while Playwright's loop runs, no later test could run one of its own.
+    Not for the session: while its loop runs, no later test could run one of its own.
     """
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield launched
-        launched.close()
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """Run one Chromium for a module, in which each context knows nothing."""
+    launched = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    yield launched
+    launched.close()
+
+
+@pytest.fixture(scope="session")
+def user_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Chromium that has JupyterLab's scripts compiled already."""
+    return tmp_path_factory.mktemp("chromium")
+
+
+@pytest.fixture(scope="module")
+def user(playwright: Playwright, chromium: str, user_data: Path) -> Iterator[BrowserContext]:
+    """Run one Chromium for a module, as a user has it: with what it keeps between two pages.
+
+    A page of JupyterLab is there in two thirds of the time.
+    """
+    context = playwright.chromium.launch_persistent_context(
+        user_data,
+        executable_path=chromium,
+        args=list(FLAGS),
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture
 def open_notebook(
-    jupyter_server: JupyterServer, browser: Browser, request: pytest.FixtureRequest
+    jupyter_server: JupyterServer, user: BrowserContext, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., OpenNotebook]]:
     """Open notebooks of the given cells; their kernels end with the test.
 
     ``app`` is ``lab`` or ``notebook`` (version 7); ``dark`` chooses the theme; ``cells`` may be a
     whole notebook, too.
     """
-    pages: list[Page] = []
+    pages = len(user.pages)
+    opened = itertools.count()
     before = {session["id"] for session in jupyter_server.ask("api/sessions")}
 
     def open_one(
@@ -248,23 +286,21 @@ def open_notebook(
         theme = "JupyterLab Dark" if dark else "JupyterLab Light"
         _set(jupyter_server.config, "@jupyterlab/apputils-extension:themes", {"theme": theme})
         safe = re.sub(r"\W+", "_", request.node.name)[:60]
-        name = f"{safe}_{len(pages)}.ipynb"
+        name = f"{safe}_{next(opened)}.ipynb"
         content = cells if isinstance(cells, dict) else _notebook(cells)
         (jupyter_server.folder / name).write_text(json.dumps(content))
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        pages.append(page)
+        page = user.new_page()
+        page.set_viewport_size({"width": size[0], "height": size[1]})
         place = "doc/tree" if app == "lab" else "notebooks"
         page.goto(f"{jupyter_server.url}/{place}/{name}?token={jupyter_server.token}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell .cm-content", timeout=CELL_MS)
-        opened = OpenNotebook(page, jupyter_server, name)
-        await_kernel(opened)
-        return opened
+        notebook = OpenNotebook(page, jupyter_server, name)
+        await_kernel(notebook)
+        return notebook
 
     yield open_one
-    for page in pages:
-        page.context.close()
+    for page in user.pages[pages:]:  # also those that a test has opened beside them
+        page.close()
     for session in jupyter_server.ask("api/sessions"):
         if session["id"] not in before:
             jupyter_server.ask(f"api/sessions/{session['id']}", "DELETE")

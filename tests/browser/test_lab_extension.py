@@ -160,6 +160,7 @@ def _choose_command(page: Page, label: str, opened: Locator) -> None:
             return
 
 
+@pytest.mark.slow
 def test_the_launcher_opens_a_notebook_with_a_first_cell(lab, page) -> None:
     open_lab(page, lab)
     page.locator(".jp-LauncherCard", has_text="Fooocus").click(timeout=LAB_MS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 START = "%load_ext fooocus_nb\n%fooocus start --demo"
@@ -13,6 +14,7 @@ ipywidgets.VBox([view.widget for view in views])
 """
 
 
+@pytest.mark.slow
 def test_all_views_in_one_box(open_notebook):
     notebook = open_notebook([START, PAGE])
     notebook.run(0)

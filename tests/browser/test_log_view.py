@@ -82,6 +82,7 @@ def test_it_follows_pauses_and_jumps(log_view):
     assert "100%|####|" in view.inner_text()
 
 
+@pytest.mark.slow
 def test_search_filter_wrap_copy_and_download(log_view, tmp_path):
     notebook, log = log_view(
         "write(''.join(f'{\"ValueError: \" if n % 100 == 0 else \"\"}needle {n} '"

@@ -147,6 +147,7 @@ def test_the_keyboard_paints_and_the_notebook_hears_nothing_of_it(edit):
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
 
 
+@pytest.mark.slow
 def test_what_is_painted_while_a_cell_awaits_is_there_and_what_comes_after_it_too(edit):
     """The kernel does not say that it has taken a message while a cell awaits."""
     editor = edit()

@@ -25,12 +25,14 @@ def test_stop_in_the_middle_of_a_cell(open_notebook, app):
     notebook.wait(2)
     expect(notebook.output(2)).to_contain_text("stopped early")
     assert notebook.output(2).locator(".fnb-live").count() == 0
-    assert notebook.output(2).locator("img").count() == 1
+    images = notebook.output(2).locator("img").count()
+    assert images in (1, 2)  # the second may have been finished in the moment of the press
     notebook.run(3)
-    assert "[7]" in notebook.text(3)
+    assert str([7, 8][:images]) in notebook.text(3)
     assert "ready" in notebook.text(3)
 
 
+@pytest.mark.slow
 def test_skip_in_the_middle_of_a_cell(open_notebook):
     notebook = open_notebook([START, ENGINE, LONG, AFTER], dark=True)
     notebook.run(0)
@@ -46,6 +48,7 @@ def test_skip_in_the_middle_of_a_cell(open_notebook):
     assert "[7, 9]" in notebook.text(3)
 
 
+@pytest.mark.slow
 def test_stop_of_a_plain_call_interrupts_the_kernel(open_notebook):
     call = "result = engine.generate('a harbour', image_number=3, seed=7, steps=20)"
     notebook = open_notebook([START, ENGINE, call, "print(len(engine.last_result), engine.state)"])

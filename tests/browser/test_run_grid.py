@@ -28,6 +28,7 @@ def labels(grid, part):
     return grid.locator(f".fnb-rg-{part} .fnb-rg-label").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_it_is_looked_through_rated_and_gone_on_from(open_notebook, make_run, jupyter_server):
     make_run(
         jupyter_server.folder / "lighthouse",

@@ -15,6 +15,7 @@ LOG = "open(engine.log_path, 'a').writelines(f'line {n:05}\\n' for n in range(20
 BUSY = "import time\nfor _ in range(1200): time.sleep(0.1)"
 
 
+@pytest.mark.slow
 def test_a_plain_call_is_skipped(open_notebook):
     """Skip of `engine.generate()`: the kernel hears no message until it returns."""
     notebook = open_notebook([START, PLAIN, "print([image.seed for image in result])"])

@@ -344,7 +344,7 @@ def test_names_are_read_alike_in_a_locale_of_another_encoding(tmp_path: Path) ->
     assert len(list((home / "fooocus-outputs").iterdir())) == 1
 
 
-@pytest.mark.parametrize("executable", ["''", "None"])
+@pytest.mark.parametrize("executable", slow_but(("''", "None"), "None"))
 def test_a_python_that_does_not_know_its_interpreter(registry, tmp_path, executable) -> None:
     """As one that is embedded in another program."""
     code = f"import sys; mine, sys.executable = sys.executable, {executable}\n"

@@ -133,6 +133,7 @@ def test_one_that_is_slow_to_answer_is_not_restarted_while_another_generates(pee
     until(lambda: first.value("any('restart 1' in change.reason for change in e.history)"))
 
 
+@pytest.mark.slow
 def test_what_was_started_differently_is_another_engine(peer):
     first, second = peer(), peer()
     pid = first.run(START)
@@ -146,6 +147,7 @@ def test_what_was_started_differently_is_another_engine(peer):
     assert second.run(START) != first.value("e.pid")  # that one is the other's own
 
 
+@pytest.mark.slow
 def test_another_gpu_in_the_environment_is_another_engine(peer):
     first, second = peer(CUDA_VISIBLE_DEVICES="0"), peer(CUDA_VISIBLE_DEVICES="1")
     assert first.run(START) != second.run(START)

@@ -129,7 +129,7 @@ def test_gradio_3(start_gradio3) -> None:
 
 @pytest.mark.parametrize(
     "later_gradio",
-    [pytest.param(4, marks=pytest.mark.slow), 5, 6],  # where every Gradio of today is met every day
+    [pytest.param(4, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow), 6],
     ids=lambda major: f"gradio{major}",
     indirect=True,
 )
@@ -142,6 +142,7 @@ def test_basic_authentication(gradio3_server) -> None:
     assert through_a_proxy(gradio3_server.url, in_url=True)
 
 
+@pytest.mark.slow
 def test_basic_authentication_before_a_gradio_of_today(modern_server) -> None:
     assert through_a_proxy(modern_server.url, GOOD)
 

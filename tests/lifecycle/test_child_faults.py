@@ -369,6 +369,7 @@ def test_the_engines_disk_is_full(bench: Bench, small_disk: Path, what: str) -> 
     assert_restarts(engine)
 
 
+@pytest.mark.slow
 @posix
 def test_the_logs_disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for the log: what is lost is counted, and the rest goes on."""

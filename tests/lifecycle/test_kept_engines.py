@@ -70,6 +70,7 @@ def test_it_survives_its_kernel_with_what_it_generates(
     household.assert_gone()
 
 
+@pytest.mark.slow
 @posix
 def test_it_survives_a_restart_by_the_server(
     kernels: Callable[..., Kernel], household: Household

@@ -361,7 +361,7 @@ CULLING = (
 
 
 @posix
-@pytest.mark.parametrize("end", slow_but(SERVER_ENDS, "DELETE", "SIGKILL"))
+@pytest.mark.parametrize("end", slow_but(SERVER_ENDS, "SIGKILL"))
 def test_a_server_leaves_nothing(household: Household, end: str) -> None:
     server = Server(household, *(CULLING if end == "culling" else ()))
     try:

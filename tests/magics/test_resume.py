@@ -142,8 +142,22 @@ def test_what_was_never_sent_and_begins_with_an_image_is_sent_with_it(notebook, 
     notebook.run("import fooocus_nb")
     assert len(shown_in(cell)) == 3
     assert seeds_sent(notebook) == [10, 11, 12]
-    # The one whose end the killed kernel could not note keeps its own until it is old.
-    assert len(list(asked.glob("*/values-*"))) <= 1
+    assert list(asked.glob("*/values-*")) == []
+
+
+@pytest.mark.slow
+def test_what_has_ended_before_anybody_resumes_it_is_shown(notebook, folder) -> None:
+    kill_in(
+        notebook,
+        f"%%fooocus --seed 10 -n 2 --repeat 1 {SMALL}\na dog",
+        lambda: len(list((folder / "fooocus-outputs").glob("*.png"))) == 1,
+    )
+    notebook.run(f"{START}\nimport fooocus_nb")
+    notebook.run("fooocus_nb.current().found_jobs[0].result(60)")
+    records = (folder / "state" / "fooocus-nb" / "asked").glob("*/[!e]*.json")
+    assert [json.loads(path.read_text())["state"] for path in records] == ["done"]
+    assert sorted(shown_in(notebook.run("%fooocus resume"))) == sorted(made_in(folder))
+    assert seeds_sent(notebook) == [10]
 
 
 SECRET = "sesame-4712"
@@ -153,6 +167,7 @@ WITH_ENV = (
 )
 
 
+@pytest.mark.slow
 def test_an_engine_with_variables_of_its_own_is_attached_to_again(folder, kernel_in) -> None:
     notebook = kernel_in(folder, **_places(folder))
     notebook.run(WITH_ENV)

@@ -49,7 +49,10 @@ def main():
     threading.Thread(target=gradio3_app.end_with_parent, daemon=True).start()
     gradio3_app.make_image = make_plain_image if args.no_editor else make_image
     build = build_named_only if args.named_only else gradio3_app.build
-    build(args, gradio3_app.Recorder(Path(args.record))).queue().launch(
+    blocks = build(args, gradio3_app.Recorder(Path(args.record))).queue()
+    # Gradio 6 looks a thousand times a second, which costs a tenth of a core; Gradio 5 so often.
+    blocks._queue.sleep_when_free = 0.05
+    blocks.launch(
         server_name="127.0.0.1",
         server_port=args.port,
         allowed_paths=[args.temp_path],

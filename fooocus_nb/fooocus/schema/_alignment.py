@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Alignment", "RowAlignment", "TemplateGraph"]
 
 _Row = list[float]
+#: From where to where a step leads, and its cost.
+_Skip = tuple[int, int, float]
 
 
 @dataclass
@@ -27,7 +29,7 @@ class TemplateGraph:
     #: From where to where a step leads that takes an item, and which place of the template it is.
     slots: list[tuple[int, int, int]] = field(default_factory=list)
     #: From where to where a step leads that takes no item, and its cost.
-    skips: list[tuple[int, int, float]] = field(default_factory=list)
+    skips: list[_Skip] = field(default_factory=list)
     #: For each point, whether a row may begin and end there.
     terminal: list[bool] = field(default_factory=lambda: [True])
 
@@ -154,10 +156,12 @@ def _sweep(
     backwards: bool,
 ) -> list[_Row]:
     """Return what it costs to be at each point before each item, read from one end of the row."""
-    skips = sorted(graph.skips, reverse=backwards)
+    # What leads back to a group's start opens the way to the steps behind that start.
+    onward = sorted((skip for skip in graph.skips if skip[0] < skip[1]), reverse=backwards)
+    back = [skip for skip in graph.skips if skip[0] > skip[1]]
     if backwards:
-        skips = [(end, start, cost) for start, end, cost in skips]
-    _skip(skips, costs)
+        onward, back = _turned(onward), _turned(back)
+    _skip(onward, back, costs)
     rows = [costs]
     order = range(len(inserts) - 1, -1, -1) if backwards else range(len(inserts))
     for row in order:
@@ -166,16 +170,28 @@ def _sweep(
         for start, end, _, cost in matches[row]:
             source, target = (end, start) if backwards else (start, end)
             costs[target] = min(costs[target], last[source] + cost)
-        _skip(skips, costs)
+        _skip(onward, back, costs)
         rows.append(costs)
     return rows[::-1] if backwards else rows
 
 
-def _skip(skips: list[tuple[int, int, float]], costs: _Row) -> None:
+def _turned(skips: Iterable[_Skip]) -> list[_Skip]:
+    return [(end, start, cost) for start, end, cost in skips]
+
+
+def _skip(onward: Sequence[_Skip], back: Sequence[_Skip], costs: _Row) -> None:
     """Follow the steps that take no item."""
-    # Twice: the step back to a group's start opens the way to the steps behind that start.
-    for _ in range(2):
-        for source, target, cost in skips:
-            there = costs[source] + cost
-            if there < costs[target]:
-                costs[target] = there
+    _relax(onward, costs)
+    if _relax(back, costs):
+        _relax(onward, costs)
+
+
+def _relax(skips: Sequence[_Skip], costs: _Row) -> bool:
+    """Follow each of these steps once; return whether that makes any point cheaper."""
+    cheaper = False
+    for source, target, cost in skips:
+        there = costs[source] + cost
+        if there < costs[target]:
+            costs[target] = there
+            cheaper = True
+    return cheaper

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fooocus_nb.errors import UnsupportedServer
@@ -46,24 +47,24 @@ class Component:
     #: Where in the list of components it stands.
     position: int = 0
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What the page calls it; empty where it has no label."""
         return str(self.props.get("label") or "")
 
-    @property
+    @cached_property
     def elem_id(self) -> str:
         """Its id in the page, which only few have."""
         return str(self.props.get("elem_id") or "")
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The family of its type."""
         if self.type == "dropdown" and self.props.get("multiselect"):
             return "choices"
         return _KINDS.get(self.type, self.type)
 
-    @property
+    @cached_property
     def choices(self) -> tuple[str, ...]:
         """What can be chosen, as it is sent."""
         given = self.props.get("choices") or ()

@@ -80,7 +80,7 @@ class _Place:
     group: str = ""
     index: int = 0
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, str]:
         return self.group, self.entry.name
 
@@ -378,14 +378,7 @@ class _Evidence:
         self.inserts = [self._insert(row) for row in range(len(call))]
         #: For each component the places that it may have, with what each costs where the version
         #: has it and where it does not.
-        self.matches = [
-            [
-                (number, *found)
-                for number in range(len(_PLACES))
-                if (found := self._match(row, number)) != _NEVER
-            ]
-            for row in range(len(call))
-        ]
+        self.matches = [self._matches(row) for row in range(len(call))]
 
     def _insert(self, row: int) -> float:
         if self.anchors[row] is not None:
@@ -394,16 +387,29 @@ class _Evidence:
         known = _has_known_label(component) or component.elem_id in _BY_ELEM_ID
         return self.costs.repeated if known else self.costs.insert
 
-    def _match(self, row: int, number: int) -> tuple[float, float]:
-        component, place = self.call[row], _PLACES[number]
-        if component.kind != place.entry.kind and not (
-            _is_seed(component, place) or _is_interchanged(component, place)
-        ):
-            return _NEVER
+    def _matches(self, row: int) -> list[tuple[int, float, float]]:
+        component = self.call[row]
+        owners = _owners(component)
+        # With the label of a place whose values are like its own.
+        alike = _INTERCHANGEABLE.get(component.kind, ()) if component.label else ()
+        found = []
+        for number, place in enumerate(_PLACES):
+            kind = place.entry.kind
+            if (
+                kind == component.kind
+                or (kind in alike and place.name in owners)
+                or _is_seed(component, place)
+            ):
+                cost = self._match(row, place, owners)
+                if cost != _NEVER:
+                    found.append((number, *cost))
+        return found
+
+    def _match(self, row: int, place: _Place, owners: set[tuple[str, str]]) -> tuple[float, float]:
+        component = self.call[row]
         owner = _BY_ELEM_ID.get(component.elem_id)
         if owner is not None:
             return (0.0, 0.0) if owner == place.name else _NEVER
-        owners = _owners(component)
         taken = not place.group and place.name in self.anchored
         if owners:
             nameless = not component.label and not _anchor(component)
@@ -772,12 +778,6 @@ def _is_seed(component: Component, place: _Place) -> bool:
     # A slider has a range, and none has that of a seed.
     kinds = ("textbox", "text", "number")
     return place.entry.name == "image_seed" and component.type in kinds
-
-
-def _is_interchanged(component: Component, place: _Place) -> bool:
-    """Whether it has the label of a place whose values are like its own."""
-    alike = _INTERCHANGEABLE.get(component.kind, ())
-    return bool(component.label) and place.entry.kind in alike and place.name in _owners(component)
 
 
 def _chooses(component: Component, entry: Input) -> bool:

@@ -73,6 +73,7 @@ def test_a_cut_connection_costs_nothing_and_makes_nothing_twice(
     assert len(engine.generate("and on it goes", image_number=1)) == 1
 
 
+@pytest.mark.slow
 def test_the_same_on_a_gradio_of_today(modern_server, engine_behind):
     engine, proxy = engine_behind(modern_server)
     proxy.cut_after("Sampling step 2/3", 2)

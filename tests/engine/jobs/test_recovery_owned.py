@@ -59,6 +59,7 @@ def test_what_the_engine_finishes_alone_comes_home(start_demo, cut_off, flags, m
     assert len(engine.generate("a lighthouse", seed=1, image_number=1, **SMALL)) == 1
 
 
+@pytest.mark.slow
 def test_enhancements_are_awaited_as_well(start_demo, cut_off):
     engine = start_demo(slow=True)
     proxy = cut_off(engine)

@@ -482,6 +482,7 @@ def test_masks_of_every_mode(engine, sent, picture, mask, mode):
 # -- other servers ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_a_gradio_of_today(modern_server, tmp_path, picture, mask):
     with fooocus_nb.connect(modern_server.url, name="modern", output_dir=tmp_path) as engine:
         assert len(engine.upscale(picture)) == 1

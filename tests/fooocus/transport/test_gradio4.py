@@ -328,6 +328,7 @@ def test_a_server_that_dies_in_the_middle_is_lost(start_modern):
 # -- a fork that offers a function with a name ---------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.may_skip
 def test_a_fork_with_nothing_but_a_named_function(start_modern, request):
     if "gradio4" in request.node.callspec.id:
