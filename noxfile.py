@@ -57,7 +57,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
 # The tests come last: their summary is the last that this prints.
-nox.options.sessions = ["lint", "wheel", "notebooks", "binder", "recorded", "tests"]
+nox.options.sessions = ["lint", "wheel", "notebooks", "binder", "recorded", "browser", "tests"]
 
 
 def _workspace(session: nox.Session) -> Path:
@@ -185,7 +185,15 @@ def recorded(session: nox.Session) -> None:
     if not (ROOT.parent / "shared" / "fooocus").is_dir():
         session.skip("no recordings beside the checkout")
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "recorded", *PARALLEL, *session.posargs)
+    # In one process: each would collect thousands of tests for these few.
+    session.run("pytest", "-m", "recorded", "-n0", *session.posargs)
+
+
+@nox.session(tags=["everyday"])
+def browser(session: nox.Session) -> None:
+    """Run what is tested every day in a real browser."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/browser", "-m", "browser", *PARALLEL, *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["everyday"])
@@ -239,8 +247,8 @@ def installed(session: nox.Session) -> None:
         source.unlink()
     session.chdir(clone)
     # In a browser the wheel is tried once, with the newest.
-    spared = [] if session.python == PYTHONS[-1] else ["--ignore=tests/browser"]
-    options = [*spared, *PARALLEL, *session.posargs]
+    browser = ["-m", "not slow"] if session.python == PYTHONS[-1] else []
+    options = [*browser, *PARALLEL, *session.posargs]
     session.run("pytest", *options, env={"FOOOCUS_NB_ALL_EXAMPLES": "1"})
 
 
@@ -251,11 +259,13 @@ def oldest(session: nox.Session) -> None:
     lines = session.run("python", "tests/tools/make_constraints.py", silent=True)
     constraints.write_text(str(lines), encoding="utf-8")
     session.install("-c", str(constraints), "-e", ".[test]")
-    session.run("pytest", "--ignore=tests/browser", *PARALLEL, *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(tags=["all"])
 def slow(session: nox.Session) -> None:
     """Run soaks, endurance tests, and those in other environments, such as hosted notebooks'."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "slow", "--timeout=3600", *PARALLEL, *session.posargs)
+    session.run(
+        "pytest", "-m", "slow", "-p", "schemathesis", "--timeout=3600", *PARALLEL, *session.posargs
+    )

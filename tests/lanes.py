@@ -15,9 +15,9 @@ ALL_EXAMPLES = "FOOOCUS_NB_ALL_EXAMPLES"
 EVERYDAY_SHARE = 4
 
 
-def examples(number: int) -> int:
+def examples(number: int, share: int = EVERYDAY_SHARE) -> int:
     """Return how many examples to make now: of that number, every day a quarter."""
-    return number if os.environ.get(ALL_EXAMPLES) else max(number // EVERYDAY_SHARE, 1)
+    return number if os.environ.get(ALL_EXAMPLES) else max(number // share, 1)
 
 
 def slow_but(cases: Collection[str], *everyday: str) -> list[Any]:

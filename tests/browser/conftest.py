@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 expect.set_options(timeout=30_000)  # a busy machine is no failure
 
+HERE = Path(__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "test-artifacts"
 SERVER_SECONDS = 180.0
@@ -42,6 +43,14 @@ QUIET = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs every day here: it has a lane of its own."""
+    for item in items:
+        if item.path.parent == HERE and not item.get_closest_marker("slow"):
+            item.add_marker("browser")
 
 
 @dataclass

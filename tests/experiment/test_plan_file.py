@@ -113,6 +113,7 @@ def test_a_plan_with_a_slip_of_the_pen(tmp_path: Path, text: str, match: str) ->
         read_plan(tmp_path / "pipe.toml")
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_plan_and_goes_on_with_it(tmp_path: Path, demo: Engine) -> None:
     plan, folder = tmp_path / "plan.toml", tmp_path / "run"
     plan.write_text(PLAN)

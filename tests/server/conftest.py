@@ -28,6 +28,12 @@ NAME = "a b/c%"
 SMALL = {"width": 64, "height": 64, "steps": 1}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the fuzzer out where its plugin is not loaded: nothing would be collected of it."""
+    fuzzer = collection_path.name == "test_fuzz.py"
+    return (fuzzer and not config.pluginmanager.hasplugin("schemathesis")) or None
+
+
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Path]:
     """A runtime folder of the module's own; the path of a socket must be short."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from fooocus_nb import Engine
 
+pytestmark = pytest.mark.slow  # with `-p schemathesis`, whose plugin it needs
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

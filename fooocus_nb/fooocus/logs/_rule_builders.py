@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """One thing that can go wrong."""
 
     title: str  # what it is, for the table in the docs
-    pattern: re.Pattern[str]  # matched at the start of a line, or of an exception's text
+    expression: str  # matched at the start of a line, or of an exception's text
     error: type[EngineError]
     cause: str  # this and the remedies may name the pattern's groups
     remedy: str
@@ -50,6 +51,11 @@ class Rule:
     follows: tuple[str, ...] = ()  # the groups of what may be its real cause
     afterwards: str = ""  # what else the remedy of that cause mends
     unrecoverable: bool = False  # the process can compute no more
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The expression, compiled at its first use: all of them take a tenth of a second."""
+        return re.compile(self.expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def rule(
     """Return a rule for what begins with `pattern`."""
     return Rule(
         title,
-        re.compile(pattern),
+        pattern,
         error,
         cause,
         remedy,
@@ -111,7 +117,7 @@ def exception_rule(
     """Return a rule for exceptions whose name and message hold the signs `sought`."""
     return Rule(
         title,
-        re.compile(sought),
+        sought,
         error,
         cause,
         remedy,

@@ -634,7 +634,7 @@ WORKER = rule(
 #: Told by where the traceback ends, not by a line.
 BAD_CONFIG = Rule(
     "config.txt unusable",
-    re.compile(r"^  File \"(?:[^\"]*[\\/])?modules[\\/](?:config|path)\.py\""),
+    r"^  File \"(?:[^\"]*[\\/])?modules[\\/](?:config|path)\.py\"",
     BadConfigFile,
     "A setting in config.txt cannot be used: {what}",
     "Correct config.txt in the checkout: fooocus-nb doctor says what is wrong with it. Fooocus "
