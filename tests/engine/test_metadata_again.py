@@ -37,8 +37,16 @@ def engine(tmp_path_factory):
         yield engine
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("form", ["png", "webp", "jpeg"])
+@pytest.mark.parametrize(
+    ("form", "scheme"),
+    [
+        *(("png", "fooocus"), ("jpeg", "a1111"), ("webp", "fooocus")),
+        *(
+            pytest.param(form, scheme, marks=pytest.mark.slow)
+            for form, scheme in (("png", "a1111"), ("jpeg", "fooocus"), ("webp", "a1111"))
+        ),
+    ],
+)
 def test_an_image_is_made_again_from_its_file(engine, scheme, form):
     asked = {**ASKED, "metadata_scheme": scheme, "output_format": form}
     first = engine.generate('a "lighthouse" at dusk, Steps: 3', **asked)

@@ -192,6 +192,7 @@ def test_a_start_that_fails_fails_for_all_who_wait_for_it(peer, registry):
 # -- kept engines -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_kept_engine_outlives_its_kernel_and_is_found_again(peer, registry):
     first = peer()
     pid = first.run(KEEP)
@@ -223,6 +224,7 @@ def test_stopping_a_kept_engine_ends_it_for_everybody(peer):
     assert EngineStopped.__name__ in told
 
 
+@pytest.mark.slow
 def test_a_kept_engine_ends_when_it_was_idle_for_long_enough(peer, registry):
     first = peer()
     pid = first.run(KEEP.replace("timeout=30", "timeout=30, idle_timeout=1.0"))

@@ -30,6 +30,7 @@ def wait_gone(processes):
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_sweep_is_made_by_the_processes_of_an_executor(executor, demo, tmp_path):
     image = demo.generate(**BASE, seed=5)[0]
     sweep = fooocus_nb.Sweep(

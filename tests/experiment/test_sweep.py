@@ -229,6 +229,7 @@ def test_the_plan_says_how_large_grid_and_sheet_will_be(demo: Engine, tmp_path: 
     run.close()
 
 
+@pytest.mark.slow
 def test_the_plan_says_that_a_sheet_gets_smaller_or_several_are_needed() -> None:
     def grid(count: int):
         return Sweep(prompt="a", guidance_scale=range(1, count + 1), seed=range(count)).plan().grid

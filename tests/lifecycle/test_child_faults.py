@@ -140,7 +140,7 @@ FAULTS = {
 @posix
 @pytest.mark.parametrize(
     "fault",
-    slow_but(FAULTS, "crash", "http-dead", "hang"),
+    slow_but(FAULTS, "http-dead"),
 )
 def test_a_fault_in_a_generation(bench: Bench, fault: str) -> None:
     error, said, state = FAULTS[fault]
@@ -179,7 +179,7 @@ GUARDIAN = {
 
 
 @posix
-@pytest.mark.parametrize("fate", GUARDIAN)
+@pytest.mark.parametrize("fate", slow_but(GUARDIAN, "stopped"))
 def test_the_guardian_fails_in_a_generation(bench: Bench, fate: str) -> None:
     act, error, said, state = GUARDIAN[fate]
     engine, job = bench.begin("hang")

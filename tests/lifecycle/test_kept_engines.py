@@ -100,6 +100,7 @@ def test_it_ends_when_it_was_idle_for_long_enough(
 
 
 @posix
+@pytest.mark.slow
 def test_a_shared_engine_ends_with_its_last_kernel(
     kernels: Callable[..., Kernel], household: Household
 ) -> None:

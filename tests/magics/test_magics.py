@@ -302,6 +302,7 @@ def test_an_interrupt_keeps_what_is_done(new_notebook):
     assert notebook.value("len(after)") == 1
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_a_plain_call(new_notebook):
     notebook = new_notebook(FOOOCUS_DEMO_STEP_SECONDS="0.1")
     notebook.run("import fooocus_nb\nengine = fooocus_nb.start(demo=True)")

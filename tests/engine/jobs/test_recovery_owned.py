@@ -37,7 +37,11 @@ def begun(engine, seed):
 
 
 @pytest.mark.parametrize(
-    ("flags", "metadata"), [((), True), (("--disable-image-log",), False)], ids=["log", "no log"]
+    ("flags", "metadata"),
+    [
+        pytest.param((), True, id="log"),
+        pytest.param(("--disable-image-log",), False, id="no log", marks=pytest.mark.slow),
+    ],
 )
 def test_what_the_engine_finishes_alone_comes_home(start_demo, cut_off, flags, metadata):
     engine = start_demo(slow=True, args=flags)

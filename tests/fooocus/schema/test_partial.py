@@ -765,7 +765,7 @@ def check_names(config: dict[str, Any], truth: dict[int, str]) -> None:
 
 
 @settings(
-    max_examples=examples(40),
+    max_examples=examples(40, 8),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

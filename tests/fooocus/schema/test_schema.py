@@ -16,7 +16,7 @@ from fooocus_nb.errors import ParameterError, UnsupportedParameter, UnsupportedS
 from fooocus_nb.fooocus.schema import Schema
 from fooocus_nb.fooocus.schema.naming import is_known_parameter
 
-from ...lanes import examples
+from ...lanes import examples, slow_but
 
 if TYPE_CHECKING:
     import random
@@ -317,7 +317,7 @@ def test_recorded_servers_say_what_else_they_do(truth: Path) -> None:
 # -- versions, flags and settings -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", ["English", "another"])
+@pytest.mark.parametrize("language", slow_but(["English", "another"], "another"))
 @pytest.mark.parametrize("version", ["2.2.1", "2.3.1", "2.4.3", "2.5.5"])
 @pytest.mark.parametrize(
     "shape",
@@ -403,7 +403,7 @@ def test_an_opposite_is_not_a_rewording() -> None:
     assert "disable_preview" not in schema.parameters
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.2, pytest.param(0.5, marks=pytest.mark.slow), 0.8])
 @pytest.mark.parametrize("version", ["2.2.1", "2.3.1", "2.4.3", "2.5.5"])
 def test_half_a_translation(version: str, share: float) -> None:
     config, truth = make_config(version)

@@ -300,6 +300,7 @@ def test_files_of_any_name_come_unchanged(modern_server, name):
     assert talking(modern_server)(fetch) == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_is_lost(start_modern):
     server = start_modern()
 
