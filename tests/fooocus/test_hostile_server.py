@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 import fooocus_nb
 from fooocus_nb.errors import (
@@ -421,6 +422,7 @@ def test_what_does_not_end_is_bounded(stage: str) -> None:
     assert issubclass(getattr(fooocus_nb, kind, getattr(fooocus_nb.errors, kind)), FooocusError)
     assert "127.0.0.1" in message
     # The process serves as well, which costs a little.
+
     assert grown < MOST, f"{grown / 1e6:.0f} MB"
 
 
@@ -748,6 +750,31 @@ def test_a_rank_of_four_hundred_digits(wire) -> None:
             return found
 
     assert len(run(talk())) == 2  # type: ignore[arg-type]
+
+
+def test_a_message_that_is_too_large_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(MESSAGE_VARIABLE, "1000000")
+    joined = 0
+
+    async def talk() -> None:
+        async def handle(socket: ServerConnection) -> None:
+            nonlocal joined
+            joined += 1
+            await socket.send("x" * 2_000_000)
+            await socket.wait_closed()
+
+        async with serve(handle, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            transport = Gradio3Transport(f"http://127.0.0.1:{port}")
+            with pytest.raises(ConnectionLost, match="more than 1 MB"):
+                async for _ in transport.call(1, [], "s"):
+                    pass
+            await transport.aclose()
+
+    run(talk())
+    assert joined == 1
 
 
 def test_server_text_in_an_error_is_bounded() -> None:

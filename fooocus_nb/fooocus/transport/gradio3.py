@@ -41,6 +41,8 @@ SEND_TIMEOUT = 300.0
 CLOSE_TIMEOUT = 1.0
 #: How often to look whether what we send is taken.
 LOOK_SECONDS = 1.0
+#: How long a large message may keep others from being read; Gradio gives each one second.
+PAUSE_SECONDS = 0.5
 #: How often to join the queue again when the server hung up before it had our data.
 JOIN_ATTEMPTS = 3
 #: Since its version 15 websockets obeys the environment's proxy, unless told not to.
@@ -60,6 +62,20 @@ class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Follow no redirection: it may lead to another host, which would get the images."""
         return exc
+
+
+class _Connection(ClientConnection):
+    """Reads on only while the server takes what it is answered, such as to its pings."""
+
+    def pause_writing(self) -> None:
+        """Stop reading, too: each further ping would be answered into our memory."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with both."""
+        super().resume_writing()
+        self.transport.resume_reading()
 
 
 class _HungUpEarlyError(Exception):
@@ -167,6 +183,8 @@ class Gradio3Transport(Transport):
             "additional_headers": self._http.headers(),
             # Images do not get smaller, and the server has only one thread.
             "compression": None,
+            "create_connection": _Connection,
+            "write_limit": self._http.max_message // 4,
         }
         if is_loopback(self.url) and _TAKES_PROXY:
             options["proxy"] = None
@@ -194,10 +212,11 @@ class Gradio3Transport(Transport):
                     lost.handed_in = handed_in
                     raise lost from error
                 except ConnectionClosed as error:
-                    if not handed_in:
+                    # What is too large is so at the next attempt, too.
+                    if not handed_in and not _is_too_large(error):
                         raise _HungUpEarlyError from error
                     lost = self._lost(error)
-                    lost.handed_in = True
+                    lost.handed_in = handed_in
                     raise lost from error
                 if kind == "queue_full":
                     msg = f"The queue of the server at {self.url} is full."
@@ -213,7 +232,7 @@ class Gradio3Transport(Transport):
         raise ConnectionLost(msg)
 
     def _lost(self, error: BaseException) -> ConnectionLost:
-        if isinstance(error, ConnectionClosed) and error.sent and error.sent.code == TOO_BIG:
+        if isinstance(error, ConnectionClosed) and _is_too_large(error):
             return self._http.too_large("a call", self._http.max_message)
         if isinstance(error, ConnectionClosed):
             return ConnectionLost(f"The server at {self.url} broke the connection: {error}.")
@@ -221,6 +240,11 @@ class Gradio3Transport(Transport):
             return ConnectionLost(f"The server at {self.url} did not answer in time.")
         reason = str(error).rstrip(".") or type(error).__name__
         return ConnectionLost(f"The server at {self.url} cannot be reached: {reason}.")
+
+
+def _is_too_large(error: ConnectionClosed) -> bool:
+    """Whether we have closed the connection because of a message that is too large."""
+    return error.sent is not None and error.sent.code == TOO_BIG
 
 
 class _Inbox:
@@ -237,6 +261,7 @@ class _Inbox:
         self._size = 0
         self._error: Exception | None = None
         self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -261,6 +286,7 @@ class _Inbox:
                     await self._arrived.wait()
         message = self._messages.popleft()
         self._size -= len(message)
+        self._taken.set()
         return message.decode("utf-8", "replace")
 
     def _require_taken(self) -> None:
@@ -273,17 +299,36 @@ class _Inbox:
     async def _read(self) -> None:
         try:
             while True:
-                self._keep(await _received(self._socket))
+                message = await _received(self._socket)
+                large = self._is_large(message)
+                self._keep(message)
+                del message
                 self._arrived.set()
+                if large:
+                    await self._until_taken()
         except Exception as error:  # noqa: BLE001 - who reads must hear of it
             self._error = error
             self._arrived.set()
 
+    async def _until_taken(self) -> None:
+        """Read nothing while a large message waits, but for a time that Gradio allows."""
+        self._taken.clear()
+        self._socket.transport.pause_reading()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_SECONDS):
+                    await self._taken.wait()
+        finally:
+            self._socket.transport.resume_reading()
+
+    def _is_large(self, message: bytes) -> bool:
+        """Whether it takes too much room, and that several times while it is read."""
+        return len(message) > self._limit // 16
+
     def _keep(self, message: bytes) -> None:
         self._messages.append(message)
         self._size += len(message)
-        # A large one takes its room several times while it is read, so fewer of them may wait.
-        large = len(message) > self._limit // 16
+        large = self._is_large(message)  # fewer of them may wait
         room = self._limit // 8 if large else self._limit
         if self._size <= room and len(self._messages) <= MAX_UNREAD:
             return

@@ -306,7 +306,11 @@ class Gradio4Transport(Transport):
         if last is None or not self._differences:
             return data
         before = last + [None] * (len(data) - len(last))
+        limit = self._http.max_message
         try:
+            # Each may add to the last. Beforehand: both are there while they are put together.
+            if _weight(last) + sum(map(_weight_added, data)) > limit:
+                raise self._http.too_large("a call", limit)
             whole = [utils.apply_diff(old, new) for old, new in zip(before, data, strict=True)]
         except (
             *(AttributeError, IndexError, KeyError, OverflowError, RecursionError),
@@ -314,8 +318,8 @@ class Gradio4Transport(Transport):
         ) as error:
             msg = f"The server at {self.url} sent an update that does not fit the last one."
             raise ConnectionLost(msg) from error
-        if _weight(whole) > self._http.max_message:  # each may add to the last
-            raise self._http.too_large("a call", self._http.max_message)
+        if _weight(whole) > limit:
+            raise self._http.too_large("a call", limit)
         return whole
 
     async def _outward(self, fn_index: int, data: Any, *, stale: bool) -> tuple[Any, ...]:
@@ -505,6 +509,11 @@ def _png(image: PIL.Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _weight_added(difference: Any) -> int:
+    """Return about how many bytes an update adds to a value."""
+    return sum(_weight(value) for action, _, value in difference if action in ("append", "add"))
 
 
 def _weight(value: Any) -> int:
