@@ -24,6 +24,7 @@ ALLOWED = {
     ("supervisor/_drain.py", "_save"): "the guardian's own thread, which the child's end wakes",
     ("fooocus/transport/gradio3.py", "take"): "engine.liveness watches every generation",
     ("fooocus/transport/gradio3.py", "_received"): "take waits for it",
+    ("fooocus/transport/gradio3.py", "_until_taken"): "it is inside of asyncio.timeout",
     ("engine/jobs/job.py", "_leave_queue"): "it is inside of asyncio.wait_for",
     ("engine/lifecycle.py", "end"): "Watchdog.join has a timeout of its own",
 }

@@ -261,6 +261,7 @@ def _run(
 
 @pytest.mark.may_skip
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+@pytest.mark.slow
 def test_a_user_without_an_entry_and_a_home(tmp_path: Path) -> None:
     """As OpenShift gives each container a user id of its own."""
     as_nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321")

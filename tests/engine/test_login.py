@@ -35,14 +35,13 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         engine.stop()
 
 
-@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_checkouts_own_login(gradio3_checkout: Path, again: bool) -> None:
+@pytest.mark.slow
+def test_the_checkouts_own_login(gradio3_checkout: Path) -> None:
     (gradio3_checkout / "auth.json").write_text(json.dumps([{"user": "me", "pass": SECRET}]))
     engine = fooocus_nb.start(gradio3_checkout, timeout=120, share=False)
     assert len(engine.generate("x", image_number=1)) == 1
-    if again:
-        engine.restart()
-        assert len(engine.generate("x", image_number=1)) == 1
+    engine.restart()
+    assert len(engine.generate("x", image_number=1)) == 1
     look_for_the_secret(engine)
 
 

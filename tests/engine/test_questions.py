@@ -26,8 +26,8 @@ def ask(engine, verb, path):
             engine.read_metadata(path)
 
 
-@pytest.mark.parametrize("repetitions", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_every_question_waits_for_the_reason_in_the_log(gradio3_checkout, tmp_path, repetitions):
+@pytest.mark.slow
+def test_every_question_waits_for_the_reason_in_the_log(gradio3_checkout, tmp_path):
     path = tmp_path / "image.png"
     with fooocus_nb.start(
         gradio3_checkout,
@@ -36,7 +36,7 @@ def test_every_question_waits_for_the_reason_in_the_log(gradio3_checkout, tmp_pa
         timeout=60,
     ) as engine:
         engine.generate("a cat", image_number=1)[0].open().save(path)
-        for number in range(repetitions):
+        for number in range(4):
             for verb in CALLS:
                 with pytest.raises(OutOfVRAM, match="memory"):
                     ask(engine, verb, path)

@@ -67,6 +67,7 @@ def test_the_engine_stays_until_its_last_user_is_gone(peer, registry):
     until(lambda: list(registry.folder.iterdir()) == [])
 
 
+@pytest.mark.slow
 def test_each_has_its_own_images_and_log_and_stop(peer):
     first, second = peer(FOOOCUS_DEMO_STEP_SECONDS="0.1"), peer(FOOOCUS_DEMO_STEP_SECONDS="0.1")
     assert first.run(START) == second.run(START)

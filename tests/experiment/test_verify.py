@@ -60,6 +60,7 @@ def test_the_same_engine_makes_the_same_bytes(demo: Engine, tmp_path: Path) -> N
     assert exit_code(found) == 0
 
 
+@pytest.mark.slow
 def test_several_engines_make_it_at_the_same_time(
     start_demo: Callable[..., Engine], tmp_path: Path
 ) -> None:

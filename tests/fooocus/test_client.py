@@ -239,7 +239,8 @@ def test_a_server_that_is_read_in_part_generates_and_keeps_the_doubtful(start_gr
     assert len(events[-1].paths) == 1
 
 
-@pytest.mark.parametrize("seed", [pytest.param(7, marks=pytest.mark.slow), 2**63 - 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [7, 2**63 - 1])
 def test_a_seed_arrives_as_a_number_where_the_page_has_one(start_gradio3, seed):
     server = start_gradio3("--number-seed")
 
@@ -399,10 +400,11 @@ def test_many_generations_leak_nothing(gradio3_server):
     assert not_more(after, before), (before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "count"),
     [
-        pytest.param(("--disable-metadata",), 151, marks=pytest.mark.slow),
+        (("--disable-metadata",), 151),
         (("--loras", "2", "--image-prompts", "1", "--enhance-tabs", "0"), 153 - 9 - 12 - 48),
     ],
 )

@@ -97,6 +97,7 @@ def test_what_programs_execute_is_static(execute, tmp_path) -> None:
     assert "<script" not in json.dumps(outputs)
 
 
+@pytest.mark.slow
 def test_the_display_can_be_forced(notebook) -> None:
     def shown(mode: str, code: str) -> set[str]:
         cell = notebook.run(f"import os; os.environ['FOOOCUS_NB_DISPLAY'] = {mode!r}\n{code}")

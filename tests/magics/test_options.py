@@ -378,6 +378,7 @@ def test_a_failure_in_a_loop_has_a_line_of_its_own(notebook):
     assert cell.shown.startswith("2 images (")
 
 
+@pytest.mark.slow
 def test_all_engines_of_the_kernel_stop_together(new_notebook):
     notebook = new_notebook(FOOOCUS_DEMO_STEP_SECONDS="0")
     assert "No engine runs" in notebook.run("%fooocus stop --all").text

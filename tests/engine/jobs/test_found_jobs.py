@@ -67,6 +67,7 @@ def test_a_generation_goes_on_without_its_kernel_and_comes_home(peer, registry, 
     assert records_in(entry.run_dir) == []
 
 
+@pytest.mark.slow
 def test_it_is_found_where_python_had_begun_to_end_first(peer, tmp_path):
     """A Python that ends starts no threads any more, before it ends: that fails the job."""
     cue = tmp_path / "cue"

@@ -401,9 +401,13 @@ def processor_seconds(text: str) -> float:
 
 @pytest.mark.parametrize(
     ("begin", "piece", "number"),
-    [("\nSteps: ", "a ", 1_900_000), ("\nSteps: 1, Lora weights: ", "a: b ", 700_000),
-     ("\nSteps: 1", ", a: 1", 600_000), ("\nSteps: 1, Size: ", "1", 3_900_000)],
-)  # fmt: skip
+    [
+        ("\nSteps: 1, Lora weights: ", "a: b ", 700_000),
+        pytest.param("\nSteps: ", "a ", 1_900_000, marks=pytest.mark.slow),
+        pytest.param("\nSteps: 1", ", a: 1", 600_000, marks=pytest.mark.slow),
+        pytest.param("\nSteps: 1, Size: ", "1", 3_900_000, marks=pytest.mark.slow),
+    ],
+)
 def test_the_work_for_a_long_text_grows_no_faster_than_it(
     begin: str, piece: str, number: int
 ) -> None:
