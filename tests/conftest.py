@@ -467,7 +467,7 @@ def _environment(name: str, base: str, pins: tuple[str, ...]) -> Path:
 def _install(python: Path, pins: tuple[str, ...]) -> None:
     """Install with uv where it is there, in seconds; else with pip and the settings of its own."""
     if (uv := shutil.which("uv")) is not None:
-        command = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *pins]
+        command = [uv, "pip", "install", "-q", "--python", str(python), *pins]
         if not subprocess.run(
             command, capture_output=True, timeout=BUILD_SECONDS, check=False
         ).returncode:

@@ -54,6 +54,9 @@ _VALUE = re.compile(rf"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|{_PLAIN})+)(?:\s+|$)""", 
 #: What a word processor or a chat makes of dashes and quotes.
 _TYPOGRAPHIC_DASH = re.compile("[\u2012-\u2015\u2212]+-?(?=[A-Za-z])")
 _TYPOGRAPHIC_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u201a\u00ab\u00bb"
+#: What stands in quotes that do hold a value together.
+_HELD = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"")
+_NOT_HELD = re.compile(rf"(?<!\S)(--?[A-Za-z][\w-]*)(?:=|\s+)([{_TYPOGRAPHIC_QUOTES}]\S*)")
 #: What stands behind a verb that takes something, and at the head of no prompt.
 _ARGUMENT = re.compile(
     r"\w+://|[~/\\-]|\.{1,2}[/\\]|[A-Za-z]:\\|[{$]\w|\S+\[-?\d+\]|\d+$"
@@ -159,6 +162,7 @@ def _split(text: str) -> list[str]:
 def parse_cell_line(line: str, cell: str, variables: Variables = _NO_VARIABLES) -> GenerateOptions:
     """Read the line of a ``%%fooocus`` cell; its body is the prompt, untouched."""
     line, sweeps = cut_sweeps(line, variables)
+    _refuse_typographic_quotes(line)
     words = _split(line)
     named = bool(words) and verbs.is_generating(words[0])
     verb = words.pop(0) if named else "generate"
@@ -190,18 +194,21 @@ def _split_words(
     """Return the words for the parser, and the options that only the engine may know."""
 
     def expanded(name: str, text: str) -> str:
-        return _option_value(name, text, variables)
+        return expand_option(name, text, variables)
 
     kept, others, rest = split_options(words, options, expanded)
     return [*kept, *rest], others
 
 
-def _option_value(name: str, text: str, variables: Variables) -> str:
-    """Return the value of an option with variables expanded, unless it is a prompt."""
-    if text[:1] and text[0] in _TYPOGRAPHIC_QUOTES:
-        msg = f"%fooocus: {name} {text}: these quotes do not hold a value together; write ' or \"."
+def _refuse_typographic_quotes(line: str) -> None:
+    """Refuse an option whose value begins with quotes that a page or a phone has turned."""
+    found = _NOT_HELD.search(_HELD.sub("''", line))
+    if found is not None:
+        msg = (
+            f"%fooocus: {found[1]} {found[2]}: these quotes do not hold a value together; "
+            "write ' or \"."
+        )
         raise UsageError(msg)
-    return expand_option(name, text, variables)
 
 
 def _refuse_typographic_dash(word: str) -> None:
@@ -260,7 +267,8 @@ def _options_at_head(
         elif options.get(name, True) or option[2] == "=":
             value = _VALUE.match(rest)
             if value is not None:
-                text = _option_value(name, "".join(_split(value[1])), variables)
+                _refuse_typographic_quotes(f"{name} {value[1]}")
+                text = expand_option(name, "".join(_split(value[1])), variables)
                 rest = rest[value.end() :]
             elif rest[:1] in ("'", '"'):
                 _split(rest)  # which says what is wrong with it

@@ -216,6 +216,16 @@ def test_dashes_and_quotes_of_prose_are_drawn(prompt):
     assert parse_generate_line(f"-- {prompt} -n 2 --seed").prompt == f"{prompt} -n 2 --seed"
 
 
+def test_typographic_quotes_are_text_in_quotes_that_hold_a_value():
+    for value in ("\u00ab", "\u201cred\u201d", "say \u201cred\u201d"):
+        assert parse_generate_line(f"--negative '{value}' a cat").parameters == {
+            "negative_prompt": value
+        }
+        assert parse_cell_line(f"--negative '{value}'", "a cat").parameters == {
+            "negative_prompt": value
+        }
+
+
 def test_the_line_end_of_a_cell_is_no_part_of_the_prompt():
     assert parse_cell_line("", "a cat\r\n").prompt == "a cat"
     assert parse_cell_line("", "a cat\n").prompt == "a cat"

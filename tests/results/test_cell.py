@@ -7,7 +7,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -101,6 +101,7 @@ def test_a_cell_read_back_sends_the_same(
 
 
 @given(prompt=TEXT, negative=TEXT)
+@example(prompt="0", negative="\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}")
 @settings(max_examples=examples(300), deadline=None)
 def test_any_text_survives(prompt: str, negative: str) -> None:
     cell = cell_of({"prompt": prompt, "negative_prompt": negative, "image_seed": 7}, DEFAULTS)
