@@ -152,6 +152,7 @@ def test_what_has_ended_before_anybody_resumes_it_is_shown(notebook, folder) -> 
         f"%%fooocus --seed 10 -n 2 --repeat 1 {SMALL}\na dog",
         lambda: len(list((folder / "fooocus-outputs").glob("*.png"))) == 1,
     )
+    save(folder)
     notebook.run(f"{START}\nimport fooocus_nb")
     notebook.run("fooocus_nb.current().found_jobs[0].result(60)")
     records = (folder / "state" / "fooocus-nb" / "asked").glob("*/[!e]*.json")
