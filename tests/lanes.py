@@ -16,7 +16,7 @@ EVERYDAY_SHARE = 4
 
 
 def examples(number: int, share: int = EVERYDAY_SHARE) -> int:
-    """Return how many examples to make now: of that number, every day a quarter."""
+    """Return how many examples to make now: all, or every day the given share, 1 in `share`."""
     return number if os.environ.get(ALL_EXAMPLES) else max(number // share, 1)
 
 

@@ -50,7 +50,7 @@ def main():
     gradio3_app.make_image = make_plain_image if args.no_editor else make_image
     build = build_named_only if args.named_only else gradio3_app.build
     blocks = build(args, gradio3_app.Recorder(Path(args.record))).queue()
-    # Gradio 6 looks a thousand times a second, which costs a tenth of a core; Gradio 5 so often.
+    # Gradio 6 looks into its queue every millisecond, which takes a tenth of a core; 5 as set here.
     blocks._queue.sleep_when_free = 0.05
     blocks.launch(
         server_name="127.0.0.1",

@@ -24,8 +24,8 @@ from ..lanes import examples
 
 SLEEP = "\ntime.sleep(120)"
 IGNORE_TERM = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')" + SLEEP
-#: Goes on once the daemon has said who it is: whose end comes earlier may end a daemon that is not
-#: what it is to be yet.
+#: It waits until the daemon has printed its process id. If it ended earlier, the guardian would end
+#: the daemon before that has set its signal handler.
 DAEMON = """
 ready, say_ready = os.pipe()
 if os.fork() == 0:

@@ -210,7 +210,7 @@ class CellRequests:
             folder = _notebook_folder(requested.execution.notebook)
             self._files[requested.session_hash] = _file(folder, requested.session_hash)
 
-    def find(self, session_hash: str) -> None:
+    def adopt(self, session_hash: str) -> None:
         """Look after one that an engine goes on with, of whatever notebook and earlier kernel."""
         with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
             for path in state_folder(FOLDER).glob(f"*/{session_hash}.json"):

@@ -60,7 +60,7 @@ class FoundJob(Job):
         self.started = record.started
         self._record = record
         self._outputs = OutputFolder(record.output_dir)
-        context.cell_requests.find(record.session_hash)  # so that its end is noted there, too
+        context.cell_requests.adopt(record.session_hash)  # so that its end is noted there, too
         super().__init__(
             engine, record.request, context, session=record.session_hash, waited=self._age()
         )

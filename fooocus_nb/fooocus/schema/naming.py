@@ -378,7 +378,7 @@ class _Evidence:
         self.inserts = [self._insert(row) for row in range(len(call))]
         #: For each component the places that it may have, with what each costs where the version
         #: has it and where it does not.
-        self.matches = [self._matches(row) for row in range(len(call))]
+        self.matches = [self._matches_of(row) for row in range(len(call))]
 
     def _insert(self, row: int) -> float:
         if self.anchors[row] is not None:
@@ -387,7 +387,7 @@ class _Evidence:
         known = _has_known_label(component) or component.elem_id in _BY_ELEM_ID
         return self.costs.repeated if known else self.costs.insert
 
-    def _matches(self, row: int) -> list[tuple[int, float, float]]:
+    def _matches_of(self, row: int) -> list[tuple[int, float, float]]:
         component = self.call[row]
         owners = _owners(component)
         # With the label of a place whose values are like its own.
